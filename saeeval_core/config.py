@@ -1,0 +1,130 @@
+"""Settings of a run: frozen values that round-trip through JSON, and the three protocols (DESIGN section 2)."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saeeval_core.errors import ConfigError, unknown_name
+
+MAX_TOKENS = 128
+"""Positions per text, the beginning-of-sequence token included (paper: 128)."""
+
+DEFAULT_NS = (1, 2, 3, 5, 10, 20, 50, 100)
+DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_SAE = "smollm2-135m-l15-topk-4k"
+DEFAULT_TASK = "bios"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Frozen values of one evaluation protocol. Not flags: a protocol is chosen whole."""
+
+    name: str
+    optimiser: str
+    """"logistic" (L2 lbfgs, C by cross-validated log-loss) or "adamw" (the paper's and SAEBench's training loop)."""
+    epochs: int = 0
+    """AdamW passes over the probe's training texts."""
+    l1: float = 0.0
+    """Weight of sum|w| in the AdamW loss."""
+    best_test_epoch: bool = False
+    """Keep the epoch with the best accuracy on the probe's own test texts, as SAEBench does (a leak; imitated)."""
+    separate_dev: bool = True
+    """False: there is no dev part, test = dev + test."""
+    imitate_padding_leak: bool = False
+    """Subtract f_i(0) D_i at every masked position, as SAEBench's ablation does (paper.md section 5.1)."""
+    redraw_negatives: bool = False
+    """Draw 1:1 TPP negatives anew at every call, as SAEBench does."""
+    full_biased_set: bool = False
+    """Train C_b on up to 10,000 biased texts instead of 4n."""
+    strict_gap: bool = True
+    """Also refuse a score whose gap is below .001 in more than 2.5 % of resamples."""
+
+
+PROTOCOLS = {
+    "robust": Protocol("robust", optimiser="logistic"),
+    "saebench": Protocol(
+        "saebench", optimiser="adamw", epochs=20, l1=1e-3, best_test_epoch=True, separate_dev=False,
+        imitate_padding_leak=True, redraw_negatives=True, strict_gap=False,
+    ),
+    "paper": Protocol(
+        "paper", optimiser="adamw", epochs=5, separate_dev=False, full_biased_set=True, strict_gap=False
+    ),
+}  # fmt: skip
+
+
+def get_protocol(name: str) -> Protocol:
+    """The protocol of that name; ConfigError names the known ones."""
+    if name not in PROTOCOLS:
+        raise ConfigError(unknown_name("protocol", name, PROTOCOLS))
+    return PROTOCOLS[name]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the numbers of one run, apart from the contents of the model, SAE and texts."""
+
+    model: str = DEFAULT_MODEL
+    saes: tuple[str, ...] = (DEFAULT_SAE,)
+    task: str = DEFAULT_TASK
+    metrics: tuple[str, ...] = ("shift", "tpp")
+    selection: str = "attribution"
+    protocol: str = "robust"
+    ns: tuple[int, ...] = DEFAULT_NS
+    seed: int = 0
+    resamples: int = 1000
+    texts_per_cell: int = 1500
+    """Most texts drawn per quadrant or class from a data set that holds more."""
+    device: str = "auto"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        get_protocol(self.protocol)
+        if not self.ns or min(self.ns) < 1:
+            raise ConfigError(f"N values are {list(self.ns)}; each must be at least 1: drop the others from --n")
+        for metric in self.metrics:
+            if metric not in ("shift", "tpp"):
+                raise ConfigError(unknown_name("metric", metric, ("shift", "tpp")))
+
+    def to_json(self) -> str:
+        """Canonical JSON; ``RunConfig.from_json`` gives an equal value back."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunConfig":
+        """Inverse of ``to_json``; unknown keys are a ConfigError."""
+        values = json.loads(text)
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise ConfigError(f"config holds unknown keys {sorted(unknown)}; known keys: {sorted(known)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def fingerprint(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of a JSON-serialisable value in canonical form."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def derive_rng(seed: int, *names: str | int) -> np.random.Generator:
+    """Independent generator for one named stage of one seed, the same on every machine."""
+    words = hashlib.sha256("/".join([str(seed), *map(str, names)]).encode()).digest()
+    return np.random.default_rng(np.frombuffer(words, dtype=np.uint32))
+
+
+def assets_dir() -> Path:
+    """Folder of the bundled SAEs, texts, recordings, verdicts and results."""
+    override = os.environ.get("SAEEVAL_ASSETS")
+    return Path(override) if override else Path(__file__).resolve().parent.parent / "assets"
+
+
+def cache_dir() -> Path:
+    """Folder for what can be made again: dequantised model, recordings, probes. Created on first use."""
+    root = os.environ.get("SAEEVAL_CACHE")
+    path = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "saeeval"
+    path.mkdir(parents=True, exist_ok=True)
+    return path

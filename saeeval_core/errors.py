@@ -1,0 +1,49 @@
+"""Errors a user can cause and fix. Each message is one line: what was found, what was expected, what to do.
+
+Only these are caught (by the command line, the app and sweeps) and shown without a traceback. Anything else is a bug.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SaeEvalError(Exception):
+    """Base of every error whose message is meant for the user."""
+
+
+class ConfigError(SaeEvalError):
+    """A setting or command-line value that cannot be used."""
+
+
+class DataError(SaeEvalError):
+    """Texts or labels that cannot be used."""
+
+
+class ModelError(SaeEvalError):
+    """A language model that cannot be loaded or lacks the asked-for hook."""
+
+
+class UnsupportedSAE(SaeEvalError):
+    """An SAE that cannot be loaded, does not fit the model, or is not affine."""
+
+
+class ArtifactError(SaeEvalError):
+    """A stored file that is damaged, half-written or belongs to something else."""
+
+
+class JudgeError(SaeEvalError):
+    """A judge that cannot run at all (single failed verdicts are recorded, not raised)."""
+
+
+class Cancelled(SaeEvalError):
+    """Work stopped on request; what was finished is kept."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> str:
+    """The line for a name nobody knows: the nearest known names, or all when there are few."""
+    known = list(known)
+    near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:6]
+    line = f"unknown {kind} '{name}'"
+    if near:
+        line += f"; nearest: {', '.join(near)}"
+    return f"{line}; {hint}" if hint else line

