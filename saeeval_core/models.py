@@ -104,6 +104,18 @@ class LanguageModel:
         ends = [np.array([end for _, end in row], dtype=np.int32) for row in encoded["offset_mapping"]]
         return TokenizedTexts(ids, ends)
 
+    def windows(self, texts: Sequence[str]) -> list[str]:
+        """Cut long texts into consecutive pieces of at most MAX_TOKENS - 1 tokens each, as character slices."""
+        pieces = []
+        for text in texts:
+            spans = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+            ends = [end for _, end in spans["offset_mapping"]]
+            cuts = [0, *ends[MAX_TOKENS - 2 :: MAX_TOKENS - 1]]
+            if ends and cuts[-1] != ends[-1]:
+                cuts.append(ends[-1])
+            pieces += [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if text[a:b].strip()]
+        return pieces
+
     @torch.inference_mode()
     def activations(self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]) -> dict[str, torch.Tensor]:
         """Activations [texts, positions, d] at each hook for right-padded ids; ModelError if a hook did not fire."""
@@ -154,6 +166,27 @@ class LanguageModel:
             probe = flat[:: max(1, flat.numel() // 64)][:64].double().cpu().numpy()
             rows.append([name, list(p.shape), [f"{v:.6e}" for v in probe]])
         return fingerprint(rows)
+
+
+def padded_batches(
+    ids: Sequence[np.ndarray], tokens_per_batch: int = 4096
+) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+    """Yield (row numbers, right-padded ids [texts, longest], mask) in order of length, so little is padded."""
+    order = np.argsort([len(row) for row in ids], kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * len(ids[order[stop]]) <= tokens_per_batch:
+            stop += 1
+        rows = order[start:stop]
+        width = len(ids[rows[-1]])
+        padded = np.zeros((len(rows), width), dtype=np.int64)
+        mask = np.zeros((len(rows), width), dtype=np.int64)
+        for i, row in enumerate(rows):
+            padded[i, : len(ids[row])] = ids[row]
+            mask[i, : len(ids[row])] = 1
+        yield rows, torch.from_numpy(padded), torch.from_numpy(mask)
+        start = stop
 
 
 def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
