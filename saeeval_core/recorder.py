@@ -1,0 +1,300 @@
+"""The one pass: texts through the language model to a hook, through any number of SAEs, pooled on the way.
+
+No padded token is encoded, no text twice, and nothing of shape texts x tokens x latents is ever held: memory grows with
+the number of texts only by the pooled arrays. A killed pass resumes from what it had written.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import csc_array, csr_array, vstack
+
+from saeeval_core.artifacts import exists, load_arrays, save_arrays
+from saeeval_core.contexts import ContextCollector
+from saeeval_core.errors import ArtifactError, DataError, ModelError, UnsupportedSAE
+from saeeval_core.identity import model_stamp
+from saeeval_core.models import LanguageModel, TokenizedTexts, padded_batches
+from saeeval_core.recording import LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.saes import LoadedSAE, check_fits
+
+CODES_AT_ONCE = 16_000_000
+"""Largest tokens x latents array held while encoding (64 MB in float32)."""
+EV_TOKENS = 16_384
+"""Tokens on which explained variance is measured."""
+SAVE_EVERY = 30.0
+"""Seconds between the states a killed pass can resume from."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a pass is."""
+
+    done: int
+    total: int
+    """Valid tokens."""
+    seconds: float
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left at the mean pace so far."""
+        return self.seconds / self.done * (self.total - self.done) if self.done else None
+
+
+OnProgress = Callable[[Progress], None]
+"""Called after every batch; an exception it raises (such as Cancelled) stops the pass, keeping what is done."""
+
+
+def record(
+    model: LanguageModel,
+    hook: str,
+    texts: Sequence[str],
+    texts_fingerprint: str,
+    saes: Sequence[LoadedSAE],
+    *,
+    storage: str = "float32",
+    cells: np.ndarray | None = None,
+    on_progress: OnProgress | None = None,
+    partial: Path | None = None,
+) -> tuple[ResidualRecording, list[LatentRecording]]:
+    """Pooled residuals (DESIGN section 1) and, for each SAE, pooled latents, contexts and unsupervised figures.
+
+    ``cells`` (int[texts], -1 for none) names the label cell of each text; every cell's strongest contexts are kept, so
+    that evidence can be shown by quadrant. With ``partial``, a state is written there now and then and found again.
+    Raises ModelError or UnsupportedSAE if hook or widths do not fit, DataError if no text has a token.
+    """
+    model.check_hook(hook)
+    for sae in saes:
+        check_fits(sae.info, model.d_model, [hook])
+    unique, inverse = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+    tokens = model.tokenize(list(unique))
+    n_valid = np.array([len(ids) - 1 for ids in tokens.ids], dtype=np.int32)
+    if not n_valid.any():
+        raise DataError("no text has a single token besides the beginning-of-sequence token; give texts with words")
+    unique_cells = None
+    if cells is not None:
+        unique_cells = np.full(len(unique), -1)
+        unique_cells[inverse] = cells
+    key = RecordingKey(model.name, model_stamp(model.name), model.dtype, hook, texts_fingerprint, storage)
+    run = _Pass(model, hook, tokens, n_valid, saes, unique_cells, key)
+    try:
+        run.resume(partial)
+        run.go(on_progress, partial)
+    except torch.OutOfMemoryError:
+        raise ModelError(f"out of memory on {model.device}; use --dtype bfloat16, a smaller SAE or --device cpu") from None
+    residuals = _residual_recording(run, tokens, inverse, key, model)
+    latents = [run.pooled[i].finish(sae, residuals.fingerprint, inverse, storage) for i, sae in enumerate(saes)]
+    if partial is not None:
+        for path in partial.glob("*"):
+            path.unlink()
+    return residuals, latents
+
+
+@torch.inference_mode()
+def token_latents(model: LanguageModel, hook: str, text: str, sae: LoadedSAE) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
+    """For one text: s*f per valid token [tokens, latents], the residuals [tokens, d_model] and character spans."""
+    tokens = model.tokenize([text])
+    if len(tokens.ids[0]) < 2:
+        raise DataError("the text has no token; type at least one word")
+    ids = torch.from_numpy(tokens.ids[0][None].astype(np.int64)).to(model.device)
+    x = model.activations(ids, torch.ones_like(ids), [hook])[hook][0, 1:].float()
+    codes = _scaled_codes(sae, x)[1]
+    ends = tokens.ends[0].tolist()
+    return codes.cpu().numpy(), x.cpu().numpy(), list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+class _Pass:
+    """State of one pass: which batches are done and what they left."""
+
+    def __init__(
+        self, model: LanguageModel, hook: str, tokens: TokenizedTexts, n_valid: np.ndarray,
+        saes: Sequence[LoadedSAE], cells: np.ndarray | None, key: RecordingKey,
+    ) -> None:  # fmt: skip
+        self.model, self.hook, self.key, self.n_valid = model, hook, key, n_valid
+        self.batches = list(padded_batches([ids for ids in tokens.ids]))
+        self.done = 0
+        self.residuals = np.full((len(n_valid), model.d_model), np.nan)
+        ev_every = max(1, int(n_valid.sum()) // EV_TOKENS)
+        self.pooled = [_PooledLatents(sae, n_valid, cells, ev_every) for sae in saes]
+
+    @torch.inference_mode()
+    def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
+        started = saved = time.monotonic()
+        before = sum(int(self.n_valid[rows].sum()) for rows, _, _ in self.batches[: self.done])
+        total, now = int(self.n_valid.sum()), 0
+        try:
+            for rows, ids, mask in self.batches[self.done :]:
+                self._batch(rows, ids, mask)
+                self.done += 1
+                now += int(self.n_valid[rows].sum())
+                if on_progress:
+                    on_progress(Progress(before + now, total, (time.monotonic() - started) * (before + now) / max(now, 1)))
+                if partial is not None and time.monotonic() - saved > SAVE_EVERY:
+                    self.save(partial)
+                    saved = time.monotonic()
+        except BaseException:
+            # Cancelled, interrupted or out of memory: a batch is complete or not counted.
+            if partial is not None and self.done:
+                self.save(partial)
+            raise
+
+    def _batch(self, rows: np.ndarray, ids: torch.Tensor, mask: torch.Tensor) -> None:
+        values = self.model.activations(ids.to(self.model.device), mask.to(self.model.device), [self.hook])[self.hook]
+        if values.shape[-1] != self.model.d_model:
+            raise UnsupportedSAE(f"hook {self.hook} has width {values.shape[-1]}, expected d_model {self.model.d_model}")
+        start = 0
+        while start < len(rows):
+            # Texts of one group are encoded together; a group never exceeds CODES_AT_ONCE.
+            widest = max((p.sae.info.n_latents for p in self.pooled), default=1)
+            room = max(1, CODES_AT_ONCE // widest // max(1, ids.shape[1] - 1))
+            group = rows[start : start + room]
+            lengths = self.n_valid[group]
+            x = torch.cat([values[start + i, 1 : n + 1] for i, n in enumerate(lengths)]).float()
+            edges = np.concatenate([[0], np.cumsum(lengths)])
+            for i, row in enumerate(group):
+                if lengths[i]:
+                    self.residuals[row] = x[edges[i] : edges[i + 1]].mean(0, dtype=torch.float64).cpu().numpy()
+            for pooled in self.pooled:
+                pooled.add(group, x, edges)
+            start += room
+
+    def save(self, partial: Path) -> None:
+        """One artifact with everything so far, replacing the previous one only once it is complete."""
+        arrays = {"residuals": self.residuals, "done": np.array([self.done])}
+        for i, pooled in enumerate(self.pooled):
+            arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
+        save_arrays(partial / "state", arrays, {"key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]})
+
+    def resume(self, partial: Path | None) -> None:
+        """Continue from a saved state of the same pass; a damaged or foreign one is ignored and overwritten."""
+        if partial is None or not exists(partial / "state"):
+            return
+        try:
+            arrays, meta = load_arrays(partial / "state")
+        except ArtifactError:
+            return
+        if meta["key"] != self.key.fingerprint or meta["saes"] != [p.sae.fingerprint for p in self.pooled]:
+            return
+        self.residuals, self.done = arrays["residuals"], int(arrays["done"][0])
+        for i, pooled in enumerate(self.pooled):
+            prefix = f"{i}."
+            pooled.restore({k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)})
+
+
+class _PooledLatents:
+    """Everything gathered about one SAE during a pass."""
+
+    def __init__(self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int) -> None:
+        n = sae.info.n_latents
+        self.sae, self.n_valid, self.ev_every = sae, n_valid, ev_every
+        self.rows: list[int] = []
+        self.pooled: list[csr_array] = []
+        self.active = np.zeros(n)
+        self.ev = np.zeros(3)  # sum |x - x_hat|^2, sum |x|^2, tokens; the mean is kept apart
+        self.ev_sum = np.zeros(sae.info.d_in)
+        self.contexts = ContextCollector(n, cells)
+
+    def add(self, rows: np.ndarray, x: torch.Tensor, edges: np.ndarray) -> None:
+        """Encode the valid tokens x [tokens, d] of the texts ``rows``, whose tokens start at ``edges``."""
+        codes, scaled = (
+            _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else _scaled_codes(self.sae, x)
+        )
+        self.active += (codes != 0).sum(0, dtype=torch.float64).cpu().numpy()
+        for i, row in enumerate(rows):
+            if edges[i] == edges[i + 1]:
+                continue
+            own = scaled[edges[i] : edges[i + 1]]
+            mean = own.mean(0, dtype=torch.float64).cpu().numpy()
+            self.rows.append(int(row))
+            self.pooled.append(csr_array(mean[None]))
+            self.contexts.add(int(row), own if self.sae.non_negative else own.abs())
+            if row % self.ev_every == 0:
+                self._explain(x[edges[i] : edges[i + 1]], codes[edges[i] : edges[i + 1]])
+
+    def _explain(self, x: torch.Tensor, codes: torch.Tensor) -> None:
+        rebuilt = self.sae.reconstruct(x, codes)
+        if rebuilt is not None:
+            self.ev += [float((rebuilt - x).double().pow(2).sum()), float(x.double().pow(2).sum()), len(x)]
+            self.ev_sum += x.sum(0, dtype=torch.float64).cpu().numpy()
+
+    def explained_variance(self) -> float | None:
+        """1 - sum|x - x_hat|^2 / sum|x - mean|^2 (DESIGN section 6); None where there is no reconstruction."""
+        error, squares, n = self.ev
+        spread = squares - float(self.ev_sum @ self.ev_sum) / n if n else 0.0
+        return 1 - error / spread if spread > 0 else None
+
+    def state(self) -> dict[str, np.ndarray]:
+        pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
+        return {
+            "rows": np.array(self.rows, dtype=np.int64), "data": pooled.data, "indices": pooled.indices,
+            "indptr": pooled.indptr, "active": self.active, "ev": self.ev, "ev_sum": self.ev_sum,
+        } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}  # fmt: skip
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.rows = arrays["rows"].tolist()
+        self.pooled = [csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))]
+        self.active, self.ev, self.ev_sum = arrays["active"], arrays["ev"], arrays["ev_sum"]
+        self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
+
+    def finish(self, sae: LoadedSAE, residual_fingerprint: str, inverse: np.ndarray, storage: str) -> LatentRecording:
+        """The recording, with values rounded to what will be stored and one row per text (duplicates repeated)."""
+        n_tokens = int(self.n_valid.sum())
+        order = np.full(len(self.n_valid), -1)
+        order[self.rows] = np.arange(len(self.rows))
+        blank = csr_array((1, len(self.active)))
+        stacked = vstack([*self.pooled, blank], format="csr")[order[inverse]]  # texts without tokens get the blank row
+        stacked.data = _rounded(stacked.data, storage, f"pooled latents of {sae.info.id}")
+        stacked.eliminate_zeros()
+        density = (self.active / n_tokens).astype(np.float32)
+        return LatentRecording(
+            sae=sae.info.id, sae_fingerprint=sae.fingerprint, residual_fingerprint=residual_fingerprint,
+            latents=csc_array(stacked), zero_code=sae.zero_code().numpy(), density=density,
+            decoder=sae.decoder.float().cpu().numpy(), contexts=self.contexts.finish(_first_text(inverse)),
+            unsupervised={
+                "l0": float(self.active.sum() / n_tokens), "explained_variance": self.explained_variance(),
+                "dead": float((self.active == 0).mean()), "tokens": n_tokens,
+            },
+            non_negative=sae.non_negative,
+            about={"architecture": sae.info.training_architecture or sae.info.architecture, "n_latents": sae.info.n_latents,
+                   "hook": sae.info.hook, "d_in": sae.info.d_in},
+        )  # fmt: skip
+
+
+def _scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(f, s*f), both [tokens, latents] in float32."""
+    codes = sae.encode(x).float()
+    scale = sae.token_scale(x)
+    return codes, codes if scale is None else codes * scale[:, None]
+
+
+def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, text by text, for SAEs whose codes depend on earlier tokens."""
+    parts = [_scaled_codes(sae, x[a:b]) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return torch.cat([f for f, _ in parts]), torch.cat([sf for _, sf in parts])
+
+
+def _residual_recording(
+    run: _Pass, tokens: TokenizedTexts, inverse: np.ndarray, key: RecordingKey, model: LanguageModel
+) -> ResidualRecording:
+    residuals = _rounded(run.residuals[inverse], key.storage, "pooled residuals")
+    ends = [tokens.ends[i] for i in inverse]
+    return ResidualRecording(
+        key, model.bos_id, residuals, run.n_valid[inverse], np.concatenate(ends).astype(np.uint16), model.note
+    )
+
+
+def _rounded(values: np.ndarray, storage: str, what: str) -> np.ndarray:
+    """Values as they will be stored, back in float32: a fresh recording then scores like the stored one."""
+    if storage == "float16" and np.nanmax(np.abs(values), initial=0) > np.finfo(np.float16).max:
+        raise DataError(f"{what} exceed float16; record with storage float32")
+    return values.astype(storage).astype(np.float32)
+
+
+def _first_text(inverse: np.ndarray) -> np.ndarray:
+    """For each distinct text, the first row that holds it."""
+    first = np.zeros(inverse.max() + 1, dtype=np.int64)
+    first[inverse[::-1]] = np.arange(len(inverse))[::-1]
+    return first

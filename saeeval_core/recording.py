@@ -1,0 +1,286 @@
+"""What one pass over the texts leaves behind: pooled residuals, and per SAE pooled latents and contexts.
+
+Everything a score needs is here, so no score ever runs the language model or the SAE again (DESIGN section 1).
+Arrays are read-only and can be shared between threads. Importing this module loads neither torch nor transformers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from saeeval_core.artifacts import exists, load_arrays, load_meta, save_arrays
+from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
+from saeeval_core.errors import ArtifactError
+
+SCHEMA = 1
+"""Raised whenever the meaning of a stored array changes; older recordings are then made again."""
+WINDOW = 16
+"""Tokens in a stored context."""
+KINDS = ("top", "sampled", "top of its cell")
+
+
+@dataclass(frozen=True)
+class RecordingKey:
+    """What decides a residual recording; computable without loading the model."""
+
+    model: str
+    stamp: str
+    """Identity of the weights and tokenizer on disk."""
+    dtype: str
+    hook: str
+    texts: str
+    """Fingerprint of the texts."""
+    storage: str = "float32"
+    """Precision of stored arrays; stored values are the ones scored."""
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 of the key."""
+        return fingerprint({**vars(self), "max_tokens": MAX_TOKENS, "schema": SCHEMA})
+
+    def of_sae(self, sae_fingerprint: str) -> str:
+        """Fingerprint of the latent recording of one SAE on the same pass."""
+        return fingerprint([self.fingerprint, sae_fingerprint])
+
+
+@dataclass(frozen=True)
+class ContextRef:
+    """A window of tokens in one text, with the activation of one latent at each of them."""
+
+    text: int
+    """Row of the text in the recording."""
+    position: int
+    """Valid-token index of the window's first token."""
+    activation: np.ndarray
+    """float32[WINDOW]: s*f per token, 0 past the end of the text."""
+    kind: str
+    """One of KINDS."""
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Contexts of all latents, latent by latent; kept as references so that no third-party text is stored."""
+
+    indptr: np.ndarray
+    """int64[latents + 1]"""
+    text: np.ndarray
+    """int32[contexts]"""
+    position: np.ndarray
+    """int16[contexts]"""
+    activation: np.ndarray
+    """float16[contexts, WINDOW]"""
+    kind: np.ndarray
+    """uint8[contexts], index into KINDS"""
+
+    def of(self, latent: int) -> list[ContextRef]:
+        """Contexts of one latent: the strongest first, then the sampled, then the best of each cell."""
+        return [
+            ContextRef(int(self.text[i]), int(self.position[i]), self.activation[i].astype(np.float32), KINDS[self.kind[i]])
+            for i in range(self.indptr[latent], self.indptr[latent + 1])
+        ]
+
+
+@dataclass(frozen=True)
+class ResidualRecording:
+    """Pooled residuals of every text at one hook of one model."""
+
+    key: RecordingKey
+    bos_id: int
+    residuals: np.ndarray
+    """float32[texts, d_model]: mean over valid tokens, summed in float64. NaN rows belong to texts without tokens."""
+    n_valid: np.ndarray
+    """int32[texts]: tokens pooled (positions 1..len-1)."""
+    token_ends: np.ndarray
+    """uint16[valid tokens]: character end of each valid token in its text."""
+    note: str = ""
+    """What a reader must know about the weights."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The key's fingerprint."""
+        return self.key.fingerprint
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.n_valid, dtype=np.int64)])
+
+    def token_spans(self, text: int) -> list[tuple[int, int]]:
+        """(character start, character end) of each valid token of one text, without gaps."""
+        ends = self.token_ends[self._first[text] : self._first[text + 1]].astype(int)
+        return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+@dataclass(frozen=True)
+class LatentRecording:
+    """Pooled latents of every text for one SAE, with what is shown and reported about its latents."""
+
+    sae: str
+    sae_fingerprint: str
+    residual_fingerprint: str
+    latents: csc_array
+    """float32[texts, latents]: mean over valid tokens of s*f. Column-sparse: a decision touches single columns."""
+    zero_code: np.ndarray
+    """float32[latents]: f(0), needed only to imitate SAEBench's padding leak."""
+    density: np.ndarray
+    """float32[latents]: share of valid tokens on which the latent is active."""
+    decoder: np.ndarray
+    """float32[latents, d_model]: D, such that ablation moves the residual by -s f_i D_i."""
+    contexts: Contexts
+    unsupervised: Mapping[str, float | None]
+    """l0, explained_variance (DESIGN section 6), dead (share of latents that never fired here), tokens."""
+    non_negative: bool = True
+    about: Mapping[str, Any] | None = None
+    """Architecture, width, hook and training facts of the SAE."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of this SAE on that pass."""
+        return fingerprint([self.residual_fingerprint, self.sae_fingerprint])
+
+    @property
+    def n_latents(self) -> int:
+        """Width of the SAE."""
+        return self.decoder.shape[0]
+
+
+def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
+    """Write below ``folder``; residuals in the key's storage precision."""
+    path = folder / f"residuals-{recording.fingerprint}"
+    arrays = {
+        "residuals": recording.residuals.astype(recording.key.storage),
+        "n_valid": recording.n_valid,
+        "token_ends": recording.token_ends,
+    }
+    save_arrays(path, arrays, {"kind": "residuals", "key": vars(recording.key), "bos_id": recording.bos_id, "note": recording.note})
+    return path
+
+
+def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> Path:
+    """Write below ``folder``; pooled latents in ``storage`` precision, text indices as uint16 where they fit.
+
+    The decoder is stored only when the SAE is not a bundled one (whose decoder is read from its own weights).
+    """
+    path = folder / f"latents-{recording.fingerprint}"
+    c = recording.contexts
+    index = np.uint16 if recording.latents.shape[0] <= 2**16 else np.int32
+    arrays = {
+        "data": recording.latents.data.astype(storage),
+        "indices": recording.latents.indices.astype(index),
+        "indptr": recording.latents.indptr.astype(np.int64),
+        "zero_code": recording.zero_code, "density": recording.density,
+        "context_indptr": c.indptr, "context_text": c.text, "context_position": c.position,
+        "context_activation": c.activation, "context_kind": c.kind,
+    }  # fmt: skip
+    if not (assets_dir() / "saes" / recording.sae / "sae_weights.safetensors").exists():
+        arrays["decoder"] = recording.decoder
+    meta = {
+        "kind": "latents", "sae": recording.sae, "sae_fingerprint": recording.sae_fingerprint,
+        "residual_fingerprint": recording.residual_fingerprint, "shape": list(recording.latents.shape),
+        "unsupervised": dict(recording.unsupervised), "non_negative": recording.non_negative,
+        "about": dict(recording.about or {}),
+    }  # fmt: skip
+    save_arrays(path, arrays, meta)
+    return path
+
+
+def load_residuals(path: Path) -> ResidualRecording:
+    """ArtifactError if damaged, half-written or of another kind."""
+    arrays, meta = load_arrays(path)
+    _expect(path, meta, "residuals")
+    recording = ResidualRecording(
+        RecordingKey(**meta["key"]), meta["bos_id"], arrays["residuals"].astype(np.float32), arrays["n_valid"],
+        arrays["token_ends"], meta.get("note", ""),
+    )  # fmt: skip
+    _freeze(recording.residuals, recording.n_valid, recording.token_ends)
+    return recording
+
+
+def load_latents(path: Path) -> LatentRecording:
+    """ArtifactError if damaged, half-written or of another kind."""
+    a, meta = load_arrays(path)
+    _expect(path, meta, "latents")
+    shape = tuple(meta["shape"])
+    values, rows = a["data"].astype(np.float32), a["indices"].astype(np.int32)
+    decoder = a["decoder"] if "decoder" in a else bundled_decoder(meta["sae"], meta["sae_fingerprint"])
+    contexts = Contexts(*(a[f"context_{n}"] for n in ("indptr", "text", "position", "activation", "kind")))
+    recording = LatentRecording(
+        meta["sae"], meta["sae_fingerprint"], meta["residual_fingerprint"],
+        csc_array((values, rows, a["indptr"]), shape=shape), a["zero_code"], a["density"], decoder, contexts,
+        meta["unsupervised"], meta["non_negative"], meta["about"],
+    )  # fmt: skip
+    _freeze(values, rows, recording.decoder, recording.density)
+    return recording
+
+
+def find_residuals(key: RecordingKey, *, shipped: bool = True) -> ResidualRecording | None:
+    """The finished recording of that key among the shipped and the cached ones, or None."""
+    for folder in recording_folders(shipped=shipped):
+        path = folder / f"residuals-{key.fingerprint}"
+        if exists(path):
+            return load_residuals(path)
+    return None
+
+
+def find_latents(key: RecordingKey, sae_fingerprint: str, *, shipped: bool = True) -> LatentRecording | None:
+    """The finished latent recording of one SAE on that pass, or None."""
+    for folder in recording_folders(shipped=shipped):
+        path = folder / f"latents-{key.of_sae(sae_fingerprint)}"
+        if exists(path):
+            return load_latents(path)
+    return None
+
+
+def recording_folders(*, shipped: bool = True) -> list[Path]:
+    """Shipped recordings first, then those made on this machine."""
+    made = cache_dir() / "recordings"
+    return [assets_dir() / "recordings", made] if shipped else [made]
+
+
+def list_recordings(kind: str) -> list[dict[str, Any]]:
+    """Sidecars of all finished recordings of one kind ("residuals" or "latents"), shipped first."""
+    return [
+        load_meta(path.with_suffix("")) | {"path": str(path.with_suffix(""))}
+        for folder in recording_folders()
+        for path in sorted(folder.glob(f"{kind}-*.json"))
+    ]
+
+
+def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
+    """Decoder rows of a bundled SAE, float32 [latents, d_model], read without torch. Its rows need no rescaling."""
+    from safetensors import safe_open
+
+    path = assets_dir() / "saes" / name / "sae_weights.safetensors"
+    if not path.exists():
+        raise ArtifactError(f"the bundled SAE '{name}' ({sae_fingerprint}) is missing from {path.parent}; restore it")
+    with safe_open(path, framework="numpy") as file:
+        raw = file.get_slice("W_dec")
+        if raw.get_dtype() != "BF16":
+            return file.get_tensor("W_dec").astype(np.float32)
+    return _read_bfloat16(path, "W_dec")
+
+
+def _read_bfloat16(path: Path, name: str) -> np.ndarray:
+    """A bfloat16 tensor as float32: numpy has no bfloat16, whose bits are the upper half of a float32."""
+    import json
+
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        start, end = header[name]["data_offsets"]
+        file.seek(start, 1)
+        raw = np.frombuffer(file.read(end - start), dtype=np.uint16)
+    return (raw.astype(np.uint32) << 16).view(np.float32).reshape(header[name]["shape"])
+
+
+def _expect(path: Path, meta: Mapping[str, Any], kind: str) -> None:
+    if meta.get("kind") != kind:
+        raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected '{kind}'; delete it and rebuild")
+
+
+def _freeze(*arrays: np.ndarray) -> None:
+    for array in arrays:
+        array.setflags(write=False)
