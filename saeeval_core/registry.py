@@ -1,0 +1,325 @@
+"""Which SAEs there are and what their settings say, without weights, network, torch or SAELens's modules.
+
+Bundled SAEs and local folders are described from their ``cfg.json``; SAELens's registry from the YAML file it ships.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from math import log2
+from pathlib import Path
+from typing import Any
+
+from saeeval_core.config import assets_dir
+from saeeval_core.errors import UnsupportedSAE, unknown_name
+
+CFG_FILE, WEIGHTS_FILE = "cfg.json", "sae_weights.safetensors"
+
+CLASSES = {
+    "standard": "StandardSAE",
+    "topk": "TopKSAE",
+    "abstopk": "AbsTopKSAE",
+    "jumprelu": "JumpReLUSAE",
+    "gated": "GatedSAE",
+    "matching_pursuit": "MatchingPursuitSAE",
+    "temporal": "TemporalSAE",
+    "transcoder": "Transcoder",
+    "skip_transcoder": "SkipTranscoder",
+    "jumprelu_transcoder": "JumpReLUTranscoder",
+    "jumprelu_skip_transcoder": "JumpReLUSkipTranscoder",
+}
+"""SAELens's ``architecture`` string -> its inference class."""
+
+_TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
+_NORMALISATIONS = (
+    "none", "layer_norm", "constant_norm_rescale", "constant_scalar_rescale", "expected_average_only_in",
+    "covariance_whitening",
+)  # fmt: skip
+# Before SAELens 6 these stood at the top level of cfg.json instead of under "metadata".
+_OLD_METADATA = (
+    "model_name", "hook_name", "hook_name_out", "neuronpedia_id", "model_from_pretrained_kwargs", "prepend_bos",
+    "context_size", "dataset_path",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SaeInfo:
+    """What an SAE says about itself."""
+
+    id: str
+    """What the user typed, or the bundled name."""
+    location: str
+    """Folder on this machine, or Hub repository."""
+    architecture: str
+    """Inference class in SAELens, e.g. ``TopKSAE``."""
+    d_in: int
+    """Width of what it reads."""
+    n_latents: int
+    hook: str | None
+    """Hook it reads."""
+    hook_out: str | None
+    """Hook its output belongs to: the same one, except for transcoders."""
+    d_out: int
+    """Width of what it writes (decoder row length)."""
+    model: str | None
+    normalize_activations: str = "none"
+    dtype: str = "float32"
+    training_architecture: str | None = None
+    """Trainer's architecture where it differs (BatchTopK and Matryoshka SAEs become JumpReLU when saved)."""
+    neuronpedia_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_transcoder(self) -> bool:
+        """True for the four classes that read one hook and write another."""
+        return self.architecture.endswith("Transcoder")
+
+    @property
+    def centred(self) -> bool:
+        """True if trained on a model with centred writing weights: what it reads is x minus x's mean over d_in."""
+        return bool((self.metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
+
+
+@dataclass(frozen=True)
+class RegistryRow:
+    """One SAE of SAELens's registry. None means that the registry does not say."""
+
+    release: str
+    sae_id: str
+    model: str
+    repo: str
+    hook: str | None
+    """Hook it reads, where release, id and path tell."""
+    n_latents: int | None
+    neuronpedia_id: str | None
+    expected_l0: float | None
+    transcoder: bool = False
+
+    @property
+    def spec(self) -> str:
+        """What ``load_sae`` takes."""
+        return f"{self.release}/{self.sae_id}"
+
+
+def bundled_dirs() -> list[Path]:
+    """Folders that hold one folder per bundled SAE."""
+    return [assets_dir() / "saes"]
+
+
+def list_bundled(search: Sequence[Path] | None = None) -> list[SaeInfo]:
+    """Every bundled SAE, by name; UnsupportedSAE if one of them is damaged."""
+    folders = [f for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir())]
+    return [_inspect_folder(f.name, f) for f in folders if (f / CFG_FILE).exists()]
+
+
+def inspect_sae(spec: str, search: Sequence[Path] | None = None) -> SaeInfo:
+    """Describe a bundled SAE or local folder from its cfg.json; UnsupportedSAE for anything that is not here."""
+    folder = local_folder(spec, search)
+    if folder is not None:
+        return _inspect_folder(spec, folder)
+    hint = f"expected a bundled name or a folder with {CFG_FILE}"
+    raise UnsupportedSAE(unknown_name("SAE", spec, _bundled_names(search), hint))
+
+
+def local_folder(spec: str, search: Sequence[Path] | None = None) -> Path | None:
+    """Folder that ``spec`` names on this machine, or None; a spec that must be a path but is not there raises."""
+    for root in _roots(search):
+        if spec and not {"/", "\\"} & set(spec) and (root / spec / CFG_FILE).exists():
+            return root / spec
+    path = Path(spec).expanduser()
+    if spec and path.is_dir():
+        return path
+    if path.is_file():
+        raise UnsupportedSAE(f"'{spec}' is a file; give the folder that holds {CFG_FILE} and {WEIGHTS_FILE}")
+    if spec.startswith((".", "/", "~", "\\")):
+        raise UnsupportedSAE(f"no folder '{spec}'; give a folder that holds {CFG_FILE} and {WEIGHTS_FILE}")
+    return None
+
+
+def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
+    """SaeInfo from the content of a cfg.json, in the layout of SAELens 6 or an older one; UnsupportedSAE if unusable."""
+    old = {new: cfg[key] for key, new in [("hook_point", "hook_name"), *((k, k) for k in _OLD_METADATA)] if key in cfg}
+    metadata = {**old, **(cfg.get("metadata") or {})}
+    architecture = cfg.get("architecture")
+    if architecture is None and _is_old(cfg, metadata):
+        old_activation = cfg.get("activation_fn", cfg.get("activation_fn_str"))
+        architecture = "topk" if old_activation == "topk" else "standard"
+    found = {**cfg, "architecture": architecture}
+    if missing := [key for key in ("architecture", "d_in", "d_sae") if found.get(key) is None]:
+        raise UnsupportedSAE(f"SAE '{spec}': cfg.json lacks {', '.join(missing)}; save the SAE again with SAELens")
+    if architecture in _TRAINING_ONLY:
+        raise UnsupportedSAE(
+            f"SAE '{spec}' is a training checkpoint ({architecture}); save it with SAELens's save_inference_model"
+        )
+    if architecture not in CLASSES:
+        raise UnsupportedSAE(unknown_name("SAE architecture", str(architecture), CLASSES, f"found in cfg.json of '{spec}'"))
+    d_in, n_latents, d_out = cfg["d_in"], cfg["d_sae"], cfg.get("d_out", cfg["d_in"])
+    for key, value in (("d_in", d_in), ("d_sae", n_latents), ("d_out", d_out)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UnsupportedSAE(f"SAE '{spec}': cfg.json has {key} = {value!r}; expected a positive whole number")
+    normalise = cfg.get("normalize_activations") or "none"
+    normalise = "expected_average_only_in" if normalise is True else normalise
+    if normalise not in _NORMALISATIONS:
+        raise UnsupportedSAE(unknown_name("normalize_activations", str(normalise), _NORMALISATIONS, f"found in '{spec}'"))
+    hook = metadata.get("hook_name")
+    refuse_heads(spec, "hook_z" if cfg.get("reshape_activations") == "hook_z" else hook)
+    return SaeInfo(
+        id=spec, location=location, architecture=CLASSES[architecture], d_in=d_in, n_latents=n_latents, hook=hook,
+        hook_out=metadata.get("hook_name_out") or hook, d_out=d_out, model=metadata.get("model_name"),
+        normalize_activations=normalise, dtype=str(cfg.get("dtype", "float32")).removeprefix("torch."),
+        training_architecture=metadata.get("training_architecture"), neuronpedia_id=metadata.get("neuronpedia_id"),
+        metadata=metadata,
+    )  # fmt: skip
+
+
+def refuse_heads(spec: str, hook: str | None) -> None:
+    """UnsupportedSAE for hooks on attention heads before their output matrix: nothing there adds to the residual stream."""
+    if hook is not None and hook.endswith("hook_z"):
+        raise UnsupportedSAE(
+            f"SAE '{spec}' reads attention heads ({hook}), which are not in the residual basis; "
+            "choose one on hook_resid_post, hook_resid_pre, hook_mlp_out or hook_attn_out"
+        )
+
+
+def check_fits(info: SaeInfo, d_model: int, hook_names: Iterable[str], probe_hook: str | None = None) -> None:
+    """UnsupportedSAE unless the SAE reads a hook of the model with the right width and writes where probes read.
+
+    ``probe_hook`` is where the pooled residuals are taken; by default the hook the SAE reads.
+    """
+    hook_names = list(hook_names)
+    if info.hook is None:
+        raise UnsupportedSAE(f"SAE '{info.id}' names no hook; add metadata.hook_name to its cfg.json")
+    if info.hook not in hook_names:
+        hint = f"SAE '{info.id}' was made for {info.model or 'another model'}"
+        raise UnsupportedSAE(unknown_name("hook", info.hook, hook_names, hint))
+    if info.d_in != d_model:
+        raise UnsupportedSAE(
+            f"SAE '{info.id}' reads {info.d_in} values but the model has {d_model} at {info.hook}; "
+            f"choose an SAE made for this model (this one: {info.model or 'model not named'})"
+        )
+    probe_hook = probe_hook or info.hook
+    if info.hook_out != probe_hook:
+        raise UnsupportedSAE(
+            f"SAE '{info.id}' reads {info.hook} and writes {info.hook_out}, but the probes read {probe_hook}; "
+            f"probe {info.hook_out} or choose an SAE of {probe_hook}"
+        )
+
+
+@cache
+def registry() -> dict[tuple[str, str], RegistryRow]:
+    """SAELens's whole registry by (release, sae_id), read from the YAML file inside the installed package (~1.5 s)."""
+    import yaml
+
+    package = find_spec("sae_lens")
+    path = Path(package.origin).parent / "pretrained_saes.yaml" if package and package.origin else None
+    if path is None or not path.exists():
+        raise UnsupportedSAE("SAELens's registry is not installed; run: pip install 'sae-lens>=6.50,<7'")
+    with path.open(encoding="utf-8") as file:
+        releases = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    rows = [_row(release, entry, sae) for release, entry in releases.items() for sae in entry["saes"]]
+    return {(row.release, row.sae_id): row for row in rows}
+
+
+def list_registry(model: str | None = None) -> list[RegistryRow]:
+    """SAEs of SAELens's registry, all or those made for ``model`` (with or without its organisation's name)."""
+    rows = registry().values()
+    return [row for row in rows if model is None or _short(row.model) == _short(model)]
+
+
+def nearest(spec: str, search: Sequence[Path] | None = None) -> str:
+    """The line for an SAE nobody knows, with the nearest bundled, release or SAE names."""
+    releases = {row.release for row in registry().values()}
+    release, _, sae_id = spec.replace(":", "/", 1).partition("/")
+    if release in releases:
+        ids = [row.sae_id for row in registry().values() if row.release == release]
+        return unknown_name("SAE", f"{release}/{sae_id}", [f"{release}/{i}" for i in ids], f"the release holds {len(ids)}")
+    known = [*_bundled_names(search), *sorted(releases)]
+    return unknown_name("SAE", release if "/" in spec else spec, known, "or give a folder, release/sae_id or hub:org/repo")
+
+
+_SHORT_NAMES = {"gpt2": "gpt2-small", "mistral-7b-v0.1": "mistral-7b"}
+_HOOK_IN_NAME = re.compile(r"blocks\.\d+\.(?:attn\.)?hook_(?:resid_pre|resid_mid|resid_post|mlp_out|attn_out|z)(?![a-z])")
+_SITES = (("resid_post", "hook_resid_post"), ("mlp_out", "hook_mlp_out"), ("attn_out", "attn.hook_z"))
+_LLAMA_SCOPE = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}
+_WIDTHS = (
+    (re.compile(r"width_(\d+)(k|m)"), "rounded"), (re.compile(r"[-_](?:w-?)?(\d+)(k)(?=$|[-_.])"), "rounded"),
+    (re.compile(r"2pow(\d+)"), "power"), (re.compile(r"hook_resid_pre_(\d{3,})$"), "exact"),
+)  # fmt: skip
+
+
+def _roots(search: Sequence[Path] | None) -> Sequence[Path]:
+    return bundled_dirs() if search is None else search
+
+
+def _bundled_names(search: Sequence[Path] | None) -> list[str]:
+    return [f.name for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir()) if (f / CFG_FILE).exists()]
+
+
+def _inspect_folder(spec: str, folder: Path) -> SaeInfo:
+    for name in (CFG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise UnsupportedSAE(f"no {name} in '{folder}'; expected {CFG_FILE} and {WEIGHTS_FILE} as SAELens saves them")
+    try:
+        cfg = json.loads((folder / CFG_FILE).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError):
+        raise UnsupportedSAE(f"{folder / CFG_FILE} is not readable JSON; save the SAE again") from None
+    if not isinstance(cfg, dict) or not isinstance(cfg.get("metadata") or {}, dict):
+        raise UnsupportedSAE(f"{folder / CFG_FILE} does not hold SAE settings (a JSON object); save the SAE again")
+    return parse_cfg(spec, str(folder), cfg)
+
+
+def _is_old(cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    version = str(cfg.get("sae_lens_version") or metadata.get("sae_lens_version") or "0")
+    return not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 6
+
+
+def _short(model: str) -> str:
+    name = model.rsplit("/", 1)[-1].lower()
+    return _SHORT_NAMES.get(name, name)
+
+
+def _row(release: str, entry: Mapping[str, Any], sae: Mapping[str, Any]) -> RegistryRow:
+    sae_id, path, how = str(sae["id"]), str(sae["path"]), entry.get("conversion_func")
+    transcoder = "transcoder" in f"{how} {release} {path}" or "clt" in f"{release}/{path}"
+    hook = None if transcoder else _hook(release, how, sae_id, path)
+    names = (sae_id, path, release, str(sae.get("neuronpedia")), str(entry["repo_id"]))
+    n_latents = next((width for name in names if (width := _width(name))), None)
+    # SAELens fills in 0.0 or 1.0 where nobody measured.
+    l0 = None if sae.get("l0", 0.0) in (0.0, 1.0) else float(sae["l0"])
+    model, repo = str(entry["model"]), str(entry["repo_id"])
+    return RegistryRow(release, sae_id, model, repo, hook, n_latents, sae.get("neuronpedia"), l0, transcoder)
+
+
+def _hook(release: str, how: str | None, sae_id: str, path: str) -> str | None:
+    if match := _HOOK_IN_NAME.search(sae_id) or _HOOK_IN_NAME.search(path):
+        # SAELens writes the attention hook of a few releases without its "attn." part.
+        return re.sub(r"(\d)\.hook_z", r"\1.attn.hook_z", match[0])
+    if how and how.startswith("llama_scope") and (match := re.match(r"l(\d+)([rma])_", sae_id)):
+        return f"blocks.{match[1]}.{_LLAMA_SCOPE[match[2]]}"
+    layer = re.search(r"layer_?(\d+)", path) or re.search(r"layer_?(\d+)", sae_id)
+    if layer is None:
+        return "hook_embed" if how == "gemma_2" and "embedding" in sae_id else None
+    if how == "gemma_2":
+        site = {"-res": "hook_resid_post", "-mlp": "hook_mlp_out", "-att": "attn.hook_z"}
+        return next((f"blocks.{layer[1]}.{hook}" for part, hook in site.items() if part in release), None)
+    if how == "gemma_3" or "resid_post" in path:
+        return next((f"blocks.{layer[1]}.{hook}" for part, hook in _SITES if part in path), None)
+    return f"blocks.{layer[1]}.hook_resid_post" if how in ("qwen_scope", "goodfire") else None
+
+
+def _width(name: str) -> int | None:
+    """Number of latents a name tells. "16k" and "131k" stand for the power of two next to them, "80k" for 80 x 1024."""
+    for pattern, kind in _WIDTHS:
+        if match := pattern.search(name):
+            number = int(match[1])
+            if kind == "exact":
+                return number
+            if kind == "power":
+                return 2**number
+            said = number * (1_000 if match[2] == "k" else 1_000_000)
+            power = 2 ** round(log2(said))
+            return power if abs(power / said - 1) < 0.05 else number * 1024
+    return None

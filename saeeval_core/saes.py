@@ -1,0 +1,392 @@
+"""Load SAEs of every SAELens class and give each the two things exact ablation needs: decoder rows D and scale s.
+
+Removing latent i from the reconstruction of a token changes it by exactly -f_i D_i s(token) when the decoder is
+affine. That is checked against SAELens's own decode at every load; what fails the check is refused.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.hub import hub_errors
+from saeeval_core.registry import (
+    CFG_FILE,
+    WEIGHTS_FILE,
+    RegistryRow,
+    SaeInfo,
+    check_fits,
+    inspect_sae,
+    list_bundled,
+    list_registry,
+    local_folder,
+    nearest,
+    parse_cfg,
+    refuse_heads,
+    registry,
+)
+
+__all__ = [
+    "LoadedSAE", "RegistryRow", "SaeInfo", "check_fits", "inspect_sae", "list_bundled", "list_registry", "load_sae",
+    "nearest", "verify_affine",
+]  # fmt: skip
+
+# Files that SAELens's trainer leaves beside a checkpoint whose normalisation is not folded into the weights yet.
+SCALER_FILE, WHITENING_FILE = "activation_scaler.json", "activation_whitening.safetensors"
+_UNFOLDED = ("expected_average_only_in", "covariance_whitening")
+_DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSAE:
+    """An SAE, or a baseline that looks like one, ready to encode tokens. Safe to share between threads."""
+
+    info: SaeInfo
+    decoder: Tensor
+    """D, float32 [latents, d_out]: what one unit of a latent adds to the output of a token with s = 1."""
+    fingerprint: str
+    encoder: Callable[[Tensor], Tensor] = field(repr=False)
+    """[..., d_in] -> [..., latents], on the tokens as the SAE wants them (centred where ``info.centred``)."""
+    bias: Tensor | None = field(default=None, repr=False)
+    """float32 [d_out], the constant of the decoder; None where decoding the codes is not a reconstruction of x."""
+    scale_factor: float = 1.0
+    """Constant part of s."""
+    non_negative: bool = True
+    """False if codes can be below 0 (AbsTopK, signed baselines): then test ``f != 0``, not ``f > 0``."""
+    needs_sequences: bool = False
+    """True for temporal SAEs, whose code of a token depends on the tokens before it in the same text."""
+    module: Any = field(default=None, repr=False)
+    """SAELens's object; None for baselines."""
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes f (not multiplied by s): x [tokens, d_in] -> [tokens, latents]; leading dimensions are kept.
+
+        If ``needs_sequences``, [tokens, d_in] must be the tokens of ONE text in order, and several texts of equal or
+        right-padded length go in as [texts, tokens, d_in] (causal: padding at the end changes nothing before it).
+        """
+        x = self._as_trained(x)
+        if self.needs_sequences and x.ndim == 2:
+            return self.encoder(x[None])[0]
+        return self.encoder(x)
+
+    @torch.no_grad()
+    def token_scale(self, x: Tensor) -> Tensor | None:
+        """s of each token: x [..., d_in] -> float32 [...]; None means 1 everywhere."""
+        # A transcoder never undoes its input's normalisation, because its output is another activation.
+        if self.info.is_transcoder or self.info.normalize_activations == "none":
+            return None if self.scale_factor == 1.0 else torch.full(x.shape[:-1], self.scale_factor, device=x.device)
+        x = self._as_trained(x).float()
+        if self.info.normalize_activations == "layer_norm":
+            return x.std(dim=-1)
+        if self.info.normalize_activations == "constant_norm_rescale":
+            return x.norm(dim=-1) / self.info.d_in**0.5
+        return torch.full(x.shape[:-1], self.scale_factor, device=x.device)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, codes: Tensor) -> Tensor | None:
+        """x_hat of tokens x [..., d_in] from their codes, float32; None for temporal SAEs and transcoders.
+
+        (Those do not rebuild x from the codes alone: one adds a prediction, the other writes another activation.)
+        """
+        if self.bias is None:
+            return None
+        out = codes.to(self.decoder.dtype) @ self.decoder + self.bias
+        scale = self.token_scale(x)
+        if scale is not None:
+            out = out * scale[..., None]
+        mean = x.to(out.device).float().mean(dim=-1, keepdim=True)
+        # Layer norm takes the mean out before encoding and puts it back; centred SAEs never see it, so it passes through.
+        return out + mean if self.info.centred or self.info.normalize_activations == "layer_norm" else out
+
+    def zero_code(self) -> Tensor:
+        """s(0) f(0), float32 [latents]: what a zeroed (masked) position adds to a pooled latent.
+
+        With s = 1 this is f(0). Layer norm and constant-norm SAEs have s(0) = 0, so it is 0 (their f(0) alone can be
+        NaN: it divides by the norm). For temporal SAEs it is the code of a lone zero token.
+        """
+        if self.info.normalize_activations in ("layer_norm", "constant_norm_rescale") and not self.info.is_transcoder:
+            return torch.zeros(self.info.n_latents)
+        zero = torch.zeros(1, self.info.d_in, device=self.decoder.device)
+        code = torch.nan_to_num(self.encode(zero)[0].float(), nan=0.0, posinf=0.0, neginf=0.0)
+        scale = self.token_scale(zero)
+        return (code if scale is None else code * scale).cpu()
+
+    def _as_trained(self, x: Tensor) -> Tensor:
+        x = x.to(self.decoder.device)
+        return x - x.mean(dim=-1, keepdim=True) if self.info.centred else x
+
+
+def load_sae(spec: str, *, device: str = "cpu", dtype: str = "float32", search: Sequence[Path] | None = None) -> LoadedSAE:
+    """Load an SAE; UnsupportedSAE with one line for everything that cannot be found, read or ablated exactly.
+
+    ``spec`` is tried as: a bundled name, a local folder, ``release/sae_id`` or ``release:sae_id`` of SAELens's
+    registry, and ``hub:org/repo[/folder]`` or ``org/repo[/folder]`` on the Hugging Face Hub.
+    """
+    if dtype not in _DTYPES:
+        raise UnsupportedSAE(f"SAE dtype '{dtype}' is not supported; use one of {', '.join(_DTYPES)}")
+    if spec.startswith("hub:"):
+        return _from_hub(spec, spec.removeprefix("hub:"), device, dtype)
+    folder = local_folder(spec, search)
+    if folder is not None:
+        return _from_folder(inspect_sae(spec, search), folder, device, dtype)
+    release, _, sae_id = spec.replace(":", "/", 1).partition("/")
+    if row := registry().get((release, sae_id)):
+        return _from_registry(spec, row, device, dtype)
+    releases = {row.release for row in registry().values()}
+    looks_like_repo = "/" in spec and ":" not in spec and release not in releases
+    if not looks_like_repo or _is_misspelt(release, releases):
+        raise UnsupportedSAE(nearest(spec, search))
+    return _from_hub(spec, spec, device, dtype)
+
+
+def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
+    """Largest error of -f_i D_i s against SAELens's decode, relative to the size of what is decoded.
+
+    Eight random tokens, each with its own codes plus eight random positive ones; every added latent is zeroed in turn.
+    UnsupportedSAE above rounding error. Baselines, whose decoder is ours, count as verified.
+    """
+    if sae.module is None:
+        return 0.0
+    rng = torch.Generator().manual_seed(seed)
+    dtype, device = sae.module.dtype, sae.decoder.device
+    shape = (1, 8, sae.info.d_in) if sae.needs_sequences else (8, sae.info.d_in)
+    x = torch.randn(shape, generator=rng).to(device, dtype)
+    latents = torch.randperm(sae.info.n_latents, generator=rng)[:8].to(device)
+    worst = 0.0
+    with _quiet(), torch.no_grad():
+        codes = sae.encoder(x).clone()
+        codes[..., latents] += (0.5 + torch.rand((*shape[:-1], len(latents)), generator=rng)).to(device, dtype)
+        full = _decode(sae, x, codes)
+        scale = _module_scale(sae, x)
+        for latent in latents:
+            without = codes.clone()
+            without[..., latent] = 0
+            delta = (_decode(sae, x, without) - full).double()
+            expected = -codes[..., latent, None].double() * sae.decoder[latent].double() * scale[..., None]
+            size = max(full.double().abs().max().item(), expected.abs().max().item(), 1e-12)
+            worst = max(worst, (delta - expected).abs().max().item() / size)
+    tolerance = 1e-4 if dtype in (torch.float32, torch.float64) else 5e-2
+    if not worst <= tolerance:
+        raise UnsupportedSAE(
+            f"SAE '{sae.info.id}' ({sae.info.architecture}) does not decode each latent by adding f_i D_i "
+            f"(relative error {worst:.1e}), so exact ablation is not possible; choose another SAE"
+        )
+    return worst
+
+
+def _from_folder(info: SaeInfo, folder: Path, device: str, dtype: str) -> LoadedSAE:
+    from sae_lens import SAE
+
+    with _load_errors(info.id, folder / WEIGHTS_FILE):
+        module = SAE.load_from_disk(folder, device=device, dtype=dtype)
+    used = [folder / CFG_FILE, folder / WEIGHTS_FILE]
+    if module.cfg.normalize_activations in _UNFOLDED:
+        used.append(_fold(info.id, module, folder))
+        info = replace(info, normalize_activations="none")
+    return _finish(info, module, _hash_files(used))
+
+
+def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> LoadedSAE:
+    refuse_heads(spec, row.hook)
+    from sae_lens import SAE
+
+    with _load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, _no_file_line(spec, row.repo)):
+        module = SAE.from_pretrained(row.release, row.sae_id, device=device, dtype=dtype)
+    cfg = module.cfg.to_dict()
+    info = parse_cfg(spec, row.repo, cfg)
+    if info.normalize_activations in _UNFOLDED:
+        raise UnsupportedSAE(_unfolded_line(spec, info.normalize_activations, "its release gives no factor"))
+    info = replace(info, neuronpedia_id=info.neuronpedia_id or row.neuronpedia_id, model=info.model or row.model)
+    return _finish(info, module, _hash_tensors(cfg, module.state_dict()))
+
+
+def _from_hub(spec: str, path: str, device: str, dtype: str) -> LoadedSAE:
+    from huggingface_hub import hf_hub_download
+
+    org, _, rest = path.partition("/")
+    name, _, subfolder = rest.strip("/").partition("/")
+    if not org or not name:
+        raise UnsupportedSAE(f"'{spec}' is not a Hub repository; expected hub:org/repo or hub:org/repo/folder")
+    repo, prefix = f"{org}/{name}", f"{subfolder}/" if subfolder else ""
+    with hub_errors(f"SAE '{spec}'", repo, _no_file_line(spec, repo)):
+        folder = Path(hf_hub_download(repo, prefix + CFG_FILE)).parent
+        hf_hub_download(repo, prefix + WEIGHTS_FILE)
+    info = replace(inspect_sae(str(folder)), id=spec, location=f"https://huggingface.co/{path}")
+    return _from_folder(info, folder, device, dtype)
+
+
+def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
+    for name, tensor in module.state_dict().items():
+        # JumpReLU thresholds may be infinite: that latent never fires.
+        if bool(torch.isnan(tensor).any()) or ("threshold" not in name and bool(torch.isinf(tensor).any())):
+            raise UnsupportedSAE(f"SAE '{info.id}': {name} contains NaN or infinite values; save or download it again")
+    module = module.eval().requires_grad_(False)
+    rows = module.W_dec.detach().float()
+    if getattr(module.cfg, "rescale_acts_by_decoder_norm", False):
+        rows = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    if rows.shape != (info.n_latents, info.d_out):
+        raise UnsupportedSAE(
+            f"SAE '{info.id}': decoder is {tuple(rows.shape)}, cfg.json says {(info.n_latents, info.d_out)}; save it again"
+        )
+    temporal = info.architecture == "TemporalSAE"
+    sae = LoadedSAE(
+        info, rows, fingerprint, _encoder(info, module), _bias(info, module), _scale_factor(info, module),
+        non_negative=info.architecture != "AbsTopKSAE", needs_sequences=temporal, module=module,
+    )  # fmt: skip
+    verify_affine(sae)
+    return sae
+
+
+def _encoder(info: SaeInfo, module: Any) -> Callable[[Tensor], Tensor]:
+    if info.normalize_activations not in ("layer_norm", "constant_norm_rescale"):
+        return module.encode
+    lock = threading.Lock()
+
+    def encode(x: Tensor) -> Tensor:
+        # encode() leaves this batch's norms on the module for the next decode(); nobody else may see them.
+        with lock:
+            codes = module.encode(x)
+            _forget_batch(module)
+            return codes
+
+    return encode
+
+
+def _bias(info: SaeInfo, module: Any) -> Tensor | None:
+    if info.is_transcoder or info.architecture == "TemporalSAE":
+        return None
+    bias = module.b_dec.detach().float().clone()
+    # Matching pursuit is tied: it adds the bias back only if it took it off.
+    added = info.architecture != "MatchingPursuitSAE" or module.cfg.apply_b_dec_to_input
+    return bias if added else torch.zeros_like(bias)
+
+
+def _scale_factor(info: SaeInfo, module: Any) -> float:
+    constant = info.normalize_activations == "constant_scalar_rescale"
+    return 1.0 / module.cfg.activation_normalization_factor if constant else 1.0
+
+
+def _fold(spec: str, module: Any, folder: Path) -> Path:
+    """Fold a training-time normalisation into the weights from the file the trainer left; returns that file.
+
+    Unfolded, SAELens would skip the normalisation without a warning and every code would be wrong.
+    """
+    kind = module.cfg.normalize_activations
+    path = folder / (SCALER_FILE if kind == "expected_average_only_in" else WHITENING_FILE)
+    if not path.is_file():
+        raise UnsupportedSAE(_unfolded_line(spec, kind, f"no {path.name} beside its weights"))
+    try:
+        if kind == "expected_average_only_in":
+            factor = json.loads(path.read_text(encoding="utf-8")).get("scaling_factor")
+            if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < float("inf"):
+                raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} holds no scaling_factor"))
+            module.fold_activation_norm_scaling_factor(float(factor))
+        else:
+            with _load_errors(spec, path):
+                stored = _load_tensors(path)
+                module.fold_activation_whitening(stored["mean"], stored["matrix"], stored["inverse_matrix"])
+    except NotImplementedError:
+        raise UnsupportedSAE(_unfolded_line(spec, kind, f"{type(module).__name__} cannot fold it")) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError):
+        raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} is not readable")) from None
+    return path
+
+
+def _unfolded_line(spec: str, kind: str, why: str) -> str:
+    return f"SAE '{spec}' has an unfolded normalisation ({kind}) and {why}; fold it with SAELens before saving"
+
+
+def _decode(sae: LoadedSAE, x: Tensor, codes: Tensor) -> Tensor:
+    """SAELens's decode of ``codes`` for tokens x: encode first, because some classes keep x's norms in between."""
+    sae.module.encode(x)
+    out = sae.module.decode(codes)
+    _forget_batch(sae.module)
+    return out
+
+
+def _module_scale(sae: LoadedSAE, x: Tensor) -> Tensor:
+    # The module is fed x itself, so a centred SAE's x counts as already centred here.
+    plain = replace(sae, info=replace(sae.info, metadata={}))
+    scale = plain.token_scale(x)
+    return (torch.ones(x.shape[:-1], device=x.device) if scale is None else scale).double()
+
+
+def _forget_batch(module: Any) -> None:
+    for name in ("ln_mu", "ln_std", "x_norm_coeff"):
+        module.__dict__.pop(name, None)
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+@contextmanager
+def _load_errors(spec: str, source: Path | str) -> Iterator[None]:
+    """One line in place of what SAELens and safetensors raise for damaged or incomplete files."""
+    from safetensors import SafetensorError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except SafetensorError as error:
+        raise UnsupportedSAE(f"SAE '{spec}': {source} is damaged or cut short ({error}); get it again") from None
+    except NotImplementedError:
+        raise
+    except (RuntimeError, KeyError, ValueError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UnsupportedSAE(f"SAE '{spec}': {source} does not match its settings ({reason}); save it again") from None
+
+
+def _no_file_line(spec: str, repo: str) -> str:
+    releases = sorted({row.release for row in registry().values() if row.repo == repo})
+    way = f"load it by release: {', '.join(releases[:3])}" if releases else f"expected {CFG_FILE} and {WEIGHTS_FILE} there"
+    return f"SAE '{spec}': {repo} has no SAE in SAELens's format at that path; {way}"
+
+
+def _is_misspelt(release: str, releases: set[str]) -> bool:
+    from difflib import get_close_matches
+
+    return bool(get_close_matches(release, releases, n=1, cutoff=0.85))
+
+
+def _hash_files(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _hash_tensors(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    settings = {key: value for key, value in cfg.items() if key != "device"}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(tensors.items()):
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(content.numpy().data)
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Temporal SAEs log a warning at every decode."""
+    log = logging.getLogger("sae_lens")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
