@@ -228,24 +228,32 @@ def test_zero_code_is_what_a_zeroed_token_adds(tmp_path):
         assert not normed.zero_code().any()
 
 
-@pytest.mark.parametrize("norm", ["layer_norm", "constant_norm_rescale"])
-def test_many_threads_share_one_sae_with_state(tmp_path, norm):
-    sae = load_sae(str(saved(tmp_path, "standard", normalize_activations=norm)))
-    batches = [tokens(seed, 40) for seed in range(8)]
-    alone = [sae.reconstruct(x, sae.encode(x)) for x in batches]
-    wrong = []
+def test_threads_never_see_each_others_norms(tmp_path, monkeypatch):
+    """SAELens keeps a batch's norms on the module; a second thread that encodes meanwhile must wait."""
+    sae = load_sae(str(saved(tmp_path, "standard", normalize_activations="constant_norm_rescale")))
+    x, other = tokens(0), tokens(1, scale=30.0)
+    alone = sae.encode(x)
+    inside, plain = threading.Event(), sae.module.hook_sae_input.forward
 
-    def work(i: int) -> None:
-        for _ in range(20):
-            if not torch.equal(sae.reconstruct(batches[i], sae.encode(batches[i])), alone[i]):
-                wrong.append(i)
+    def slow(value: torch.Tensor) -> torch.Tensor:
+        inside.set()
+        inner.append(sae.module.__dict__.get("x_norm_coeff"))
+        finished.wait(0.2)  # long enough for the other thread, unless it is made to wait
+        return plain(value)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    finished, inner, results = threading.Event(), [], []
+    monkeypatch.setattr(sae.module.hook_sae_acts_pre, "forward", slow)
+    first = threading.Thread(target=lambda: results.append(sae.encode(x)))
+    first.start()
+    inside.wait(5)
+    second = threading.Thread(target=lambda: (sae.encode(other), finished.set()))
+    second.start()
+    first.join()
+    assert not finished.is_set(), "the second encode ran inside the first"
+    second.join()
+    torch.testing.assert_close(results[0], alone)
+    assert inner[0] is not None
+    assert "x_norm_coeff" not in sae.module.__dict__, "norms of a batch are not kept"
 
 
 def test_temporal_codes_depend_on_the_text_and_ignore_padding(tmp_path):
