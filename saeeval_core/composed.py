@@ -41,8 +41,13 @@ _ARTICLE = re.compile(r"\b([Aa]n?) ['\"]?([A-Za-z0-9][\w-]*)")
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 _SENTENCE_START = re.compile(r"(?:^|[a-z0-9)][.!?]['\"]? )['\"]?([a-z])")
 _DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.IGNORECASE)
+_SMALL = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _MAY_DOUBLE = frozenset({"had", "that"})
-_SOUNDS_CONSONANT = re.compile(r"(uni(?!n|m)|use|usu|utili|uk\b|eu|one\b|once\b|one-|ubiq)", re.IGNORECASE)
+_SOUNDS_CONSONANT = re.compile(r"(uni(?!n|m)|use|usu|utili|ukr|eu|one\b|once\b|one-|ubiq)", re.IGNORECASE)
 _SOUNDS_VOWEL = re.compile(r"(hour|honest|honou?r|heir\b|8|11\b|11-|18\b|18-|8\d)", re.IGNORECASE)
 
 
@@ -290,7 +295,7 @@ def _fill(pattern: str, values: Mapping[str, str]) -> str:
 def _article(word: str) -> str:
     """`a` or `an` by the sound of the next word; capitals such as MRI are read letter by letter."""
     first = re.split(r"[\s-]", word)[0]
-    if len(first) > 1 and first.isupper():
+    if first.isupper() and len(word) > 1 and (len(first) > 1 or "-" in word[:2]):
         return "an" if first[0] in "AEFHILMNORSX" else "a"
     if _SOUNDS_VOWEL.match(word):
         return "an"
@@ -298,16 +303,12 @@ def _article(word: str) -> str:
 
 
 def _number_words(number: int) -> str:
-    small = (
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen"
-    ).split()
-    tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    """A number below a hundred in words, others in digits."""
     if not 0 <= number <= 99:
         return str(number)
-    if number < 20:
-        return small[number]
-    return tens[number // 10 - 2] + (f"-{small[number % 10]}" if number % 10 else "")
+    if number < len(_SMALL):
+        return _SMALL[number]
+    return _TENS[number // 10 - 2] + (f"-{_SMALL[number % 10]}" if number % 10 else "")
 
 
 class _Shingles:
@@ -441,7 +442,8 @@ def _parse(line: str, pool: str, id_: str, registers: frozenset[str], where: str
     tags, text = match.group(1).split(), match.group(2).strip()
     named = frozenset(r for tag in tags if tag[0] == "@" for r in tag[1:].split(","))
     if named - registers:
-        raise DataError(f"{where}: {id_} names register {sorted(named - registers)[0]!r}: expected one of {sorted(registers)}")
+        unknown = sorted(named - registers)[0]
+        raise DataError(f"{where}: {id_} names register {unknown!r}: expected one of {', '.join(sorted(registers))}")
     if not text or text[-1] not in ".!?\"'":
         raise DataError(f"{where}: {id_} does not end a sentence: {text!r}")
     if _ARTICLE_SLOT.search(text):
