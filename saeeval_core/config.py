@@ -52,7 +52,8 @@ PROTOCOLS = {
         imitate_padding_leak=True, redraw_negatives=True, strict_gap=False,
     ),
     "paper": Protocol(
-        "paper", optimiser="adamw", epochs=5, separate_dev=False, full_biased_set=True, strict_gap=False
+        "paper", optimiser="adamw", epochs=5, separate_dev=False, redraw_negatives=True, full_biased_set=True,
+        strict_gap=False,
     ),
 }  # fmt: skip
 
@@ -71,6 +72,17 @@ class RunConfig:
     model: str = DEFAULT_MODEL
     saes: tuple[str, ...] = (DEFAULT_SAE,)
     task: str = DEFAULT_TASK
+    """Named task, with ":PAIR" for one SHIFT pair; "" when ``texts`` is given."""
+    texts: str = ""
+    """File, or "hub:REPO", of labelled texts in place of a named task."""
+    text_column: str = "text"
+    target: str = ""
+    """COLUMN=POSITIVE,NEGATIVE"""
+    spurious: str = ""
+    """COLUMN=POSITIVE,NEGATIVE"""
+    classes: str = ""
+    """COLUMN=A,B,C"""
+    group_column: str = ""
     metrics: tuple[str, ...] = ("shift", "tpp")
     selection: str = "attribution"
     protocol: str = "robust"

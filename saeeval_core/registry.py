@@ -3,6 +3,7 @@
 Bundled SAEs and local folders are described from their ``cfg.json``; SAELens's registry from the YAML file it ships.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,8 @@ CLASSES = {
 }
 """SAELens's ``architecture`` string -> its inference class."""
 
+UNFOLDED = ("expected_average_only_in", "covariance_whitening")
+"""Normalisations that stay outside the weights until folded in."""
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
 _NORMALISATIONS = (
     "none", "layer_norm", "constant_norm_rescale", "constant_scalar_rescale", "expected_average_only_in",
@@ -323,3 +326,20 @@ def _width(name: str) -> int | None:
             power = 2 ** round(log2(said))
             return power if abs(power / said - 1) < 0.05 else number * 1024
     return None
+
+
+def file_fingerprint(info: SaeInfo) -> str | None:
+    """What ``LoadedSAE.fingerprint`` will be, told from the files without loading them; None for Hub objects."""
+    folder = Path(info.location)
+    if not (folder / WEIGHTS_FILE).is_file() or info.normalize_activations in UNFOLDED:
+        return None
+    return hash_files([folder / CFG_FILE, folder / WEIGHTS_FILE])
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """First 16 hex digits of the SHA-256 over the files' SHA-256s."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -22,10 +22,12 @@ from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.hub import hub_errors
 from saeeval_core.registry import (
     CFG_FILE,
+    UNFOLDED,
     WEIGHTS_FILE,
     RegistryRow,
     SaeInfo,
     check_fits,
+    hash_files,
     inspect_sae,
     list_bundled,
     list_registry,
@@ -43,7 +45,6 @@ __all__ = [
 
 # Files that SAELens's trainer leaves beside a checkpoint whose normalisation is not folded into the weights yet.
 SCALER_FILE, WHITENING_FILE = "activation_scaler.json", "activation_whitening.safetensors"
-_UNFOLDED = ("expected_average_only_in", "covariance_whitening")
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -191,10 +192,10 @@ def _from_folder(info: SaeInfo, folder: Path, device: str, dtype: str) -> Loaded
     with _load_errors(info.id, folder / WEIGHTS_FILE):
         module = SAE.load_from_disk(folder, device=device, dtype=dtype)
     used = [folder / CFG_FILE, folder / WEIGHTS_FILE]
-    if module.cfg.normalize_activations in _UNFOLDED:
+    if module.cfg.normalize_activations in UNFOLDED:
         used.append(_fold(info.id, module, folder))
         info = replace(info, normalize_activations="none")
-    return _finish(info, module, _hash_files(used))
+    return _finish(info, module, hash_files(used))
 
 
 def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> LoadedSAE:
@@ -205,7 +206,7 @@ def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> Load
         module = SAE.from_pretrained(row.release, row.sae_id, device=device, dtype=dtype)
     cfg = module.cfg.to_dict()
     info = parse_cfg(spec, row.repo, cfg)
-    if info.normalize_activations in _UNFOLDED:
+    if info.normalize_activations in UNFOLDED:
         raise UnsupportedSAE(_unfolded_line(spec, info.normalize_activations, "its release gives no factor"))
     info = replace(info, neuronpedia_id=info.neuronpedia_id or row.neuronpedia_id, model=info.model or row.model)
     return _finish(info, module, _hash_tensors(cfg, module.state_dict()))
@@ -361,14 +362,6 @@ def _is_misspelt(release: str, releases: set[str]) -> bool:
     from difflib import get_close_matches
 
     return bool(get_close_matches(release, releases, n=1, cutoff=0.85))
-
-
-def _hash_files(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def _hash_tensors(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> str:

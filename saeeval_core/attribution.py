@@ -1,0 +1,40 @@
+"""How much each latent moves a probe between the two classes: the ranking of what to ablate (paper section on attribution).
+
+I_i = (weighted mean of pooled f_i over positives - over negatives) * (D_i . w), on the probe's own training texts.
+"""
+
+import numpy as np
+from scipy.sparse import csc_array
+
+
+def mean_difference(latents: csc_array, positive: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """float64[latents]: mean pooled latent of the positive texts minus that of the negative ones.
+
+    latents [texts, latents], positive bool[texts]; ``weights`` float[texts] makes both means weighted.
+    """
+    w = np.ones(len(positive)) if weights is None else weights.astype(np.float64)
+    signed = np.where(positive, w / w[positive].sum(), -w / w[~positive].sum())
+    return np.asarray(signed @ latents.astype(np.float64)).ravel()
+
+
+def effects(difference: np.ndarray, decoder_dot_probe: np.ndarray) -> np.ndarray:
+    """I_i, float64[latents], from the mean difference and D.w."""
+    return difference * decoder_dot_probe
+
+
+def rank_by_magnitude(effect: np.ndarray) -> np.ndarray:
+    """Latent ids by falling |I|, those without effect left out; ties to the lower id. SHIFT's ranking."""
+    order = np.argsort(-np.abs(effect), kind="stable")
+    return order[effect[order] != 0]
+
+
+def rank_positive(difference: np.ndarray, decoder_dot_probe: np.ndarray, *, non_negative: bool) -> np.ndarray:
+    """Ids of latents with I > 0 by falling I; TPP's ranking: latents that argue *for* the class.
+
+    For non-negative codes the difference is clamped at 0, so a latent that is stronger on the negatives never counts
+    (DESIGN section 2).
+    """
+    clamped = np.maximum(difference, 0) if non_negative else difference
+    effect = effects(clamped, decoder_dot_probe)
+    order = np.argsort(-effect, kind="stable")
+    return order[effect[order] > 0]

@@ -1,0 +1,390 @@
+"""From settings to numbers: find or make the recordings, find or train the probes, score every N in both directions."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saeeval_core.artifacts import exists, load_arrays, save_arrays
+from saeeval_core.config import Protocol, RunConfig, cache_dir, fingerprint, get_protocol
+from saeeval_core.errors import ArtifactError, ConfigError, DataError, UnsupportedSAE
+from saeeval_core.identity import BUNDLED_MODEL, model_stamp
+from saeeval_core.probes import Probe
+from saeeval_core.recording import (
+    LatentRecording,
+    RecordingKey,
+    ResidualRecording,
+    find_latents,
+    find_residuals,
+    recording_folders,
+    save_latents,
+    save_residuals,
+)
+from saeeval_core.registry import SaeInfo, inspect_sae
+from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, ShiftScore, fit_shift_probes, shift_board, shift_latents
+from saeeval_core.sources import BUNDLED_TASKS, TaskSet, file_task_set, hub_task_set, load_task_set
+from saeeval_core.texts import DEV, TEST, ShiftTask, TppTask, shift_training
+from saeeval_core.tpp import TppScore, fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.uncertainty import LEVEL, Estimate, mean_of
+
+PART_NAMES = {DEV: "dev", TEST: "test"}
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """One pass: the residuals and the SAEs recorded on them."""
+
+    residuals: ResidualRecording
+    latents: list[LatentRecording]
+
+
+def task_set_of(config: RunConfig) -> TaskSet:
+    """The texts and tasks the settings name."""
+    labels = {"target": config.target, "spurious": config.spurious, "classes": config.classes, "group_column": config.group_column}
+    if config.texts.startswith("hub:"):
+        return hub_task_set(config.texts.removeprefix("hub:"), config.text_column, **labels)
+    if config.texts:
+        return file_task_set(Path(config.texts), config.text_column, **labels)
+    found = load_task_set(config.task)
+    if any(labels.values()):
+        raise ConfigError("--target, --spurious, --classes and --group-column go with --texts FILE, not with a named task")
+    return found
+
+
+def obtain_recordings(
+    config: RunConfig, task_set: TaskSet, saes: Sequence[str], *, shipped: bool = True, on_progress: Any = None
+) -> Recordings:
+    """Load the recordings of these SAEs (all on one hook) or make the missing ones in one pass and keep them.
+
+    Raises what loading models, SAEs and texts raises; a damaged stored recording is named on stderr and made again.
+    """
+    infos = [inspect_sae(s) for s in saes]
+    hook = common_hook(infos)
+    key = recording_key(config, hook, task_set.texts.fingerprint)
+    found = _find(key, infos, shipped)
+    if found is not None:
+        return found
+    # Only now are torch, transformers and SAELens needed.
+    from saeeval_core.models import load_model
+    from saeeval_core.recorder import record
+    from saeeval_core.saes import load_sae
+
+    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    loaded = [load_sae(s, device=model.device) for s in saes]
+    folder = cache_dir() / "recordings"
+    residuals, latents = record(
+        model, hook, task_set.texts.texts, task_set.texts.fingerprint, loaded, storage=key.storage,
+        cells=label_cells(task_set), on_progress=on_progress,
+        partial=folder / "partial" / fingerprint([key.fingerprint, [s.fingerprint for s in loaded]]),
+    )  # fmt: skip
+    save_residuals(residuals, folder)
+    for latent in latents:
+        save_latents(latent, folder, storage=key.storage)
+    return Recordings(residuals, latents)
+
+
+def recording_key(config: RunConfig, hook: str, texts_fingerprint: str) -> RecordingKey:
+    """Key of the residual recording; bundled texts on the bundled model are stored in half precision, as shipped."""
+    bundled = config.model == BUNDLED_MODEL and config.task.split(":")[0] in (*BUNDLED_TASKS, "general") and not config.texts
+    return RecordingKey(
+        config.model, model_stamp(config.model), config.dtype, hook, texts_fingerprint, "float16" if bundled else "float32"
+    )
+
+
+def common_hook(infos: Sequence[SaeInfo]) -> str:
+    """The one hook all these SAEs read. UnsupportedSAE for an SAE without a hook or several hooks."""
+    for info in infos:
+        if not info.hook:
+            raise UnsupportedSAE(f"SAE '{info.id}' does not say which hook it reads; add metadata.hook_name to its cfg.json")
+    hooks = sorted({str(info.hook) for info in infos})
+    if len(hooks) > 1:
+        raise UnsupportedSAE(f"the SAEs read different hooks ({', '.join(hooks)}); run them one after another")
+    return hooks[0]
+
+
+def label_cells(task_set: TaskSet) -> np.ndarray | None:
+    """int[texts]: number of each text's combination of labels, so that evidence can be kept for each."""
+    names = list(dict.fromkeys([c.column for pair in task_set.pairs for c in pair] or ([task_set.tpp[0]] if task_set.tpp else [])))
+    if not names:
+        return None
+    joined = np.array(["\t".join(values) for values in zip(*(task_set.texts.columns[n] for n in names), strict=True)])
+    cells = np.unique(joined, return_inverse=True)[1]
+    return cells if cells.max() < 64 else None
+
+
+def shift_probes(
+    residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int, shipped: bool = True
+) -> ShiftProbes:
+    """The probes of one direction, from disk if this recording has them for this task, protocol and seed."""
+    training = shift_training(task, seed=seed, protocol=protocol)
+    kept = _KeptProbes(residuals, ["shift", *_shift_identity(task)], protocol, seed, shipped)
+    found = kept.load()
+    if found is None:
+        fitted = fit_shift_probes(residuals, task, protocol, seed=seed)
+        kept.save([fitted.base, fitted.oracle, fitted.attribute])
+        return fitted
+    return ShiftProbes(training, *found)
+
+
+def tpp_probes(
+    residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int, shipped: bool = True
+) -> list[Probe]:
+    """The one-vs-rest probes, from disk if this recording has them for this task, protocol and seed."""
+    kept = _KeptProbes(residuals, ["tpp", task.column, list(task.classes), _rows_hash(task)], protocol, seed, shipped)
+    found = kept.load()
+    if found is None:
+        found = fit_tpp_probes(residuals, task, protocol, seed=seed)
+        kept.save(found)
+    return found
+
+
+@dataclass(frozen=True)
+class _KeptProbes:
+    residuals: ResidualRecording
+    task: list[Any]
+    protocol: Protocol
+    seed: int
+    shipped: bool
+
+    @property
+    def _name(self) -> str:
+        key = [self.residuals.fingerprint, self.task, asdict(self.protocol), self.seed]
+        return f"probes-{fingerprint(key)}"
+
+    def load(self) -> list[Probe] | None:
+        for folder in recording_folders(shipped=self.shipped):
+            if exists(folder / self._name):
+                a, meta = load_arrays(folder / self._name)
+                rows = zip(a["weight"], a["bias"], meta["probes"], strict=True)
+                return [Probe(w, float(b), **about) for w, b, about in rows]
+        return None
+
+    def save(self, probes: Sequence[Probe]) -> None:
+        arrays = {"weight": np.stack([p.weight for p in probes]), "bias": np.array([p.bias for p in probes])}
+        about = [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in probes]
+        save_arrays(cache_dir() / "recordings" / self._name, arrays, {"kind": "probes", "probes": about})
+
+
+def run(config: RunConfig, *, shipped: bool = True, on_progress: Any = None) -> dict[str, Any]:
+    """Everything ``saeeval run`` prints and writes (DESIGN section 4); plain JSON values."""
+    protocol = get_protocol(config.protocol)
+    task_set = task_set_of(config)
+    recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
+    result: dict[str, Any] = {
+        "config": json.loads(config.to_json()),
+        "model": {"name": config.model, "dtype": config.dtype, "hook": recordings.residuals.key.hook, "note": recordings.residuals.note,
+                  "bos_id": recordings.residuals.bos_id},
+        "task": {"name": task_set.texts.name, "source": task_set.texts.source, "composed": task_set.texts.composed,
+                 "texts": len(task_set.texts.texts), "fingerprint": task_set.texts.fingerprint,
+                 "dropped": dict(task_set.texts.dropped), "small": task_set.small, "interval_level": LEVEL},
+        "probes": {},
+        "results": [],
+        "versions": versions(),
+    }  # fmt: skip
+    metrics = [m for m in config.metrics if (m == "shift" and task_set.pairs) or (m == "tpp" and task_set.tpp)]
+    if not metrics:
+        raise DataError(f"'{task_set.texts.name}' defines no task for {', '.join(config.metrics)}; give --target and --spurious, or --classes")
+    boards = shift_boards(config, task_set, recordings.residuals, protocol, shipped) if "shift" in metrics else []
+    result["probes"]["shift"] = [_probe_summary(b) for b in boards]
+    for latents in recordings.latents:
+        if max(config.ns) > latents.n_latents:
+            raise ConfigError(f"N = {max(config.ns)} but SAE '{latents.sae}' has {latents.n_latents} latents; lower --n")
+        row: dict[str, Any] = {"sae": latents.sae, "about": latents.about, "selection": config.selection,
+                               "unsupervised": latents.unsupervised}  # fmt: skip
+        if boards:
+            row["shift"] = _shift_result(config, protocol, recordings.residuals, latents, boards)
+        if "tpp" in metrics:
+            row["tpp"] = _tpp_result(config, protocol, task_set, recordings.residuals, latents, shipped)
+        result["results"].append(row)
+    return result
+
+
+@dataclass(frozen=True)
+class DirectionBoards:
+    """One direction of one pair on the parts that are scored."""
+
+    pair: str
+    task: ShiftTask
+    boards: dict[int, ShiftBoard]
+
+
+def shift_boards(
+    config: RunConfig, task_set: TaskSet, residuals: ResidualRecording, protocol: Protocol, shipped: bool = True
+) -> list[DirectionBoards]:
+    """Both directions of every pair. A pair with too few texts raises DataError (all its numbers would be noise)."""
+    check_tokens(residuals)
+    out = []
+    for task in task_set.shift_tasks(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell):
+        probes = shift_probes(residuals, task, protocol, seed=config.seed, shipped=shipped)
+        for direction, own in ((task, probes), (task.swapped(), probes.swapped())):
+            boards = {
+                part: shift_board(residuals, direction, own, protocol, part=part, seed=config.seed, resamples=config.resamples)
+                for part in scored_parts(protocol)
+            }
+            out.append(DirectionBoards(task.name, direction, boards))
+    return out
+
+
+def scored_parts(protocol: Protocol) -> tuple[int, ...]:
+    """Dev and test, or test alone where the protocol has no dev part."""
+    return (DEV, TEST) if protocol.separate_dev else (TEST,)
+
+
+def check_tokens(residuals: ResidualRecording) -> None:
+    """DataError if a text has no tokens: it has no pooled residual to score."""
+    empty = int((residuals.n_valid == 0).sum())
+    if empty:
+        raise DataError(f"{empty} text(s) consist of no tokens at all (control characters only?); remove them")
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a number."""
+    names = ("torch", "transformers", "transformer-lens", "sae-lens", "scikit-learn", "numpy", "scipy")
+    return {"saeeval": version("saeeval"), "python": platform.python_version()} | {n: version(n) for n in names}
+
+
+def _find(key: RecordingKey, infos: Sequence[SaeInfo], shipped: bool) -> Recordings | None:
+    import sys
+
+    from saeeval_core.registry import file_fingerprint
+
+    prints = [file_fingerprint(i) for i in infos]
+    if any(p is None for p in prints):
+        return None
+    try:
+        residuals = find_residuals(key, shipped=shipped)
+        if residuals is None:
+            return None
+        latents = [find_latents(key, str(p), shipped=shipped) for p in prints]
+    except ArtifactError as error:
+        sys.stderr.write(f"stored recording ignored and made again: {error}\n")
+        return None
+    kept = [r for r in latents if r is not None]
+    return Recordings(residuals, kept) if len(kept) == len(latents) else None
+
+
+def _shift_result(
+    config: RunConfig, protocol: Protocol, residuals: ResidualRecording, latents: LatentRecording, boards: Sequence[DirectionBoards]
+) -> dict[str, Any]:
+    directions, scores = [], []
+    for d in boards:
+        views = {part: shift_latents(residuals, latents, board, protocol) for part, board in d.boards.items()}
+        curves = {part: view.curve(view.attribute_ranking, config.ns) for part, view in views.items()}
+        scores.append((d.pair, curves))
+        directions.append({
+            "pair": d.pair, "target": d.task.target.column, "spurious": d.task.spurious.column,
+            "target_values": str(d.task.target), "spurious_values": str(d.task.spurious),
+            "by_n": [
+                {"n": n, "n_ablated": curves[TEST][i].n_ablated}
+                | {PART_NAMES[p]: _shift_cell(views[p], curves[p][i], protocol) for p in curves}
+                for i, n in enumerate(config.ns)
+            ],
+        } | _probe_summary(d))  # fmt: skip
+    aggregate = [
+        {"n": n} | {PART_NAMES[p]: aggregate_over_pairs([(pair, c[p][i]) for pair, c in scores]) for p in scored_parts(protocol)}
+        for i, n in enumerate(config.ns)
+    ]
+    return {"directions": directions, "aggregate": aggregate}
+
+
+def aggregate_over_pairs(scores: Sequence[tuple[str, ShiftScore]]) -> dict[str, Any]:
+    """Mean of the defined directions of each pair, then over pairs, with the count left out (DESIGN section 2)."""
+    by_pair: dict[str, list[ShiftScore]] = {}
+    for pair, score in scores:
+        by_pair.setdefault(pair, []).append(score)
+    means = [mean_of([s.score for s in own], [s.samples for s in own]) for own in by_pair.values()]
+    samples = [np.mean([s.samples for s in own if s.score.value is not None] or [np.empty(0)], axis=0) for own in by_pair.values()]
+    total, pairs_out = mean_of([m for m, _ in means], samples)
+    return {
+        "score": total.value, "ci": total.ci, "reason": total.reason, "pairs": len(by_pair) - pairs_out,
+        "directions_left_out": sum(out for _, out in means),
+    }  # fmt: skip
+
+
+def _shift_cell(view: ShiftLatents, s: ShiftScore, protocol: Protocol) -> dict[str, Any]:
+    ids = view.attribute_ranking[: s.n_ablated]
+    cell: dict[str, Any] = {
+        "accuracy": s.accuracy.value, "accuracy_ci": s.accuracy.ci, "score": s.score.value, "ci": s.score.ci,
+        "reason": s.score.reason, "worst_group": s.worst_group.value, "worst_group_ci": s.worst_group.ci,
+        "worst_group_name": s.worst_group_name, "leakage": s.leakage.value, "leakage_ci": s.leakage.ci,
+        "mean_ablation": view.score_mean_ablated(ids).score.to_dict(),
+        "auc": view.board.auc_score(view.removed(ids)).to_dict(),
+    }  # fmt: skip
+    if not protocol.strict_gap:
+        cell["saebench_value"] = s.score.value if s.score.value is not None else 0
+    return cell
+
+
+def _tpp_result(
+    config: RunConfig, protocol: Protocol, task_set: TaskSet, residuals: ResidualRecording, latents: LatentRecording, shipped: bool
+) -> dict[str, Any]:
+    check_tokens(residuals)
+    task = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
+    if protocol.redraw_negatives:
+        from saeeval_core.saebench import redrawn_tpp
+
+        return redrawn_tpp(residuals, latents, task, protocol, ns=config.ns, seed=config.seed)
+    probes = tpp_probes(residuals, task, protocol, seed=config.seed, shipped=shipped)
+    boards = {
+        part: tpp_board(residuals, task, probes, part=part, seed=config.seed, resamples=config.resamples)
+        for part in scored_parts(protocol)
+    }
+    views = {part: tpp_latents(latents, board) for part, board in boards.items()}
+    by_n = []
+    for n in config.ns:
+        scores = {part: view.at(n) for part, view in views.items()}
+        by_n.append(
+            {"n": n, "n_ablated": list(scores[TEST].n_ablated)} | {PART_NAMES[p]: _tpp_cell(s) for p, s in scores.items()}
+        )
+    return {
+        "classes": list(task.classes),
+        "clean": {PART_NAMES[p]: [c.to_dict() for c in b.clean] for p, b in boards.items()},
+        "probes": [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in probes],
+        "by_n": by_n,
+    }
+
+
+def _tpp_cell(s: TppScore) -> dict[str, Any]:
+    return {
+        "matrix": [[e.value for e in row] for row in s.matrix],
+        "matrix_ci": [[e.ci for e in row] for row in s.matrix],
+        "score": s.score.value, "ci": s.score.ci, "reason": s.score.reason,
+        "intended": s.intended.to_dict(), "unintended": s.unintended.to_dict(),
+    }  # fmt: skip
+
+
+def _probe_summary(d: DirectionBoards) -> dict[str, Any]:
+    def parts(name: str) -> dict[str, Any]:
+        return {PART_NAMES[p]: getattr(b, name).to_dict() for p, b in d.boards.items()}
+
+    first = next(iter(d.boards.values()))
+    p = first.probes
+    return {
+        "name": f"{d.task.name}, {d.task.direction}", "n_per_quadrant": p.training.n, "training_texts": p.base.n_texts,
+        "c": {"base": p.base.c, "oracle": p.oracle.c, "attribute": p.attribute.c},
+        "base": parts("base"), "oracle": parts("oracle"), "attribute": parts("attribute"),
+        "reason": {PART_NAMES[part]: b.reason for part, b in d.boards.items()},
+    }  # fmt: skip
+
+
+def _shift_identity(task: ShiftTask) -> list[Any]:
+    return [vars(task.target), vars(task.spurious), _rows_hash(task)]
+
+
+def _rows_hash(task: ShiftTask | TppTask) -> str:
+    return fingerprint([task.rows.tolist(), task.part.tolist()])
+
+
+def with_sae(config: RunConfig, sae: str) -> RunConfig:
+    """The same settings for one SAE."""
+    return replace(config, saes=(sae,))
+
+
+def defined(estimate: Estimate) -> bool:
+    """True when there is a number."""
+    return estimate.value is not None

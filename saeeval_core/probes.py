@@ -1,0 +1,164 @@
+"""Linear probes on pooled residuals. A probe belongs to a residual recording and is shared by every SAE on it."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+
+from saeeval_core.config import Protocol, derive_rng
+from saeeval_core.errors import DataError
+
+C_GRID = np.logspace(-4, 1, 11)
+FOLDS = 5
+ADAMW_BATCH = 16
+"""The strength of the learned spurious correlation depends on it (SAEBench's own warning, paper.md section 3)."""
+ADAMW_LR = 1e-3
+
+
+@dataclass(frozen=True)
+class Probe:
+    """z = x . weight + bias; predicts the positive label when z > 0."""
+
+    weight: np.ndarray
+    """float64[d_model], in units of the raw residual."""
+    bias: float
+    n_texts: int
+    """Training texts."""
+    c: float | None = None
+    """Chosen inverse L2 strength (robust)."""
+    epoch: int | None = None
+    """Epoch whose weights are kept, counted from 1 (AdamW)."""
+
+    def logits(self, residuals: np.ndarray) -> np.ndarray:
+        """float64[texts] for residuals [texts, d_model]."""
+        return residuals.astype(np.float64) @ self.weight + self.bias
+
+
+def fit_probe(
+    residuals: np.ndarray,
+    labels: np.ndarray,
+    strata: np.ndarray,
+    protocol: Protocol,
+    *,
+    seed: int,
+    weights: np.ndarray | None = None,
+    test: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Probe:
+    """Train a probe as the protocol says.
+
+    residuals [texts, d_model], labels bool[texts], strata int[texts] (quadrant or class, for the folds); ``test`` is the
+    probe's own test set, which only SAEBench's epoch choice looks at. DataError if only one label is present.
+    """
+    if labels.all() or not labels.any():
+        raise DataError(f"all {len(labels)} training texts of a probe have the same label; both are needed")
+    if not np.isfinite(residuals).all():
+        raise DataError("some texts have no tokens, so no pooled residual; remove texts without words")
+    if protocol.optimiser == "logistic":
+        return fit_logistic(residuals, labels, strata, seed=seed, weights=weights)
+    return fit_adamw(residuals, labels, protocol, seed=seed, test=test)
+
+
+def fit_logistic(
+    residuals: np.ndarray, labels: np.ndarray, strata: np.ndarray, *, seed: int, weights: np.ndarray | None = None
+) -> Probe:
+    """Standardised L2 logistic regression; C by mean held-out log-loss over stratified folds, ties to the smaller C.
+
+    Log-loss, because accuracy is flat on biased data and would pick C at random (DESIGN section 2).
+    """
+    weights = np.ones(len(labels)) if weights is None else weights * (len(labels) / weights.sum())
+    fold = stratified_folds(strata, seed)
+    losses = np.zeros((FOLDS, len(C_GRID)))
+    for k in range(FOLDS):
+        train, held = fold != k, fold == k
+        scaler = StandardScaler().fit(residuals[train])
+        x, x_held = scaler.transform(residuals[train]), scaler.transform(residuals[held])
+        for i, model in enumerate(_path(x, labels[train], weights[train])):
+            losses[k, i] = log_loss(labels[held], model.predict_proba(x_held), sample_weight=weights[held], labels=[False, True])
+    best = int(np.argmin(losses.mean(0)))  # argmin takes the first, that is the smaller C, on ties
+    return refit_logistic(residuals, labels, float(C_GRID[best]), weights)
+
+
+def refit_logistic(residuals: np.ndarray, labels: np.ndarray, c: float, weights: np.ndarray | None = None) -> Probe:
+    """The same probe with C given."""
+    scaler = StandardScaler().fit(residuals)
+    model = LogisticRegression(C=c, tol=1e-6, max_iter=2000)
+    model.fit(scaler.transform(residuals), labels, sample_weight=weights)
+    weight = model.coef_[0] / scaler.scale_
+    bias = float(model.intercept_[0] - weight @ scaler.mean_)
+    return Probe(weight, bias, len(labels), c=c)
+
+
+def fit_adamw(
+    residuals: np.ndarray, labels: np.ndarray, protocol: Protocol, *, seed: int, test: tuple[np.ndarray, np.ndarray] | None
+) -> Probe:
+    """AdamW on shuffled batches of 16, as the paper and SAEBench train (paper.md section 1.7).
+
+    With ``protocol.best_test_epoch`` the weights of the first epoch with the best accuracy on ``test`` are kept. The
+    global torch generator is seeded inside a fork, so that SAEBench's own function gives the same weights.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        return train_adamw(residuals, labels, protocol, test)
+
+
+def train_adamw(
+    residuals: np.ndarray, labels: np.ndarray, protocol: Protocol, test: tuple[np.ndarray, np.ndarray] | None
+) -> Probe:
+    """The loop of ``fit_adamw``, consuming torch's global generator: initial weights, then one permutation per epoch."""
+    import torch
+
+    x, y = torch.from_numpy(np.ascontiguousarray(residuals, dtype=np.float32)), torch.from_numpy(labels.astype(np.float32))
+    net = torch.nn.Linear(x.shape[1], 1)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=ADAMW_LR)
+    loss_of = torch.nn.BCEWithLogitsLoss()
+    best: tuple[float, Probe] | None = None
+    for epoch in range(1, protocol.epochs + 1):
+        order = torch.randperm(len(x))
+        for batch in order.split(ADAMW_BATCH):
+            loss = loss_of(net(x[batch]).squeeze(-1), y[batch])
+            if protocol.l1:
+                loss = loss + protocol.l1 * net.weight.abs().sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        if protocol.best_test_epoch or epoch == protocol.epochs:
+            probe = Probe(net.weight[0].detach().double().numpy().copy(), float(net.bias), len(x), epoch=epoch)
+            score = float(epoch)
+            if protocol.best_test_epoch:
+                assert test is not None, "choosing an epoch needs the probe's test set"
+                score = float(((probe.logits(test[0]) > 0) == test[1]).mean())
+            if best is None or score > best[0]:
+                best = (score, probe)
+    assert best is not None
+    return best[1]
+
+
+def stratified_folds(strata: np.ndarray, seed: int) -> np.ndarray:
+    """int[texts] in 0..FOLDS-1, dealt evenly within each stratum; the same for the same strata and seed."""
+    rng = derive_rng(seed, "folds")
+    fold = np.zeros(len(strata), dtype=int)
+    for stratum in np.unique(strata):
+        members = rng.permutation(np.flatnonzero(strata == stratum))
+        fold[members] = np.arange(len(members)) % FOLDS
+    return fold
+
+
+def _path(x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> "list[LogisticRegression]":
+    """One fitted model per C of the grid, each started from the one before."""
+    fitted, coef, intercept = [], None, None
+    for c in C_GRID:
+        model = LogisticRegression(C=c, tol=1e-6, max_iter=2000, warm_start=True)
+        if coef is not None:
+            model.coef_, model.intercept_, model.classes_ = coef.copy(), intercept.copy(), np.array([False, True])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the largest C may not converge; it is then not chosen
+            model.fit(x, labels, sample_weight=weights)
+        coef, intercept = model.coef_, model.intercept_
+        fitted.append(model)
+    return fitted

@@ -1,0 +1,134 @@
+"""What SAEBench 0.6.0 does and we otherwise do not: its TPP selection and its redrawn negatives (paper.md section 5).
+
+Kept apart so that the other files stay free of it. SAEBench consumes torch's global generator in a fixed order; we do the
+same inside a fork, so equal seeds give equal numbers.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeeval_core import ablation
+from saeeval_core.config import Protocol
+from saeeval_core.probes import Probe, train_adamw
+from saeeval_core.recording import LatentRecording, ResidualRecording
+from saeeval_core.texts import TEST, TRAIN, TppTask
+
+if TYPE_CHECKING:
+    import torch
+
+POSITIVE, NEGATIVE = 1, 0
+
+
+def draw_one_vs_rest(sizes: Sequence[int], positive: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(class, position within the class, label) of a shuffled 1:1 sample of one class against the others.
+
+    Draws ceil(n_pos / other classes) from each other class, then n_pos of those, then shuffles: three kinds of
+    ``torch.randperm`` in this order, from the global generator (paper.md 5.3).
+    """
+    import torch
+
+    n = sizes[positive]
+    others = [c for c in range(len(sizes)) if c != positive]
+    each = math.ceil(n / len(others))
+    pool_class, pool_place = [], []
+    for c in others:
+        drawn = torch.randperm(sizes[c])[:each]
+        pool_class.append(np.full(len(drawn), c))
+        pool_place.append(drawn.numpy())
+    chosen = torch.randperm(sum(map(len, pool_class)))[:n].numpy()
+    classes = np.concatenate([np.full(n, positive), np.concatenate(pool_class)[chosen]])
+    places = np.concatenate([np.arange(n), np.concatenate(pool_place)[chosen]])
+    order = torch.randperm(len(classes)).numpy()
+    return classes[order], places[order], (classes == positive)[order]
+
+
+def top_n(effects: "torch.Tensor", n: int) -> np.ndarray:
+    """Ids SAEBench ablates: ``topk`` of min(n, number of non-zero effects), zero effects included (paper.md 5.9)."""
+    import torch
+
+    k = min(n, int((effects != 0).sum()))
+    return torch.topk(effects, k)[1].numpy() if k else np.empty(0, dtype=int)
+
+
+def class_effects(latents: Any, positive: np.ndarray, probe: Probe, decoder: np.ndarray) -> "torch.Tensor":
+    """float32[latents]: max(mean on positives - mean on negatives, 0) * (D.w), in float32 as SAEBench computes it."""
+    import torch
+
+    mean = [np.asarray(latents[rows].mean(axis=0), dtype=np.float32).ravel() for rows in (positive, ~positive)]
+    difference = torch.from_numpy(mean[0] - mean[1]).clamp(min=0)
+    return difference * torch.from_numpy(ablation.dot(decoder, probe.weight).astype(np.float32))
+
+
+def redrawn_tpp(
+    residuals: ResidualRecording, latents: LatentRecording, task: TppTask, protocol: Protocol, *, ns: Sequence[int], seed: int
+) -> dict[str, Any]:
+    """TPP with negatives redrawn at every step; the same fields as the robust result, without intervals."""
+    import torch
+
+    m = len(task.classes)
+    rows = {part: [task.rows[(task.part == part) & (task.label == c)] for c in range(m)] for part in (TRAIN, TEST)}
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        probes = [_train(residuals, rows, c, protocol) for c in range(m)]
+        clean = [_accuracy(residuals, rows[TEST], probes[c], c, None) for c in range(m)]
+        effects = []
+        for c in range(m):
+            drawn, positive = _draw(rows[TRAIN], c)
+            effects.append(class_effects(latents.latents[drawn], positive, probes[c], latents.decoder))
+        accuracy = np.empty((m, len(ns), m))
+        counts = np.empty((m, len(ns)), dtype=int)
+        for i in range(m):
+            for k, n in enumerate(ns):
+                ids = top_n(effects[i], n)
+                counts[i, k] = len(ids)
+                for j in range(m):
+                    removed = _removed(residuals, latents, ids, probes[j], protocol)
+                    accuracy[i, k, j] = _accuracy(residuals, rows[TEST], probes[j], j, removed)
+    why = "negatives are redrawn for every number; no interval under this protocol"
+    by_n = []
+    for k, n in enumerate(ns):
+        matrix = np.array(clean) - accuracy[:, k]
+        hit, miss = float(np.diag(matrix).mean()), float(matrix[~np.eye(m, dtype=bool)].mean())
+        by_n.append({
+            "n": n, "n_ablated": counts[:, k].tolist(),
+            "test": {"matrix": matrix.tolist(), "matrix_ci": None, "score": hit - miss, "ci": None, "reason": why,
+                     "intended": {"value": hit, "ci": None, "reason": None},
+                     "unintended": {"value": miss, "ci": None, "reason": None}},
+        })  # fmt: skip
+    return {
+        "classes": list(task.classes), "clean": {"test": [{"value": c, "ci": None, "reason": None} for c in clean]},
+        "probes": [{"n_texts": p.n_texts, "c": None, "epoch": p.epoch} for p in probes], "by_n": by_n,
+    }  # fmt: skip
+
+
+def _draw(rows: Sequence[np.ndarray], positive: int) -> tuple[np.ndarray, np.ndarray]:
+    classes, places, labels = draw_one_vs_rest([len(r) for r in rows], positive)
+    return np.array([rows[c][p] for c, p in zip(classes, places, strict=True)]), labels
+
+
+def _train(residuals: ResidualRecording, rows: dict[int, list[np.ndarray]], c: int, protocol: Protocol) -> Probe:
+    train, labels = _draw(rows[TRAIN], c)
+    test, test_labels = _draw(rows[TEST], c)
+    x = residuals.residuals
+    return train_adamw(x[train], labels, protocol, (x[test], test_labels))
+
+
+def _removed(
+    residuals: ResidualRecording, latents: LatentRecording, ids: np.ndarray, probe: Probe, protocol: Protocol
+) -> np.ndarray:
+    dot = ablation.dot(latents.decoder, probe.weight)
+    removed = ablation.removed(latents.latents, ids, dot)
+    if protocol.imitate_padding_leak:
+        removed = removed + ablation.padding_leak(ids, latents.zero_code, dot, residuals.n_valid)
+    return removed
+
+
+def _accuracy(
+    residuals: ResidualRecording, rows: Sequence[np.ndarray], probe: Probe, c: int, removed: np.ndarray | None
+) -> float:
+    drawn, labels = _draw(rows, c)
+    logits = probe.logits(residuals.residuals[drawn])
+    return float(((logits - (0 if removed is None else removed[drawn]) > 0) == labels).mean())

@@ -1,0 +1,327 @@
+"""SHIFT: how much of the gap to an unbiased classifier is closed by ablating latents of the spurious cue.
+
+    S = (A_abl - A_base) / (A_oracle - A_base)                                 (paper.md section 1.1; not clipped)
+
+A are accuracies on quadrant-balanced texts: every quadrant counts a quarter. C_b, the biased probe, is trained where
+target and spurious label agree; the oracle on balanced texts. Scores never know who chose the ablated set.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from saeeval_core import ablation, attribution
+from saeeval_core.config import Protocol, derive_rng
+from saeeval_core.probes import Probe, fit_probe, refit_logistic
+from saeeval_core.recording import LatentRecording, ResidualRecording
+from saeeval_core.texts import DEV, TEST, TRAIN, ShiftTask, ShiftTraining, shift_training
+from saeeval_core.uncertainty import Estimate, Resamples, estimate, paired_difference, undefined
+
+MIN_GAP = 0.001
+"""Smallest gap between oracle and biased probe for which S is defined."""
+
+
+@dataclass(frozen=True)
+class ShiftProbes:
+    """The three probes of one direction."""
+
+    training: ShiftTraining
+    base: Probe
+    """C_b: trained where both labels agree."""
+    oracle: Probe
+    """Target label on balanced texts."""
+    attribute: Probe
+    """Spurious label on balanced texts; its attribution ranks the latents."""
+
+    def swapped(self) -> "ShiftProbes":
+        """Probes of the other direction: C_b is the same, oracle and attribute probe change places."""
+        return ShiftProbes(self.training, self.base, self.attribute, self.oracle)
+
+
+def fit_shift_probes(residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int) -> ShiftProbes:
+    """Train C_b, oracle and attribute probe on 4n texts each (DESIGN section 2)."""
+    training = shift_training(task, seed=seed, protocol=protocol)
+    x = residuals.residuals[task.rows]
+    held = task.part == TEST
+    agree = held & (task.target_label == task.spurious_label)
+
+    def fit(rows: np.ndarray, labels: np.ndarray, own_test: np.ndarray) -> Probe:
+        strata = 2 * task.target_label[rows].astype(int) + task.spurious_label[rows]
+        return fit_probe(
+            x[rows], labels[rows], strata, protocol, seed=seed, test=(x[own_test], labels[own_test])
+        )
+
+    return ShiftProbes(
+        training,
+        base=fit(training.biased, task.target_label, agree),
+        oracle=fit(training.balanced, task.target_label, held),
+        attribute=fit(training.balanced, task.spurious_label, held),
+    )
+
+
+@dataclass(frozen=True)
+class ShiftScore:
+    """What ablating one set of latents does on one part."""
+
+    n_ablated: int
+    accuracy: Estimate
+    """C_b's accuracy on the target label after ablation."""
+    score: Estimate
+    """S_SHIFT."""
+    worst_group: Estimate
+    """Accuracy in the worst quadrant."""
+    worst_group_name: str
+    leakage: Estimate
+    """C_b's accuracy on the spurious label, as distance from .5."""
+    samples: np.ndarray
+    """float[resamples]: S under each resample, for paired differences; empty when undefined."""
+
+
+@dataclass(frozen=True)
+class ShiftBoard:
+    """One direction on one part, with everything that does not depend on the ablated set; scores sets in milliseconds."""
+
+    task: ShiftTask
+    probes: ShiftProbes
+    part: int
+    rows: np.ndarray
+    """int[texts]: rows of the recording scored here."""
+    target: np.ndarray
+    """bool[texts]"""
+    spurious: np.ndarray
+    """bool[texts]"""
+    quadrant: np.ndarray
+    """int[texts]"""
+    weights: np.ndarray
+    """float64[texts]: each quadrant sums to 1/4."""
+    resamples: Resamples
+    base_logits: np.ndarray
+    """float64[texts]: C_b before ablation."""
+    oracle_logits: np.ndarray
+    base: Estimate
+    oracle: Estimate
+    attribute: Estimate
+    """Attribute probe's accuracy on the spurious label."""
+    reason: str | None
+    """Why S is undefined here, decided before any ablation; None when it is defined."""
+
+    @cached_property
+    def base_samples(self) -> np.ndarray:
+        """float[resamples]"""
+        return self._accuracy_samples(self.base_logits, self.target)
+
+    @cached_property
+    def oracle_samples(self) -> np.ndarray:
+        """float[resamples]"""
+        return self._accuracy_samples(self.oracle_logits, self.target)
+
+    @property
+    def gap(self) -> float:
+        """A_oracle - A_base."""
+        return float(self.oracle.value or 0) - float(self.base.value or 0)
+
+    def score(self, removed: np.ndarray, n_ablated: int) -> ShiftScore:
+        """Score of the set whose removal subtracts ``removed`` [texts] from C_b's logits."""
+        logits = self.base_logits - removed
+        right = (logits > 0) == self.target
+        samples = self._accuracy_samples(logits, self.target)
+        accuracy = float(right @ self.weights)
+        by_quadrant = [float(right[self.quadrant == q].mean()) for q in range(4)]
+        worst = int(np.argmin(by_quadrant))
+        worst_samples = np.min([self._quadrant_samples(right, q) for q in range(4)], axis=0)
+        follows = float(((logits > 0) == self.spurious) @ self.weights)
+        leak_samples = np.abs(self._accuracy_samples(logits, self.spurious) - 0.5)
+        score, score_samples = self._shift(accuracy, samples)
+        return ShiftScore(
+            n_ablated, estimate(accuracy, samples), score,
+            estimate(by_quadrant[worst], worst_samples), self.task.quadrant_name(worst),
+            estimate(abs(follows - 0.5), leak_samples), score_samples,
+        )  # fmt: skip
+
+    def auc_score(self, removed: np.ndarray) -> Estimate:
+        """S with the area under the ROC curve in place of accuracy: blind to threshold shifts."""
+        oracle, base, ablated = (
+            self._auc(z) for z in (self.oracle_logits, self.base_logits, self.base_logits - removed)
+        )
+        gap = oracle[0] - base[0]
+        if gap < MIN_GAP:
+            return undefined(f"the oracle's AUC exceeds the biased probe's by only {gap:.3f}")
+        samples = (ablated[1:] - base[1:]) / np.where(np.abs(oracle[1:] - base[1:]) < 1e-9, np.nan, oracle[1:] - base[1:])
+        return estimate((ablated[0] - base[0]) / gap, samples[np.isfinite(samples)])
+
+    def retrain_score(self, residuals: ResidualRecording, latents: LatentRecording, ids: Sequence[int]) -> Estimate:
+        """S of a new probe with C_b's C, trained on the ablated biased texts and scored on ablated texts."""
+        if self.reason:
+            return undefined(self.reason)
+        if self.probes.base.c is None:
+            return undefined("retraining uses the robust protocol's probes")
+        train = self.task.rows[self.probes.training.biased]
+        x = {
+            name: ablation.ablate_residuals(residuals.residuals[rows], latents.latents[rows], ids, latents.decoder)
+            for name, rows in (("train", train), ("part", self.rows))
+        }
+        probe = refit_logistic(x["train"], self.task.target_label[self.probes.training.biased], self.probes.base.c)
+        logits = probe.logits(x["part"])
+        accuracy = float(((logits > 0) == self.target) @ self.weights)
+        return self._shift(accuracy, self._accuracy_samples(logits, self.target))[0]
+
+    def difference(self, a: ShiftScore, b: ShiftScore) -> Estimate:
+        """S of a minus S of b over the same resamples."""
+        if a.score.value is None or b.score.value is None:
+            return undefined(self.reason or "one of the two scores is undefined")
+        return paired_difference(a.score.value - b.score.value, a.samples, b.samples)
+
+    def _shift(self, accuracy: float, samples: np.ndarray) -> tuple[Estimate, np.ndarray]:
+        if self.reason:
+            return undefined(self.reason), np.empty(0)
+        gaps = self.oracle_samples - self.base_samples
+        # At most 2.5 % of the resamples have no gap (see _gap_reason); their S takes the largest magnitude, not a hole.
+        score = (samples - self.base_samples) / np.where(np.abs(gaps) < MIN_GAP, np.copysign(MIN_GAP, gaps), gaps)
+        value = (accuracy - float(self.base.value or 0)) / self.gap
+        return estimate(value, score), score
+
+    def _accuracy_samples(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return self.resamples.mean((logits > 0) == labels, self.weights)
+
+    def _quadrant_samples(self, right: np.ndarray, quadrant: int) -> np.ndarray:
+        inside = self.quadrant == quadrant
+        return self.resamples.mean(right, inside / inside.sum())
+
+    def _auc(self, logits: np.ndarray) -> np.ndarray:
+        """float[1 + resamples]: weighted AUC of the real texts, then of each resample; ties count half."""
+        order = np.argsort(logits, kind="stable")
+        counts = np.concatenate([np.ones((1, len(logits)), np.float32), self.resamples.counts])[:, order]
+        w = counts * self.weights[order].astype(np.float32)
+        positive = self.target[order]
+        below = np.cumsum(np.where(positive, 0, w), axis=1)
+        # Equal logits share the mean of the negatives below their first and up to their last.
+        _, first, inverse = np.unique(logits[order], return_index=True, return_inverse=True)
+        last = np.append(first[1:], len(logits)) - 1
+        start = np.where(first[inverse] > 0, below[:, first[inverse] - 1], 0)
+        rank = (start + below[:, last[inverse]]) / 2
+        wins = (w * positive * rank).sum(1)
+        return wins / ((w * positive).sum(1) * (w * ~positive).sum(1))
+
+
+def shift_board(
+    residuals: ResidualRecording, task: ShiftTask, probes: ShiftProbes, protocol: Protocol, *, part: int, seed: int, resamples: int = 1000
+) -> ShiftBoard:
+    """Prepare one direction on DEV or TEST. Whether S is defined is decided here, before any ablation."""
+    assert part in (DEV, TEST)
+    inside = np.flatnonzero(task.part == part)
+    rows, quadrant = task.rows[inside], task.quadrant[inside]
+    target, spurious = task.target_label[inside], task.spurious_label[inside]
+    weights = 0.25 / np.bincount(quadrant, minlength=4)[quadrant]
+    # Seeded by the sorted column names: both directions of a pair are resampled alike.
+    rng = derive_rng(seed, "resamples", part, *sorted([str(task.target), str(task.spurious)]))
+    draws = Resamples.stratified(_canonical_strata(task, inside), resamples, rng)
+    x = residuals.residuals[rows]
+    base_logits, oracle_logits, attribute_logits = (p.logits(x) for p in (probes.base, probes.oracle, probes.attribute))
+
+    def accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[Estimate, np.ndarray]:
+        right = (logits > 0) == labels
+        samples = draws.mean(right, weights)
+        return estimate(float(right @ weights), samples), samples
+
+    base, base_samples = accuracy(base_logits, target)
+    oracle, oracle_samples = accuracy(oracle_logits, target)
+    attribute, _ = accuracy(attribute_logits, spurious)
+    reason = _gap_reason(base, oracle, oracle_samples - base_samples, protocol)
+    return ShiftBoard(
+        task, probes, part, rows, target, spurious, quadrant, weights, draws, base_logits, oracle_logits, base, oracle,
+        attribute, reason,
+    )  # fmt: skip
+
+
+def _canonical_strata(task: ShiftTask, inside: np.ndarray) -> np.ndarray:
+    """Quadrants numbered the same way in both directions of a pair."""
+    t, a = task.target_label[inside].astype(int), task.spurious_label[inside].astype(int)
+    return 2 * t + a if task.target.column < task.spurious.column else 2 * a + t
+
+
+def _gap_reason(base: Estimate, oracle: Estimate, gaps: np.ndarray, protocol: Protocol) -> str | None:
+    gap = float(oracle.value or 0) - float(base.value or 0)
+    if gap < MIN_GAP:
+        return f"the probe already follows this label: accuracy {base.value:.3f}, oracle {oracle.value:.3f}"
+    share = float((gaps < MIN_GAP).mean())
+    if protocol.strict_gap and share > 0.025:
+        return f"gap too small to tell from 0: accuracy {base.value:.3f}, oracle {oracle.value:.3f}, no gap in {share:.0%} of resamples"
+    return None
+
+
+@dataclass(frozen=True)
+class ShiftLatents:
+    """One SAE seen from one direction: its effects on the probes and its pooled latents on the scored texts."""
+
+    board: ShiftBoard
+    recording: LatentRecording
+    latents: csc_array
+    """float32[texts of the part, latents]"""
+    base_dot: np.ndarray
+    """float64[latents]: D_i . w of C_b."""
+    attribute_effect: np.ndarray
+    """float64[latents]: I_i of the attribute probe, on its training texts."""
+    base_effect: np.ndarray
+    """float64[latents]: I_i of C_b, on its training texts."""
+    base_mean: np.ndarray
+    """float64[latents]: mean pooled latent over C_b's training texts, for mean ablation."""
+    leak: np.ndarray | None
+    """int[texts]: valid tokens per text when SAEBench's padding leak is imitated, else None."""
+
+    @cached_property
+    def attribute_ranking(self) -> np.ndarray:
+        """Latent ids by falling |I| of the attribute probe (the paper's and SAEBench's choice)."""
+        return attribution.rank_by_magnitude(self.attribute_effect)
+
+    @cached_property
+    def base_ranking(self) -> np.ndarray:
+        """Latent ids by falling |I| of C_b (the original SHIFT)."""
+        return attribution.rank_by_magnitude(self.base_effect)
+
+    def score(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
+        """Zero-ablate exactly these latents."""
+        return self.board.score(self.removed(ids), len(ids))
+
+    def score_mean_ablated(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
+        """Set these latents to their mean over C_b's training texts."""
+        offset = ablation.mean_offset(ids, self.base_mean, self.base_dot)
+        return self.board.score(ablation.removed(self.latents, ids, self.base_dot) - offset, len(ids))
+
+    def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """float64[texts]: what zero ablation of these latents subtracts from C_b's logits."""
+        total = ablation.removed(self.latents, ids, self.base_dot)
+        if self.leak is not None:
+            total = total + ablation.padding_leak(ids, self.recording.zero_code, self.base_dot, self.leak)
+        return total
+
+    def curve(self, ranking: np.ndarray, ns: Sequence[int]) -> list[ShiftScore]:
+        """Scores of the first n latents of a ranking, for every n."""
+        removed, counts = ablation.removed_by_n(self.latents, ranking, self.base_dot, ns)
+        if self.leak is not None:
+            removed = np.stack([self.removed(ranking[:k]) for k in counts])
+        return [self.board.score(r, k) for r, k in zip(removed, counts, strict=True)]
+
+
+def shift_latents(residuals: ResidualRecording, latents: LatentRecording, board: ShiftBoard, protocol: Protocol) -> ShiftLatents:
+    """Attribution of one SAE in one direction (paper.md section 1.5), and its columns on the scored texts."""
+    task, training = board.task, board.probes.training
+    probes = board.probes
+    base_dot, attribute_dot = ablation.dot(latents.decoder, probes.base.weight), ablation.dot(latents.decoder, probes.attribute.weight)
+    balanced, biased = latents.latents[task.rows[training.balanced]], latents.latents[task.rows[training.biased]]
+    attribute_effect = attribution.effects(
+        attribution.mean_difference(balanced, task.spurious_label[training.balanced]), attribute_dot
+    )
+    base_effect = attribution.effects(attribution.mean_difference(biased, task.target_label[training.biased]), base_dot)
+    return ShiftLatents(
+        board, latents, csc_array(latents.latents[board.rows]), base_dot, attribute_effect, base_effect,
+        np.asarray(biased.astype(np.float64).mean(axis=0)).ravel(),
+        residuals.n_valid[board.rows] if protocol.imitate_padding_leak else None,
+    )  # fmt: skip
+
+
+def train_rows(task: ShiftTask) -> np.ndarray:
+    """Rows of the recording in the training part."""
+    return task.rows[task.part == TRAIN]

@@ -1,0 +1,177 @@
+"""TPP: ablating the latents of class i should hurt the probe of class i and no other.
+
+    Delta_ij = A_j - A_ij          score = mean_i Delta_ii - mean_{i != j} Delta_ij       (paper.md section 1.4)
+
+A_j is balanced accuracy of the one-vs-rest probe j on all texts, (TPR + mean TNR over the other classes) / 2; A_ij the
+same after ablating the latents of class i. The matrix is the result, the scalar is derived from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from saeeval_core import ablation, attribution
+from saeeval_core.config import Protocol, derive_rng
+from saeeval_core.probes import Probe, fit_probe
+from saeeval_core.recording import LatentRecording, ResidualRecording
+from saeeval_core.texts import TRAIN, TppTask
+from saeeval_core.uncertainty import Estimate, Resamples, estimate, undefined
+
+
+def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
+    """One-vs-rest probes on all training texts; positives and negatives weigh the same, and so do the other classes."""
+    train = np.flatnonzero(task.part == TRAIN)
+    x, label = residuals.residuals[task.rows[train]], task.label[train]
+    return [
+        fit_probe(x, label == j, label, protocol, seed=seed, weights=balance_weights(label, j, len(task.classes)))
+        for j in range(len(task.classes))
+    ]
+
+
+def balance_weights(label: np.ndarray, positive: int, n_classes: int) -> np.ndarray:
+    """float64[texts] summing to 1: half on class ``positive``, the other half split evenly over the other classes."""
+    sizes = np.bincount(label, minlength=n_classes)
+    return np.where(label == positive, 0.5 / sizes[positive], 0.5 / (n_classes - 1) / sizes[label])
+
+
+@dataclass(frozen=True)
+class TppScore:
+    """The matrix of one choice of latents per class, on one part."""
+
+    n_ablated: tuple[int, ...]
+    """Latents really ablated per class."""
+    matrix: list[list[Estimate]]
+    """[ablated class][probe]: loss of balanced accuracy."""
+    score: Estimate
+    intended: Estimate
+    """Mean of the diagonal."""
+    unintended: Estimate
+    """Mean off the diagonal."""
+    samples: np.ndarray
+    """float[resamples]: the score under each resample, for paired differences; empty when undefined."""
+
+
+@dataclass(frozen=True)
+class TppBoard:
+    """All probes on one part, with everything that does not depend on the ablated sets."""
+
+    task: TppTask
+    probes: list[Probe]
+    part: int
+    rows: np.ndarray
+    """int[texts]: rows of the recording scored here."""
+    label: np.ndarray
+    """int[texts]"""
+    logits: np.ndarray
+    """float64[texts, classes]: each probe before ablation."""
+    weights: np.ndarray
+    """float64[texts, classes]: column j sums to 1 and makes the mean of correctness balanced accuracy of probe j."""
+    resamples: Resamples
+    clean: list[Estimate]
+    """A_j."""
+    clean_samples: np.ndarray
+    """float[resamples, classes]"""
+
+    @property
+    def reasons(self) -> list[str | None]:
+        """Why a column is undefined: a probe no better than chance cannot be hurt."""
+        return [
+            f"probe '{name}' is not better than chance: {c}" if c.ci is not None and c.ci[0] <= 0.5 else None
+            for name, c in zip(self.task.classes, self.clean, strict=True)
+        ]
+
+    def score(self, removed: Sequence[np.ndarray], n_ablated: Sequence[int]) -> TppScore:
+        """``removed[i]`` [texts, classes] is what ablating class i's latents subtracts from every probe's logits."""
+        m, reasons = len(self.task.classes), self.reasons
+        delta = np.empty((len(self.resamples.counts), m, m))
+        value = np.empty((m, m))
+        truth = self.label[:, None] == np.arange(m)
+        for i in range(m):
+            right = (self.logits - removed[i] > 0) == truth
+            value[i] = [float(c.value or 0) for c in self.clean] - (right * self.weights).sum(0)
+            delta[:, i] = self.clean_samples - self.resamples.counts @ (right * self.weights).astype(np.float32)
+        matrix = [
+            [undefined(r) if (r := reasons[j]) else estimate(value[i, j], delta[:, i, j]) for j in range(m)] for i in range(m)
+        ]
+        kept = np.array([r is None for r in reasons])
+        diagonal, off = np.eye(m, dtype=bool) & kept, ~np.eye(m, dtype=bool) & kept
+        if not diagonal.any():
+            nothing = undefined("no probe is better than chance")
+            return TppScore(tuple(n_ablated), matrix, nothing, nothing, nothing, np.empty(0))
+        intended, unintended = delta[:, diagonal].mean(1), delta[:, off].mean(1)
+        hit, miss = float(value[diagonal].mean()), float(value[off].mean())
+        return TppScore(
+            tuple(n_ablated), matrix, estimate(hit - miss, intended - unintended), estimate(hit, intended),
+            estimate(miss, unintended), intended - unintended,
+        )  # fmt: skip
+
+
+def tpp_board(
+    residuals: ResidualRecording, task: TppTask, probes: list[Probe], *, part: int, seed: int, resamples: int = 1000
+) -> TppBoard:
+    """Prepare all probes on DEV or TEST."""
+    inside = np.flatnonzero(task.part == part)
+    rows, label, m = task.rows[inside], task.label[inside], len(task.classes)
+    x = residuals.residuals[rows]
+    logits = np.stack([p.logits(x) for p in probes], axis=1)
+    weights = np.stack([balance_weights(label, j, m) for j in range(m)], axis=1)
+    draws = Resamples.stratified(label, resamples, derive_rng(seed, "resamples", part, task.name))
+    right = ((logits > 0) == (label[:, None] == np.arange(m))) * weights
+    samples = draws.counts @ right.astype(np.float32)
+    clean = [estimate(float(right[:, j].sum()), samples[:, j]) for j in range(m)]
+    return TppBoard(task, probes, part, rows, label, logits, weights, draws, clean, samples)
+
+
+@dataclass(frozen=True)
+class TppLatents:
+    """One SAE seen by all probes."""
+
+    board: TppBoard
+    recording: LatentRecording
+    latents: csc_array
+    """float32[texts of the part, latents]"""
+    dots: np.ndarray
+    """float64[latents, classes]: D_i . w_j."""
+    differences: np.ndarray
+    """float64[latents, classes]: mean pooled latent on the class minus on the others (training texts)."""
+
+    @property
+    def effects(self) -> np.ndarray:
+        """float64[latents, classes]: I_i for each probe, before clamping."""
+        return self.differences * self.dots
+
+    @cached_property
+    def rankings(self) -> list[np.ndarray]:
+        """Per class, the eligible latents (I > 0) by falling I."""
+        return [
+            attribution.rank_positive(self.differences[:, j], self.dots[:, j], non_negative=self.recording.non_negative)
+            for j in range(self.dots.shape[1])
+        ]
+
+    def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """float64[texts, classes]: what ablating these latents subtracts from every probe's logits."""
+        ids = np.asarray(ids, dtype=int)
+        return self.latents[:, ids].astype(np.float64) @ self.dots[ids]
+
+    def score(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
+        """The matrix when class i's set is ``sets[i]``."""
+        return self.board.score([self.removed(ids) for ids in sets], [len(ids) for ids in sets])
+
+    def at(self, n: int) -> TppScore:
+        """The matrix for the top n of every class; classes with fewer eligible latents ablate those there are."""
+        return self.score([ranking[:n] for ranking in self.rankings])
+
+
+def tpp_latents(latents: LatentRecording, board: TppBoard) -> TppLatents:
+    """Attribution of one SAE for every probe, on the probes' training texts with the probes' weights."""
+    task, m = board.task, len(board.task.classes)
+    train = np.flatnonzero(task.part == TRAIN)
+    label, own = task.label[train], latents.latents[task.rows[train]]
+    differences = np.stack(
+        [attribution.mean_difference(own, label == j, balance_weights(label, j, m)) for j in range(m)], axis=1
+    )
+    dots = np.stack([ablation.dot(latents.decoder, p.weight) for p in board.probes], axis=1)
+    return TppLatents(board, latents, csc_array(latents.latents[board.rows]), dots, differences)

@@ -1,0 +1,87 @@
+"""Intervals from resampling texts: 95 % percentile intervals of stratified bootstrap statistics (DESIGN section 2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = "test texts"
+"""What the default intervals vary: the texts scored. Training texts, probes and SAE stay fixed."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, or None with the reason why it is undefined (never 0 in its place)."""
+
+    value: float | None
+    ci: tuple[float, float] | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"n/a ({self.reason})"
+        if self.ci is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.ci[0]:.3f}, {self.ci[1]:.3f}]"
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON form: value, ci, reason."""
+        return {"value": self.value, "ci": list(self.ci) if self.ci else None, "reason": self.reason}
+
+
+def undefined(reason: str) -> Estimate:
+    """No number, and why."""
+    return Estimate(None, None, reason)
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """The same draws for everything that is compared."""
+
+    counts: np.ndarray
+    """float32[resamples, texts]: how often each text was drawn; every stratum keeps its size."""
+
+    @classmethod
+    def stratified(cls, strata: np.ndarray, n: int, rng: np.random.Generator) -> "Resamples":
+        """Draw with replacement within each stratum (quadrant or class). strata int[texts]."""
+        counts = np.zeros((n, len(strata)), dtype=np.float32)
+        for stratum in np.unique(strata):
+            members = np.flatnonzero(strata == stratum)
+            p = np.full(len(members), 1 / len(members))
+            counts[:, members] = rng.multinomial(len(members), p, size=n)
+        return cls(counts)
+
+    def mean(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weighted sums under each resample: values [texts] or [texts, k], weights [texts] -> [resamples(, k)]."""
+        weighted = values * (weights if values.ndim == 1 else weights[:, None])
+        return self.counts @ weighted.astype(np.float32)
+
+
+def interval(samples: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of [resamples]."""
+    low, high = np.percentile(samples, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def estimate(value: float, samples: np.ndarray) -> Estimate:
+    """A defined value with the interval of its resamples."""
+    return Estimate(float(value), interval(samples))
+
+
+def paired_difference(value: float, a: np.ndarray, b: np.ndarray) -> Estimate:
+    """a - b over the same draws; "not separable" is for the reader to say when the interval covers 0."""
+    return Estimate(float(value), interval(a - b))
+
+
+def separable(difference: Estimate) -> bool:
+    """False when the interval of a difference covers 0."""
+    return difference.ci is not None and not difference.ci[0] <= 0 <= difference.ci[1]
+
+
+def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tuple[Estimate, int]:
+    """Mean over the defined estimates, its interval from independent resamples, and how many were left out."""
+    kept = [(e, s) for e, s in zip(estimates, samples, strict=True) if e.value is not None]
+    if not kept:
+        return undefined("no defined part"), len(estimates)
+    value = float(np.mean([e.value for e, _ in kept]))
+    return estimate(value, np.mean([s for _, s in kept], axis=0)), len(estimates) - len(kept)
