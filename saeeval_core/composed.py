@@ -17,7 +17,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ ROLES = ("open", "body", "close")
 MAX_JACCARD = 0.5
 """Texts that share more of their word 5-grams than this are near-duplicates and drawn again."""
 MAX_DRAWS = 200
+CLEAR_GAP = 0.1
+"""A pair has a clear gap when the interval of its base-to-oracle gap lies above this."""
 
 _SLOT = re.compile(r"\{(?:([aA]):)?([A-Za-z_]\w*)(?:\.(\w+))?\}")
 _TAGS = re.compile(r"^((?:[@#][\w,]+\s+)*)(.*)$", re.DOTALL)
@@ -495,45 +497,6 @@ def _check_cell(stock: Stock, cell: tuple[str, str], register: str, pool: str, w
                     raise DataError(f"{where}: {pattern.id} has an unknown slot {slot!r}: expected a field or form")
 
 
-# ------------------------------------------------------------------------------------------------------- writing
-
-
-def write_parquet(stock: Stock, texts: Sequence[ComposedText], path: Path, seed: int) -> None:
-    """Write `path` (columns text, the two labels, split, record; zstd) and beside it a JSON saying how it was made."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns: dict[str, list[str]] = {"text": [t.text for t in texts]}
-    for i, label in enumerate(stock.labels):
-        columns[label] = [t.labels[i] for t in texts]
-    columns |= {"split": [t.split for t in texts], "record": [t.record for t in texts]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.table(columns), partial, compression="zstd", compression_level=19)
-    partial.replace(path)
-    lengths = [len(t.text.split()) for t in texts]
-    made = {
-        "name": stock.name,
-        "composed": True,
-        "how": "rendered from hand-written sentence patterns by saeeval_core.composed; no person or product is real",
-        "licence": "as this repository",
-        "stock": f"{stock.name}_stock.json",
-        "stock_sha256": stock.sha256,
-        "seed": seed,
-        "texts": len(texts),
-        "labels": {label: list(values) for label, values in stock.labels.items()},
-        "pairs": [list(pair) for pair in stock.pairs],
-        "split": dict(Counter(t.split for t in texts)),
-        "patterns": {
-            pool: len({p for t in texts if (t.split == "train") == (pool == "train") for p in t.patterns})
-            for pool in ("train", "eval")
-        },
-        "words": {"min": min(lengths), "mean": round(float(np.mean(lengths)), 1), "max": max(lengths)},
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-    path.with_suffix(".json").write_text(json.dumps(made, indent=1) + "\n")
-
-
 # -------------------------------------------------------------------------------------------------------- report
 
 
@@ -648,3 +611,60 @@ def _bag_correct(words: np.ndarray, y: np.ndarray, fit_rows: np.ndarray, test_ro
     model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=500))
     model.fit(words[fit_rows], y[fit_rows])
     return model.predict(words[test_rows]) == y[test_rows]
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+def write_parquet(stock: Stock, texts: Sequence[ComposedText], path: Path, seed: int, report: TextReport) -> None:
+    """Write `path` (columns text, the two labels, split, record; zstd) and beside it a JSON saying how it was made.
+
+    The JSON holds the report's figures and names the target, the spurious label and the pairs, clear gaps first.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, list[str]] = {"text": [t.text for t in texts]}
+    for i, label in enumerate(stock.labels):
+        columns[label] = [t.labels[i] for t in texts]
+    columns |= {"split": [t.split for t in texts], "record": [t.record for t in texts]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(pa.table(columns), partial, compression="zstd", compression_level=19)
+    partial.replace(path)
+    lengths = [len(t.text.split()) for t in texts]
+    target, spurious = stock.labels
+    positive, negative = stock.labels[spurious]
+    made = {
+        "name": stock.name,
+        "composed": True,
+        "source": "composed: rendered from hand-written sentence patterns",
+        "target": target,
+        "spurious": {"column": spurious, "positive": positive, "negative": negative},
+        "pairs": [list(pair) for pair in _clear_first(stock, report)],
+        "how": "rendered from hand-written sentence patterns by saeeval_core.composed; no person or product is real",
+        "licence": "as this repository",
+        "stock": f"{stock.name}_stock.json",
+        "stock_sha256": stock.sha256,
+        "seed": seed,
+        "texts": len(texts),
+        "labels": {label: list(values) for label, values in stock.labels.items()},
+        "split": dict(Counter(t.split for t in texts)),
+        "patterns": {
+            pool: len({p for t in texts if (t.split == "train") == (pool == "train") for p in t.patterns})
+            for pool in ("train", "eval")
+        },
+        "words": {"min": min(lengths), "mean": round(float(np.mean(lengths)), 1), "max": max(lengths)},
+        "bag_of_words": {
+            "labels": [asdict(r) for r in report.labels],
+            "pairs": [asdict(r) for r in report.pairs],
+        },
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    path.with_suffix(".json").write_text(json.dumps(made, indent=1) + "\n")
+
+
+def _clear_first(stock: Stock, report: TextReport) -> list[tuple[str, str]]:
+    """The stock's pairs, those with a clear gap in either direction before the others."""
+    clear = {r.pair for r in report.pairs if r.gap_ci[0] > CLEAR_GAP}
+    return sorted(stock.pairs, key=lambda pair: pair not in clear)

@@ -1,6 +1,7 @@
 """Composed texts: one record per text, pools that never meet, no faults of grammar, no near-duplicates."""
 
 import copy
+import hashlib
 import json
 import re
 from collections import Counter
@@ -13,7 +14,10 @@ import pytest
 from saeeval_core.composed import (
     MAX_JACCARD,
     ComposedText,
+    LabelReport,
+    PairReport,
     Stock,
+    TextReport,
     faults,
     load_stock,
     render,
@@ -179,7 +183,7 @@ def test_a_record_fills_objects_numbers_and_articles(tmp_path: Path) -> None:
         ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["The {cup} fell.", "It fell."]}}}, "unknown slot 'cup'"),
         ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["It fell", "It was bad."]}}}, "does not end"),
         ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["@loud It fell.", "It was bad."]}}}, "register 'loud'"),
-        ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["It {fell.", "It was bad."]}}}, "a brace that is not a slot"),
+        ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["It {fell.", "It."]}}}, "a brace that is not a slot"),
         ({"fields": {"who": {"choice": ["A", "A"], "pooled": True}}}, "lists 'A' twice"),
     ],
 )
@@ -203,7 +207,9 @@ def test_a_missing_or_broken_file_and_too_many_texts_are_refused(tmp_path: Path)
 
 def test_the_parquet_and_its_sidecar_say_what_they_hold(made: tuple[Stock, list[ComposedText]], tmp_path: Path) -> None:
     stock, texts = made
-    write_parquet(stock, texts, tmp_path / f"{stock.name}.parquet", seed=3)
+    nothing, clear = (PairReport(stock.pairs[i], *stock.labels, 0.5, 0.5, g, (g, g)) for i, g in ((0, 0.0), (1, 0.3)))
+    report = TextReport((LabelReport("x", 0.5, 1.0, 1.0),), (nothing, clear))
+    write_parquet(stock, texts, tmp_path / f"{stock.name}.parquet", 3, report)
     table = pq.read_table(tmp_path / f"{stock.name}.parquet")
     assert table.column_names == ["text", *stock.labels, "split", "record"]
     assert table["text"].to_pylist() == [t.text for t in texts]
@@ -211,6 +217,22 @@ def test_the_parquet_and_its_sidecar_say_what_they_hold(made: tuple[Stock, list[
     assert side["composed"] is True
     assert side["stock_sha256"] == stock.sha256
     assert side["texts"] == len(texts)
+    assert side["pairs"][0] == list(stock.pairs[1]), "the pair with a clear gap comes first"
+    assert sorted(side["pairs"]) == sorted(map(list, stock.pairs))
+    assert side["target"] == list(stock.labels)[0]
+    assert side["spurious"]["column"] == list(stock.labels)[1]
+
+
+@pytest.mark.parametrize("name", ["bios", "reviews"])
+def test_the_shipped_texts_are_what_their_stock_renders(name: str) -> None:
+    side = json.loads((TEXTS / f"{name}.json").read_text())
+    stock = load_stock(TEXTS / f"{name}_stock.json")
+    assert side["stock_sha256"] == stock.sha256, "the stock has changed since: render the texts again"
+    assert side["sha256"] == hashlib.sha256((TEXTS / f"{name}.parquet").read_bytes()).hexdigest()
+    table = pq.read_table(TEXTS / f"{name}.parquet")
+    sizes = Counter(zip(*(table[c].to_pylist() for c in stock.labels), strict=True))
+    assert set(sizes) == set(stock.cells)
+    assert min(sizes.values()) == max(sizes.values()) >= {"bios": 300, "reviews": 250}[name]
 
 
 def test_the_report_finds_planted_words_and_no_gap_where_there_is_none(tmp_path: Path) -> None:
