@@ -134,7 +134,8 @@ def test_pronouns_and_names_agree_with_the_record() -> None:
 
 def test_the_possessive_slot_stands_only_before_what_is_possessed() -> None:
     """In the feminine `her` is both possessive ({her}) and object ({him}), so a mix-up shows only in the masculine."""
-    misused = re.compile(r"\{her\}(?=[.,;:!?]|$| (?:about|and|as|at|away|before|for|from|in|into|or|through|to|whether|with)\b)")
+    objects = "about|and|as|at|away|before|for|from|in|into|or|through|to|whether|with"
+    misused = re.compile(rf"\{{her\}}(?=[.,;:!?]|$| (?:{objects})\b)")
     stock = load_stock(TEXTS / "bios_stock.json")
     assert [p.text for ps in stock.patterns.values() for p in ps if misused.search(p.text)] == []
 
