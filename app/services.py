@@ -1,0 +1,307 @@
+"""What the views ask for: loaded recordings, live boards, jobs. Shared by all sessions, computed once per process.
+
+Nothing here computes a score: it finds, keeps and hands out objects of saeeval_core. No streamlit, so reports use it too.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+from saeeval_core.artifacts import exists
+from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, get_protocol
+from saeeval_core.errors import Cancelled, DataError, SaeEvalError
+from saeeval_core.pipeline import (
+    DirectionBoards,
+    check_tokens,
+    obtain_recordings,
+    recording_key,
+    scored_parts,
+    shift_boards,
+    task_set_of,
+    tpp_probes,
+)
+from saeeval_core.recording import (
+    LatentRecording,
+    ResidualRecording,
+    list_recordings,
+    load_latents,
+    load_residuals,
+    recording_folders,
+)
+from saeeval_core.registry import SaeInfo, file_fingerprint, inspect_sae, local_folder
+from saeeval_core.shift import ShiftLatents, shift_latents
+from saeeval_core.sources import TaskSet
+from saeeval_core.texts import DEV
+from saeeval_core.tpp import TppBoard, TppLatents, tpp_board, tpp_latents
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """One model, SAE and task set with its recordings: what every view is given. Compared and hashed by identity."""
+
+    config: RunConfig
+    protocol: Protocol
+    task_set: TaskSet
+    residuals: ResidualRecording
+    latents: LatentRecording
+
+
+def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Callable[[F], F]:
+    """Keep the last results of a function for all sessions; two sessions asking at once wait for one computation.
+
+    Arguments must be hashable, or ``key`` makes something hashable of them. Errors are not kept. Results are read-only.
+    """
+    make_key = key or (lambda *args: args)
+
+    def decorate(function: F) -> F:
+        kept: OrderedDict[Hashable, Any] = OrderedDict()
+        locks: dict[Hashable, threading.Lock] = {}
+        guard = threading.Lock()
+
+        @wraps(function)
+        def call(*args: Any) -> Any:
+            key = (make_key(*args), str(assets_dir()), str(cache_dir()))
+            with guard:
+                if key in kept:
+                    kept.move_to_end(key)
+                    return kept[key]
+                lock = locks.setdefault(key, threading.Lock())
+            with lock:
+                with guard:
+                    if key in kept:
+                        return kept[key]
+                value = function(*args)
+                with guard:
+                    kept[key] = value
+                    locks.pop(key, None)
+                    while len(kept) > max_entries:
+                        kept.popitem(last=False)
+                return value
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+@shared(max_entries=8)
+def texts_of(config: RunConfig) -> TaskSet:
+    """Texts and tasks the settings name. DataError for a missing or unusable source."""
+    return task_set_of(config)
+
+
+def load(config: RunConfig) -> Loaded | None:
+    """Recordings of the first SAE in ``config``, shipped or made here; None when it has to be run first.
+
+    Never loads a language model. SaeEvalError when model, SAE or texts cannot be used at all.
+    """
+    texts = texts_of(replace(config, saes=()))
+    found = _stored(config, texts.texts.fingerprint)
+    return None if found is None else _loaded(config, found[0], found[1])
+
+
+def load_or_raise(config: RunConfig) -> Loaded:
+    """As ``load``; DataError saying what to run when there is no recording."""
+    found = load(config)
+    if found is None:
+        raise DataError(f"'{config.saes[0]}' has not been run on '{config.task or config.texts}' yet; press Run in the sidebar")
+    return found
+
+
+@shared(max_entries=64)
+def shift_directions(loaded: Loaded) -> tuple[DirectionBoards, ...]:
+    """Both directions of every pair with their boards (``.boards[DEV]``, ``.boards[TEST]``), in the task set's order.
+
+    ``d.pair`` names the pair; ``d.task.target.column`` the target; ``d.boards[DEV].reason`` says why S is undefined.
+    Empty when the task set has no SHIFT pair. DataError when a quadrant has too few texts.
+    """
+    return _shift_boards(loaded) if loaded.task_set.pairs else ()
+
+
+def default_direction(loaded: Loaded, pair: str) -> DirectionBoards:
+    """The pair's direction with the larger gap on dev (or test where the protocol has no dev)."""
+    own = [d for d in shift_directions(loaded) if d.pair == pair]
+    return max(own, key=lambda d: d.boards[live_part(loaded)].gap)
+
+
+@shared(max_entries=64)
+def shift_view(loaded: Loaded, pair: str, target: str, part: int) -> ShiftLatents:
+    """Live scoring of sets for one direction (``target`` is its target column) on DEV or TEST."""
+    direction = next((d for d in shift_directions(loaded) if d.pair == pair and d.task.target.column == target), None)
+    if direction is None:
+        raise DataError(f"no direction with target '{target}' for pair '{pair}'; choose one of the listed pairs")
+    return shift_latents(loaded.residuals, loaded.latents, direction.boards[part], loaded.protocol)
+
+
+@shared(max_entries=24)
+def tpp_view(loaded: Loaded, part: int) -> TppLatents:
+    """Live TPP matrices (``.at(n)``, ``.score(sets)``) on DEV or TEST. DataError when the task set has no classes."""
+    return tpp_latents(loaded.latents, _tpp_board(loaded, part))
+
+
+def live_part(loaded: Loaded) -> int:
+    """The part shown while choosing: DEV, or TEST where the protocol has no dev part."""
+    return DEV if DEV in scored_parts(loaded.protocol) else scored_parts(loaded.protocol)[0]
+
+
+@dataclass(eq=False)
+class Job:
+    """One pass over the texts in a background thread. Read its fields from any session; they only move forward."""
+
+    config: RunConfig
+    status: str = "waiting"
+    """waiting | running | done | failed | cancelled"""
+    step: str = "waiting for another run to finish"
+    done: int = 0
+    """Tokens"""
+    total: int = 0
+    eta: float | None = None
+    """Seconds left."""
+    error: str = ""
+    started: float = field(default_factory=time.monotonic)
+    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def active(self) -> bool:
+        """Still waiting or running."""
+        return self.status in ("waiting", "running")
+
+    def cancel(self) -> None:
+        """Ask the pass to stop after its current batch; what is done is kept and found again."""
+        self._stop.set()
+
+    def advance(self, progress: Any) -> None:
+        """Called by the recorder after every batch."""
+        if self._stop.is_set():
+            raise Cancelled("stopped; press Run to go on from here")
+        self.step, self.done, self.total, self.eta = "reading the texts", progress.done, progress.total, progress.eta
+
+
+_jobs: dict[tuple[str, str], Job] = {}
+_jobs_guard, _one_at_a_time = threading.Lock(), threading.Lock()
+
+
+def job_of(config: RunConfig) -> Job | None:
+    """The latest run of these settings in this process, whoever started it."""
+    return _jobs.get(_job_key(config))
+
+
+def start_job(config: RunConfig) -> Job:
+    """Record the SAEs of ``config`` in the background; joins a run of the same settings that is already going."""
+    with _jobs_guard:
+        job = _jobs.get(_job_key(config))
+        if job is None or not job.active:
+            job = _jobs[_job_key(config)] = Job(config)
+            threading.Thread(target=_work, args=(job,), daemon=True, name="saeeval-run").start()
+        return job
+
+
+def active_jobs() -> list[Job]:
+    """Runs waiting or going on in this process."""
+    return [job for job in _jobs.values() if job.active]
+
+
+def _job_key(config: RunConfig) -> tuple[str, str]:
+    return (config.to_json(), str(cache_dir()))
+
+
+def _work(job: Job) -> None:
+    try:
+        with _one_at_a_time:
+            if job._stop.is_set():
+                raise Cancelled("stopped before it began")
+            job.status, job.step = "running", "loading model and SAE"
+            obtain_recordings(job.config, texts_of(replace(job.config, saes=())), job.config.saes, on_progress=job.advance)
+        job.status = "done"
+    except Cancelled as error:
+        job.status, job.error = "cancelled", str(error)
+    except SaeEvalError as error:
+        job.status, job.error = "failed", str(error)
+    except Exception:
+        # A bug: the thread must still not leave the page waiting; the traceback goes to the server's log.
+        job.status, job.error = "failed", "internal error; the server's log has the details"
+        raise
+
+
+def _stored(config: RunConfig, texts_fingerprint: str) -> tuple[str, str] | None:
+    """(path of the residuals, path of the latents) of a finished recording, or None."""
+    sae = config.saes[0]
+    folder = local_folder(sae)
+    if folder is None:
+        hook, print_ = _recorded_hub_sae(sae)
+    else:
+        stamp = tuple(f.stat().st_mtime_ns for f in sorted(folder.iterdir()))
+        hook, print_ = inspect_sae(sae).hook, _print_of(str(folder), stamp)
+    if hook is None:
+        return None
+    key = recording_key(config, hook, texts_fingerprint)
+    for folder in recording_folders():
+        residuals = folder / f"residuals-{key.fingerprint}"
+        if not exists(residuals):
+            continue
+        for other in recording_folders():
+            latents = other / f"latents-{key.of_sae(str(print_))}"
+            if exists(latents):
+                return str(residuals), str(latents)
+    return None
+
+
+def _recorded_hub_sae(sae: str) -> tuple[str | None, str | None]:
+    """(hook, fingerprint) of an SAE that is not a folder here but has been recorded before."""
+    hooks = {r["path"].rsplit("-", 1)[-1]: r["key"]["hook"] for r in list_recordings("residuals")}
+    for meta in list_recordings("latents"):
+        if meta["sae"] == sae and meta["residual_fingerprint"] in hooks:
+            return hooks[meta["residual_fingerprint"]], meta["sae_fingerprint"]
+    return None, None
+
+
+@shared(max_entries=8)
+def _loaded(config: RunConfig, residuals: str, latents: str) -> Loaded:
+    texts = texts_of(replace(config, saes=()))
+    return Loaded(config, get_protocol(config.protocol), texts, _residuals(residuals), _latents(latents))
+
+
+@shared(max_entries=4)
+def _residuals(path: str) -> ResidualRecording:
+    return load_residuals(Path(path))
+
+
+@shared(max_entries=6)
+def _latents(path: str) -> LatentRecording:
+    return load_latents(Path(path))
+
+
+def _probes_key(loaded: Loaded, *more: Hashable) -> Hashable:
+    """Boards depend on the pass, the texts' labels and the settings, not on the SAE."""
+    return (replace(loaded.config, saes=()), loaded.residuals.fingerprint, *more)
+
+
+@shared(max_entries=8, key=_probes_key)
+def _shift_boards(loaded: Loaded) -> tuple[DirectionBoards, ...]:
+    return tuple(shift_boards(loaded.config, loaded.task_set, loaded.residuals, loaded.protocol))
+
+
+@shared(max_entries=8, key=_probes_key)
+def _tpp_board(loaded: Loaded, part: int) -> TppBoard:
+    check_tokens(loaded.residuals)
+    c = loaded.config
+    task = loaded.task_set.tpp_task(seed=c.seed, protocol=loaded.protocol, per_cell=c.texts_per_cell)
+    probes = tpp_probes(loaded.residuals, task, loaded.protocol, seed=c.seed)
+    return tpp_board(loaded.residuals, task, probes, part=part, seed=c.seed, resamples=c.resamples)
+
+
+@shared(max_entries=64)
+def _print_of(path: str, _stamp: tuple[int, ...]) -> str | None:
+    return file_fingerprint(inspect_sae(path))
+
+
+__all__ = [
+    "Job", "Loaded", "SaeInfo", "active_jobs", "default_direction", "job_of", "live_part", "load", "load_or_raise",
+    "shared", "shift_directions", "shift_view", "start_job", "texts_of", "tpp_view",
+]  # fmt: skip

@@ -1,0 +1,91 @@
+"""What one browser session looks at, and its mirror in the URL: opening a copied link restores every view.
+
+Values are short strings, kept in ``st.session_state["view"]``; widgets show them and write back through ``choose``.
+Names of people never enter the URL: a link that is passed on must not decide in somebody else's name.
+"""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+
+DEFAULTS: Mapping[str, str] = {
+    "model": DEFAULT_MODEL,
+    "sae": DEFAULT_SAE,
+    "task": DEFAULT_TASK,
+    "protocol": "robust",
+    "seed": "0",
+    "pair": "",  # "" is the first pair; "all" the aggregate over pairs
+    "target": "",  # column of the target label; "" is the direction with the larger gap
+    "rank": "attribute",  # attribute | base
+    "ablation": "zero",  # zero | mean
+    "n": "20",
+    "latent": "",
+    "set": "mine",
+    "cell": "",  # TPP matrix: "ablated class,probe"
+    "scale": "",
+    "compare": "",  # Compare: further SAEs, separated by spaces
+    "search": "",
+    "present": "",
+}  # fmt: skip
+"""Every value a link carries, with what it is when the link does not say."""
+
+
+def restore() -> None:
+    """First run of a session: take the values from the URL. Later runs: nothing. Call once at the top of main."""
+    if "view" not in st.session_state:
+        given = {k: st.query_params[k] for k in DEFAULTS if k in st.query_params}
+        st.session_state["view"] = dict(DEFAULTS) | given
+
+
+def get(name: str) -> str:
+    """Current value of one of DEFAULTS."""
+    return st.session_state.get("view", DEFAULTS)[name]
+
+
+def number(name: str, default: int) -> int:
+    """The value as a whole number, or ``default`` when it is empty or not one (links are typed by people)."""
+    text = get(name)
+    return int(text) if text.lstrip("-").isdigit() else default
+
+
+def put(**values: object) -> None:
+    """Set values (any of DEFAULTS) for this and later runs, and in the URL."""
+    view = st.session_state.setdefault("view", dict(DEFAULTS))
+    for name, value in values.items():
+        assert name in DEFAULTS, name
+        view[name] = str(value)
+    write_url()
+
+
+def choose(name: str, key: str) -> None:
+    """``on_change`` of a widget: copy its value. ``st.selectbox(..., key=k, on_change=choose, args=("pair", k))``."""
+    value = st.session_state.get(key)
+    put(**{name: "" if value is None else value})
+
+
+def write_url() -> None:
+    """Mirror what differs from the defaults into the URL; main calls it at the end of every run."""
+    wanted = {k: v for k, v in st.session_state.get("view", {}).items() if v != DEFAULTS[k]}
+    if dict(st.query_params) != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def config() -> RunConfig:
+    """Settings of the engine for what is picked in the sidebar; ConfigError for an unknown protocol in a link."""
+    own = st.session_state.get("own_texts", {})  # texts, text_column, target, ... of a file loaded in this session
+    return RunConfig(
+        model=get("model"), saes=(get("sae"),), task=get("task"), protocol=get("protocol"), seed=number("seed", 0),
+        **(own if get("task") == "own" else {}),
+    )  # fmt: skip
+
+
+def who() -> str:
+    """Name of the person deciding in this session; "anonymous" until one is given."""
+    return st.session_state.get("who") or "anonymous"
+
+
+def presenting() -> bool:
+    """True while the "Present" switch is on: large type, no controls."""
+    return get("present") == "1"
