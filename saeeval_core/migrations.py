@@ -1,0 +1,107 @@
+"""Numbered changes to the store's SQLite schema; each runs once, in order, and is recorded in ``migrations``.
+
+A released migration is never edited: a new change is a new function at the end of MIGRATIONS.
+"""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+
+_NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+
+
+def m001_decisions(c: Connection) -> None:
+    """Sets of decisions about latents."""
+    _run(
+        c,
+        f"""
+        create table decision_sets (
+          id integer primary key autoincrement, name text not null, who text not null,
+          metric text not null check (metric in ('shift', 'tpp')), task text not null, direction text not null,
+          sae_fingerprint text not null, recording_fingerprint text not null,
+          copied_from integer references decision_sets(id), created text not null default ({_NOW}));
+        create index decision_sets_view on decision_sets(metric, task, direction, sae_fingerprint);
+        create table set_names (
+          id integer primary key autoincrement, set_id integer not null references decision_sets(id),
+          name text not null, who text not null, at text not null default ({_NOW}));
+        create index set_names_set on set_names(set_id);
+        create table decisions (
+          id integer primary key autoincrement, set_id integer not null references decision_sets(id),
+          who text not null, at text not null default ({_NOW}), latent integer not null check (latent >= 0),
+          old text not null check (old in ('ablate', 'keep', 'unsure', 'none')),
+          new text not null check (new in ('ablate', 'keep', 'unsure', 'none')), reason text not null default '');
+        create index decisions_set on decisions(set_id, latent)""",
+    )
+    _append_only(c, "decision_sets", "set_names", "decisions")
+
+
+def m002_undo_looks_commits(c: Connection) -> None:
+    """Decisions taken together are undone together; what was looked at and what was committed."""
+    _run(
+        c,
+        f"""
+        alter table decisions add column batch text not null default '';
+        alter table decisions add column undoes integer references decisions(id);
+        create table looks (
+          id integer primary key autoincrement, set_id integer not null references decision_sets(id),
+          who text not null, at text not null default ({_NOW}), ids_fingerprint text not null,
+          unique (set_id, ids_fingerprint));
+        create table commits (
+          id integer primary key autoincrement, set_id integer not null references decision_sets(id),
+          who text not null, at text not null default ({_NOW}), ids text not null, test text not null,
+          dev_looks integer not null)""",
+    )
+    _append_only(c, "looks", "commits")
+
+
+def m003_verdicts(c: Connection) -> None:
+    """What raters said about latents, and batches sent to a judge."""
+    _run(
+        c,
+        f"""
+        create table verdicts (
+          id integer primary key autoincrement, key text not null, sae_fingerprint text not null, sae text not null,
+          latent integer not null check (latent >= 0), task text not null, rater text not null,
+          rater_kind text not null check (rater_kind in ('llm', 'local', 'human', 'imported')),
+          model text not null, prompt text not null, evidence_hash text not null, explanation text not null,
+          reason text not null, ratings text not null, status text not null, raw text not null,
+          at text not null default ({_NOW}));
+        create index verdicts_key on verdicts(key, status);
+        create index verdicts_sae on verdicts(sae_fingerprint, rater, latent);
+        create table judge_batches (
+          id integer primary key autoincrement, batch_id text not null, at text not null default ({_NOW}),
+          event text not null check (event in ('created', 'collected')), content text not null);
+        create table runs (
+          id integer primary key autoincrement, at text not null default ({_NOW}), who text not null,
+          kind text not null, config text not null, result text not null)""",
+    )
+    _append_only(c, "verdicts", "judge_batches", "runs")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_decisions, m002_undo_looks_commits, m003_verdicts)
+
+
+def migrate(c: Connection, migrations: tuple[Callable[[Connection], None], ...] = MIGRATIONS) -> int:
+    """Apply what is missing, inside the caller's transaction. Returns the number found newer than known (0: none)."""
+    _run(c, f"create table if not exists migrations (name text primary key, at text not null default ({_NOW}))")
+    done = {row[0] for row in c.execute(text("select name from migrations"))}
+    for migration in migrations:
+        if migration.__name__ not in done:
+            migration(c)
+            c.execute(text("insert into migrations (name) values (:name)"), {"name": migration.__name__})
+    return len(done - {m.__name__ for m in migrations})
+
+
+def _run(c: Connection, statements: str) -> None:
+    for statement in statements.split(";"):
+        c.exec_driver_sql(statement)
+
+
+def _append_only(c: Connection, *tables: str) -> None:
+    """Nothing recorded is ever changed or removed, not even by a bug."""
+    for table in tables:
+        for verb in ("update", "delete"):
+            c.exec_driver_sql(
+                f"create trigger {table}_no_{verb} before {verb} on {table} "
+                f"begin select raise(abort, '{table} is append-only'); end"
+            )
