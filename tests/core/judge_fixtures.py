@@ -1,0 +1,64 @@
+"""A small recording made by hand: latent 0 fires on "she", 1 on "her", 2 on "hospital", 3 never."""
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from saeeval_core.evidence import EvidenceSource
+from saeeval_core.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.texts import LabelledTexts
+
+WORDS = ("she", "her", "hospital", "never")
+TEXTS = (
+    ("On Monday she met her patients at the hospital.", "nurse", "female"),
+    ("In the evening he left the hospital for his home.", "nurse", "male"),
+    ("After that she said that she would operate.", "surgeon", "female"),
+    ("He holds the knife in his left hand.", "surgeon", "male"),
+    ("Later she wrote a book about her work.", "nurse", "female"),
+    ("The hospital asked him to stay.", "surgeon", "male"),
+)  # fmt: skip
+
+
+def toy_source(sae_fingerprint: str = "toyprint") -> EvidenceSource:
+    """Six texts of two labels, one token per word, one SAE of four latents in three dimensions."""
+    texts = LabelledTexts(
+        "toy", tuple(t for t, _, _ in TEXTS),
+        {"profession": np.array([p for _, p, _ in TEXTS]), "gender": np.array([g for _, _, g in TEXTS])},
+    )  # fmt: skip
+    tokens = [[w if i == 0 else " " + w for i, w in enumerate(t.split(" "))] for t in texts.texts]
+    ends = [np.cumsum([len(w) for w in row]) for row in tokens]
+    codes = [
+        np.array([[2.0 + r if w.strip(" .") == word else 0 for word in WORDS] for w in row]) for r, row in enumerate(tokens)
+    ]
+    key = RecordingKey("toy", "stamp", "float32", "blocks.0.hook_resid_post", texts.fingerprint)
+    residuals = ResidualRecording(
+        key, 0, np.zeros((len(TEXTS), 3), np.float32), np.array([len(t) for t in tokens], np.int32),
+        np.concatenate(ends).astype(np.uint16),
+    )  # fmt: skip
+    pooled = np.stack([c.mean(0) for c in codes]).astype(np.float32)
+    decoder = np.array([[1.0, 0, 0], [0.8, 0.6, 0], [0, 1.0, 0], [0, 0, 1.0]], np.float32)
+    density = (np.concatenate(codes) != 0).mean(0).astype(np.float32)
+    latents = LatentRecording(
+        "toy-sae", sae_fingerprint, key.fingerprint, csc_array(pooled), np.zeros(4, np.float32), density, decoder,
+        _contexts(codes), {"l0": 1.0, "explained_variance": None, "dead": 0.25, "tokens": 50.0},
+    )  # fmt: skip
+    return EvidenceSource(texts, residuals, latents, ("profession", "gender"))
+
+
+def _contexts(codes: list[np.ndarray]) -> Contexts:
+    """Per latent: one top, one sampled (the weakest), the rest as tops of their cells."""
+    indptr, text, position, activation, kind = [0], [], [], [], []
+    for latent in range(4):
+        rows = sorted((r for r, c in enumerate(codes) if c[:, latent].any()), key=lambda r: -codes[r][:, latent].max())
+        order = [(r, 0 if i == 0 else 2) for i, r in enumerate(rows)]
+        if latent == 0:
+            # Latent 0 fires on texts 4, 2, 0: text 4 as top, and every kind once.
+            order = [(4, 0), (0, 1), (2, 2), (0, 2)]
+        for r, k in order:
+            window = np.zeros(WINDOW, np.float16)
+            window[: len(codes[r])] = codes[r][:, latent]
+            text.append(r), position.append(0), activation.append(window), kind.append(k)
+        indptr.append(len(text))
+    return Contexts(
+        np.array(indptr), np.array(text, np.int32), np.array(position, np.int16),
+        np.array(activation, np.float16).reshape(-1, WINDOW), np.array(kind, np.uint8),
+    )  # fmt: skip

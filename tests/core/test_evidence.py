@@ -1,0 +1,112 @@
+"""Evidence of a latent: contexts read back from references, tokens by cosine, neighbours, blind, and its hash."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from judge_fixtures import toy_source
+
+from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.evidence import (
+    EvidenceSource,
+    TokenTable,
+    find_token_table,
+    for_judge,
+    latent_evidence,
+    load_token_table,
+    promoted_tokens,
+    token_table_paths,
+)
+
+
+@pytest.fixture
+def source() -> EvidenceSource:
+    return toy_source()
+
+
+def test_contexts_show_the_tokens_where_the_latent_fired(source: EvidenceSource) -> None:
+    e = latent_evidence([source], 0)
+    first = e.contexts[0]
+    assert "".join(first.tokens) in source.texts.texts[first.text_row]
+    assert first.before + "".join(first.tokens) + first.after == source.texts.texts[first.text_row]
+    strongest = first.tokens[int(np.argmax(first.activations))]
+    assert strongest.strip() == "she"
+    assert first.share == 1.0
+    assert (first.source, first.cell, first.kind) == ("toy", "nurse, female", "top")
+
+
+def test_groups_keep_strongest_intervals_and_cells_apart(source: EvidenceSource) -> None:
+    headings = set(latent_evidence([source], 0).groups())
+    assert headings == {
+        ("toy", "strongest"),
+        ("toy", "lower intervals"),
+        ("toy", "nurse, female"),
+        ("toy", "surgeon, female"),
+    }
+
+
+def test_blind_evidence_tells_no_label(source: EvidenceSource) -> None:
+    seen = latent_evidence([source], 0, blind=True)
+    assert {c.cell for c in seen.contexts} == {""}
+    assert {c.kind for c in seen.contexts} <= {"top", "sampled"}
+    judged = for_judge(latent_evidence([source], 0))
+    assert judged.blind
+    assert {c.cell for c in judged.contexts} == {""}
+    assert judged.hash == for_judge(replace(seen, neighbours=(), coactive=())).hash
+
+
+def test_hash_changes_with_anything_shown(source: EvidenceSource) -> None:
+    e = latent_evidence([source], 0)
+    assert e.hash == latent_evidence([toy_source()], 0).hash
+    others = (latent_evidence([source], 1), replace(e, contexts=e.contexts[:-1]), replace(e, blind=True))
+    assert len({e.hash, *(o.hash for o in others)}) == 4
+
+
+def test_general_text_stands_beside_the_tasks_own(source: EvidenceSource) -> None:
+    general = replace(source, texts=replace(source.texts, name="general"), columns=())
+    e = latent_evidence([source, general], 0)
+    assert [s for s, _ in e.groups()][-1] == "general"
+    assert {c.cell for c in e.contexts if c.source == "general"} == {""}
+
+
+def test_mixed_saes_foreign_texts_and_unknown_latents_are_refused(source: EvidenceSource) -> None:
+    other = replace(source, latents=replace(source.latents, sae_fingerprint="other"))
+    with pytest.raises(ArtifactError, match="mixes two SAEs"):
+        latent_evidence([source, other], 0)
+    with pytest.raises(ArtifactError, match="does not belong"):
+        latent_evidence([replace(source, texts=replace(source.texts, texts=("a", "b")))], 0)
+    with pytest.raises(DataError, match="has latents 0 to 3"):
+        latent_evidence([source], 4)
+
+
+def test_neighbours_by_decoder_and_by_activity(source: EvidenceSource) -> None:
+    e = latent_evidence([source], 0)
+    assert (e.neighbours[0].latent, e.neighbours[0].cosine) == (1, pytest.approx(0.8, abs=1e-3))
+    assert 0 not in {n.latent for n in (*e.neighbours, *e.coactive)}
+    assert latent_evidence([source], 3).coactive == ()
+
+
+def test_promoted_tokens_by_cosine_worked_by_hand() -> None:
+    unembedding = np.array([[2.0, 0], [0, 3], [-1, 0], [1, 1]])
+    table = promoted_tokens(np.array([[5.0, 0]]), unembedding, ["a", "b", "c", "d"], 2, sae_fingerprint="s")
+    promoted, suppressed = table.of(0)
+    assert [(t.token, round(t.cosine, 2)) for t in promoted] == [("a", 1.0), ("d", 0.71)]
+    assert [(t.token, round(t.cosine, 2)) for t in suppressed] == [("c", -1.0), ("b", 0.0)]
+
+
+def test_token_table_round_trip_and_only_for_its_own_weights(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SAEEVAL_ASSETS", str(tmp_path / "assets"))
+    rng = np.random.default_rng(0)
+    table = promoted_tokens(
+        rng.normal(size=(6, 4)), rng.normal(size=(30, 4)), [f"t{i}" for i in range(30)], 3, sae_fingerprint="s"
+    )
+    assert find_token_table("toy", "s") is None
+    shipped, made = token_table_paths("toy", "s")
+    replace(table, sae_fingerprint="retrained").save(shipped)
+    assert find_token_table("toy", "s") is None
+    table.save(made)
+    found = find_token_table("toy", "s")
+    assert isinstance(found, TokenTable)
+    assert [found.of(i) for i in range(6)] == [table.of(i) for i in range(6)]
+    assert load_token_table(made).strings == table.strings
