@@ -1,0 +1,311 @@
+"""What leaves the tool: a self-contained HTML report, decision sets as JSON or CSV (and back in), tables as CSV.
+
+Figures come in as HTML (this package imports no plotly); the first one carries the plotting library, so a report opens
+with no network. Everything else is escaped: token text and reasons are never markup.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from html import escape
+from typing import Any
+
+from saeeval_core.errors import ArtifactError
+
+SET_KIND, SET_SCHEMA = "saeeval decision set", 1
+DECISIONS = ("ablate", "keep", "unsure")
+_SET_COLUMNS = ("of", "latent", "decision", "rater", "rater_kind", "when", "reason")
+_IDENTITY = ("name", "metric", "task", "sae", "sae_fingerprint", "recording_fingerprint")
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """One figure of a report."""
+
+    title: str
+    html: str
+    """From plotly's ``to_html(full_html=False)``; the first figure of a report includes the library."""
+    how: str = ""
+    """One line on how the numbers were computed."""
+    rows: Sequence[Mapping[str, Any]] = ()
+    """The same numbers as a table."""
+
+
+@dataclass(frozen=True)
+class ReportLatent:
+    """Evidence of one decided latent."""
+
+    latent: int
+    decision: str
+    of: str = ""
+    """Class whose set it belongs to (TPP)."""
+    explanation: str = ""
+    promoted: Sequence[str] = ()
+    suppressed: Sequence[str] = ()
+    contexts: Sequence[tuple[str, Sequence[tuple[str, float]]]] = ()
+    """(where from, [(token text, activation)])"""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Such as density, effect, verdict."""
+
+
+@dataclass(frozen=True)
+class ExportedDecision:
+    """The present decision on one latent."""
+
+    latent: int
+    decision: str
+    """One of DECISIONS."""
+    of: str = ""
+    """Class whose set it belongs to (TPP); "" for SHIFT."""
+    rater: str = ""
+    rater_kind: str = "human"
+    when: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ExportedSet:
+    """A named set of decisions and what it was made on."""
+
+    name: str
+    metric: str
+    """"shift" or "tpp"."""
+    task: str
+    """Task with its direction or column."""
+    sae: str
+    sae_fingerprint: str
+    recording_fingerprint: str
+    decisions: tuple[ExportedDecision, ...]
+
+
+def report_html(
+    result: Mapping[str, Any],
+    figures: Sequence[ReportFigure],
+    *,
+    title: str,
+    command: str,
+    when: str,
+    headline: Sequence[tuple[str, str]] = (),
+    latents: Sequence[ReportLatent] = (),
+    log: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """One HTML page that opens offline.
+
+    ``result``: JSON of ``saeeval run`` or at least its config, model, task and versions. ``headline``: (name, number
+    with interval). ``command``: the line that reproduces it. ``log``: rows of the decision history, oldest first.
+    """
+    parts = [
+        f"<header><h1>{escape(title)}</h1><p class='when'>{escape(when)}</p></header>",
+        _headline(headline),
+        *[_figure(f) for f in figures],
+        _latents(latents),
+        _section("Decision log", rows_table(log) if log else "", "Every decision in order; nothing is ever overwritten."),
+        _section("Settings", _settings(result)),
+        _section("Reproduce", f"<pre class='command'>{escape(command)}</pre>" if command else ""),
+        _section("Versions", rows_table([{"package": k, "version": v} for k, v in (result.get("versions") or {}).items()])),
+    ]
+    body = "\n".join(p for p in parts if p)
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>"
+    )
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """An escaped HTML table of rows with (mostly) the same keys; "" when there are none."""
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys(k for row in rows for k in row))
+    head = "".join(f"<th>{escape(str(c))}</th>" for c in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(_show(row.get(c)))}</td>" for c in columns) + "</tr>" for row in rows)
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV, columns in order of first appearance. Text that a spreadsheet would run is quoted with "'"."""
+    columns = list(dict.fromkeys(k for row in rows for k in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: _inert(v) for k, v in row.items()})
+    return out.getvalue()
+
+
+def set_to_json(decisions: ExportedSet) -> str:
+    """Inverse of ``set_from_text``."""
+    content = {"kind": SET_KIND, "schema": SET_SCHEMA} | asdict(decisions)
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def set_to_csv(decisions: ExportedSet) -> str:
+    """One row per decision, each with the set's identity; inverse of ``set_from_text``."""
+    identity = {k: getattr(decisions, k) for k in _IDENTITY}
+    return csv_text([identity | {k: getattr(d, k) for k in _SET_COLUMNS} for d in decisions.decisions])
+
+
+def set_from_text(
+    text: str, *, n_latents: int, sae_fingerprint: str, recording_fingerprint: str
+) -> tuple[ExportedSet, list[str]]:
+    """A decision set from JSON or CSV, and warnings to show.
+
+    ArtifactError if it was made on another SAE, names latents this SAE does not have or unknown decisions. Another
+    recording (other texts) is a warning: the latents mean the same. A human's decisions stay marked as imported.
+    """
+    found = _parse_json(text) if text.lstrip().startswith("{") else _parse_csv(text)
+    if found.sae_fingerprint != sae_fingerprint:
+        raise ArtifactError(
+            f"the set was made on SAE '{found.sae}' ({found.sae_fingerprint or 'no fingerprint'}), this one is "
+            f"{sae_fingerprint}; choose that SAE before importing"
+        )
+    for d in found.decisions:
+        if not 0 <= d.latent < n_latents:
+            raise ArtifactError(f"latent {d.latent} does not exist: this SAE has {n_latents} latents; check the file")
+        if d.decision not in DECISIONS:
+            raise ArtifactError(f"latent {d.latent} is marked '{d.decision}'; expected one of {', '.join(DECISIONS)}")
+    kept: dict[tuple[str, int], ExportedDecision] = {}
+    for d in found.decisions:
+        kept[d.of, d.latent] = d
+    warnings = []
+    if len(kept) < len(found.decisions):
+        warnings.append(f"{len(found.decisions) - len(kept)} latent(s) appear twice; the last decision counts")
+    if found.recording_fingerprint != recording_fingerprint:
+        warnings.append("the set was made on other texts or another model recording; its scores here may differ")
+    imported = tuple(replace(d, rater_kind="imported") if d.rater_kind == "human" else d for d in kept.values())
+    return replace(found, decisions=imported), warnings
+
+
+def _parse_json(text: str) -> ExportedSet:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"the file is not valid JSON (line {error.lineno}); give a set exported by this tool") from None
+    if content.get("kind") != SET_KIND or content.get("schema") != SET_SCHEMA:
+        raise ArtifactError(
+            f"found kind '{content.get('kind')}', schema {content.get('schema')}; expected a set of schema {SET_SCHEMA}"
+        )
+    rows = content.get("decisions")
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise ArtifactError("the file has no list 'decisions'; give a set exported by this tool")
+    return _built(content, rows)
+
+
+def _parse_csv(text: str) -> ExportedSet:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    if not rows or not {"latent", "decision", "sae_fingerprint"} <= set(rows[0]):
+        raise ArtifactError("columns latent, decision and sae_fingerprint are needed; give a set exported by this tool")
+    return _built(rows[0], rows)
+
+
+def _built(identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> ExportedSet:
+    decisions = []
+    for row in rows:
+        try:
+            latent = int(row["latent"])
+        except (KeyError, TypeError, ValueError):
+            raise ArtifactError(f"latent '{row.get('latent')}' is not a whole number; check the file") from None
+        texts = {k: _plain(row.get(k)) for k in _SET_COLUMNS if k not in ("latent", "rater_kind")}
+        decisions.append(ExportedDecision(latent=latent, rater_kind=_plain(row.get("rater_kind")) or "imported", **texts))
+    return ExportedSet(*(_plain(identity.get(k)) for k in _IDENTITY), decisions=tuple(decisions))
+
+
+def _plain(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text[1:] if text[:1] == "'" and text[1:2] in _RUN_BY_SPREADSHEETS else text
+
+
+_RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_RUN_BY_SPREADSHEETS) else value
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, float):
+        return "n/a" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def _section(title: str, html: str, note: str = "") -> str:
+    if not html:
+        return ""
+    line = f"<p class='how'>{escape(note)}</p>" if note else ""
+    return f"<section><h2>{escape(title)}</h2>{line}{html}</section>"
+
+
+def _headline(pairs: Sequence[tuple[str, str]]) -> str:
+    cards = "".join(f"<div class='card'><span>{escape(k)}</span><strong>{escape(v)}</strong></div>" for k, v in pairs)
+    return f"<div class='cards'>{cards}</div>" if cards else ""
+
+
+def _figure(figure: ReportFigure) -> str:
+    table = rows_table(figure.rows)
+    details = f"<details><summary>The numbers</summary>{table}</details>" if table else ""
+    return _section(figure.title, figure.html + details, figure.how)
+
+
+def _latents(latents: Sequence[ReportLatent]) -> str:
+    cards = []
+    for item in latents:
+        facts = " · ".join(f"{escape(str(k))} {escape(_show(v))}" for k, v in item.facts.items())
+        tokens = "".join(
+            f"<p class='tokens'><b>{name}</b> {' '.join(f'<code>{escape(t)}</code>' for t in words)}</p>"
+            for name, words in (("promotes", item.promoted), ("suppresses", item.suppressed))
+            if words
+        )
+        contexts = "".join(f"<p class='context'><i>{escape(w)}</i> {_marked(words)}</p>" for w, words in item.contexts)
+        of = f" for {escape(item.of)}" if item.of else ""
+        cards.append(
+            f"<article><h3>latent {item.latent} <em>{escape(item.decision)}{of}</em></h3>"
+            f"<p>{escape(item.explanation) or 'no explanation'}</p><p class='how'>{facts}</p>{tokens}{contexts}</article>"
+        )
+    return _section("Decided latents and their evidence", "".join(cards))
+
+
+def _marked(words: Sequence[tuple[str, float]]) -> str:
+    peak = max((abs(a) for _, a in words), default=0.0)
+    return "".join(
+        f"<span style='background:rgba(230,140,20,{abs(a) / peak * 0.8:.2f})' title='{a:.3f}'>{escape(t)}</span>"
+        if a and peak
+        else escape(t)
+        for t, a in words
+    )
+
+
+def _settings(result: Mapping[str, Any]) -> str:
+    rows = []
+    for group in ("model", "task", "config"):
+        rows += [{"part": group, "setting": k, "value": v} for k, v in (result.get(group) or {}).items()]
+    return rows_table(rows)
+
+
+_STYLE = """
+:root{color-scheme:light dark;--line:#8884;--soft:#8882}
+body{font:16px/1.5 system-ui,sans-serif;margin:0;background:Canvas;color:CanvasText}
+main{max-width:1080px;margin:0 auto;padding:1.5rem 1rem 4rem}
+h1{font-size:1.7rem;margin:0}h2{font-size:1.25rem;margin:2.2rem 0 .4rem}h3{font-size:1rem;margin:0}
+h3 em{font-style:normal;background:var(--soft);border-radius:.6em;padding:.05em .6em;margin-left:.4em}
+.when,.how{color:GrayText;margin:.1rem 0 .6rem;font-size:.9rem}
+.cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}
+.card{border:1px solid var(--line);border-radius:.6rem;padding:.6rem .9rem}
+.card span{display:block;font-size:.85rem;color:GrayText}
+.card strong{font-size:1.2rem}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem}
+td,th{border-bottom:1px solid var(--line);padding:.25rem .7rem;text-align:left;overflow-wrap:anywhere;max-width:32rem}
+article{border:1px solid var(--line);border-radius:.6rem;padding:.8rem 1rem;margin:.8rem 0}
+.context{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.92rem;margin:.3rem 0}
+.tokens{overflow-wrap:anywhere;margin:.2rem 0}
+code{background:var(--soft);border-radius:.3em;padding:0 .3em;white-space:pre-wrap}
+.command{background:var(--soft);padding:.8rem;border-radius:.6rem;white-space:pre-wrap;overflow-wrap:anywhere}
+summary{cursor:pointer}
+@media print{details{display:none}}
+"""

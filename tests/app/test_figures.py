@@ -1,0 +1,99 @@
+"""Figures: numbers in cells, symmetric scales, undefined shown as undefined, data text inert."""
+
+import re
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from synthetic import CLASSES, make_loaded
+
+from app import figures
+from app.services import shift_directions, shift_view, tpp_view
+from saeeval_core.texts import DEV
+from saeeval_core.uncertainty import Estimate, undefined
+
+
+@pytest.fixture(scope="module")
+def view():
+    return tpp_view(make_loaded(), DEV)
+
+
+def test_heatmap_shows_every_number_and_is_centred_at_zero(view):
+    score = view.at(3)
+    figure = figures.tpp_heatmap(CLASSES, score.matrix, title="TPP", n_ablated=score.n_ablated)
+    (trace,) = figure.data
+    assert trace.zmin == -trace.zmax and trace.zmid == 0
+    assert trace.zmax >= max(abs(e.value) for row in score.matrix for e in row)
+    assert trace.text[0][0] == figures.short(score.matrix[0][0].value)
+    assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text and figure.layout.title.text
+    assert list(trace.y) == ["a (3)", "b (3)", "c (3)"]
+
+
+def test_undefined_cells_are_empty_and_say_why():
+    matrix = [[Estimate(0.2, (0.1, 0.3)), undefined("probe 'b' is not better than chance")]] * 2
+    (trace,) = figures.tpp_heatmap(["a", "b"], matrix, title="x").data
+    assert trace.z[0][1] is None and trace.text[0][1] == "n/a"
+    assert "not better than chance" in trace.hovertext[0][1]
+
+
+def test_class_names_from_data_cannot_become_markup():
+    matrix = [[Estimate(0.0, (0.0, 0.1))]]
+    figure = figures.tpp_heatmap(["<b>x</b><script>"], matrix, title="<i>t</i>")
+    assert "<script>" not in figure.to_json()
+    assert "<b>x" not in figure.data[0].x[0] and "<i>" not in figure.layout.title.text
+
+
+def test_small_multiples_share_one_scale(view):
+    figure = figures.tpp_small_multiples(CLASSES, [(n, view.at(n).matrix) for n in (1, 2, 5, 10, 20)], title="all N")
+    assert len({trace.zmax for trace in figure.data}) == 1 and len(figure.data) == 5
+
+
+def test_by_n_has_bands_and_marks_the_current_n(view):
+    rows = [(n, s.score, s.intended, s.unintended) for n in (1, 5, 10) for s in (view.at(n),)]
+    figure = figures.tpp_by_n(rows, marked=5, title="by N")
+    assert sum(t.fill == "toself" for t in figure.data) == 3
+    assert figure.layout.shapes
+
+
+def test_shift_curve_marks_the_set_and_the_oracle():
+    loaded = make_loaded(n_texts=600)
+    direction = shift_directions(loaded)[0]
+    live = shift_view(loaded, direction.pair, direction.task.target.column, DEV)
+    scores = live.curve(live.attribute_ranking, [1, 2, 5])
+    figure = figures.shift_curve(list(zip([1, 2, 5], scores, strict=True)), (2, scores[1]), live.board)
+    assert "your set" in [t.name for t in figure.data]
+    assert any("oracle" in (a.text or "") for a in figure.layout.annotations)
+
+
+def test_differences_say_what_is_not_separable():
+    figure = figures.differences([("x", Estimate(0.1, (0.05, 0.2))), ("y", Estimate(0.1, (-0.1, 0.2)))], title="d")
+    assert {t.name: list(t.y) for t in figure.data} == {"separable": ["x"], "not separable": ["y"]}
+
+
+def test_sweep_scatter_leaves_failed_and_undefined_rows_out_and_draws_controls_as_lines():
+    from saeeval_core.bench_format import BLANK
+
+    rows = [
+        dict(BLANK) | {"sae": "s", "architecture": "topk", "l0": 20.0, "value": 0.2, "ci_low": 0.1, "ci_high": 0.3},
+        dict(BLANK) | {"sae": "t", "architecture": "topk", "l0": 30.0, "value": None, "reason": "no gap"},
+        dict(BLANK) | {"sae": "u", "status": "failed", "error": "cannot load"},
+        dict(BLANK) | {"sae": "r", "role": "control", "control": "random latents", "value": 0.01},
+    ]
+    figure = figures.sweep_scatter(rows, x="l0", x_title="L0", y_title="TPP", title="t", log_x=True)
+    assert [list(t.x) for t in figure.data] == [[20.0]] and len(figure.layout.shapes) == 1
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        figures.quadrant_bars(["a, m"], [0.5], [None], title="q"),
+        figures.set_comparison([("mine", Estimate(0.1, (0.0, 0.2)), None), ("judge", undefined("nothing passed"), undefined("x"))]),
+        figures.histogram([1, 2], [0, 1, 2], title="h", x="x"),
+        figures.confusion_matrix([0, 1], np.array([[3, 1], [0, 2]]).tolist(), rows="p", columns="q", title="c"),
+        figures.rank_agreement(["shift", "tpp"], [[1.0, None], [None, 1.0]], title="r"),
+        figures.score_curve({"a": [(1, Estimate(0.1, (0.0, 0.2)))]}, title="s", y="S"),
+    ],
+)
+def test_the_other_figures_draw(figure):
+    assert isinstance(figure, go.Figure) and figure.layout.title.text
+    assert not re.search(r"<script[^>]+src=", figures.to_html(figure))
