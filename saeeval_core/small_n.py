@@ -1,0 +1,55 @@
+"""The small-N area: one number for a whole curve that rewards few latents doing the work.
+
+    area = (1 / ln M) * integral from N = 1 to M of score(N) d ln N,      M = 20, trapezoids in ln N
+
+A variant beside the score at a fixed N (it is the mean height of the curve on a logarithmic axis). A fixed large N punishes
+an SAE that needs few latents; the best N per SAE rewards one that needs many, because enough random directions span any
+probe. The ranking, ablation and score are those of the fixed N.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol as TypeProtocol
+
+import numpy as np
+
+from saeeval_core.errors import ConfigError
+from saeeval_core.uncertainty import Estimate, estimate, undefined
+
+M = 20
+GRID = (1, 2, 3, 5, 10, 20)
+"""Default N at which the curve is computed."""
+
+
+class Scored(TypeProtocol):
+    """A ShiftScore or TppScore."""
+
+    @property
+    def score(self) -> Estimate: ...
+    @property
+    def samples(self) -> np.ndarray: ...
+
+
+def small_n_area(curve: Sequence[Scored], ns: Sequence[int]) -> tuple[Estimate, np.ndarray]:
+    """(area with its interval, float[resamples]) of one curve; undefined where any needed score is."""
+    weights = area_weights(ns)
+    used = np.flatnonzero(weights)
+    missing = next((curve[i].score for i in used if curve[i].score.value is None), None)
+    if missing is not None:
+        return undefined(missing.reason or "a score on the curve is undefined"), np.empty(0)
+    value = sum(weights[i] * float(curve[i].score.value or 0) for i in used)
+    samples = sum(weights[i] * curve[i].samples for i in used)
+    assert isinstance(samples, np.ndarray)
+    return estimate(value, samples), samples
+
+
+def area_weights(ns: Sequence[int]) -> np.ndarray:
+    """float[len(ns)] summing to 1: the weight of each score; 0 beyond M. ConfigError unless 1 and M are in ns."""
+    n = np.asarray(ns)
+    if 1 not in n or M not in n:
+        raise ConfigError(f"the small-N area needs N = 1 and N = {M}; found {list(ns)}: add them to --n")
+    order = np.flatnonzero(n <= M)[np.argsort(n[n <= M], kind="stable")]
+    steps = np.diff(np.log(n[order])) / np.log(M)
+    weights = np.zeros(len(n))
+    weights[order[:-1]] += steps / 2
+    weights[order[1:]] += steps / 2
+    return weights
