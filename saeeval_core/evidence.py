@@ -306,7 +306,7 @@ def _resolve(source: EvidenceSource, ref: ContextRef, strongest: float) -> Evide
 def _check_same(source: EvidenceSource, first: LatentRecording) -> None:
     if source.latents.sae_fingerprint != first.sae_fingerprint:
         raise ArtifactError(
-            f"evidence mixes two SAEs ({source.latents.sae_fingerprint}, {first.sae_fingerprint}); record one SAE on both texts"
+            f"evidence mixes two SAEs ({source.latents.sae}, {first.sae}); record the same SAE on both sets of texts"
         )
     if (
         source.latents.residual_fingerprint != source.residuals.fingerprint

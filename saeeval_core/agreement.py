@@ -1,0 +1,238 @@
+"""How far raters agree: exact, within 1, Cohen's kappa, Krippendorff's alpha, with intervals over latents.
+
+Ratings are 0..4 per (item, concept). A rating that is missing is left out, never taken as 0, unless the reader asks for
+``missing_as_zero``, which the result then names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from saeeval_core.config import derive_rng
+from saeeval_core.errors import DataError
+from saeeval_core.store import Verdict
+from saeeval_core.uncertainty import Estimate, interval, undefined
+
+LEVELS = 5
+Cells = Mapping[tuple[int | str, str], int]
+"""(item, concept) -> rating"""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two raters on the cells both rated."""
+
+    a: str
+    b: str
+    n: int
+    """Cells both rated."""
+    items: int
+    """Latents among them; intervals resample these."""
+    exact: Estimate
+    within_1: Estimate
+    kappa_5: Estimate
+    """Cohen's kappa over five levels."""
+    kappa_quadratic: Estimate
+    """The same with quadratic weights."""
+    kappa_ge1: Estimate
+    """Of "rated >= 1"."""
+    kappa_ge2: Estimate
+    confusion: np.ndarray
+    """int[5, 5]: rows a, columns b."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: every statistic as a number or null, with intervals and reasons beside."""
+        stats = {name: getattr(self, name) for name in _STATISTICS}
+        return (
+            {"a": self.a, "b": self.b, "n": self.n, "items": self.items}
+            | {name: e.value for name, e in stats.items()}
+            | {"ci": {name: list(e.ci) if e.ci else None for name, e in stats.items()}}
+            | {"reason": {name: e.reason for name, e in stats.items() if e.reason}}
+            | {"confusion": self.confusion.tolist()}
+        )
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """One cell on which two raters differ."""
+
+    item: int | str
+    concept: str
+    a: int
+    b: int
+
+    @property
+    def distance(self) -> int:
+        """Levels apart."""
+        return abs(self.a - self.b)
+
+
+def agreement(a: str, b: str, ratings_a: Cells, ratings_b: Cells, *, resamples: int = 1000, seed: int = 0) -> Agreement:
+    """Agreement on the cells both rated; intervals are 95 % percentiles over resampled items (paper.md section 6.3)."""
+    cells = sorted(set(ratings_a) & set(ratings_b), key=lambda c: (str(c[0]), c[1]))
+    x, y = np.array([ratings_a[c] for c in cells], dtype=int), np.array([ratings_b[c] for c in cells], dtype=int)
+    items, member = np.unique([str(item) for item, _ in cells], return_inverse=True)
+    # One table per item, so that a resample of items is a weighted sum of tables.
+    tables = np.zeros((max(len(items), 1), LEVELS, LEVELS))
+    np.add.at(tables, (member, x, y), 1)
+    total = tables.sum(0)
+    counts = derive_rng(seed, "agreement", a, b).multinomial(
+        len(items), np.full(len(items), 1 / max(len(items), 1)), resamples
+    )
+    drawn = np.tensordot(counts, tables, axes=1) if len(items) else np.zeros((0, LEVELS, LEVELS))
+    stats = {name: _estimate(statistic, total, drawn) for name, statistic in _STATISTICS.items()}
+    return Agreement(a, b, len(cells), len(items), confusion=total.astype(int), **stats)
+
+
+def agreements(ratings: Mapping[str, Cells], *, resamples: int = 1000, seed: int = 0) -> list[Agreement]:
+    """Every pair of raters that share a cell."""
+    pairs = [agreement(a, b, ratings[a], ratings[b], resamples=resamples, seed=seed) for a, b in combinations(ratings, 2)]
+    return [p for p in pairs if p.n]
+
+
+def by_concept(
+    a: str, b: str, ratings_a: Cells, ratings_b: Cells, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Agreement]:
+    """Agreement per concept that both rated."""
+    out = {}
+    for concept in sorted({c for _, c in set(ratings_a) & set(ratings_b)}):
+        x, y = ({k: v for k, v in r.items() if k[1] == concept} for r in (ratings_a, ratings_b))
+        out[concept] = agreement(a, b, x, y, resamples=resamples, seed=seed)
+    return out
+
+
+def krippendorff(ratings: Mapping[str, Cells], *, metric: str = "ordinal") -> Estimate:
+    """Krippendorff's alpha = 1 - D_o / D_e over all raters; cells rated once do not count.
+
+    ``metric``: "nominal", "ordinal" or "interval" distance between levels.
+    """
+    cells = {c for r in ratings.values() for c in r}
+    table = np.zeros((len(cells), LEVELS))
+    for row, cell in enumerate(cells):
+        for r in ratings.values():
+            if cell in r:
+                table[row, r[cell]] += 1
+    table = table[table.sum(1) >= 2]
+    if not len(table):
+        return undefined("no cell has two ratings")
+    # Coincidences: each pair of ratings within a cell, weighted so that a cell counts once per rating.
+    pairs = (table[:, :, None] * table[:, None, :] - table[:, :, None] * np.eye(LEVELS)) / (table.sum(1) - 1)[:, None, None]
+    observed = pairs.sum(0)
+    marginal = observed.sum(0)
+    expected = (np.outer(marginal, marginal) - np.diag(marginal)) / (marginal.sum() - 1)
+    distance = _distances(marginal, metric)
+    if not (expected * distance).sum():
+        return undefined("all ratings are the same")
+    return Estimate(float(1 - (observed * distance).sum() / (expected * distance).sum()))
+
+
+def conflicts(ratings_a: Cells, ratings_b: Cells, *, threshold: int | None = None) -> list[Conflict]:
+    """Cells rated differently, the furthest apart first; with a threshold only those on different sides of it."""
+    out = [
+        Conflict(item, concept, ratings_a[item, concept], ratings_b[item, concept])
+        for item, concept in set(ratings_a) & set(ratings_b)
+        if ratings_a[item, concept] != ratings_b[item, concept]
+    ]
+    if threshold is not None:
+        out = [c for c in out if (c.a >= threshold) != (c.b >= threshold)]
+    return sorted(out, key=lambda c: (-c.distance, str(c.item).zfill(9), c.concept))
+
+
+def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | str, str], int]]:
+    """Cells per rater; failures and unrated concepts are simply absent."""
+    out: dict[str, dict[tuple[int | str, str], int]] = {}
+    for v in verdicts:
+        if v.ok:
+            out.setdefault(v.rater, {}).update({(v.latent, concept): r for concept, r in v.ratings.items()})
+    return out
+
+
+def with_missing_as_zero(ratings: Mapping[str, Cells], raters: Sequence[str]) -> dict[str, dict[tuple[int | str, str], int]]:
+    """The named raters' absent cells read as 0 over every cell anyone rated. For comparison with older figures only."""
+    cells = {c for r in ratings.values() for c in r}
+    return {name: ({c: 0 for c in cells} if name in raters else {}) | dict(r) for name, r in ratings.items()}
+
+
+def report(
+    ratings: Mapping[str, Cells], *, missing_as_zero: Sequence[str] = (), resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """What ``saeeval agreement`` writes: every pair overall and per concept, alpha, and how missing ratings were read."""
+    if len(ratings) < 2:
+        raise DataError(
+            f"agreement needs two raters, found {', '.join(ratings) or 'none'}; judge or import some ratings first"
+        )
+    if missing_as_zero:
+        ratings = with_missing_as_zero(ratings, missing_as_zero)
+    return {
+        "missing_ratings": f"read as 0 for {', '.join(missing_as_zero)}" if missing_as_zero else "left out",
+        "interval": {"level": 0.95, "unit": "latents", "resamples": resamples},
+        "raters": {name: len(cells) for name, cells in ratings.items()},
+        "pairs": [
+            p.to_dict()
+            | {
+                "by_concept": {
+                    c: x.to_dict() for c, x in by_concept(p.a, p.b, ratings[p.a], ratings[p.b], resamples=resamples).items()
+                }
+            }
+            for p in agreements(ratings, resamples=resamples, seed=seed)
+        ],
+        "krippendorff_alpha": {m: krippendorff(ratings, metric=m).to_dict() for m in ("ordinal", "interval")},
+    }
+
+
+def _exact(t: np.ndarray) -> np.ndarray:
+    return np.trace(t, axis1=-2, axis2=-1) / t.sum((-2, -1))
+
+
+def _within_1(t: np.ndarray) -> np.ndarray:
+    return (t * (_GRID <= 1)).sum((-2, -1)) / t.sum((-2, -1))
+
+
+def _kappa(t: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """1 - (weighted disagreement seen) / (expected from the margins); NaN where none is expected. t [..., k, k]"""
+    n = t.sum((-2, -1))
+    expected = t.sum(-1)[..., :, None] * t.sum(-2)[..., None, :] / n[..., None, None]
+    chance = (expected * weights).sum((-2, -1))
+    return 1 - (t * weights).sum((-2, -1)) / np.where(chance > 0, chance, np.nan)
+
+
+def _binary(t: np.ndarray, threshold: int) -> np.ndarray:
+    low, high = slice(None, threshold), slice(threshold, None)
+    rows = np.stack([t[..., low, :].sum(-2), t[..., high, :].sum(-2)], axis=-2)
+    return np.stack([rows[..., low].sum(-1), rows[..., high].sum(-1)], axis=-1)
+
+
+_GRID = np.abs(np.arange(LEVELS)[:, None] - np.arange(LEVELS))
+_STATISTICS = {
+    "exact": _exact,
+    "within_1": _within_1,
+    "kappa_5": lambda t: _kappa(t, (_GRID > 0).astype(float)),
+    "kappa_quadratic": lambda t: _kappa(t, _GRID.astype(float) ** 2),
+    "kappa_ge1": lambda t: _kappa(_binary(t, 1), 1 - np.eye(2)),
+    "kappa_ge2": lambda t: _kappa(_binary(t, 2), 1 - np.eye(2)),
+}
+
+
+def _estimate(statistic: Any, total: np.ndarray, drawn: np.ndarray) -> Estimate:
+    if not total.sum():
+        return undefined("no cell rated by both")
+    value = float(statistic(total[None])[0])
+    if np.isnan(value):
+        return undefined("both raters always gave the same answer")
+    samples = statistic(drawn)
+    kept = samples[~np.isnan(samples)]
+    return Estimate(value, interval(kept) if len(kept) else None)
+
+
+def _distances(marginal: np.ndarray, metric: str) -> np.ndarray:
+    """Squared distance between levels."""
+    if metric == "nominal":
+        return (_GRID > 0).astype(float)
+    if metric == "interval":
+        return _GRID.astype(float) ** 2
+    assert metric == "ordinal", metric
+    middle = np.cumsum(marginal) - marginal / 2
+    return (middle[:, None] - middle) ** 2
