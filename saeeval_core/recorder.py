@@ -157,7 +157,7 @@ class _Pass:
             for i, row in enumerate(group):
                 if lengths[i]:
                     self.residuals[row] = x[edges[i] : edges[i + 1]].mean(0, dtype=torch.float64).cpu().numpy()
-            for pooled in self.pooled:
+            for pooled in self.pooled if len(x) else ():  # texts without tokens have nothing to encode
                 pooled.add(group, x, edges)
             start += room
 

@@ -213,7 +213,8 @@ def load_latents(path: Path) -> LatentRecording:
         csc_array((values, rows, a["indptr"]), shape=shape), a["zero_code"], a["density"], decoder, contexts,
         meta["unsupervised"], meta["non_negative"], meta["about"],
     )  # fmt: skip
-    _freeze(values, rows, recording.decoder, recording.density)
+    kept = recording.latents  # scipy may have copied what it was given
+    _freeze(kept.data, kept.indices, kept.indptr, recording.decoder, recording.density)
     return recording
 
 
