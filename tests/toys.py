@@ -13,11 +13,12 @@ D_MODEL, N_LATENTS, HOOK = 16, 32, "blocks.0.hook_resid_post"
 SPECIAL = ("<s>", "</s>", "<unk>")
 CUES = {"nurse": "ward syringe bandage", "surgeon": "scalpel suture theatre", "female": "she her", "male": "he his",
         "tea": "kettle cup", "soup": "ladle bowl", "bread": "oven loaf"}  # fmt: skip
-FILLER = (
+_FILLER = (
     "the a of and in on with from by at town river market winter summer morning evening road letter garden music "
     "window paper stone water friend house story number people travel early later often never always small large "
     "quiet bright green north south east west first second third day week month year old young new long short"
-).split()  # noqa: SIM905
+)
+FILLER = _FILLER.split()
 
 
 def words() -> list[str]:
