@@ -29,7 +29,9 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
         write_atomic(_data(path), blob)
         write_atomic(_sidecar(path), json.dumps(sidecar, indent=1, sort_keys=True).encode())
     except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from None
+        raise ArtifactError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another folder"
+        ) from None
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -38,7 +40,9 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         blob = _data(path).read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{_data(path)} cannot be read ({error.strerror}); delete {_sidecar(path)} and rebuild") from None
+        raise ArtifactError(
+            f"{_data(path)} cannot be read ({error.strerror}); delete {_sidecar(path)} and rebuild"
+        ) from None
     found = hashlib.sha256(blob).hexdigest()
     if found != meta.get("sha256"):
         raise ArtifactError(

@@ -61,7 +61,10 @@ def run_bench(config: BenchConfig, *, say: Callable[[str], None]) -> dict[str, A
                 runs[side].append(_in_process(side, config, Path(folder)))
         say("recorder and rescoring")
         extra = _in_process("extra", config, Path(folder))
-    theirs, ours = ({k: statistics.median(r[k] for r in runs[s]) for k in ("total", "sae_part", "peak_mb")} for s in ("theirs", "ours"))
+    theirs, ours = (
+        {k: statistics.median(r[k] for r in runs[s]) for k in ("total", "sae_part", "peak_mb")}
+        for s in ("theirs", "ours")
+    )
     first, mine = runs["theirs"][0]["accuracies"], runs["ours"][0]
     summary = {
         "sae_part_ratio": theirs["sae_part"] / ours["sae_part"],
@@ -121,7 +124,9 @@ def _prepare(config: BenchConfig) -> _Bench:
     for name, part, size in (("train", TRAIN, config.train_per_quadrant), ("test", TEST, config.test_per_quadrant)):
         rows = [task.rows[(task.part == part) & (task.quadrant == q)][:size] for q in range(4)]
         if min(map(len, rows)) < size:
-            raise DataError(f"a quadrant has {min(map(len, rows))} {name} texts; {size} are needed: lower --{name}-per-quadrant")
+            raise DataError(
+                f"a quadrant has {min(map(len, rows))} {name} texts; {size} are needed: lower --{name}-per-quadrant"
+            )
         quadrants[name] = [[task_set.texts.texts[i] for i in own] for own in rows]
     model = load_model(config.model, device="cpu")
     return _Bench(config, model, load_sae(config.sae), quadrants)
@@ -154,7 +159,9 @@ def _theirs(bench: _Bench) -> dict[str, Any]:
     acts = {}
     for part, quadrants in bench.quadrants.items():
         tokens = {key: {"input_ids": _padded(bench.model, texts)} for key, texts in _keyed(quadrants).items()}
-        acts[part] = activation_collection.get_all_llm_activations(tokens, stand_in, LLM_BATCH, layer, hook, mask_bos_pad_eos_tokens=True)
+        acts[part] = activation_collection.get_all_llm_activations(
+            tokens, stand_in, LLM_BATCH, layer, hook, mask_bos_pad_eos_tokens=True
+        )
     pooled = {part: activation_collection.create_meaned_model_activations(a) for part, a in acts.items()}
     chosen = list(KEYS)
     torch.set_grad_enabled(True)
@@ -167,7 +174,9 @@ def _theirs(bench: _Bench) -> dict[str, Any]:
     sae_start = time.perf_counter()
     module = bench.sae.module
     effects = scr.get_all_node_effects_for_one_sae(module, probes, chosen, True, acts["train"], SAE_BATCH)
-    ablated = scr.perform_feature_ablations(probes, module, SAE_BATCH, acts["test"], effects, list(NS), chosen, 500, True)
+    ablated = scr.perform_feature_ablations(
+        probes, module, SAE_BATCH, acts["test"], effects, list(NS), chosen, 500, True
+    )
     end = time.perf_counter()
     peak = _memory("VmHWM") - before
     accuracies = {f"clean|{k}": v for k, v in clean.items()}
@@ -177,7 +186,13 @@ def _theirs(bench: _Bench) -> dict[str, Any]:
     weights = {k: [probes[k].net.weight[0].tolist(), float(probes[k].net.bias)] for k in chosen}
     _probe_file().write_text(json.dumps(weights))
     tokens_seen = sum(a.shape[0] * a.shape[1] for part in acts.values() for a in part.values())
-    return {"total": end - start, "sae_part": end - sae_start, "peak_mb": peak, "accuracies": accuracies, "tokens": tokens_seen}
+    return {
+        "total": end - start,
+        "sae_part": end - sae_start,
+        "peak_mb": peak,
+        "accuracies": accuracies,
+        "tokens": tokens_seen,
+    }
 
 
 def _ours(bench: _Bench) -> dict[str, Any]:
@@ -213,7 +228,9 @@ def _ours(bench: _Bench) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _accuracies(residuals: Any, latents: Any, probes: dict[str, Any], quadrant: np.ndarray, train: np.ndarray, *, leak: bool) -> dict[str, float]:
+def _accuracies(
+    residuals: Any, latents: Any, probes: dict[str, Any], quadrant: np.ndarray, train: np.ndarray, *, leak: bool
+) -> dict[str, float]:
     """Every accuracy SAEBench's SCR reports, from pooled arrays."""
     from saeeval_core import ablation, attribution
 
@@ -277,7 +294,11 @@ def _extra(bench: _Bench) -> dict[str, Any]:
         return time.perf_counter() - start
 
     pairs = [(bare(), ours()) for _ in range(bench.config.repeats)]
-    return {"recorder_efficiency": statistics.median(b / o for b, o in pairs), "recorder_pairs_s": pairs, "rescore_ms": rescore_ms()}
+    return {
+        "recorder_efficiency": statistics.median(b / o for b, o in pairs),
+        "recorder_pairs_s": pairs,
+        "rescore_ms": rescore_ms(),
+    }
 
 
 def rescore_ms(n_texts: int = 20_000, n_latents: int = 16_384, density: float = 0.01) -> float:
@@ -294,22 +315,33 @@ def rescore_ms(n_texts: int = 20_000, n_latents: int = 16_384, density: float = 
     d = 64
     target, spurious = rng.random(n_texts) < 0.5, rng.random(n_texts) < 0.5
     axes = rng.normal(size=(2, d))
-    x = (rng.normal(size=(n_texts, d)) + np.outer(target - 0.5, axes[0]) + np.outer(spurious - 0.5, axes[1])).astype(np.float32)
+    x = (rng.normal(size=(n_texts, d)) + np.outer(target - 0.5, axes[0]) + np.outer(spurious - 0.5, axes[1])).astype(
+        np.float32
+    )
     part = np.full(n_texts, TEST, dtype=np.uint8)
     task = ShiftTask(Contrast("t", "1", "0"), Contrast("a", "1", "0"), np.arange(n_texts), target, spurious, part)
     per_column = int(n_texts * density)
     indices = np.concatenate([np.sort(rng.choice(n_texts, per_column, replace=False)) for _ in range(n_latents)])
     data = rng.random(len(indices), dtype=np.float32)
     indptr = np.arange(0, len(indices) + 1, per_column)
-    residuals = ResidualRecording(RecordingKey("m", "s", "float32", "h", "t"), 0, x, np.full(n_texts, 50), np.zeros(0, np.uint16))
+    residuals = ResidualRecording(
+        RecordingKey("m", "s", "float32", "h", "t"), 0, x, np.full(n_texts, 50), np.zeros(0, np.uint16)
+    )
     none = np.zeros(n_latents, np.float32)
     empty = Contexts(np.zeros(n_latents + 1, np.int64), *(np.zeros(0, np.int32) for _ in range(4)))
     latents = LatentRecording("s", "f", residuals.fingerprint, csc_array((data, indices, indptr), shape=(n_texts, n_latents)),
                               none, none, rng.normal(size=(n_latents, d)).astype(np.float32), empty, {})  # fmt: skip
     rows = np.arange(400)
-    probes = ShiftProbes(ShiftTraining(100, rows, rows), Probe(axes[0] + axes[1], 0.0, 400), Probe(axes[0], 0.0, 400), Probe(axes[1], 0.0, 400))
+    probes = ShiftProbes(
+        ShiftTraining(100, rows, rows),
+        Probe(axes[0] + axes[1], 0.0, 400),
+        Probe(axes[0], 0.0, 400),
+        Probe(axes[1], 0.0, 400),
+    )
     protocol = get_protocol("robust")
-    view = shift_latents(residuals, latents, shift_board(residuals, task, probes, protocol, part=TEST, seed=0), protocol)
+    view = shift_latents(
+        residuals, latents, shift_board(residuals, task, probes, protocol, part=TEST, seed=0), protocol
+    )
     chosen = view.attribute_ranking[:20].tolist()
     view.score(chosen)
     times = []
@@ -353,7 +385,9 @@ def _as_hooked_transformer(model: Any) -> Any:
     class Stand(HookedTransformer):
         def __init__(self) -> None:
             torch.nn.Module.__init__(self)
-            self.tokenizer = SimpleNamespace(pad_token_id=model.bos_id, eos_token_id=model.bos_id, bos_token_id=model.bos_id)
+            self.tokenizer = SimpleNamespace(
+                pad_token_id=model.bos_id, eos_token_id=model.bos_id, bos_token_id=model.bos_id
+            )
 
         def run_with_hooks(self, *args: Any, **kwargs: Any) -> Any:
             return model.bridge.run_with_hooks(*args, **kwargs)

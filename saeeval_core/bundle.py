@@ -24,8 +24,12 @@ HOOK = "blocks.15.hook_resid_post"
 SAES = {
     DEFAULT_SAE: TrainingConfig("topk", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
     "smollm2-135m-l15-standard-4k": TrainingConfig("standard", l1=3.0, samples=3_000_000, checkpoints=3, autocast=True),
-    "smollm2-135m-l15-jumprelu-4k": TrainingConfig("jumprelu", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
-    "smollm2-135m-l15-matryoshka-4k": TrainingConfig("matryoshka", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
+    "smollm2-135m-l15-jumprelu-4k": TrainingConfig(
+        "jumprelu", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True
+    ),
+    "smollm2-135m-l15-matryoshka-4k": TrainingConfig(
+        "matryoshka", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True
+    ),
 }
 """What is trained, by bundled name."""
 ACTIVATIONS = 1_300_000
@@ -82,7 +86,9 @@ def build_saes(corpus: Path | None, say: Say) -> None:
         progress=lambda what, done, total: say(f"{what}: {done} of {total} tokens"),
     )  # fmt: skip
     for name in missing:
-        about = train_sae(cache, SAES[name], assets_dir() / "saes" / name, note={"corpus": f"{corpus.name}, not included"})
+        about = train_sae(
+            cache, SAES[name], assets_dir() / "saes" / name, note={"corpus": f"{corpus.name}, not included"}
+        )
         say(f"{name}: {json.dumps(about)}")
 
 
@@ -124,7 +130,10 @@ def build_probes(say: Say) -> None:
         for shift in task_set.shift_tasks(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell):
             pipeline.shift_probes(residuals, shift, protocol, seed=config.seed)
         pipeline.tpp_probes(
-            residuals, task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell), protocol, seed=config.seed
+            residuals,
+            task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell),
+            protocol,
+            seed=config.seed,
         )
         say(f"{task}: probes")
     _copy("probes-*")

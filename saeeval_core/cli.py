@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +23,13 @@ console = Console(width=min(100, Console().width), highlight=False)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the full result here as JSON.")]
 Model = Annotated[str, typer.Option("--model", help="Bundled name, local folder or Hub id.")]
-Sae = Annotated[list[str], typer.Option("--sae", help="Bundled name, local folder, SAELens release/id or hub:REPO. Repeatable.")]
-Task = Annotated[str, typer.Option("--task", help="bios, reviews, news, bias_in_bios, amazon or ag_news; :PAIR keeps one SHIFT pair.")]
+Sae = Annotated[
+    list[str], typer.Option("--sae", help="Bundled name, local folder, SAELens release/id or hub:REPO. Repeatable.")
+]
+Task = Annotated[
+    str,
+    typer.Option("--task", help="bios, reviews, news, bias_in_bios, amazon or ag_news; :PAIR keeps one SHIFT pair."),
+]
 Texts = Annotated[str, typer.Option("--texts", help="CSV, Parquet or JSONL file of your own, or hub:REPO.")]
 TextColumn_ = Annotated[str, typer.Option("--text-column", help="Column of --texts that holds the text.")]
 Target = Annotated[str, typer.Option("--target", help="COLUMN=POSITIVE,NEGATIVE: the label to keep.")]
@@ -175,7 +181,9 @@ def bench(
 @app.command("build-bundle")
 def build_bundle(
     corpus: Annotated[Path | None, typer.Option(help="Corpus the SAEs are trained on (steps 'saes').")] = None,
-    step: Annotated[list[str], typer.Option("--step", help="texts, saes, recordings, tokens or probes; default all, in order.")] = [],  # noqa: B006
+    step: Annotated[
+        list[str], typer.Option("--step", help="texts, saes, recordings, tokens or probes; default all, in order.")
+    ] = [],  # noqa: B006
 ) -> None:
     """Remake everything in assets/; each step can be run alone and resumes."""
     from saeeval_core.bundle import build
@@ -210,7 +218,11 @@ def _saes(model: str) -> list[dict[str, Any]]:
     rows = []
     for info in list_bundled():
         if model in ("", DEFAULT_MODEL):
-            about = json.loads((Path(info.location) / "about.json").read_text()) if (Path(info.location) / "about.json").exists() else {}
+            about = (
+                json.loads((Path(info.location) / "about.json").read_text())
+                if (Path(info.location) / "about.json").exists()
+                else {}
+            )
             rows.append({"sae": info.id, "where": "bundled", "hook": info.hook, "latents": info.n_latents,
                          "L0": about.get("l0"), "expl. var.": about.get("explained_variance"), "dead": about.get("dead")})  # fmt: skip
     for row in list_registry(model or None):
@@ -230,12 +242,16 @@ def _tasks() -> list[dict[str, Any]]:
             rows.append({"task": name, "texts": f"missing: {error}", "SHIFT pairs": "", "TPP classes": ""})
             continue
         kind = "composed" if found.texts.composed else "real"
-        rows.append({"task": name, "texts": f"{len(found.texts.texts)} {kind}", "SHIFT pairs": ", ".join(str(t) for t, _ in found.pairs),
-                     "TPP classes": ", ".join(found.tpp[1]) if found.tpp else ""})  # fmt: skip
+        pairs = [str(target) for target, _ in found.pairs]
+        rows.append(_task_row(name, f"{len(found.texts.texts)} {kind}", pairs, found.tpp[1] if found.tpp else ()))
     for name, source in HUB_TASKS.items():
-        rows.append({"task": name, "texts": f"Hub: {source.repo}", "SHIFT pairs": ", ".join(t.split("=")[1].replace(",", "/") for t, _ in source.pairs),
-                     "TPP classes": source.classes.split("=")[1].replace(",", ", ")})  # fmt: skip
+        pairs = [target.split("=")[1].replace(",", "/") for target, _ in source.pairs]
+        rows.append(_task_row(name, f"Hub: {source.repo}", pairs, source.classes.split("=")[1].split(",")))
     return rows
+
+
+def _task_row(name: str, texts: str, pairs: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
+    return {"task": name, "texts": texts, "SHIFT pairs": ", ".join(pairs), "TPP classes": ", ".join(classes)}
 
 
 def _print_run(result: dict[str, Any]) -> None:
@@ -264,7 +280,9 @@ def _print_run(result: dict[str, Any]) -> None:
 
 def _print_shift(shift: dict[str, Any], parts: list[str]) -> None:
     ns = [row["n"] for row in shift["directions"][0]["by_n"]]
-    table = Table(title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold")
+    table = Table(
+        title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold"
+    )
     for column in ("direction", "base", "oracle", *(f"N={n}" for n in _shown(ns))):
         table.add_column(column, overflow="fold")
     for d in shift["directions"]:
@@ -276,7 +294,12 @@ def _print_shift(shift: dict[str, Any], parts: list[str]) -> None:
             table.add_row(f"  [dim]n/a: {reason}[/]")
     for part in reversed(parts):
         row = {a["n"]: a[part] for a in shift["aggregate"]}
-        table.add_row(f"[bold]mean over pairs ({part})[/]", "", "", *(_interval(row[n]["score"], row[n]["ci"]) for n in _shown(ns)))
+        table.add_row(
+            f"[bold]mean over pairs ({part})[/]",
+            "",
+            "",
+            *(_interval(row[n]["score"], row[n]["ci"]) for n in _shown(ns)),
+        )
     console.print(table)
     last = shift["aggregate"][0]["test"]
     console.print(f"  {last['pairs']} pairs; {last['directions_left_out']} undefined directions left out", style="dim")
@@ -293,7 +316,12 @@ def _print_tpp(tpp: dict[str, Any], parts: list[str]) -> None:
     console.print(table)
     middle = tpp["by_n"][min(len(tpp["by_n"]) - 1, 4)]
     names = [c[:9] for c in tpp["classes"]]
-    matrix = Table(title=f"TPP matrix, N={middle['n']}, test: ablated class (row) x probe (column)", title_justify="left", box=None, header_style="bold")
+    matrix = Table(
+        title=f"TPP matrix, N={middle['n']}, test: ablated class (row) x probe (column)",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+    )
     for name in ("", *names):
         matrix.add_column(name, justify="right" if name else "left")
     for name, values in zip(names, middle["test"]["matrix"], strict=True):
@@ -358,7 +386,13 @@ class _bar:
     """Plain progress with ETA on stderr."""
 
     def __init__(self, label: str) -> None:
-        self.bar = Progress(TextColumn(label), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), console=Console(stderr=True))
+        self.bar = Progress(
+            TextColumn(label),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
 
     def __enter__(self) -> Any:
         self.bar.start()

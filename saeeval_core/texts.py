@@ -81,7 +81,11 @@ class Contrast:
     def parse(cls, text: str, texts: LabelledTexts) -> "Contrast":
         """From "column=positive,negative" as given on the command line."""
         column, equals, values = text.partition("=")
-        pair = [texts.canonical(column, v.strip()) for v in values.split(",")] if equals and column in texts.columns else []
+        pair = (
+            [texts.canonical(column, v.strip()) for v in values.split(",")]
+            if equals and column in texts.columns
+            else []
+        )
         texts.column(column)
         if len(pair) != 2 or pair[0] == pair[1]:
             raise DataError(f"'{text}' is not COLUMN=POSITIVE,NEGATIVE with two different values")
@@ -248,7 +252,9 @@ def _draw(
     if texts.split is not None:
         unknown = set(texts.split[cell >= 0].tolist()) - set(PARTS)
         if unknown:
-            raise DataError(f"split column holds {sorted(unknown)}; expected train, dev and test: rename or leave it out")
+            raise DataError(
+                f"split column holds {sorted(unknown)}; expected train, dev and test: rename or leave it out"
+            )
     rng = derive_rng(seed, "parts", name)
     seen: dict[str, int] = {}
     dropped: Counter[str] = Counter()
@@ -273,9 +279,15 @@ def _draw(
     if not protocol.separate_dev:
         part[part == DEV] = TEST
     for c in np.unique(cell[rows]):
-        missing = [p for p, code in PARTS.items() if code not in part[cell[rows] == c] and (p != "dev" or protocol.separate_dev)]
+        missing = [
+            p
+            for p, code in PARTS.items()
+            if code not in part[cell[rows] == c] and (p != "dev" or protocol.separate_dev)
+        ]
         if missing:
-            raise DataError(f"a class or quadrant of {name} has no text in the {missing[0]} part; more texts are needed")
+            raise DataError(
+                f"a class or quadrant of {name} has no text in the {missing[0]} part; more texts are needed"
+            )
     return rows, part, dict(dropped)
 
 
@@ -318,4 +330,3 @@ def _deal(n: int, rng: np.random.Generator) -> np.ndarray:
     fifth = n // 5
     codes[:fifth], codes[fifth : 2 * fifth] = DEV, TEST
     return rng.permutation(codes)
-

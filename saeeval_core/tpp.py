@@ -98,7 +98,8 @@ class TppBoard:
             lost = (before.astype(float) - ((self.logits - removed[i] > 0) == truth)) * self.weights
             value[i], delta[:, i] = lost.sum(0), self.resamples.sums(lost)
         matrix = [
-            [undefined(r) if (r := reasons[j]) else estimate(value[i, j], delta[:, i, j]) for j in range(m)] for i in range(m)
+            [undefined(r) if (r := reasons[j]) else estimate(value[i, j], delta[:, i, j]) for j in range(m)]
+            for i in range(m)
         ]
         kept = np.array([r is None for r in reasons])
         diagonal, off = np.eye(m, dtype=bool) & kept, ~np.eye(m, dtype=bool) & kept

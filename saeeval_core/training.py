@@ -95,7 +95,13 @@ def cache_activations(
     Shards are written by rename, so a killed run continues where it stopped. DataError if the texts are too few.
     """
     model.check_hook(hook)
-    identity = {"model": model.name, "dtype": model.dtype, "hook": hook, "corpus": corpus_fingerprint(texts), "seed": seed}
+    identity = {
+        "model": model.name,
+        "dtype": model.dtype,
+        "hook": hook,
+        "corpus": corpus_fingerprint(texts),
+        "seed": seed,
+    }
     folder = folder / fingerprint(identity)
     folder.mkdir(parents=True, exist_ok=True)
     order = derive_rng(seed, "corpus").permutation(len(texts))
@@ -260,7 +266,9 @@ def _resume(trainer: Any, state: Path) -> bool:
     """Load the newest checkpoint under ``state`` into the trainer, if there is one."""
     from safetensors.torch import load_file
 
-    found = sorted((p for p in state.glob("*") if (p / "trainer_state.pt").exists()), key=lambda p: int(p.name.split("_")[-1]))
+    found = sorted(
+        (p for p in state.glob("*") if (p / "trainer_state.pt").exists()), key=lambda p: int(p.name.split("_")[-1])
+    )
     if not found:
         return False
     trainer.load_trainer_state(found[-1])
