@@ -1,0 +1,265 @@
+"""From settings to JSON: what is in it, what is None and why, and that equal settings give equal numbers."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import save_tiny_sae
+
+from saeeval_core import pipeline, shift
+from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng, fingerprint
+from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
+from saeeval_core.pipeline import aggregate_over_pairs, run
+from saeeval_core.shift import ShiftScore
+from saeeval_core.uncertainty import Estimate, estimate, undefined
+
+LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
+
+
+@pytest.fixture(scope="module")
+def config(tiny_model_dir, tiny_sae_dirs, tiny_texts_file) -> RunConfig:
+    return RunConfig(
+        model=str(tiny_model_dir), saes=(str(tiny_sae_dirs["topk"]),), task="", texts=str(tiny_texts_file), ns=(1, 2, 32),
+        resamples=100, device="cpu", **LABELS,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """One cache for the module: recordings and probes are made once, as on a user's machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("SAEEVAL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def result(config, own_cache) -> dict:
+    return run(config)
+
+
+def canonical(value: dict) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def test_the_json_has_what_the_contract_says(result, config):
+    assert set(result) >= {"config", "model", "task", "probes", "results", "versions"}
+    assert RunConfig.from_json(json.dumps(result["config"])) == config
+    (row,) = result["results"]
+    assert set(row) >= {"sae", "selection", "shift", "tpp", "unsupervised"}
+    assert set(row["unsupervised"]) >= {"l0", "explained_variance", "dead"}
+    for direction in row["shift"]["directions"]:
+        assert set(direction) >= {"target", "spurious", "base", "oracle", "attribute", "by_n"}
+        assert [cell["n"] for cell in direction["by_n"]] == [1, 2, 32]
+        for cell in direction["by_n"]:
+            assert cell["n_ablated"] <= cell["n"]
+            for part in ("dev", "test"):
+                assert set(cell[part]) >= {"accuracy", "score", "ci", "reason", "worst_group", "leakage"}
+                assert (cell[part]["score"] is None) == (cell[part]["ci"] is None) == (cell[part]["reason"] is not None)
+    assert {(d["target"], d["spurious"]) for d in row["shift"]["directions"]} == {
+        ("profession", "gender"), ("gender", "profession"),
+    }  # fmt: skip
+    assert [a["n"] for a in row["shift"]["aggregate"]] == [1, 2, 32]
+    assert row["tpp"]["classes"] == ["tea", "soup", "bread"]
+    for cell in row["tpp"]["by_n"]:
+        assert len(cell["n_ablated"]) == 3
+        for part in ("dev", "test"):
+            assert np.shape(cell[part]["matrix"]) == (3, 3) and {"score", "ci"} <= set(cell[part])
+    assert {"torch", "transformers", "sae-lens", "saeeval"} <= set(result["versions"])
+
+
+def test_it_is_plain_json(result):
+    assert json.loads(json.dumps(result, allow_nan=False)) == json.loads(json.dumps(result))
+
+
+def test_scores_follow_from_the_accuracies_beside_them(result):
+    for direction in result["results"][0]["shift"]["directions"]:
+        for cell in direction["by_n"]:
+            for part in ("dev", "test"):
+                base, oracle = (direction[k][part]["value"] for k in ("base", "oracle"))
+                if cell[part]["score"] is not None:
+                    assert cell[part]["score"] == pytest.approx((cell[part]["accuracy"] - base) / (oracle - base))
+    for cell in result["results"][0]["tpp"]["by_n"]:
+        m = np.array(cell["test"]["matrix"], dtype=float)
+        if not np.isnan(m).any():
+            assert cell["test"]["score"] == pytest.approx(np.diag(m).mean() - m[~np.eye(3, dtype=bool)].mean())
+
+
+def test_the_same_settings_give_the_same_json_from_an_empty_cache(result, config, cache):
+    assert canonical(run(config)) == canonical(result)
+    assert cache.exists()
+
+
+def test_the_second_time_neither_model_nor_sae_is_loaded(result, config, own_cache):
+    code = (
+        "import sys, json; from saeeval_core.config import RunConfig; from saeeval_core.pipeline import run;"
+        "out = run(RunConfig.from_json(sys.stdin.read()));"
+        "heavy = [m for m in ('transformers', 'transformer_lens', 'sae_lens') if m in sys.modules];"
+        "print(json.dumps([heavy, out], sort_keys=True))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=config.to_json(), capture_output=True, text=True, env=dict(os.environ), check=True
+    )
+    heavy, again = json.loads(done.stdout)
+    assert heavy == []
+    assert again == json.loads(json.dumps(result))
+
+
+def test_another_seed_is_another_experiment_on_the_same_recording(result, config, own_cache, monkeypatch):
+    monkeypatch.setattr("saeeval_core.models.load_model", None)  # would fail if called
+    other = run(replace(config, seed=1, metrics=("shift",)))
+    assert other["probes"]["shift"] != result["probes"]["shift"]
+    assert "tpp" not in other["results"][0]
+
+
+def test_several_saes_in_one_run_equal_each_alone(result, config, own_cache, tiny_sae_dirs):
+    both = run(replace(config, saes=(*config.saes, str(tiny_sae_dirs["standard"]))))
+    assert [r["sae"] for r in both["results"]] == [*config.saes, str(tiny_sae_dirs["standard"])]
+    assert canonical(both["results"][0]) == canonical(result["results"][0])
+
+
+@pytest.mark.parametrize("kind", ["residuals", "latents", "probes"])
+@pytest.mark.parametrize("how", ["cut", "half"])
+def test_what_is_damaged_is_named_and_made_again(result, config, own_cache, capsys, kind, how):
+    names = sorted(p for p in (own_cache / "recordings").glob(f"{kind}-*.safetensors"))
+    before = {p: p.read_bytes() for p in names}
+    for path in names:
+        if how == "cut":
+            path.write_bytes(before[path][:-9])
+        else:
+            path.with_suffix(".json").unlink()  # the sidecar is written last, so this is a save that was killed
+    assert canonical(run(config)) == canonical(result)
+    if how == "cut":
+        said = capsys.readouterr().err
+        assert "is damaged" in said and str(own_cache / "recordings" / kind) in said and "again" in said
+    capsys.readouterr()
+    run(config)
+    assert not capsys.readouterr().err, "the new one is whole"
+
+
+# Undefined numbers.
+
+
+def test_without_a_gap_every_score_is_none_with_the_reason(config, own_cache, monkeypatch):
+    monkeypatch.setattr(shift, "MIN_GAP", 2.0)  # no oracle can be that much better
+    got = run(replace(config, metrics=("shift",)))["results"][0]["shift"]
+    for direction in got["directions"]:
+        for cell in direction["by_n"]:
+            assert cell["test"]["score"] is None and cell["test"]["ci"] is None
+            assert "already follows this label" in cell["test"]["reason"]
+            assert cell["test"]["accuracy"] is not None and cell["test"]["mean_ablation"]["value"] is None
+            assert "saebench_value" not in cell["test"]
+    for row in got["aggregate"]:
+        assert row["test"]["score"] is None and row["test"]["reason"]
+        assert (row["test"]["pairs"], row["test"]["directions_left_out"]) == (0, 2)
+
+
+@pytest.mark.parametrize("protocol", ["saebench", "paper"])
+def test_protocols_without_dev_show_saebench_s_zero_beside_our_none(config, own_cache, monkeypatch, protocol):
+    monkeypatch.setattr(shift, "MIN_GAP", 2.0)
+    got = run(replace(config, protocol=protocol, ns=(1, 2)))
+    for direction in got["results"][0]["shift"]["directions"]:
+        for cell in direction["by_n"]:
+            assert set(cell) == {"n", "n_ablated", "test"}
+            assert cell["test"]["score"] is None and cell["test"]["saebench_value"] == 0
+    tpp = got["results"][0]["tpp"]["by_n"][0]["test"]
+    assert tpp["score"] is not None and tpp["ci"] is None and "negatives are redrawn" in tpp["reason"]
+    json.dumps(got, allow_nan=False)
+
+
+def score_of(value: float | None) -> ShiftScore:
+    one = Estimate(0.5)
+    samples = np.empty(0) if value is None else np.full(10, value)
+    return ShiftScore(1, one, undefined("no gap") if value is None else estimate(value, samples), one, "", one, samples)
+
+
+def test_the_aggregate_averages_defined_directions_then_pairs():
+    # Pair a: mean of .4 and .6; pair b: .1 alone; pair c: nothing. Mean of .5 and .1, three directions left out.
+    scores = [("a", score_of(0.4)), ("a", score_of(0.6)), ("b", score_of(0.1)), ("b", score_of(None)),
+              ("c", score_of(None)), ("c", score_of(None))]  # fmt: skip
+    got = aggregate_over_pairs(scores)
+    assert got["score"] == pytest.approx(0.3) and got["ci"] == pytest.approx((0.3, 0.3))
+    assert (got["pairs"], got["directions_left_out"], got["reason"]) == (2, 3, None)
+    nothing = aggregate_over_pairs(scores[4:])
+    assert nothing["score"] is None and nothing["reason"] and (nothing["pairs"], nothing["directions_left_out"]) == (0, 2)
+
+
+def test_fewer_ranked_latents_than_n_is_reported(result):
+    cells = result["results"][0]["tpp"]["by_n"][-1]
+    assert cells["n"] == 32 and all(n < 32 for n in cells["n_ablated"]), "only latents with a positive effect are eligible"
+
+
+# Refusals of the pipeline.
+
+
+def test_saes_on_different_hooks_are_refused(config, tmp_path):
+    other = str(save_tiny_sae(tmp_path / "other", "topk", hook="blocks.1.hook_resid_post"))
+    with pytest.raises(UnsupportedSAE, match="read different hooks.*one after another"):
+        run(replace(config, saes=(*config.saes, other)))
+
+
+def test_labels_do_not_go_with_a_named_task(config):
+    with pytest.raises(ConfigError, match="go with --texts FILE"):
+        run(replace(config, texts="", task="news"))
+
+
+def test_texts_without_labels_define_no_task(config):
+    with pytest.raises(DataError, match="defines no task for shift"):
+        run(replace(config, target="", spurious="", metrics=("shift",)))
+
+
+def test_texts_without_tokens_are_refused(tiny_recording):
+    residuals = tiny_recording[0]
+    with pytest.raises(DataError, match="1 text.* no tokens at all"):
+        pipeline.check_tokens(replace(residuals, n_valid=np.array([3, 0, 2])))
+
+
+# Settings.
+
+
+@given(
+    ns=st.lists(st.integers(1, 10**6), min_size=1, max_size=5).map(tuple),
+    seed=st.integers(0, 2**40),
+    saes=st.lists(st.text(max_size=20), max_size=3).map(tuple),
+    texts=st.text(max_size=30),
+    protocol=st.sampled_from(sorted(PROTOCOLS)),
+)
+def test_settings_survive_json(ns, seed, saes, texts, protocol):
+    one = RunConfig(ns=ns, seed=seed, saes=saes, texts=texts, protocol=protocol)
+    again = RunConfig.from_json(one.to_json())
+    assert again == one and again.to_json() == one.to_json()
+    assert fingerprint(json.loads(one.to_json())) == fingerprint(json.loads(again.to_json()))
+
+
+def test_settings_that_cannot_be_used():
+    for values, line in (
+        ({"ns": (0, 5)}, "each must be at least 1"), ({"ns": ()}, "each must be at least 1"),
+        ({"protocol": "robst"}, "unknown protocol 'robst'; nearest: robust"),
+        ({"metrics": ("shft",)}, "unknown metric 'shft'; nearest: shift"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=line):
+            RunConfig(**values)
+    with pytest.raises(ConfigError, match="unknown keys \\['nn'\\]"):
+        RunConfig.from_json('{"nn": 3}')
+
+
+def test_protocols_are_frozen_and_named_as_keys():
+    for name, protocol in PROTOCOLS.items():
+        assert protocol.name == name
+        with pytest.raises(AttributeError):
+            protocol.epochs = 3
+    assert PROTOCOLS["saebench"].imitate_padding_leak and not PROTOCOLS["robust"].imitate_padding_leak
+    assert asdict(PROTOCOLS["paper"])["epochs"] == 5
+
+
+def test_named_generators_are_independent_and_repeatable():
+    one, same, other = (derive_rng(3, *names).random(4) for names in (("parts", "x"), ("parts", "x"), ("parts", "y")))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    # Known for ever: numbers in stored results depend on it.
+    assert derive_rng(0, "parts").integers(0, 1000, 3).tolist() == derive_rng(0, "parts").integers(0, 1000, 3).tolist()
