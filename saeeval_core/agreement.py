@@ -7,13 +7,15 @@ Ratings are 0..4 per (item, concept). A rating that is missing is left out, neve
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saeeval_core.config import derive_rng
 from saeeval_core.errors import DataError
-from saeeval_core.store import Verdict
+from saeeval_core.judging.imports import paper_ratings, read_paper_labels
+from saeeval_core.store import Store, Verdict
 from saeeval_core.uncertainty import Estimate, interval, undefined
 
 LEVELS = 5
@@ -79,17 +81,21 @@ def agreement(a: str, b: str, ratings_a: Cells, ratings_b: Cells, *, resamples: 
     tables = np.zeros((max(len(items), 1), LEVELS, LEVELS))
     np.add.at(tables, (member, x, y), 1)
     total = tables.sum(0)
-    counts = derive_rng(seed, "agreement", a, b).multinomial(
-        len(items), np.full(len(items), 1 / max(len(items), 1)), resamples
-    )
-    drawn = np.tensordot(counts, tables, axes=1) if len(items) else np.zeros((0, LEVELS, LEVELS))
+    drawn = np.zeros((0, LEVELS, LEVELS))
+    if len(items):
+        rng = derive_rng(seed, "agreement", a, b)
+        drawn = np.tensordot(
+            rng.multinomial(len(items), np.full(len(items), 1 / len(items)), resamples), tables, axes=1
+        )
     stats = {name: _estimate(statistic, total, drawn) for name, statistic in _STATISTICS.items()}
     return Agreement(a, b, len(cells), len(items), confusion=total.astype(int), **stats)
 
 
 def agreements(ratings: Mapping[str, Cells], *, resamples: int = 1000, seed: int = 0) -> list[Agreement]:
     """Every pair of raters that share a cell."""
-    pairs = [agreement(a, b, ratings[a], ratings[b], resamples=resamples, seed=seed) for a, b in combinations(ratings, 2)]
+    pairs = [
+        agreement(a, b, ratings[a], ratings[b], resamples=resamples, seed=seed) for a, b in combinations(ratings, 2)
+    ]
     return [p for p in pairs if p.n]
 
 
@@ -119,7 +125,9 @@ def krippendorff(ratings: Mapping[str, Cells], *, metric: str = "ordinal") -> Es
     if not len(table):
         return undefined("no cell has two ratings")
     # Coincidences: each pair of ratings within a cell, weighted so that a cell counts once per rating.
-    pairs = (table[:, :, None] * table[:, None, :] - table[:, :, None] * np.eye(LEVELS)) / (table.sum(1) - 1)[:, None, None]
+    pairs = (table[:, :, None] * table[:, None, :] - table[:, :, None] * np.eye(LEVELS)) / (table.sum(1) - 1)[
+        :, None, None
+    ]
     observed = pairs.sum(0)
     marginal = observed.sum(0)
     expected = (np.outer(marginal, marginal) - np.diag(marginal)) / (marginal.sum() - 1)
@@ -150,7 +158,9 @@ def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | 
     return out
 
 
-def with_missing_as_zero(ratings: Mapping[str, Cells], raters: Sequence[str]) -> dict[str, dict[tuple[int | str, str], int]]:
+def with_missing_as_zero(
+    ratings: Mapping[str, Cells], raters: Sequence[str]
+) -> dict[str, dict[tuple[int | str, str], int]]:
     """The named raters' absent cells read as 0 over every cell anyone rated. For comparison with older figures only."""
     cells = {c for r in ratings.values() for c in r}
     return {name: ({c: 0 for c in cells} if name in raters else {}) | dict(r) for name, r in ratings.items()}
@@ -159,7 +169,7 @@ def with_missing_as_zero(ratings: Mapping[str, Cells], raters: Sequence[str]) ->
 def report(
     ratings: Mapping[str, Cells], *, missing_as_zero: Sequence[str] = (), resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """What ``saeeval agreement`` writes: every pair overall and per concept, alpha, and how missing ratings were read."""
+    """What ``saeeval agreement`` writes: every pair overall and per concept, alpha, how missing ratings were read."""
     if len(ratings) < 2:
         raise DataError(
             f"agreement needs two raters, found {', '.join(ratings) or 'none'}; judge or import some ratings first"
@@ -174,13 +184,30 @@ def report(
             p.to_dict()
             | {
                 "by_concept": {
-                    c: x.to_dict() for c, x in by_concept(p.a, p.b, ratings[p.a], ratings[p.b], resamples=resamples).items()
+                    c: x.to_dict()
+                    for c, x in by_concept(p.a, p.b, ratings[p.a], ratings[p.b], resamples=resamples).items()
                 }
             }
             for p in agreements(ratings, resamples=resamples, seed=seed)
         ],
         "krippendorff_alpha": {m: krippendorff(ratings, metric=m).to_dict() for m in ("ordinal", "interval")},
     }
+
+
+def agreement_command(
+    *, labels: Path | None = None, sae_fingerprint: str = "", task: str | None = None, missing_as_zero: bool = False,
+    store: Store | None = None, resamples: int = 1000,
+) -> dict[str, Any]:  # fmt: skip
+    """What ``saeeval agreement`` writes: of the paper's label file, or of everything in the store about one SAE."""
+    if labels is not None:
+        ratings = paper_ratings(read_paper_labels(labels))
+        zero = ["llm"] if missing_as_zero else []
+        return {"source": labels.name} | report(ratings, missing_as_zero=zero, resamples=resamples)
+    by_rater = ratings_by_rater((store or Store()).verdicts(sae_fingerprint, task=task))
+    zero = list(by_rater) if missing_as_zero else []
+    return {"source": "store", "sae_fingerprint": sae_fingerprint} | report(
+        by_rater, missing_as_zero=zero, resamples=resamples
+    )
 
 
 def _exact(t: np.ndarray) -> np.ndarray:

@@ -205,12 +205,22 @@ class TokenTable:
             "promoted": self.promoted, "promoted_cosine": self.promoted_cosine,
             "suppressed": self.suppressed, "suppressed_cosine": self.suppressed_cosine,
         }  # fmt: skip
-        meta = {"kind": "tokens", "sae_fingerprint": self.sae_fingerprint, "strings": list(self.strings), "about": self.meta}
+        meta = {
+            "kind": "tokens",
+            "sae_fingerprint": self.sae_fingerprint,
+            "strings": list(self.strings),
+            "about": self.meta,
+        }
         save_arrays(path, arrays, meta)
 
 
 def promoted_tokens(
-    decoder: np.ndarray, unembedding: np.ndarray, token_strings: Sequence[str], k: int = TOKENS_KEPT, *, sae_fingerprint: str
+    decoder: np.ndarray,
+    unembedding: np.ndarray,
+    token_strings: Sequence[str],
+    k: int = TOKENS_KEPT,
+    *,
+    sae_fingerprint: str,
 ) -> TokenTable:
     """cos(W_U[v], D_i) for every token v: the k highest and k lowest per latent (paper.md section 1.3).
 

@@ -33,7 +33,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.threshold not in (1, 2):
-            raise ConfigError(f"threshold is {self.threshold}; use 1 (related at all) or 2 (some contexts directly related)")
+            raise ConfigError(
+                f"threshold is {self.threshold}; use 1 (related at all) or 2 (some contexts directly related)"
+            )
         if self.order not in ORDERS:
             raise ConfigError(unknown_name("order", self.order, ORDERS))
 
@@ -111,7 +113,9 @@ def _filtered(
     return [_take([int(i) for i in ranking], answers, n, rule.order, keep_related) for n in ns]
 
 
-def _take(ranking: Sequence[int], answers: Mapping[int, bool | None], n: int, order: str, keep_related: bool) -> Selected:
+def _take(
+    ranking: Sequence[int], answers: Mapping[int, bool | None], n: int, order: str, keep_related: bool
+) -> Selected:
     passed = [i for i in ranking if answers[i] is keep_related]
     if order == "top-then-filter":
         looked = ranking[:n]

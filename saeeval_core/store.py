@@ -219,7 +219,9 @@ class Store:
             if last is None:
                 return []
             # Rows written before batches were recorded have none: they stand alone.
-            query = "select * from decisions where set_id = :s and undoes is null and (id = :i or batch = :b and :b != '')"
+            query = (
+                "select * from decisions where set_id = :s and undoes is null and (id = :i or batch = :b and :b != '')"
+            )
             rows = c.execute(text(f"{query} order by id desc"), {"s": set_id, "i": last.id, "b": last.batch}).mappings()
             return self._append(c, set_id, who, {}, "", undone=[Decision(**r) for r in rows])
 
@@ -234,7 +236,11 @@ class Store:
 
     def history(self, set_id: int, latent: int | None = None) -> list[Decision]:
         """The log of a set (or of one latent in it), oldest first."""
-        query = "select * from decisions where set_id = :s" + ("" if latent is None else " and latent = :i") + " order by id"
+        query = (
+            "select * from decisions where set_id = :s"
+            + ("" if latent is None else " and latent = :i")
+            + " order by id"
+        )
         with self._read() as c:
             return [Decision(**r) for r in c.execute(text(query), {"s": set_id, "i": latent}).mappings()]
 
@@ -260,7 +266,9 @@ class Store:
         content = {"ids": json.dumps(sorted(int(i) for i in ids)), "test": json.dumps(dict(test), allow_nan=False)}
         with self._write() as c:
             self._set(c, set_id)
-            row = _insert(c, "commits", {"set_id": set_id, "who": who, "dev_looks": _count(c, "looks", set_id), **content})
+            row = _insert(
+                c, "commits", {"set_id": set_id, "who": who, "dev_looks": _count(c, "looks", set_id), **content}
+            )
             return _commit(c.execute(text("select * from commits where id = :i"), {"i": row}).mappings().one())
 
     def commits(self, set_id: int | None = None) -> list[Commit]:
@@ -375,7 +383,13 @@ class Store:
         return {r.latent: r.new for r in rows if r.new != "none"}
 
     def _append(
-        self, c: Connection, set_id: int, who: str, wanted: Mapping[int, str], reason: str, undone: Sequence[Decision] = ()
+        self,
+        c: Connection,
+        set_id: int,
+        who: str,
+        wanted: Mapping[int, str],
+        reason: str,
+        undone: Sequence[Decision] = (),
     ) -> list[Decision]:
         now = self._current(c, set_id)
         batch = uuid.uuid4().hex
@@ -386,7 +400,9 @@ class Store:
             _insert(c, "decisions", shared | {"latent": i, "old": now.get(i, "none"), "new": new, "undoes": undoes})
             for i, new, undoes in rows
         ]
-        return [Decision(**c.execute(text("select * from decisions where id = :i"), {"i": i}).mappings().one()) for i in ids]
+        return [
+            Decision(**c.execute(text("select * from decisions where id = :i"), {"i": i}).mappings().one()) for i in ids
+        ]
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:

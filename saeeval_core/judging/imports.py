@@ -45,14 +45,14 @@ def check_latents(name: str, latents: Iterable[int], sae: SaeIdentity) -> None:
     outside = [i for i in latents if not 0 <= i < sae.n_latents]
     if outside:
         raise DataError(
-            f"'{name}' explains latent {outside[0]}, but '{sae.sae}' has {sae.n_latents} latents: these belong to another SAE"
+            f"'{name}' names latent {outside[0]}, but '{sae.sae}' has {sae.n_latents} latents: it is about another SAE"
         )
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
     """One JSON object per line, readable and diffable; the prompt is left out (evidence hash and rater identify it)."""
-    kept = ("latent", "sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "ratings", "explanation", "reason",
-            "evidence_hash", "status")  # fmt: skip
+    kept = ("latent", "sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "ratings",
+            "explanation", "reason", "evidence_hash", "status")  # fmt: skip
     lines = [json.dumps({k: _plain(getattr(v, k)) for k in kept}, ensure_ascii=False) for v in verdicts]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -100,7 +100,9 @@ def read_paper_labels(path: Path) -> list[PaperItem]:
     try:
         items = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read as JSON ({type(error).__name__}); give the paper's label file") from None
+        raise DataError(
+            f"'{path}' cannot be read as JSON ({type(error).__name__}); give the paper's label file"
+        ) from None
     if not isinstance(items, list) or not all(
         isinstance(i, dict) and {"id", "human_a", "contexts"} <= set(i) for i in items
     ):
@@ -182,13 +184,12 @@ def _imported(name: str, line: int, row: Mapping[str, Any], sae: SaeIdentity, ta
     claims = {"sae": sae.sae, "sae_fingerprint": sae.fingerprint, "n_latents": str(sae.n_latents)}
     for key, expected in claims.items():
         if row.get(key) not in (None, "") and str(row[key]) != expected:
-            raise DataError(
-                f"line {line} of '{name}' is about {key} '{row[key]}', expected '{expected}': these belong to another SAE"
-            )
+            raise DataError(f"line {line} of '{name}' is about {key} '{row[key]}', expected '{expected}': another SAE")
     return Verdict(
         latent=latent, sae_fingerprint=sae.fingerprint, sae=sae.sae, task=str(row.get("task") or task),
         rater=str(row.get("rater") or rater), rater_kind="imported", ratings=_ratings(name, line, row),
-        explanation=str(row.get("explanation") or ""), reason=str(row.get("reason") or ""), model=str(row.get("model") or ""),
+        explanation=str(row.get("explanation") or ""), reason=str(row.get("reason") or ""),
+        model=str(row.get("model") or ""),
     )  # fmt: skip
 
 
@@ -202,7 +203,9 @@ def _ratings(name: str, line: int, row: Mapping[str, Any]) -> dict[str, int]:
         if value in (None, ""):
             continue
         if isinstance(value, bool) or str(value) not in ("0", "1", "2", "3", "4"):
-            raise DataError(f"line {line} of '{name}': rating '{value}' of '{concept}' is not a whole number from 0 to 4")
+            raise DataError(
+                f"line {line} of '{name}': rating '{value}' of '{concept}' is not a whole number from 0 to 4"
+            )
         out[concept] = int(value)
     return out
 

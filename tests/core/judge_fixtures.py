@@ -27,7 +27,8 @@ def toy_source(sae_fingerprint: str = "toyprint") -> EvidenceSource:
     tokens = [[w if i == 0 else " " + w for i, w in enumerate(t.split(" "))] for t in texts.texts]
     ends = [np.cumsum([len(w) for w in row]) for row in tokens]
     codes = [
-        np.array([[2.0 + r if w.strip(" .") == word else 0 for word in WORDS] for w in row]) for r, row in enumerate(tokens)
+        np.array([[2.0 + r if w.strip(" .") == word else 0 for word in WORDS] for w in row])
+        for r, row in enumerate(tokens)
     ]
     key = RecordingKey("toy", "stamp", "float32", "blocks.0.hook_resid_post", texts.fingerprint)
     residuals = ResidualRecording(

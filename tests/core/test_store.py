@@ -146,7 +146,13 @@ def test_verdict_round_trip_and_question_identity(store: Store) -> None:
     found = store.find_verdict(VERDICT.key)
     assert found is not None
     assert replace(found, at="", id=None) == VERDICT
-    for change in ({"model": "m2"}, {"prompt": "p2"}, {"evidence_hash": "e2"}, {"latent": 8}, {"sae_fingerprint": "s2"}):
+    for change in (
+        {"model": "m2"},
+        {"prompt": "p2"},
+        {"evidence_hash": "e2"},
+        {"latent": 8},
+        {"sae_fingerprint": "s2"},
+    ):
         assert store.find_verdict(replace(VERDICT, **change).key) is None
 
 

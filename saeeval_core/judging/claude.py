@@ -1,0 +1,317 @@
+"""Claude as a judge, through the anthropic SDK: one request per latent, or one batch for many.
+
+Every failure becomes a named no-verdict with what came back. The key is given to the SDK and to nothing else.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from saeeval_core.errors import JudgeError
+from saeeval_core.evidence import LatentEvidence
+from saeeval_core.judging import verdict as v
+from saeeval_core.judging.budget import Usage
+from saeeval_core.judging.prompts import RUBRIC, build_prompt
+from saeeval_core.store import Verdict
+
+if TYPE_CHECKING:
+    import anthropic
+
+_COUNTED = 64  # requests whose tokens are counted one by one; the rest is scaled by length
+_HOPELESS = (v.NO_KEY, v.KEY_REJECTED, v.NO_CREDIT)  # asking for the next latent would fail the same way
+
+
+@dataclass(frozen=True)
+class ClaudeSettings:
+    """How to ask. Prices are the user's to set: none is built in."""
+
+    model: str = "claude-haiku-5-5"
+    max_tokens: int = 800
+    """Longest reply; a longer one is the no-verdict "cut off"."""
+    concurrency: int = 8
+    """Requests under way at once."""
+    retries: int = 4
+    """By the SDK, for rate limits, server and connection errors; it obeys retry-after."""
+    timeout: float = 90.0
+    """Seconds per attempt."""
+    base_url: str | None = None
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """What a run would send, before it is sent."""
+
+    requests: int
+    input: int
+    """Tokens sent in all."""
+    output_at_most: int
+    per_request: tuple[int, ...]
+    """Input tokens of each request."""
+    exact: bool
+    """False: scaled from the first requests by their length."""
+
+
+class ClaudeJudge:
+    """Asks Claude. ``api_key`` never leaves this object except to the SDK."""
+
+    rater_kind = "llm"
+
+    def __init__(self, api_key: str | None, settings: ClaudeSettings | None = None) -> None:
+        self.settings = settings or ClaudeSettings()
+        self.__key = api_key or ""
+
+    @property
+    def model(self) -> str:
+        """The model id as sent."""
+        return self.settings.model
+
+    @property
+    def rater(self) -> str:
+        """Name under which verdicts are kept."""
+        return f"Claude ({self.settings.model})"
+
+    def question(self, evidence: LatentEvidence, concepts: Sequence[v.Concept], task: str) -> v.Question:
+        """What is asked about one latent."""
+        prompt = f"{RUBRIC}\n\n{build_prompt(evidence, concepts)}"
+        blank = Verdict(
+            evidence.latent, evidence.sae_fingerprint, evidence.sae, task, self.rater, self.rater_kind,
+            model=self.model, prompt=prompt, evidence_hash=evidence.hash,
+        )  # fmt: skip
+        return v.Question(blank, tuple(concepts))
+
+    def count(self, questions: Sequence[v.Question]) -> TokenCount:
+        """Tokens of a run, asked from the API. JudgeError if it cannot be asked."""
+        return asyncio.run(self._count(questions))
+
+    def ask(
+        self,
+        questions: Sequence[v.Question],
+        keep: Callable[[Verdict, Usage], None],
+        may_ask: Callable[[v.Question], bool] = lambda _: True,
+    ) -> None:
+        """Ask all, ``concurrency`` at a time; ``keep`` gets each verdict as soon as it is there.
+
+        ``may_ask`` is consulted right before a request; False leaves that latent and all later ones unasked.
+        """
+        asyncio.run(self._ask(questions, keep, may_ask))
+
+    def submit(self, questions: Sequence[v.Question]) -> str:
+        """Send one batch; returns its id. JudgeError if it is not accepted."""
+        return asyncio.run(self._submit(questions))
+
+    def collect(self, batch_id: str, questions: Mapping[str, v.Question]) -> list[Verdict] | None:
+        """Verdicts of a batch by ``custom_id``; None while it is still in progress. JudgeError if it cannot be read."""
+        return asyncio.run(self._collect(batch_id, questions))
+
+    def clean(self, text: str) -> str:
+        """Text without the key, should a server ever echo it."""
+        return text.replace(self.__key, "[key]") if self.__key else text
+
+    def _client(self) -> "anthropic.AsyncAnthropic":
+        import anthropic
+
+        s = self.settings
+        return anthropic.AsyncAnthropic(
+            api_key=self.__key, base_url=s.base_url, max_retries=s.retries, timeout=s.timeout
+        )
+
+    def _params(self, question: v.Question) -> dict[str, Any]:
+        import anthropic
+
+        rubric, user = question.blank.prompt[: len(RUBRIC)], question.blank.prompt[len(RUBRIC) :].lstrip("\n")
+        schema = anthropic.transform_schema(v.reply_model(question.concepts))
+        return {
+            "model": self.model, "max_tokens": self.settings.max_tokens,
+            "system": [{"type": "text", "text": rubric, "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": user}],
+            "output_config": {"format": {"type": "json_schema", "schema": schema}},
+        }  # fmt: skip
+
+    async def _count(self, questions: Sequence[v.Question]) -> TokenCount:
+        import anthropic
+
+        self._need_key()
+        slots = asyncio.Semaphore(self.settings.concurrency)
+        async with self._client() as client:
+
+            async def one(q: v.Question) -> int:
+                params = {k: p for k, p in self._params(q).items() if k != "max_tokens"}
+                async with slots:
+                    return (await client.messages.count_tokens(**params)).input_tokens
+
+            try:
+                counted = await asyncio.gather(*(one(q) for q in questions[:_COUNTED]))
+            except anthropic.APIError as error:
+                raise self._refusal("tokens could not be counted", error) from None
+        rest = questions[_COUNTED:]
+        per_character = sum(counted) / max(1, sum(len(q.blank.prompt) for q in questions[:_COUNTED]))
+        each = (*counted, *(round(len(q.blank.prompt) * per_character) for q in rest))
+        return TokenCount(len(questions), sum(each), len(questions) * self.settings.max_tokens, each, not rest)
+
+    async def _ask(
+        self,
+        questions: Sequence[v.Question],
+        keep: Callable[[Verdict, Usage], None],
+        may_ask: Callable[[v.Question], bool],
+    ) -> None:
+        slots = asyncio.Semaphore(self.settings.concurrency)
+        stopped: list[str] = []
+        async with self._client() as client:
+
+            async def one(q: v.Question) -> None:
+                async with slots:
+                    if stopped and stopped[0]:
+                        keep(q.failed(stopped[0], "not asked: the request before failed this way"), Usage())
+                        return
+                    if stopped or not may_ask(q):
+                        stopped.append("")
+                        return
+                    answer, usage = await self._one(client, q)
+                if answer.status in _HOPELESS:
+                    stopped.insert(0, answer.status)
+                keep(answer, usage)
+
+            await asyncio.gather(*(one(q) for q in questions))
+
+    async def _one(self, client: "anthropic.AsyncAnthropic", q: v.Question) -> tuple[Verdict, Usage]:
+        import anthropic
+
+        if not self.__key:
+            return q.failed(v.NO_KEY, "no API key is set"), Usage()
+        try:
+            message = await client.messages.create(**self._params(q))
+        except anthropic.APIError as error:
+            return q.failed(status_of(error), self.clean(_body(error))), Usage()
+        except (ValueError, TypeError) as error:  # a 200 reply that is no JSON, or a setting the SDK refuses
+            return q.failed(v.INVALID, self.clean(str(error))), Usage()
+        return self._read(q, message)
+
+    def _read(self, q: v.Question, message: Any) -> tuple[Verdict, Usage]:
+        """The verdict in one message: the reason it stopped is looked at before its text."""
+        blocks = getattr(message, "content", None)
+        if not isinstance(blocks, list):
+            return q.failed(v.INVALID, self.clean(str(message))), Usage()
+        text = self.clean(
+            "".join(b.text for b in blocks if getattr(b, "type", "") == "text" and isinstance(b.text, str))
+        )
+        usage = _usage(message)
+        stops = {"refusal": v.REFUSED, "max_tokens": v.TRUNCATED, "model_context_window_exceeded": v.TOO_LONG}
+        if message.stop_reason in stops:
+            return q.failed(stops[message.stop_reason], text), usage
+        if message.stop_reason not in ("end_turn", "stop_sequence"):
+            return q.failed(v.INVALID, text), usage
+        return v.parse_reply(q, text), usage
+
+    async def _submit(self, questions: Sequence[v.Question]) -> str:
+        import anthropic
+
+        self._need_key()
+        requests: Any = [{"custom_id": custom_id(q), "params": self._params(q)} for q in questions]
+        async with self._client() as client:
+            try:
+                return (await client.messages.batches.create(requests=requests)).id
+            except anthropic.APIError as error:
+                raise self._refusal("the batch was not accepted", error) from None
+
+    async def _collect(self, batch_id: str, questions: Mapping[str, v.Question]) -> list[Verdict] | None:
+        import anthropic
+
+        self._need_key()
+        found: dict[str, Verdict] = {}
+        async with self._client() as client:
+            try:
+                if (await client.messages.batches.retrieve(batch_id)).processing_status != "ended":
+                    return None
+                async for row in await client.messages.batches.results(batch_id):
+                    if row.custom_id in questions:
+                        found[row.custom_id] = self._batch_row(questions[row.custom_id], row.result)
+            except anthropic.APIError as error:
+                raise self._refusal(f"batch {batch_id} could not be read", error) from None
+            except ValueError as error:
+                raise JudgeError(
+                    f"batch {batch_id} could not be read ({self.clean(str(error))[:80]}); try again"
+                ) from None
+        return [
+            found.get(name) or q.failed(v.INVALID, "the batch has no result for this latent")
+            for name, q in questions.items()
+        ]
+
+    def _batch_row(self, q: v.Question, result: Any) -> Verdict:
+        if result.type == "succeeded":
+            return self._read(q, result.message)[0]
+        if result.type == "errored":
+            inner = result.error.error
+            kinds = {
+                "rate_limit_error": v.RATE_LIMITED, "overloaded_error": v.OVERLOADED, "billing_error": v.NO_CREDIT,
+                "authentication_error": v.KEY_REJECTED, "permission_error": v.KEY_REJECTED,
+                "invalid_request_error": v.NOT_ACCEPTED,
+                "not_found_error": v.NOT_ACCEPTED, "timeout_error": v.TIMED_OUT,
+            }  # fmt: skip
+            return q.failed(kinds.get(inner.type, v.SERVER), self.clean(str(inner.message)))
+        return q.failed(v.EXPIRED if result.type == "expired" else v.CANCELLED)
+
+    def _need_key(self) -> None:
+        if not self.__key:
+            raise JudgeError("no API key: set ANTHROPIC_API_KEY, or use --judge local, which needs none")
+
+    def _refusal(self, what: str, error: "anthropic.APIError") -> JudgeError:
+        return JudgeError(
+            f"{what}: {status_of(error)} ({self.clean(error.message)[:120]}); verdicts so far are kept, try again"
+        )
+
+
+def custom_id(question: v.Question) -> str:
+    """Name of a request in a batch: the latent and the question's identity."""
+    return f"latent-{question.blank.latent}-{question.blank.key}"
+
+
+def rebuild(content: Mapping[str, Any]) -> dict[str, v.Question]:
+    """Questions of a batch as ``describe`` kept them."""
+    return {
+        name: v.Question(Verdict(**q["blank"]), tuple(v.Concept(**c) for c in q["concepts"]))
+        for name, q in content["questions"].items()
+    }
+
+
+def describe(questions: Sequence[v.Question]) -> dict[str, Any]:
+    """What must be remembered about a batch to read its results later, as plain JSON values."""
+    return {
+        "questions": {
+            custom_id(q): {"blank": {**vars(q.blank), "ratings": {}}, "concepts": [vars(c) for c in q.concepts]}
+            for q in questions
+        }
+    }
+
+
+def status_of(error: "anthropic.APIError") -> str:
+    """The no-verdict that an SDK error stands for."""
+    import anthropic
+
+    if isinstance(error, anthropic.APITimeoutError):
+        return v.TIMED_OUT
+    if isinstance(error, anthropic.APIConnectionError):
+        return v.CONNECTION
+    if not isinstance(error, anthropic.APIStatusError):
+        return v.INVALID
+    code = error.status_code
+    if code == 402 or error.type == "billing_error" or "credit balance" in str(error.api_message or "").lower():
+        return v.NO_CREDIT
+    by_code = {401: v.KEY_REJECTED, 403: v.KEY_REJECTED, 408: v.TIMED_OUT, 413: v.TOO_LONG, 504: v.TIMED_OUT}
+    by_code |= {429: v.RATE_LIMITED, 529: v.OVERLOADED}
+    return by_code.get(code, v.SERVER if code >= 500 else v.NOT_ACCEPTED)
+
+
+def _body(error: "anthropic.APIError") -> str:
+    body = getattr(error, "body", None)
+    return str(body) if body is not None else str(error.message)
+
+
+def _usage(message: Any) -> Usage:
+    u = getattr(message, "usage", None)
+    if u is None:
+        return Usage()
+    written = getattr(u, "cache_creation_input_tokens", None) or 0
+    return Usage(
+        (u.input_tokens or 0) + written, getattr(u, "cache_read_input_tokens", None) or 0, u.output_tokens or 0
+    )

@@ -1,0 +1,203 @@
+"""``saeeval judge``: from a task and an SAE to the questions, and on to a judge."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from saeeval_core.config import RunConfig, assets_dir, get_protocol
+from saeeval_core.errors import ConfigError, DataError, JudgeError, unknown_name
+from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, for_judge, latent_evidence
+from saeeval_core.judging.budget import Budget, Usage
+from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
+from saeeval_core.judging.imports import SaeIdentity, load_shipped
+from saeeval_core.judging.run import Judge, collect_batches, judge_questions, submit_batch
+from saeeval_core.judging.verdict import Question, task_concepts
+from saeeval_core.pipeline import Recordings, obtain_recordings, scored_parts, shift_boards, task_set_of, tpp_probes
+from saeeval_core.recording import LatentRecording
+from saeeval_core.shift import shift_latents
+from saeeval_core.sources import TaskSet
+from saeeval_core.store import Store
+from saeeval_core.tpp import tpp_board, tpp_latents
+
+JUDGES = ("claude", "local")
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """The options of ``saeeval judge``."""
+
+    judge: str = "local"
+    latents: str = "top20"
+    """"topK" (union over all rankings of the task) or ids separated by commas."""
+    model: str = ""
+    """Claude's model id; "" for the default."""
+    base_url: str | None = None
+    concurrency: int = 8
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    price_in: float | None = None
+    """USD per million input tokens."""
+    price_out: float | None = None
+    batch: bool = False
+    """Use the Message Batches API; run the same command again to collect."""
+    wait: float = 0.0
+    """Seconds to wait for a batch."""
+    dry_run: bool = False
+    """Count tokens and stop."""
+
+    def __post_init__(self) -> None:
+        if self.judge not in JUDGES:
+            raise ConfigError(unknown_name("judge", self.judge, JUDGES))
+        if self.batch and self.judge != "claude":
+            raise ConfigError("--batch goes with --judge claude; the local judge answers at once")
+
+
+def judge_command(
+    config: RunConfig,
+    options: JudgeOptions,
+    *,
+    store: Store | None = None,
+    general: Sequence[EvidenceSource] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """What ``saeeval judge`` prints and writes; plain JSON values. Verdicts go to the store as they arrive."""
+    wanted = parse_latents(options.latents)
+    budget = Budget(options.budget_tokens, options.budget_usd, options.price_in, options.price_out)
+    task_set = task_set_of(config)
+    concepts = task_concepts(task_set)
+    if not concepts:
+        raise DataError(f"'{task_set.texts.name}' defines no concepts; give --target and --spurious, or --classes")
+    recordings = obtain_recordings(config, task_set, config.saes[:1])
+    sources = evidence_sources(task_set, recordings, general)[0]
+    recording = sources[0].latents
+    ids = candidate_latents(config, task_set, recordings, wanted) if isinstance(wanted, int) else wanted
+    if not ids:
+        raise DataError("no latent has an effect on any probe of this task; give ids with --latents")
+    store = store or Store()
+    load_shipped_verdicts(store, recording)
+    asker = make_judge(options)
+    questions = [asker.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
+    about = {
+        "judge": asker.rater, "rater_kind": asker.rater_kind, "sae": recording.sae, "task": task_set.texts.name,
+        "concepts": [c.name for c in concepts], "latents": len(ids),
+    }  # fmt: skip
+    if isinstance(asker, ClaudeJudge):
+        return about | _ask_claude(store, asker, questions, budget, options, on_progress)
+    if options.dry_run:
+        return about | {"from_store": sum(store.find_verdict(q.blank.key) is not None for q in questions)}
+    return about | judge_questions(store, asker, questions, on_progress=on_progress).to_dict()
+
+
+def make_judge(options: JudgeOptions, api_key: str | None = None) -> Judge:
+    """The judge of the options; Claude's key from ``api_key`` or the environment's ANTHROPIC_API_KEY."""
+    if options.judge == "claude":
+        settings = ClaudeSettings(
+            model=options.model or ClaudeSettings.model,
+            concurrency=options.concurrency,
+            base_url=options.base_url or os.environ.get("ANTHROPIC_BASE_URL"),
+        )
+        return ClaudeJudge(api_key or os.environ.get("ANTHROPIC_API_KEY"), settings)
+    from saeeval_core.judging.local import LocalJudge
+
+    return LocalJudge()
+
+
+def evidence_sources(
+    task_set: TaskSet, recordings: Recordings, general: Sequence[EvidenceSource] = ()
+) -> list[list[EvidenceSource]]:
+    """Per recorded SAE: the task's own texts, then general text of the same SAE."""
+    names = [c.column for pair in task_set.pairs for c in pair] or ([task_set.tpp[0]] if task_set.tpp else [])
+    columns = tuple(dict.fromkeys(names))
+    return [
+        [EvidenceSource(task_set.texts, recordings.residuals, latents, columns)]
+        + [g for g in general if g.latents.sae_fingerprint == latents.sae_fingerprint]
+        for latents in recordings.latents
+    ]
+
+
+def judged_evidence(sources: Sequence[EvidenceSource], latent: int) -> LatentEvidence:
+    """Exactly what a judge is shown for one latent."""
+    recording = sources[0].latents
+    table = find_token_table(recording.sae, recording.sae_fingerprint)
+    return for_judge(latent_evidence(sources, latent, tokens=table, similar=0))
+
+
+def load_shipped_verdicts(store: Store, recording: LatentRecording) -> int:
+    """Put the verdicts shipped for this SAE into the store, once."""
+    identity = SaeIdentity(recording.sae, recording.sae_fingerprint, recording.n_latents)
+    return load_shipped(store, assets_dir() / "verdicts", identity)
+
+
+def candidate_latents(config: RunConfig, task_set: TaskSet, recordings: Recordings, k: int) -> list[int]:
+    """Every latent among the top ``k`` of the attribute probe or C_b in any direction, or of any TPP class.
+
+    Ordered by best place in any ranking, so that a budget is spent on the strongest first.
+    """
+    protocol = get_protocol(config.protocol)
+    rankings = []
+    latents, part = recordings.latents[0], scored_parts(protocol)[0]
+    if task_set.pairs:
+        for d in shift_boards(config, task_set, recordings.residuals, protocol):
+            view = shift_latents(recordings.residuals, latents, d.boards[part], protocol)
+            rankings += [view.attribute_ranking[:k], view.base_ranking[:k]]
+    if task_set.tpp is not None:
+        task = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
+        probes = tpp_probes(recordings.residuals, task, protocol, seed=config.seed)
+        board = tpp_board(recordings.residuals, task, probes, part=part, seed=config.seed, resamples=2)
+        rankings += [r[:k] for r in tpp_latents(latents, board).rankings]
+    best: dict[int, int] = {}
+    for ranking in rankings:
+        for place, latent in enumerate(ranking):
+            best[int(latent)] = min(place, best.get(int(latent), k))
+    return sorted(best, key=lambda i: (best[i], i))
+
+
+def parse_latents(text: str) -> int | list[int]:
+    """ "top50" gives 50, "3,17,9" the ids; ConfigError otherwise."""
+    try:
+        if text.startswith("top"):
+            if (k := int(text.removeprefix("top"))) > 0:
+                return k
+        else:
+            return list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        pass
+    raise ConfigError(f"--latents '{text}' is neither topK (such as top50) nor ids separated by commas")
+
+
+def _ask_claude(
+    store: Store,
+    asker: ClaudeJudge,
+    questions: Sequence[Question],
+    budget: Budget,
+    options: JudgeOptions,
+    on_progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """Collect what is ready, count, keep within the budget, ask the rest."""
+    out: dict[str, Any] = {"batches": {}}
+    if store.open_batches() and not options.dry_run:
+        out["batches"] = collect_batches(store, asker, wait=options.wait if options.batch else 0.0)
+    left = [q for q in questions if store.find_verdict(q.blank.key) is None]
+    most = None
+    if left and (options.dry_run or options.batch or budget.limited):
+        count = asker.count(left)
+        most = [Usage(n, 0, asker.settings.max_tokens) for n in count.per_request]
+        in_all = Usage(count.input, 0, count.output_at_most)
+        out["count"] = {
+            "requests": count.requests, "input_tokens": count.input, "output_tokens_at_most": count.output_at_most,
+            "exact": count.exact, "usd_at_most": budget.cost(in_all),
+        }  # fmt: skip
+        if options.batch and not options.dry_run and not budget.allows(in_all):
+            raise JudgeError(
+                f"the batch may use {count.input} tokens and {count.output_at_most} for replies, more than the budget; "
+                "raise it or name fewer latents"
+            )
+    if options.dry_run:
+        return out | {"from_store": len(questions) - len(left)}
+    if options.batch:
+        if (batch_id := submit_batch(store, asker, left)) is not None:
+            out["batches"] |= {batch_id: "in progress"} | collect_batches(store, asker, wait=options.wait)
+        return out
+    done = judge_questions(store, asker, left, budget, most=most, on_progress=on_progress).to_dict()
+    return out | done | {"from_store": len(questions) - len(left)}
