@@ -4,7 +4,7 @@ Cell (i, j): the latents of class i are ablated, probe j is read. All numbers co
 ``TppLatents``; nothing is run again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,3 +130,16 @@ def _losses(board: TppBoard, probe: int, removed: np.ndarray) -> tuple[np.ndarra
     weighted = right * board.weights[:, [probe]]
     value = float(board.clean[probe].value or 0) - weighted.sum(0)
     return value, board.clean_samples[:, [probe]] - board.resamples.sums(weighted)
+
+
+def chosen_sets(rankings: Sequence[np.ndarray], n: int, decisions: Sequence[Mapping[int, str]]) -> list[tuple[int, ...]]:
+    """Latents ablated for each class: the first n of its ranking and what a person changed.
+
+    ``decisions[i]`` maps latents to "ablate" (added beyond n), "keep" (spared within n) or "unsure" (changes nothing).
+    """
+    out = []
+    for ranking, own in zip(rankings, decisions, strict=True):
+        top = [int(i) for i in ranking[:n]]
+        kept = [i for i in top if own.get(i) != "keep"]
+        out.append((*kept, *sorted(i for i, d in own.items() if d == "ablate" and i not in top)))
+    return out

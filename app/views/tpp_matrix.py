@@ -1,0 +1,248 @@
+"""TPP matrix: ablate one class's latents, read every probe; click a cell to see why, toggle a latent and see it move."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from app import figures, services, state
+from app.decisions import MINE
+from app.services import Loaded
+from app.widgets import export, matrix
+from app.widgets.tpp_sets import ATTRIBUTION, class_sets, commit, store_decisions
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.tpp import TppScore
+from saeeval_core.tpp_cells import chosen_sets
+from saeeval_core.uncertainty import LEVEL
+
+TITLE = "TPP matrix"
+ICON = ":material/grid_on:"
+MULTIPLES = (1, 2, 3, 5, 10, 20, 50, 100)
+
+
+def render(loaded: Loaded) -> None:
+    """The page."""
+    if loaded.task_set.tpp is None:
+        st.info(
+            f"'{loaded.task_set.texts.name}' has no classes for TPP. Choose another task, or give classes as COLUMN=A,B,C.",
+            icon=":material/info:",
+        )
+        return
+    _live(loaded)
+    if not state.presenting():
+        _below(loaded)
+
+
+@st.fragment
+def _live(loaded: Loaded) -> None:
+    """Slider, cards, matrix and the chosen cell: the only part that runs again on a move."""
+    if error := st.session_state.pop("tpp_error", None):
+        st.error(error, icon=":material/error:")
+    if latent := st.session_state.pop("tpp_open", None):
+        state.put(latent=latent)
+        if "pages" in st.session_state:
+            st.switch_page(st.session_state["pages"]["latents"])
+    part, n = services.live_part(loaded), _n(loaded)
+    sets = class_sets(loaded, state.get("set"), state.who())
+    view = services.tpp_view(loaded, part)
+    ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
+    score = matrix.scored(loaded, part, ids)
+    sets.note_look(state.who(), ids)
+    values = matrix.payload(
+        loaded, part=part, n=n, sets=ids, decisions=sets.decisions, cell=_cell(len(view.board.task.classes)),
+        relative=state.get("scale") == "relative",
+    )  # fmt: skip
+    matrix.show(
+        values
+        | {
+            "cards": matrix.score_cards(score, part, _before(loaded, part, score)),
+            "setNote": "" if sets.empty else f"set '{sets.label}': {sets.summary}",
+            "ack": st.session_state.get("tpp_ack", {}), "heard": st.session_state.get("tpp_heard", {}),
+            "present": state.presenting(), "readonly": not sets.mine,
+        },
+        lambda: _moved(loaded),
+    )  # fmt: skip
+
+
+def _moved(loaded: Loaded) -> None:
+    """Apply what the component sent: latest N, cell and scale, and toggles not stored yet, in their order."""
+    did: Mapping[str, Any] | None = st.session_state.get("tpp", {}).get("did")
+    if not did:
+        return
+    client, wishes = str(did["client"]), {k: did[k] for k in ("n", "cell", "scale") if k in did}
+    state.put(**wishes)
+    if "open" in did:
+        st.session_state["tpp_open"] = int(did["open"])
+    acks = st.session_state.setdefault("tpp_ack", {})
+    try:
+        for step in did.get("log", ()):
+            if step["seq"] > acks.get(client, 0):
+                name = state.get("set")
+                if name == ATTRIBUTION:  # a change needs a set of one's own to live in
+                    name = MINE
+                    state.put(set=name)
+                sets = class_sets(loaded, name, state.who())
+                store_decisions(loaded, sets, int(step["row"]), {int(step["latent"]): str(step["decision"])}, state.who())
+                acks[client] = step["seq"]
+    except SaeEvalError as error:
+        st.session_state["tpp_error"] = str(error)
+    st.session_state.setdefault("tpp_heard", {})[client] = did["seq"]
+
+
+def _below(loaded: Loaded) -> None:
+    """Sets, all N, the table and downloads: they run with the page, or on their own when opened."""
+    tab_sets, tab_n, tab_table = st.tabs(["Sets and commit", "All N", "Table and downloads"])
+    with tab_sets:
+        _sets(loaded)
+    with tab_n:
+        _all_n(loaded)
+    with tab_table:
+        _table(loaded)
+    st.caption(
+        "How computed: Δᵢⱼ = Aⱼ − Aᵢⱼ, clean minus ablated balanced accuracy of probe j when the top-N latents of class i "
+        "are set to zero, exact from pooled latents. Score: mean of the diagonal − mean of the rest. "
+        f"Intervals: 95 %, {LEVEL}."
+    )
+
+
+@st.fragment
+def _sets(loaded: Loaded) -> None:
+    who, name = state.who(), state.get("set")
+    sets = class_sets(loaded, name, who)
+    options = sets.options
+    labels = {v: label for v, label in options}
+    values = [v for v, _ in options]
+    left, right = st.columns(2)
+    with left:
+        st.selectbox(
+            "Set", values, index=values.index(sets.value), format_func=labels.__getitem__, key="w_tpp_set",
+            on_change=_chosen_set,
+            help="A set is what you changed on top of the ranking: latents added beyond N and latents spared within N.",
+        )  # fmt: skip
+        new = st.text_input("Save these changes under a new name", key="w_tpp_name", max_chars=60)
+        if st.button("Save as", disabled=not new.strip() or sets.empty, key="w_tpp_save"):
+            for row, decisions in enumerate(sets.decisions):
+                if decisions:
+                    store_decisions(loaded, class_sets(loaded, new.strip(), who), row, decisions, who)
+            state.put(set=new.strip())
+            st.rerun()
+    with right:
+        n = _n(loaded)
+        st.markdown(f"**Commit** freezes the latents ablated now (N = {n}) and computes their test score once.")
+        if st.button("Commit", type="primary", key="w_tpp_commit"):
+            done = commit(loaded, sets, n, who)
+            st.success(f"Committed. Test score {figures.say(done)}")
+        for line in sets.commits():
+            st.text(line)
+    if not sets.empty:
+        made = partial(export.exported, loaded, sets.label, "tpp", sets.task, sets.stored)
+        export.set_buttons(made, f"tpp_{loaded.task_set.texts.name}_{sets.label}")
+    classes = loaded.task_set.tpp[1] if loaded.task_set.tpp else ()
+
+    def keep(title: str, of: str, decisions: dict[int, str]) -> None:
+        if of in classes:
+            store_decisions(loaded, class_sets(loaded, title, who), classes.index(of), decisions, who)
+
+    export.set_import(loaded, "tpp", sets.task, keep, "tpp")
+
+
+def _chosen_set() -> None:
+    state.put(set=st.session_state["w_tpp_set"])
+    st.rerun()
+
+
+@st.fragment
+def _all_n(loaded: Loaded) -> None:
+    if not st.toggle("Compute the matrix for every N (top N by attribution)", key="w_tpp_all"):
+        st.caption(f"N = {', '.join(map(str, MULTIPLES))}, on one colour scale, and the score against N.")
+        return
+    scores = _scores(loaded)
+    classes = services.tpp_view(loaded, services.live_part(loaded)).board.task.classes
+    small = figures.tpp_small_multiples(
+        classes, [(n, s.matrix) for n, s in scores], title="TPP matrix at every N (dev texts)", dark=_dark()
+    )
+    st.plotly_chart(small, key="tpp_multiples", config={"displaylogo": False})
+    rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
+    curve = figures.tpp_by_n(rows, marked=_n(loaded), title="TPP score against N (dev texts)")
+    st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
+    table = [
+        {"N": n, "score": figures.say(a), "diagonal": figures.say(b), "off-diagonal": figures.say(c)} for n, a, b, c in rows
+    ]
+    st.dataframe(table, hide_index=True, key="tpp_by_n_table")
+    export.figure_buttons(lambda: small, lambda: _numbers(loaded), f"tpp_{loaded.task_set.texts.name}_all_n")
+
+
+@st.fragment
+def _table(loaded: Loaded) -> None:
+    if not st.toggle("Show the matrix as a table", key="w_tpp_table"):
+        st.caption("Every cell with its interval, as a table and as files.")
+        return
+    n, part = _n(loaded), services.live_part(loaded)
+    view, classes = services.tpp_view(loaded, part), services.tpp_view(loaded, part).board.task.classes
+    sets = class_sets(loaded, state.get("set"), state.who())
+    ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
+    score = matrix.scored(loaded, part, ids)
+    rows = [
+        {"ablated": a} | {p: figures.say(score.matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)
+    ]
+    st.dataframe(rows, hide_index=True, key="tpp_table")
+    title = f"TPP matrix, {loaded.task_set.texts.name}, {loaded.latents.sae}, N = {n}, dev"
+    export.figure_buttons(
+        lambda: figures.tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
+        lambda: _cells(n, classes, score), f"tpp_{loaded.task_set.texts.name}_n{n}",
+    )  # fmt: skip
+
+
+def _scores(loaded: Loaded) -> list[tuple[int, TppScore]]:
+    part = services.live_part(loaded)
+    rankings = services.tpp_view(loaded, part).rankings
+    ns = [n for n in MULTIPLES if n <= loaded.latents.n_latents]
+    return [(n, matrix.scored(loaded, part, tuple(chosen_sets(rankings, n, [{}] * len(rankings))))) for n in ns]
+
+
+def _numbers(loaded: Loaded) -> list[dict[str, Any]]:
+    classes = services.tpp_view(loaded, services.live_part(loaded)).board.task.classes
+    return [row for n, score in _scores(loaded) for row in _cells(n, classes, score)]
+
+
+def _cells(n: int, classes: tuple[str, ...], score: TppScore) -> list[dict[str, Any]]:
+    return [
+        {
+            "n": n, "ablated": a, "n_ablated": score.n_ablated[i], "probe": p, "value": e.value,
+            "ci_low": e.ci[0] if e.ci else None, "ci_high": e.ci[1] if e.ci else None, "reason": e.reason,
+        }
+        for i, a in enumerate(classes) for j, p in enumerate(classes) for e in (score.matrix[i][j],)
+    ]  # fmt: skip
+
+
+def _n(loaded: Loaded) -> int:
+    """The step of the slider nearest to what the link says."""
+    wanted = state.number("n", 20)
+    steps = [k for k in matrix.NS if k <= loaded.latents.n_latents]
+    return min(steps, key=lambda k: (abs(k - wanted), k))
+
+
+def _cell(m: int) -> tuple[int, int] | None:
+    i, _, j = state.get("cell").partition(",")
+    if i.isdigit() and j.isdigit() and int(i) < m and int(j) < m:
+        return int(i), int(j)
+    return None
+
+
+def _before(loaded: Loaded, part: int, score: TppScore) -> TppScore | None:
+    """The score shown before this one for the same SAE, texts and part; redrawing the same one keeps it."""
+    kept = st.session_state.setdefault("tpp_shown", {})
+    key = (loaded.latents.fingerprint, loaded.config.protocol, loaded.config.seed, part)
+    last, before = kept.get(key, (None, None))
+    if last is not score:
+        last, before = score, last
+        kept.clear()
+        kept[key] = (last, before)
+    return before
+
+
+def _dark() -> bool:
+    return st.context.theme.type == "dark"
+
+

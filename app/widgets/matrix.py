@@ -1,0 +1,199 @@
+"""The TPP page's live part: the values it draws, as plain JSON, and the component that draws them (widgets/tpp/*.js)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import services
+from app.figures import say
+from app.services import Loaded
+from saeeval_core.recording import LatentRecording
+from saeeval_core.texts import DEV
+from saeeval_core.tpp import TppScore
+from saeeval_core.tpp_cells import CellLatent, Flip, cell_latents, difference, flipped_texts, relative_matrix
+from saeeval_core.uncertainty import LEVEL, Estimate, separable
+
+NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
+"""Steps of the slider; 0 leaves only what a person adds."""
+LISTED = 60
+"""Most latents of a row listed with their contributions."""
+CANDIDATES = 12
+"""Latents listed beyond those ablated, to be added."""
+FLIPS = 12
+_HERE = Path(__file__).parent
+
+Sets = tuple[tuple[int, ...], ...]
+
+
+def _source(*names: str) -> str:
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+_component = st.components.v2.component(
+    "saeeval_tpp",
+    html="<div class='tpp'></div>",
+    css=_source("tpp/tpp.css"),
+    js=_source("lab/dom.js", "tpp/matrix.js", "tpp/detail.js", "tpp/main.js"),
+)
+
+
+def show(values: dict[str, Any], on_move: Callable[[], None], key: str = "tpp") -> None:
+    """Draw; ``on_move`` finds what the person did in ``st.session_state[key].did``."""
+    _component(data=values, key=key, on_did_change=on_move)
+
+
+@services.shared(max_entries=512)
+def scored(loaded: Loaded, part: int, sets: Sets) -> TppScore:
+    """The matrix of these latents per class."""
+    return services.tpp_view(loaded, part).score(sets)
+
+
+def score_cards(score: TppScore, part: int, before: TppScore | None) -> list[dict[str, str]]:
+    """Headline numbers with intervals, and the change from what was shown before."""
+    name = "dev" if part == DEV else "test"
+    cards = [
+        _card(f"TPP score ({name})", score.score, "mean of the diagonal minus mean of the rest"),
+        _card("Diagonal: intended", score.intended, "mean loss of the probe whose own class's latents are ablated"),
+        _card("Off the diagonal: unintended", score.unintended, "mean loss of the other probes"),
+    ]
+    if before is not None and before is not score:
+        change = difference(score, before)
+        words = "" if change.value is None or separable(change) else " not separable"
+        how = "score now minus the score shown before, paired over the same resampled texts"
+        cards.append(_card("Change", change, how, signed=True, more=words))
+    return cards
+
+
+def payload(
+    loaded: Loaded,
+    *,
+    part: int,
+    n: int,
+    sets: Sets,
+    decisions: Sequence[dict[int, str]],
+    cell: tuple[int, int] | None,
+    relative: bool,
+) -> dict[str, Any]:
+    """What the component draws, apart from the session's own bookkeeping."""
+    view = services.tpp_view(loaded, part)
+    score, board = scored(loaded, part, sets), view.board
+    shown = relative_matrix(board, score) if relative else score.matrix
+    name = "dev" if part == DEV else "test"
+    return {
+        "classes": list(board.task.classes),
+        "ns": [k for k in NS if k <= loaded.latents.n_latents],
+        "n": n,
+        "relative": relative,
+        "title": f"Ablating the latents of one class, reading every probe ({name} texts)",
+        "level": LEVEL,
+        "matrix": [[_json(e) for e in row] for row in shown],
+        "limit": max([0.05, *(abs(e.value) for row in shown for e in row if e.value is not None)]),
+        "clean": [_json(e) for e in board.clean],
+        "counts": [_count(len(ids), own) for ids, own in zip(sets, decisions, strict=True)],
+        "countHow": "latents really ablated for this class (fewer than N when fewer argue for it), with your changes",
+        "cell": list(cell) if cell else None,
+        "detail": _detail(loaded, part, n, sets, decisions, cell) if cell else None,
+    }
+
+
+def _detail(
+    loaded: Loaded, part: int, n: int, sets: Sets, decisions: Sequence[dict[int, str]], cell: tuple[int, int]
+) -> dict[str, Any]:
+    view, (i, j) = services.tpp_view(loaded, part), cell
+    classes, ids, own = view.board.task.classes, sets[i], decisions[i]
+    top = {int(k) for k in view.rankings[i][:n]}
+    parts = {p.latent: p for p in _contributions(loaded, part, ids[:LISTED], j)}
+    extra = [int(k) for k in view.rankings[i][: n + CANDIDATES] if int(k) not in set(ids)]
+    spared = [k for k in own if k not in ids and k not in extra]
+    names, effects = services.latents_named(loaded), view.effects[:, j]
+    flips, total = _flips(loaded, part, ids, j)
+    whole = scored(loaded, part, sets).matrix[i][j]
+    return {
+        "title": f"{classes[i]} latents on the {classes[j]} probe",
+        "summary": f"{len(ids)} latents ablated; accuracy lost: {say(whole)}",
+        "effectHow": "attribution: (mean on the probe's class - mean on the others) times decoder . probe",
+        "soloHow": "loss of this probe's balanced accuracy when only this latent is ablated",
+        "outHow": "how much less is lost when this latent alone is spared",
+        "latents": [
+            {
+                "id": k, "on": k in parts, "top": k in top, "mark": _mark(own.get(k)), "what": names.get(k, ("", ""))[0],
+                "effect": float(effects[k]), "solo": _json(parts[k].solo) if k in parts else None,
+                "out": _json(parts[k].left_out) if k in parts else None,
+            }
+            for k in (*ids[:LISTED], *extra, *spared)
+        ],
+        "more": f"{len(ids) - LISTED} more latents are ablated and not listed" if len(ids) > LISTED else "",
+        "flipTitle": f"{total} of {len(view.board.rows)} texts changed sides",
+        "flipNote": _flip_note(total, len(flips)),
+        "flips": [_flip(loaded, f, view.dots[:, j], classes) for f in flips],
+    }  # fmt: skip
+
+
+@services.shared(max_entries=512)
+def _contributions(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int) -> list[CellLatent]:
+    return cell_latents(services.tpp_view(loaded, part), ids, probe)
+
+
+@services.shared(max_entries=512)
+def _flips(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int) -> tuple[list[Flip], int]:
+    return flipped_texts(services.tpp_view(loaded, part), ids, probe, at_most=FLIPS)
+
+
+def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str]) -> dict[str, Any]:
+    values = token_values(loaded.latents, f.row, [k for k, _ in f.latents], dots)
+    spans, text = loaded.residuals.token_spans(f.row), loaded.task_set.texts.texts[f.row]
+    tokens = [[text[a:b], values.get(t, 0.0) / max(len(spans), 1)] for t, (a, b) in enumerate(spans)]
+    rest = text[spans[-1][1] :] if spans else text
+    return {
+        "label": classes[f.label], "before": f.before, "after": f.after, "wrong": f.now_wrong,
+        "tokens": [*tokens, [rest, 0.0]] if rest else tokens, "peak": max((abs(v) for _, v in tokens), default=0.0),
+        "took": [[k, v] for k, v in f.latents[:6]],
+        "note": "" if values else "none of these latents has a stored context in this text; see the latents' own pages",
+    }  # fmt: skip
+
+
+def token_values(recording: LatentRecording, row: int, ids: Sequence[int], dots: Any) -> dict[int, float]:
+    """Token of one text -> what these latents add to the probe's logit there, times the number of tokens.
+
+    Only tokens inside stored contexts are known; a recording keeps the strongest and a sample, not every token.
+    """
+    values: dict[int, float] = {}
+    for k in ids:
+        known: dict[int, float] = {}
+        for c in recording.contexts.of(k):
+            if c.text == row:
+                known |= {c.position + t: float(a) for t, a in enumerate(c.activation) if a}
+        for t, a in known.items():
+            values[t] = values.get(t, 0.0) + a * float(dots[k])
+    return values
+
+
+def _flip_note(total: int, shown: int) -> str:
+    if not total:
+        return ""
+    first = f"The {shown} with the largest change of logit. " if total > shown else ""
+    return first + "Coloured: tokens where the ablated latents fire (where contexts are stored). Below: what each took away."
+
+
+def _mark(decision: str | None) -> str:
+    return {"ablate": "added by you", "keep": "spared by you", "unsure": "unsure"}.get(decision or "", "")
+
+
+def _count(n: int, own: dict[int, str]) -> str:
+    more, fewer = sum(d == "ablate" for d in own.values()), sum(d == "keep" for d in own.values())
+    return f"{n}" + (f" (+{more})" if more else "") + (f" (−{fewer})" if fewer else "")
+
+
+def _card(label: str, e: Estimate, how: str, *, signed: bool = False, more: str = "") -> dict[str, str]:
+    if e.value is None:
+        return {"label": label, "value": "n/a", "ci": e.reason or "", "how": how}
+    value = f"{e.value:+.3f}" if signed else f"{e.value:.3f}"
+    ci = f"[{e.ci[0]:.3f}, {e.ci[1]:.3f}]" if e.ci else "no interval"
+    how = f"{how}; 95 % interval over {LEVEL}"
+    return {"label": label, "value": value.replace("-", "−"), "ci": ci.replace("-", "−") + more, "how": how}
+
+
+def _json(e: Estimate) -> dict[str, Any]:
+    return {"value": e.value, "ci": list(e.ci) if e.ci else None, "reason": e.reason}

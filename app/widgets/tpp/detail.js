@@ -1,0 +1,68 @@
+// Behind the chosen cell: the latents of its row with what each does to this probe, and the texts that flipped.
+function drawDetail(page) {
+  const d = page.data, box = page.parts.right, x = d.detail;
+  if (!x) {
+    box.replaceChildren(el("h3", "", "Behind a cell"), el("p", "mute", "Choose a cell: which latents were ablated, what each one does to that probe, and which texts changed sides."));
+    return;
+  }
+  const focus = box.contains(box.getRootNode().activeElement) ? box.getRootNode().activeElement.dataset.key : null;
+  const top = box.querySelector(".rows")?.scrollTop || 0;
+  const marks = new Map(page.pending.filter((p) => p.row === d.cell[0]).map((p) => [p.latent, p.decision]));
+  const rows = x.latents.map((l) => latentRow(page, l, marks.get(l.id)));
+  const list = el("div", "rows", el("table", "latents", el("thead", "", el("tr", "", ...["ablate", "latent", "effect", "alone", "if spared"].map((h, k) => {
+    const th = el("th", k > 1 ? "right" : "", h);
+    th.title = ["is this latent ablated for the class?", "id and explanation", x.effectHow, x.soloHow, x.outHow][k];
+    return th;
+  }))), el("tbody", "", ...rows)));
+  box.replaceChildren(el("h3", "", x.title), el("p", "sum", x.summary), list,
+    ...(x.more ? [el("p", "mute small", x.more)] : []),
+    el("h3", "", x.flipTitle), el("p", "mute small", x.flipNote), ...x.flips.map((f) => flipRow(page, f)));
+  list.scrollTop = top;
+  if (focus) [...box.querySelectorAll("[data-key]")].find((n) => n.dataset.key === focus)?.focus();
+}
+function latentRow(page, l, pending) {
+  const check = el("input");
+  check.type = "checkbox";
+  check.checked = pending ? pending === "ablate" || (pending === "none" && l.top) : l.on;
+  check.dataset.key = `t${l.id}`;
+  check.disabled = page.data.readonly;
+  check.setAttribute("aria-label", `ablate latent ${l.id} for ${page.data.classes[page.data.cell[0]]}`);
+  // Going back to what the ranking does anyway leaves no mark.
+  check.onchange = () => toggle(page, l.id, check.checked ? (l.top ? "none" : "ablate") : l.top ? "keep" : "none");
+  const open = el("button", "link", String(l.id));
+  open.type = "button";
+  open.title = "open this latent";
+  open.dataset.key = `o${l.id}`;
+  open.onclick = () => move(page, { open: l.id });
+  const what = el("span", "what", l.what || "");
+  what.title = l.what || "";
+  const name = el("td", "", open, l.mark ? el("span", "mark", l.mark) : "", what);
+  return el("tr", l.on ? "" : "off", el("td", "", check), name, el("td", "right", sci(l.effect)), cellOf(l.solo), cellOf(l.out));
+}
+function cellOf(e) {
+  const td = el("td", "right", e && e.value !== null ? signed(e.value, 3) : "n/a");
+  if (e && e.ci) td.append(el("i", "ci", `${num(e.ci[0], 2)} ${num(e.ci[1], 2)}`));
+  td.title = e ? est(e, 4) : "only for latents that are ablated";
+  return td;
+}
+function flipRow(page, f) {
+  const head = el("div", "head", el("span", f.wrong ? "down" : "up", f.wrong ? "now wrong" : "now right"), el("span", "", `true class ${f.label}`), el("span", "num mute", `logit ${num(f.before, 2)} \u2192 ${num(f.after, 2)}`));
+  const line = el("div", "ctx");
+  line.dir = "auto";
+  f.tokens.forEach(([text, value]) => {
+    const s = el("span", "", text);
+    if (value) {
+      s.style.background = `rgba(var(--hot),${(0.15 + 0.7 * Math.min(1, Math.abs(value) / (f.peak || 1))).toFixed(2)})`;
+      s.title = `takes ${num(value, 3)} from the logit`;
+    }
+    line.append(s);
+  });
+  const took = el("div", "took small mute");
+  f.took.forEach(([id, value]) => {
+    const b = el("button", "link", `${id}: ${signed(-value, 2)}`);
+    b.type = "button";
+    b.onclick = () => move(page, { open: id });
+    took.append(b);
+  });
+  return el("div", "group", head, line, took, ...(f.note ? [el("div", "small mute", f.note)] : []));
+}

@@ -1,0 +1,109 @@
+// The TPP page's live part: one component, so that a move costs one fragment run and redraws only what changed.
+// Toggles are kept until the server says they are stored; N and cell follow the latest move.
+const PAGES = new WeakMap();
+const RESEND = 4000;
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const root = parentElement.querySelector(".tpp");
+  let page = PAGES.get(root);
+  if (!page) PAGES.set(root, (page = makePage(root)));
+  page.trigger = setTriggerValue;
+  receive(page, data);
+  const timer = setInterval(() => { if (page.waiting && Date.now() - page.sent > RESEND) send(page); }, 1000);
+  return () => clearInterval(timer);
+}
+
+function makePage(root) {
+  const page = { root, client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()), seq: 0, pending: [], want: {}, waiting: false, sent: 0 };
+  page.parts = { bar: el("div", "bar"), cards: el("div", "cards"), left: el("section", "panel"), right: el("section", "panel detail") };
+  page.parts.left.setAttribute("aria-label", "Matrix");
+  page.parts.right.setAttribute("aria-label", "Behind the cell");
+  buildBar(page);
+  root.replaceChildren(page.parts.bar, page.parts.cards, el("div", "two", page.parts.left, page.parts.right));
+  return page;
+}
+
+function receive(page, data) {
+  page.data = data;
+  page.root.dataset.mode = dark(page.root) ? "dark" : "light";
+  page.root.classList.toggle("present", data.present);
+  const ack = data.ack[page.client] ?? 0;
+  page.pending = page.pending.filter((p) => p.seq > ack);
+  page.waiting = page.pending.length > 0;
+  if ((data.heard[page.client] ?? 0) >= page.seq) { page.want = {}; page.waiting = false; }
+  drawBar(page);
+  drawCards(page);
+  drawMatrix(page);
+  drawDetail(page);
+  page.root.dataset.pending = page.waiting ? 1 : 0;
+  page.root.dataset.n = data.n;
+  if (page.again) { page.again = false; send(page); }
+}
+
+function move(page, wish) {
+  Object.assign(page.want, wish);
+  page.seq += 1;
+  // One request at a time: while one is on its way, only the latest wish is remembered.
+  if (page.waiting && Date.now() - page.sent < RESEND) { page.again = true; return; }
+  send(page);
+}
+function toggle(page, latent, decision) {
+  const cell = page.data.cell;
+  page.seq += 1;
+  page.pending.push({ seq: page.seq, row: cell[0], latent, decision });
+  page.root.dataset.pending = 1;
+  send(page);
+}
+function send(page) {
+  page.waiting = true;
+  page.sent = Date.now();
+  page.root.dataset.pending = 1;
+  page.trigger("did", { client: page.client, seq: page.seq, ...page.want, log: page.pending, at: Date.now() });
+}
+
+// Streamlit's own colours decide: the page may be light while the system is dark.
+function dark(root) {
+  const probe = el("span");
+  probe.style.color = "var(--st-background-color)";
+  root.append(probe);
+  const [r, g, b] = (getComputedStyle(probe).color.match(/\d+/g) || [255, 255, 255]).map(Number);
+  probe.remove();
+  return 0.299 * r + 0.587 * g + 0.114 * b < 128;
+}
+
+function buildBar(page) {
+  const bar = page.parts.bar;
+  page.slider = el("input");
+  Object.assign(page.slider, { type: "range", min: 0, step: 1, id: "n" });
+  page.slider.setAttribute("aria-label", "Latents ablated per class, N");
+  page.slider.oninput = () => {
+    const n = page.data.ns[Number(page.slider.value)];
+    page.shown.textContent = n;
+    move(page, { n });
+  };
+  page.shown = el("output", "n");
+  bar.append(el("label", "slide", el("span", "", "N = "), page.shown, page.slider));
+  page.scale = button("", "", () => move(page, { scale: page.data.relative ? "" : "relative" }));
+  bar.append(page.scale, (page.note = el("span", "mute small")));
+}
+function drawBar(page) {
+  const d = page.data;
+  page.parts.bar.hidden = d.present;
+  page.slider.max = d.ns.length - 1;
+  if (page.want.n === undefined) {
+    page.slider.value = d.ns.indexOf(d.n);
+    page.shown.textContent = d.n;
+    page.slider.setAttribute("aria-valuetext", `N = ${d.n}`);
+  }
+  page.scale.textContent = d.relative ? "share of accuracy above chance" : "loss of accuracy";
+  page.scale.title = "Switch between the loss of balanced accuracy and its share of the probe's accuracy above chance";
+  page.note.textContent = d.setNote;
+}
+function drawCards(page) {
+  page.parts.cards.replaceChildren(...page.data.cards.map((c, i) => {
+    const card = el("div", "fact" + (i ? "" : " first"), el("span", "", c.label), el("b", i ? "" : "tppscore", c.value), el("i", "ci", c.ci));
+    card.title = c.how;
+    return card;
+  }));
+}

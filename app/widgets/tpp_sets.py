@@ -1,0 +1,127 @@
+"""Named TPP sets: one stored decision set per class, holding what a person changed on top of the ranking."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app import services
+from app.decisions import MINE, new_set, tpp_place
+from app.figures import say
+from app.services import Loaded
+from app.widgets import matrix
+from saeeval_core.errors import DataError
+from saeeval_core.pipeline import PART_NAMES
+from saeeval_core.store import DecisionSet
+from saeeval_core.texts import TEST
+from saeeval_core.tpp_cells import chosen_sets
+from saeeval_core.uncertainty import Estimate
+
+ATTRIBUTION = "attribution"
+"""Value of the set picker for the ranking alone."""
+
+
+@dataclass(frozen=True)
+class ClassSets:
+    """One named set over all classes."""
+
+    value: str
+    """What the URL carries."""
+    name: str
+    who: str
+    mine: bool
+    """The person looking may change it."""
+    task: str
+    classes: tuple[str, ...]
+    by_class: dict[str, DecisionSet]
+    decisions: list[dict[int, str]]
+    """Per class: latent -> decision."""
+    options: list[tuple[str, str]]
+    """(value, label) of every set there is."""
+
+    @property
+    def label(self) -> str:
+        """Name shown."""
+        return dict(self.options)[self.value]
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was changed on top of the ranking."""
+        return not any(self.decisions)
+
+    @property
+    def summary(self) -> str:
+        """Such as "2 added, 1 spared"."""
+        every = [d for own in self.decisions for d in own.values()]
+        words = [f"{every.count(k)} {name}" for k, name in (("ablate", "added"), ("keep", "spared"), ("unsure", "unsure"))]
+        return ", ".join(w for w in words if not w.startswith("0 ")) or "no changes"
+
+    @property
+    def stored(self) -> list[tuple[str, DecisionSet]]:
+        """(class, its stored set) for classes that have one."""
+        return [(c, self.by_class[c]) for c in self.classes if c in self.by_class]
+
+    def note_look(self, who: str, ids: Sequence[Sequence[int]]) -> None:
+        """Remember which dev scores of changed sets were seen (the store counts each set of latents once)."""
+        for c, own, changed in zip(self.classes, ids, self.decisions, strict=True):
+            if changed and c in self.by_class:
+                services.store().note_look(self.by_class[c].id, who, own)
+
+    def commits(self) -> list[str]:
+        """Committed test scores of this set, newest first, one line each (the classes are committed together)."""
+        found = {}
+        for _, stored in self.stored:
+            for c in services.store().commits(stored.id):
+                found[c.test.get("batch")] = c
+        return [
+            f"{c.at}  {c.who}: test {c.test['words']}, N = {c.test['n']}, after {c.test['dev_looks']} dev looks"
+            for c in sorted(found.values(), key=lambda c: c.id, reverse=True)
+        ]
+
+
+def class_sets(loaded: Loaded, value: str, who: str) -> ClassSets:
+    """The set a link or picker names; a name nobody has used yet is an empty set of one's own."""
+    assert loaded.task_set.tpp is not None
+    classes = loaded.task_set.tpp[1]
+    task = tpp_place(loaded, classes[0]).task
+    every = services.store().list_sets(metric="tpp", task=task, sae_fingerprint=loaded.latents.sae_fingerprint)
+    owners = dict.fromkeys((s.name, s.who) for s in every)
+    # A number is a SHIFT set of the same link; it means nothing here.
+    own_name = MINE if value == ATTRIBUTION or "@" in value or value.isdigit() else value
+    options = [(ATTRIBUTION, "top N by attribution, nothing changed")]
+    options += [(name, name) for name in dict.fromkeys([*(n for n, w in owners if w == who), own_name, MINE])]
+    options += [(f"{n}@{w}", f"{n} (by {w})") for n, w in owners if w != who]
+    if value not in dict(options):
+        value = MINE
+    name, _, owner = value.partition("@")
+    owner = owner or who
+    chosen = {} if value == ATTRIBUTION else {s.direction: s for s in every if s.name == name and s.who == owner}
+    decisions = [services.store().decisions(chosen[c].id) if c in chosen else {} for c in classes]
+    return ClassSets(value, name, owner, owner == who, task, tuple(classes), chosen, decisions, options)
+
+
+def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[int, str], who: str) -> None:
+    """Record decisions for one class, creating its stored set when it is the first. DataError for a set of others."""
+    if not sets.mine:
+        raise DataError(f"this set belongs to {sets.who}; save it under a name of your own first")
+    label = sets.classes[row]
+    stored = sets.by_class.get(label) or new_set(services.store(), tpp_place(loaded, label), who, sets.name)
+    services.store().decide(stored.id, who, decisions)
+
+
+def commit(loaded: Loaded, sets: ClassSets, n: int, who: str) -> Estimate:
+    """Freeze what is ablated now, score it on test once, and keep both for every class."""
+    rankings = services.tpp_view(loaded, services.live_part(loaded)).rankings
+    ids = chosen_sets(rankings, n, sets.decisions)
+    score = matrix.scored(loaded, TEST, tuple(ids))
+    own = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
+    stored = {c: sets.by_class.get(c) or new_set(services.store(), tpp_place(loaded, c), who, own) for c in sets.classes}
+    looks = max((services.store().dev_looks(s.id) for s in stored.values()), default=0)
+    test = {
+        "batch": uuid.uuid4().hex, "n": n, "words": say(score.score), "score": score.score.to_dict(), "dev_looks": looks,
+        "intended": score.intended.to_dict(), "unintended": score.unintended.to_dict(),
+        "matrix": [[e.to_dict() for e in row] for row in score.matrix], "n_ablated": list(score.n_ablated),
+        "protocol": loaded.config.protocol, "part": PART_NAMES[TEST],
+    }  # fmt: skip
+    for label, own in zip(sets.classes, ids, strict=True):
+        services.store().commit(stored[label].id, who, own, test)
+    return score.score
