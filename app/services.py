@@ -12,9 +12,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from saeeval_core.artifacts import exists
-from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, get_protocol
+from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
+from saeeval_core.contributions import random_sets, score_set
 from saeeval_core.errors import Cancelled, DataError, SaeEvalError
+from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
 from saeeval_core.pipeline import (
     DirectionBoards,
     check_tokens,
@@ -33,12 +37,16 @@ from saeeval_core.recording import (
     load_residuals,
     recording_folders,
 )
-from saeeval_core.registry import SaeInfo, file_fingerprint, inspect_sae, local_folder
-from saeeval_core.shift import ShiftLatents, shift_latents
-from saeeval_core.sources import TaskSet
+from saeeval_core.registry import file_fingerprint, inspect_sae, local_folder
+from saeeval_core.shift import ShiftLatents, ShiftScore, shift_latents
+from saeeval_core.sources import TaskSet, general_texts
+from saeeval_core.store import Store, Verdict, default_path
 from saeeval_core.texts import DEV
 from saeeval_core.tpp import TppBoard, TppLatents, tpp_board, tpp_latents
+from saeeval_core.uncertainty import Estimate
 
+GENERAL = "general"
+"""Texts on which latents are looked at beside the task's own."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -53,12 +61,34 @@ class Loaded:
     latents: LatentRecording
 
 
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Stands for a value that cannot be hashed; holds it, so that its identity is not given to another one."""
+
+    value: Any
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        try:
+            hash(value)
+        except TypeError:
+            return cls(value)
+        return value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+
 def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Callable[[F], F]:
     """Keep the last results of a function for all sessions; two sessions asking at once wait for one computation.
 
-    Arguments must be hashable, or ``key`` makes something hashable of them. Errors are not kept. Results are read-only.
+    Arguments are told apart by value where they are hashable, else by identity; ``key`` says otherwise. Errors are not
+    kept. Results are read-only.
     """
-    make_key = key or (lambda *args: args)
+    make_key = key or (lambda *args: tuple(_Same.of(a) for a in args))
 
     def decorate(function: F) -> F:
         kept: OrderedDict[Hashable, Any] = OrderedDict()
@@ -93,7 +123,7 @@ def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Call
 @shared(max_entries=8)
 def texts_of(config: RunConfig) -> TaskSet:
     """Texts and tasks the settings name. DataError for a missing or unusable source."""
-    return task_set_of(config)
+    return TaskSet(general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
 
 
 def load(config: RunConfig) -> Loaded | None:
@@ -110,7 +140,7 @@ def load_or_raise(config: RunConfig) -> Loaded:
     """As ``load``; DataError saying what to run when there is no recording."""
     found = load(config)
     if found is None:
-        raise DataError(f"'{config.saes[0]}' has not been run on '{config.task or config.texts}' yet; press Run in the sidebar")
+        raise DataError(f"'{config.saes[0]}' has not been run on '{config.task or config.texts}' yet; press Run")
     return found
 
 
@@ -148,6 +178,89 @@ def tpp_view(loaded: Loaded, part: int) -> TppLatents:
 def live_part(loaded: Loaded) -> int:
     """The part shown while choosing: DEV, or TEST where the protocol has no dev part."""
     return DEV if DEV in scored_parts(loaded.protocol) else scored_parts(loaded.protocol)[0]
+
+
+@shared(max_entries=1)
+def _store(path: str) -> Store:
+    return Store(Path(path))
+
+
+def store() -> Store:
+    """The decision store of this server."""
+    return _store(str(default_path()))
+
+
+@shared(max_entries=4096)
+def evidence(loaded: Loaded, latent: int) -> LatentEvidence:
+    """What is shown for a latent: the task's own texts, general text where it is recorded, promoted tokens if stored."""
+    task_set = loaded.task_set
+    labels = [c.column for pair in task_set.pairs for c in pair] or ([task_set.tpp[0]] if task_set.tpp else [])
+    sources = [EvidenceSource(task_set.texts, loaded.residuals, loaded.latents, tuple(dict.fromkeys(labels)))]
+    general = general_text(loaded)
+    if general is not None:
+        sources.append(EvidenceSource(general.task_set.texts, general.residuals, general.latents))
+    return latent_evidence(sources, latent, tokens=find_token_table(loaded.latents.sae, loaded.latents.sae_fingerprint))
+
+
+@shared(max_entries=16)
+def general_text(loaded: Loaded) -> Loaded | None:
+    """The same SAE on general text (news articles), or None when that has not been recorded or is the task itself."""
+    if loaded.task_set.texts.name == GENERAL:
+        return None
+    try:
+        found = load(RunConfig(model=loaded.config.model, saes=loaded.config.saes, task=GENERAL, dtype=loaded.config.dtype))
+    except SaeEvalError:
+        return None
+    return found if found and found.latents.sae_fingerprint == loaded.latents.sae_fingerprint else None
+
+
+@shared(max_entries=1024)
+def set_score(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> ShiftScore:
+    """Score of one set; kept, because several sessions and redraws ask for the same."""
+    return score_set(view, ids, ablation)
+
+
+@shared(max_entries=64)
+def ranking_curve(view: ShiftLatents, rank: str, ablation: str, ns: tuple[int, ...]) -> tuple[tuple[int, ShiftScore], ...]:
+    """Scores of the top n for every n of ``ns`` that the ranking has latents for."""
+    order = ranking(view, rank)
+    ns = tuple(n for n in ns if n <= len(order))
+    if not ns:
+        return ()
+    if ablation == "zero":
+        return tuple(zip(ns, view.curve(order, ns), strict=True))
+    return tuple((n, score_set(view, order[:n], ablation)) for n in ns)
+
+
+def ranking(view: ShiftLatents, rank: str) -> np.ndarray:
+    """Latent ids by falling effect on the attribute probe ("attribute") or on the biased probe ("base")."""
+    return view.base_ranking if rank == "base" else view.attribute_ranking
+
+
+@shared(max_entries=256)
+def random_score(view: ShiftLatents, size: int, ablation: str) -> tuple[Estimate, np.ndarray]:
+    """Random sets of that size: mean S over 10 fixed draws and its samples."""
+    return random_sets(view, size, draws=10, rng=derive_rng(0, "random sets", size), ablation=ablation)
+
+
+def latents_named(loaded: Loaded) -> dict[int, tuple[str, str]]:
+    """latent -> (explanation, who gave it), from the newest usable verdicts on these texts; people before judges."""
+    found: dict[int, tuple[str, str]] = {}
+    for v in verdicts(loaded):
+        if v.ok and v.explanation and (v.latent not in found or v.rater_kind == "human"):
+            found[v.latent] = (v.explanation, f"explanation by {v.rater} ({v.rater_kind})")
+    return found
+
+
+def tokens_of(loaded: Loaded, latent: int, k: int = 4) -> str:
+    """The tokens a latent promotes most, in one line; "" where no token table is stored."""
+    table = find_token_table(loaded.latents.sae, loaded.latents.sae_fingerprint)
+    return "" if table is None else " ".join(t.token.strip() for t in table.of(latent)[0][:k])
+
+
+def verdicts(loaded: Loaded) -> list[Verdict]:
+    """The current verdict of every rater on this SAE's latents, for these texts."""
+    return store().verdicts(loaded.latents.sae_fingerprint, task=loaded.task_set.texts.name)
 
 
 @dataclass(eq=False)
@@ -301,7 +414,7 @@ def _print_of(path: str, _stamp: tuple[int, ...]) -> str | None:
     return file_fingerprint(inspect_sae(path))
 
 
-__all__ = [
-    "Job", "Loaded", "SaeInfo", "active_jobs", "default_direction", "job_of", "live_part", "load", "load_or_raise",
-    "shared", "shift_directions", "shift_view", "start_job", "texts_of", "tpp_view",
-]  # fmt: skip
+def judge_sets(loaded: Loaded, view: ShiftLatents, rank: str, n: int) -> list[Any]:
+    """Sets a judge would choose from the top n; empty when there are no verdicts."""
+    del loaded, view, rank, n
+    return []

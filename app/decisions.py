@@ -1,0 +1,96 @@
+"""Which decision set a session works on, and what its presses do to the store. Shared by every view that decides."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.services import Loaded
+from saeeval_core.errors import DataError
+from saeeval_core.pipeline import DirectionBoards
+from saeeval_core.store import DecisionSet, Store
+
+MINE = "mine"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a set of decisions is about: one SAE in one direction (SHIFT) or for one class (TPP)."""
+
+    metric: str
+    task: str
+    direction: str
+    sae_fingerprint: str
+    recording_fingerprint: str
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """Arguments of ``Store.list_sets``."""
+        return {"metric": self.metric, "task": self.task, "direction": self.direction, "sae_fingerprint": self.sae_fingerprint}
+
+
+def shift_place(loaded: Loaded, direction: DirectionBoards) -> Place:
+    """Place of SHIFT decisions in one direction of one pair."""
+    return _place(loaded, "shift", f"{loaded.task_set.texts.name}: {direction.pair}", direction.task.direction)
+
+
+def tpp_place(loaded: Loaded, class_name: str) -> Place:
+    """Place of the decisions for one class of TPP."""
+    return _place(loaded, "tpp", loaded.task_set.texts.name, class_name)
+
+
+def _place(loaded: Loaded, metric: str, task: str, direction: str) -> Place:
+    return Place(metric, task, direction, loaded.latents.sae_fingerprint, loaded.latents.fingerprint)
+
+
+def find_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet | None:
+    """The set a link or picker names: "mine" (this person's own set of that name) or a number. None if not there yet."""
+    own = store.list_sets(**place.scope)
+    if choice.isdigit():
+        return next((s for s in own if s.id == int(choice)), None)
+    return next((s for s in own if s.who == who and s.name == choice), None)
+
+
+def open_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet:
+    """As ``find_set``, made when "mine" is not there yet. DataError for a number that does not belong here."""
+    found = find_set(store, place, who, choice)
+    if found is not None:
+        return found
+    if choice.isdigit():
+        raise DataError(f"decision set {choice} does not belong to this SAE, pair and direction; choose another set")
+    return new_set(store, place, who, choice)
+
+
+def new_set(store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = "") -> DecisionSet:
+    """A new set, empty or starting with ``start``."""
+    made = store.create_set(
+        name, who, metric=place.metric, task=place.task, direction=place.direction,
+        sae_fingerprint=place.sae_fingerprint, recording_fingerprint=place.recording_fingerprint,
+    )  # fmt: skip
+    if start:
+        store.decide(made.id, who, start, reason)
+    return made
+
+
+def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: str) -> None:
+    """Make the set ablate exactly these latents, as one undoable step; other decisions on them are replaced."""
+    wanted = dict.fromkeys((int(i) for i in ablate), "ablate")
+    gone = {i: "none" for i, d in store.decisions(set_id).items() if i not in wanted and d == "ablate"}
+    store.decide(set_id, who, gone | wanted, reason)
+
+
+def apply(store: Store, place: Place, who: str, choice: str, log: Sequence[Mapping[str, Any]], done: int) -> tuple[int, bool]:
+    """Carry out presses numbered above ``done`` in order. Returns (last number carried out, a commit was asked for)."""
+    commit = False
+    for press in sorted(log, key=lambda p: int(p["seq"])):
+        if int(press["seq"]) <= done:
+            continue
+        target = open_set(store, place, who, choice)
+        if press["kind"] == "decide":
+            latents = {int(i): str(press["decision"]) for i in press["latents"]}
+            store.decide(target.id, who, latents, str(press.get("reason", ""))[:500])
+        elif press["kind"] == "undo":
+            store.undo(target.id, who)
+        elif press["kind"] == "commit":
+            commit = True
+        done = int(press["seq"])
+    return done, commit

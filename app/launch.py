@@ -1,0 +1,55 @@
+"""Start the dashboard's server in this process: localhost only, no telemetry, the default bundle loaded meanwhile."""
+
+import threading
+from pathlib import Path
+
+OPTIONS = {
+    "server.headless": True,
+    "server.address": "127.0.0.1",
+    "server.allowedHosts": ["localhost", "127.0.0.1"],
+    "server.enableXsrfProtection": True,
+    "server.enableCORS": True,
+    "server.maxUploadSize": 50,
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": False,
+    "client.showErrorDetails": "type",
+    "client.toolbarMode": "viewer",
+    "client.showErrorLinks": False,
+    "runner.magicEnabled": False,
+    "theme.light.primaryColor": "#0b6e99",
+    "theme.dark.primaryColor": "#5ec8f2",
+}
+"""The same as app/.streamlit/config.toml, which ``streamlit run app/main.py`` reads."""
+
+
+def main(port: int = 8501, *, open_browser: bool = False) -> None:
+    """Serve until interrupted at http://localhost:PORT. ``open_browser`` also opens it."""
+    from streamlit.web import bootstrap
+
+    options = OPTIONS | {"server.port": port, "server.headless": not open_browser}
+    bootstrap.load_config_options(options)
+    threading.Thread(target=warm, daemon=True, name="saeeval-warm").start()
+    bootstrap.run(str(Path(__file__).with_name("main.py")), False, [], options)
+
+
+def warm() -> None:
+    """Load the default bundle, so that the first page does not wait for it. Problems are told by the page itself."""
+    from app import services
+    from saeeval_core.config import RunConfig
+    from saeeval_core.errors import SaeEvalError
+
+    try:
+        loaded = services.load(RunConfig())
+        if loaded is not None and loaded.task_set.pairs:
+            direction = services.default_direction(loaded, services.shift_directions(loaded)[0].pair)
+            view = services.shift_view(loaded, direction.pair, direction.task.target.column, services.live_part(loaded))
+            for latent in view.attribute_ranking[:30]:
+                services.evidence(loaded, int(latent))
+    except SaeEvalError:
+        return
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8501)

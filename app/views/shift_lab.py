@@ -1,0 +1,325 @@
+"""SHIFT lab: decide which latents to ablate and watch the score answer. All live figures are dev; Commit computes test."""
+
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from app import decisions, services, state
+from app.decisions import Place
+from app.services import Loaded
+from app.widgets import provenance
+from app.widgets.evidence_card import card
+from app.widgets.lab import lab
+from app.widgets.queue import queue_hash, queue_rows
+from app.widgets.score_card import Rivals, latent_history, log_json, score_json, shares_json, test_json
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.pipeline import DirectionBoards, aggregate_over_pairs
+from saeeval_core.shift import ShiftLatents
+from saeeval_core.store import DecisionSet
+from saeeval_core.texts import TEST
+
+TITLE = "SHIFT lab"
+ICON = ":material/tune:"
+NS = (1, 2, 3, 5, 10, 20, 50, 100)
+AHEAD = 2
+"""Cards sent beyond the current one, so that moving on shows them at once."""
+KEY = "lab"
+
+
+def render(loaded: Loaded) -> None:
+    """Pair, direction, ranking, ablation and set on top; the lab below runs on its own at every press."""
+    directions = services.shift_directions(loaded)
+    if not directions:
+        st.info(f"'{provenance.plain(loaded.task_set.texts.name)}' defines no SHIFT pair; choose another task on the left.")
+        return
+    pairs = list(dict.fromkeys(d.pair for d in directions))
+    pair = state.get("pair") if state.get("pair") in (*pairs, "all") else pairs[0]
+    if not state.presenting():
+        box = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
+        options = [*pairs, "all"] if len(pairs) > 1 else pairs
+        box.selectbox("Pair", options, options.index(pair), key="w_pair", on_change=_pair_chosen, width=230,
+                      format_func=lambda p: "all pairs (aggregate)" if p == "all" else p)  # fmt: skip
+    else:
+        box = st.container(horizontal=True)
+    if pair == "all":
+        _settings(box, loaded)
+        _aggregate(loaded, directions)
+        return
+    chosen = _direction(box, loaded, [d for d in directions if d.pair == pair])
+    part = services.live_part(loaded)
+    view = services.shift_view(loaded, pair, chosen.task.target.column, part)
+    place = decisions.shift_place(loaded, chosen)
+    _settings(box, loaded)
+    _set_picker(box, loaded, view, place)
+    _about(loaded, chosen, part)
+    _live(loaded, view, place, state.who(), state.get("set"))
+
+
+def _pair_chosen() -> None:
+    state.put(pair=st.session_state["w_pair"], target="", latent="", set=decisions.MINE)
+
+
+def _direction(box: Any, loaded: Loaded, both: list[DirectionBoards]) -> DirectionBoards:
+    """The direction a link names, else the one with the larger gap."""
+    columns = [d.task.target.column for d in both]
+    wanted = state.get("target")
+    first = services.default_direction(loaded, both[0].pair).task.target.column
+    now = wanted if wanted in columns else first
+    if not state.presenting():
+        part = services.live_part(loaded)
+        notes = {d.task.target.column: "n/a" if d.boards[part].reason else f"gap {d.boards[part].gap:.2f}" for d in both}
+        key = f"w_target_{both[0].pair}"
+        box.selectbox("Direction", columns, columns.index(now), key=key, on_change=_target_chosen, args=(key,), width=240,
+                      format_func=lambda c: f"{both[columns.index(c)].task.direction} ({notes[c]})")  # fmt: skip
+    return both[columns.index(now)]
+
+
+def _target_chosen(key: str) -> None:
+    state.put(target=st.session_state[key], latent="", set=decisions.MINE)
+
+
+def _settings(box: Any, loaded: Loaded) -> None:
+    if state.presenting():
+        return
+    ranks = {"attribute": "attribute probe", "base": "biased probe"}
+    names = list(ranks)
+    rank = state.get("rank") if state.get("rank") in ranks else names[0]
+    box.selectbox("Ranked by", names, names.index(rank), key="w_rank", on_change=state.choose, args=("rank", "w_rank"), width=142, format_func=ranks.get)
+    kinds = ["zero", "mean"]
+    kind = state.get("ablation") if state.get("ablation") in kinds else "zero"
+    box.selectbox("Ablation", kinds, kinds.index(kind), key="w_ablation", on_change=state.choose, args=("ablation", "w_ablation"), width=92)
+    ns = [n for n in NS if n <= loaded.latents.n_latents]
+    n = state.number("n", 20)
+    box.selectbox("N", ns, ns.index(n) if n in ns else 0, key="w_n", on_change=state.choose, args=("n", "w_n"), width=78,
+                  help="Size of the top-N set to compare with")  # fmt: skip
+
+
+def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> None:
+    """Named decision sets: choose, make, duplicate, rename, reset."""
+    if state.presenting():
+        return
+    store, who = services.store(), state.who()
+    known = store.list_sets(**place.scope)
+    mine = decisions.find_set(store, place, who)
+    options = [decisions.MINE, *(str(s.id) for s in known if mine is None or s.id != mine.id)]
+    names = {str(s.id): f"{s.name} ({s.who})" for s in known} | {decisions.MINE: f"mine ({who})"}
+    now = state.get("set") if state.get("set") in options else decisions.MINE
+    key = f"w_set_{place.direction}_{len(options)}"
+    box.selectbox("Set", options, options.index(now), key=key, on_change=state.choose, args=("set", key), format_func=names.get, width=150)
+    with box.popover("Set\u2026", icon=":material/edit:"):
+        name = st.text_input("Name", key="w_set_name", placeholder="name of the set", max_chars=80)
+        st.button("New, empty", on_click=_new_set, args=(place, who, name), width="stretch", key="w_new")
+        st.button("Duplicate this set", on_click=_duplicate, args=(place, who, now, name), width="stretch", key="w_dup")
+        st.button("Rename this set", on_click=_rename, args=(place, who, now, name), width="stretch", key="w_rename", disabled=not name)
+        n = state.number("n", 20)
+        top = services.ranking(view, state.get("rank"))[:n]
+        st.button(f"Reset to the top {n} by attribution", on_click=_reset, args=(place, who, now, top, f"reset to top {n}"), width="stretch", key="w_top")
+        for rival in services.judge_sets(loaded, view, state.get("rank"), n):
+            if rival.ids is not None:
+                st.button(f"Reset to {rival.name}", on_click=_reset, args=(place, who, now, rival.ids, f"reset to {rival.name}"),
+                          width="stretch", key=f"w_reset_{rival.name}")  # fmt: skip
+        st.caption("A reset is one step of the log: Z takes it back.")
+
+
+def _new_set(place: Place, who: str, name: str) -> None:
+    _guard(lambda: state.put(set=decisions.new_set(services.store(), place, who, name or "new set").id))
+
+
+def _duplicate(place: Place, who: str, choice: str, name: str) -> None:
+    def work() -> None:
+        source = decisions.open_set(services.store(), place, who, choice)
+        state.put(set=services.store().duplicate_set(source.id, name or f"copy of {source.name}", who).id)
+
+    _guard(work)
+
+
+def _rename(place: Place, who: str, choice: str, name: str) -> None:
+    def work() -> None:
+        found = decisions.open_set(services.store(), place, who, choice)
+        services.store().rename_set(found.id, name, who)
+        state.put(set=found.id)
+
+    _guard(work)
+
+
+def _reset(place: Place, who: str, choice: str, ids: Any, reason: str) -> None:
+    _guard(lambda: decisions.reset(services.store(), decisions.open_set(services.store(), place, who, choice).id, who, ids, reason))
+
+
+def _guard(work: Any) -> None:
+    """Errors in a callback are shown by the next draw of the lab."""
+    try:
+        work()
+        st.session_state.pop("lab_error", None)
+    except SaeEvalError as error:
+        st.session_state["lab_error"] = error
+
+
+def _about(loaded: Loaded, chosen: DirectionBoards, part: int) -> None:
+    """One line on what is looked at; the n/a direction says why."""
+    texts, reason = loaded.task_set.texts, chosen.boards[part].reason
+    line = f"{texts.name}{' (composed texts)' if texts.composed else ''}: {chosen.pair}, {chosen.task.direction}; {loaded.latents.sae}"
+    if loaded.task_set.small:
+        line += f". {loaded.task_set.small}"
+    provenance.how(line)
+    if reason:
+        st.warning(f"S is not defined in this direction: {provenance.plain(reason)}", icon=":material/info:")
+
+
+@st.fragment
+def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str) -> None:
+    """Queue, card and score. A press runs this function alone."""
+    store = services.store()
+    rank, ablation = state.get("rank"), state.get("ablation")
+    if "lab_error" in st.session_state:
+        provenance.problem(st.session_state["lab_error"])
+    try:
+        data = _data(loaded, view, place, who, choice, rank, ablation)
+    except SaeEvalError as error:
+        provenance.problem(error)
+        return
+    del store
+    lab(data, key=KEY, on_did_change=partial(_did, loaded, place, who, choice, ablation))
+
+
+def _data(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str, rank: str, ablation: str) -> dict[str, Any]:
+    store, memory = services.store(), st.session_state.setdefault("lab_memory", {"ack": {}, "sent": {}})
+    chosen = decisions.find_set(store, place, who, choice)
+    current_decisions = {} if chosen is None else store.decisions(chosen.id)
+    ids = tuple(sorted(i for i, d in current_decisions.items() if d == "ablate"))
+    scope = f"{id(loaded)}/{place.direction}/{place.task}/{rank}/{chosen.id if chosen else 'new'}"
+    if chosen is not None and memory.get("was_new") == (place, who, choice):
+        scope = memory["scope"]  # the set came to be with the first press: nothing on screen has to go
+    elif chosen is None:
+        memory["was_new"] = (place, who, choice)
+    memory["scope"] = scope
+    before = _before(memory, (place, choice, who, ablation), ids)
+    rows = queue_rows(loaded, view, rank, current_decisions)
+    hash_ = queue_hash(rows)
+    sent = memory["sent"]
+    order = [r[0] for r in rows]
+    current = _current(order, sent.get("current"), loaded)
+    cards = _cards(loaded, view, order, current, set(sent.get("have", ())), moving=not sent.get("log"))
+    data = {
+        "scope": scope, "solo": False, "present": state.presenting(), "readonly": "", "ack": memory["ack"],
+        "queue": None if sent.get("queue") == hash_ else rows, "queueHash": hash_, "decisions": current_decisions,
+        "current": current, "goto": memory.get("goto", 0), "cards": cards,
+        "shares": None if current is None else shares_json(view, ids, current, ablation),
+        "score": score_json(
+            view, ids, before, rank=rank, ablation=ablation, n=state.number("n", 20), set_name=_set_name(chosen),
+            rivals=_rivals(loaded, view, place, chosen, rank), decided=len(current_decisions),
+        ),
+    }  # fmt: skip
+    if chosen is not None:
+        store.note_look(chosen.id, who, ids)
+    data["score"] |= log_json(store, chosen, ids) | _commit_state(loaded, ids)
+    if chosen is not None and current is not None and str(current) in cards:
+        cards[str(current)] = cards[str(current)] | {"history": latent_history(store.history(chosen.id, current))}
+    memory["sent"] = {}
+    return data
+
+
+def _before(memory: dict[str, Any], key: Any, ids: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The set as it was before the last change of it in this session."""
+    seen = memory.setdefault("seen", {})
+    last, before = seen.get(key, (ids, None))
+    if last != ids:
+        last, before = ids, last
+    seen[key] = (last, before)
+    return before
+
+
+def _current(order: list[int], sent: int | None, loaded: Loaded) -> int | None:
+    """The latent the browser is at, else the link's, else the first."""
+    wanted = sent if sent is not None else state.number("latent", -1)
+    if 0 <= wanted < loaded.latents.n_latents:
+        return wanted
+    return order[0] if order else None
+
+
+def _cards(loaded: Loaded, view: ShiftLatents, order: list[int], current: int | None, have: set[int], *, moving: bool) -> dict[str, Any]:
+    """Cards the browser lacks: the current one, and when nothing was decided the next ones too."""
+    if current is None:
+        return {}
+    at = order.index(current) if current in order else -1
+    ahead = [order[k] for k in range(at - 1, at + AHEAD + 1) if 0 <= k < len(order)] if moving and at >= 0 else []
+    return {str(i): card(loaded, i, view) for i in dict.fromkeys([current, *ahead]) if i not in have}
+
+
+def _set_name(chosen: DecisionSet | None) -> str:
+    return decisions.MINE if chosen is None else chosen.name
+
+
+def _rivals(loaded: Loaded, view: ShiftLatents, place: Place, chosen: DecisionSet | None, rank: str) -> list[Rivals]:
+    n = state.number("n", 20)
+    order = services.ranking(view, rank)
+    out = [Rivals(f"top {n} by attribution", tuple(int(i) for i in order[:n]))]
+    out += services.judge_sets(loaded, view, rank, n)
+    store = services.store()
+    others = [s for s in store.list_sets(**place.scope) if chosen is None or s.id != chosen.id]
+    return out + [Rivals(f"{s.name} ({s.who})", tuple(store.ablated(s.id))) for s in others[-3:]]
+
+
+def _commit_state(loaded: Loaded, ids: tuple[int, ...]) -> dict[str, Any]:
+    if services.live_part(loaded) == TEST:
+        return {"canCommit": False, "commitNote": "this protocol has no dev part: what you see is test"}
+    return {"canCommit": bool(ids), "commitNote": "Commit: ablate at least one latent first"}
+
+
+def _did(loaded: Loaded, place: Place, who: str, choice: str, ablation: str) -> None:
+    """Presses of the browser: saved before anything is drawn."""
+    sent = (st.session_state.get(KEY) or {}).get("did")
+    if not sent:
+        return
+    memory = st.session_state.setdefault("lab_memory", {"ack": {}, "sent": {}})
+    client, store = str(sent["client"]), services.store()
+
+    def work() -> None:
+        done, commit = decisions.apply(store, place, who, choice, sent["log"], memory["ack"].get(client, 0))
+        memory["ack"][client] = done
+        if commit:
+            _commit(loaded, place, who, choice, ablation)
+
+    _guard(work)
+    memory["sent"] = sent
+    if sent.get("current") is not None:
+        state.put(latent=sent["current"])
+
+
+def _commit(loaded: Loaded, place: Place, who: str, choice: str, ablation: str) -> None:
+    store = services.store()
+    chosen = decisions.open_set(store, place, who, choice)
+    ids = tuple(store.ablated(chosen.id))
+    direction = next(d for d in services.shift_directions(loaded) if decisions.shift_place(loaded, d) == place)
+    test = services.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
+    store.commit(chosen.id, who, ids, test_json(test, ids, ablation))
+
+
+def _aggregate(loaded: Loaded, directions: tuple[DirectionBoards, ...]) -> None:
+    """Mean of the defined directions of each pair, then over pairs."""
+    store, who, part = services.store(), state.who(), services.live_part(loaded)
+    n, rank, ablation = state.number("n", 20), state.get("rank"), state.get("ablation")
+    rows, mine, top = [], [], []
+    for d in directions:
+        view = services.shift_view(loaded, d.pair, d.task.target.column, part)
+        own = decisions.find_set(store, decisions.shift_place(loaded, d), who)
+        ids = tuple(store.ablated(own.id)) if own else ()
+        ranked = services.set_score(view, tuple(int(i) for i in services.ranking(view, rank)[:n]), ablation)
+        top.append((d.pair, ranked))
+        if ids:
+            mine.append((d.pair, services.set_score(view, ids, ablation)))
+        rows.append({
+            "pair": d.pair, "direction": d.task.direction, "base": str(d.boards[part].base), "oracle": str(d.boards[part].oracle),
+            f"S, top {n}": str(ranked.score), "my set": f"{len(ids)} latents" if ids else "none yet",
+            "S, mine": str(services.set_score(view, ids, ablation).score) if ids else "",
+        })  # fmt: skip
+    for name, scores in ((f"top {n} by attribution", top), ("my sets (pairs that have one)", mine)):
+        if scores:
+            total = aggregate_over_pairs(scores)
+            interval = f"95 % interval [{total['ci'][0]:.2f}, {total['ci'][1]:.2f}]" if total["ci"] else str(total["reason"] or "")
+            value = "n/a" if total["score"] is None else f"{total['score']:.3f}"
+            note = f"{total['pairs']} pairs, {total['directions_left_out']} undefined directions left out"
+            provenance.number(f"S_SHIFT, {name}", value, interval, note)
+    st.dataframe(rows, width="stretch", hide_index=True)
+    provenance.how("Mean of the defined directions of each pair, then over pairs; intervals from resampled texts. Choose one pair to decide.")

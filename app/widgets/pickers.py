@@ -1,0 +1,206 @@
+"""The sidebar: language model, SAE and task, who is deciding, the run button, the present switch."""
+
+import html
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import services, state
+from app.widgets import keys, provenance
+from saeeval_core.config import PROTOCOLS, RunConfig
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.identity import BUNDLED_MODEL
+from saeeval_core.recording import list_recordings
+from saeeval_core.registry import list_bundled, list_registry, local_folder
+from saeeval_core.sources import BUNDLED_TASKS, HUB_TASKS
+
+OWN = "own"
+_TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news": "news (BBC, real)", OWN: "my file"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One SAE that can be picked."""
+
+    id: str
+    n_latents: int | None
+    l0: float | None
+    hook: str | None
+    where: str
+    """bundled | recorded here | folder | SAELens registry (download)"""
+    architecture: str = ""
+
+
+def sidebar() -> None:
+    """Draw the pickers; what is picked goes to ``state``."""
+    _name()
+    models = _models()
+    model = state.get("model")
+    st.selectbox(
+        "Language model", _with(models, model), index=_with(models, model).index(model), key="w_model", on_change=_model_chosen,
+        accept_new_options=True, help="A bundled name, a local folder in transformers' format, or a Hub id: type it.",
+    )  # fmt: skip
+    choices = {c.id: c for c in _saes(model)}
+    sae = state.get("sae")
+    ids = _with(list(choices), sae)
+    st.selectbox(
+        "SAE", ids, index=ids.index(sae), key=f"w_sae_{model}", on_change=_chosen, args=("sae", f"w_sae_{model}"),
+        accept_new_options=True, format_func=lambda i: _sae_label(choices.get(i), i),
+        help="Bundled, a local folder, an entry of SAELens's registry (release/sae_id), or hub:org/repo: type it.",
+    )  # fmt: skip
+    _facts(choices.get(sae), sae, model)
+    tasks = [*BUNDLED_TASKS, *([OWN] if "own_texts" in st.session_state else []), *HUB_TASKS]
+    task = state.get("task")
+    st.selectbox(
+        "Task", _with(tasks, task), index=_with(tasks, task).index(task), key="w_task", on_change=_chosen, args=("task", "w_task"),
+        format_func=lambda t: _TASK_NAMES.get(t, f"{t} (Hub)"), help="Your own file: see Overview, Load your own.",
+    )  # fmt: skip
+    with st.expander("Protocol and seed"):
+        names = list(PROTOCOLS)
+        chosen = state.get("protocol") if state.get("protocol") in names else names[0]
+        st.selectbox("Protocol", names, index=names.index(chosen), key="w_protocol", on_change=state.choose, args=("protocol", "w_protocol"),
+                     help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.")  # fmt: skip
+        st.number_input("Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed"))
+    _run_button()
+    st.toggle("Present", state.presenting(), key="w_present", on_change=_present_chosen, help="Large type, no controls. Press Escape in the page, or reload without present=1, to leave.")
+
+
+def run_box(config: RunConfig) -> None:
+    """In place of a view: this SAE has not been run on these texts."""
+    st.subheader("Not run yet")
+    st.write(f"There is no recording of {provenance.plain(config.saes[0])} on {provenance.plain(config.task or config.texts)}. One pass of the "
+             "language model over the texts makes it; every score afterwards is instant.")  # fmt: skip
+    job = services.job_of(config)
+    if job is None or not job.active:
+        if job is not None and job.error:
+            st.error(provenance.plain(job.error), icon=":material/error:")
+        if st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run_main"):
+            services.start_job(config)
+            st.rerun()
+    else:
+        job_progress(config)
+
+
+@st.fragment(run_every=0.7)
+def job_progress(config: RunConfig) -> None:
+    """Progress, time left and cancel of the run of these settings; the page goes on when it is done."""
+    job = services.job_of(config)
+    if job is None or not job.active:
+        st.rerun(scope="app")
+        return
+    share = job.done / job.total if job.total else 0.0
+    left = "" if job.eta is None else f", {_duration(job.eta)} left"
+    st.progress(min(1.0, share), text=f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step)
+    if st.button("Cancel", key=f"w_cancel_{id(job)}", help="What is done is kept; Run goes on from there."):
+        job.cancel()
+
+
+def _name() -> None:
+    if "who" not in st.session_state:
+        st.session_state["who"] = keys.known_name()
+    st.text_input("Who is deciding", st.session_state["who"], key="w_who", on_change=_name_chosen, placeholder="your name",
+                  max_chars=60, help="Stored with every decision; asked once per browser.")  # fmt: skip
+
+
+def _name_chosen() -> None:
+    st.session_state["who"] = st.session_state["w_who"].strip()
+
+
+def _model_chosen() -> None:
+    model = st.session_state["w_model"] or BUNDLED_MODEL
+    first = next(iter(_saes(model)), None)
+    state.put(model=model, sae=first.id if first else "", latent="", pair="", target="", set="mine")
+
+
+def _chosen(name: str, key: str) -> None:
+    """Another SAE or task: latents, pairs and sets of the old one mean nothing there."""
+    kept = {} if name == "sae" else {"pair": "", "target": ""}
+    state.put(**{name: st.session_state[key] or state.DEFAULTS[name]}, latent="", set="mine", cell="", **kept)
+
+
+def _present_chosen() -> None:
+    state.put(present="1" if st.session_state["w_present"] else "")
+
+
+def _run_button() -> None:
+    """Run from every view; also shows runs that somebody else started."""
+    try:
+        config = state.config()
+        known = services.load(config) is not None
+    except SaeEvalError:
+        return
+    job = services.job_of(config)
+    if job is not None and job.active:
+        job_progress(config)
+    elif not known and st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run", width="stretch"):
+        services.start_job(config)
+        st.rerun()
+    others = [j for j in services.active_jobs() if j is not job]
+    if others:
+        st.caption(f"{len(others)} other run(s) going on")
+
+
+@services.shared(max_entries=32)
+def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
+    recorded = {m["sae"]: m for m in list_recordings("latents")}
+    found = {
+        i.id: Choice(i.id, i.n_latents, (recorded.get(i.id, {}).get("unsupervised") or {}).get("l0"), i.hook, "bundled", i.architecture)
+        for i in list_bundled()
+        if model in (i.model, BUNDLED_MODEL) and (i.model in (None, model) or model == BUNDLED_MODEL)
+    }
+    hooks = {m["path"].rsplit("-", 1)[-1]: m["key"] for m in list_recordings("residuals")}
+    for name, m in recorded.items():
+        key = hooks.get(m["residual_fingerprint"])
+        if name not in found and key and key["model"] == model:
+            found[name] = Choice(name, m["shape"][1], m["unsupervised"].get("l0"), key["hook"], "recorded here")
+    if model != BUNDLED_MODEL:
+        for row in list_registry(model):
+            found.setdefault(row.spec, Choice(row.spec, row.n_latents, row.expected_l0, row.hook, "SAELens registry (download)"))
+    return tuple(found.values())
+
+
+def _saes(model: str) -> tuple[Choice, ...]:
+    return _choices(model, len(list_recordings("latents")))
+
+
+@services.shared(max_entries=4)
+def _recorded_models(_recorded: int) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(m["key"]["model"] for m in list_recordings("residuals")))
+
+
+def _models() -> list[str]:
+    return list(dict.fromkeys([BUNDLED_MODEL, *_recorded_models(len(list_recordings("residuals")))]))
+
+
+def _with(options: list[str], chosen: str) -> list[str]:
+    return options if chosen in options else [*options, chosen]
+
+
+def _sae_label(choice: Choice | None, sae: str) -> str:
+    if choice is None:
+        return sae
+    width = f" · {choice.n_latents:,}" if choice.n_latents else ""
+    return f"{sae.removeprefix('smollm2-135m-')}{width}" + (f" · L0 {choice.l0:.0f}" if choice.l0 else "")
+
+
+def _facts(choice: Choice | None, sae: str, model: str) -> None:
+    """Exact ids and whether each is on this machine."""
+    e = html.escape
+    if choice is None:
+        place = "folder" if _is_folder(sae) else "Hub (download)"
+        st.html(f"<div class='id'>{e(sae)}<br>{e(place)}</div>")
+        return
+    facts = [e(sae), e(choice.hook or "hook not stated"), f"{choice.n_latents or '?'} latents, L0 {choice.l0:.1f}" if choice.l0 else
+             f"{choice.n_latents or '?'} latents, L0 unknown", e(f"{choice.where}; model {model}")]  # fmt: skip
+    st.html("<div class='id'>" + "<br>".join(facts) + "</div>")
+
+
+def _is_folder(sae: str) -> bool:
+    try:
+        return local_folder(sae) is not None
+    except SaeEvalError:
+        return False
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,55 @@
+"""Small parts every view uses: the error box, how a number was computed, where things come from, and the page's look."""
+
+import html
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from saeeval_core.errors import SaeEvalError
+
+PAGE_CSS = """<style>
+[data-testid=stMainBlockContainer] {padding-top: 3.6rem; padding-bottom: 2rem; padding-left: 1.6rem; padding-right: 1.6rem; max-width: 1900px;}
+[data-testid=stSidebarUserContent] {padding-top: 0.4rem;}
+[data-testid=stSidebar] [data-testid=stVerticalBlock] {gap: 0.55rem;}
+.how {font-size: 0.83rem; opacity: 0.72;}
+.big {font-size: 1.9rem; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.15;}
+.ci {opacity: 0.72; font-variant-numeric: tabular-nums;}
+.verbatim {white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 9em; overflow: auto;}
+.id {font-family: monospace; font-size: 0.8rem; overflow-wrap: anywhere;}
+@media (max-width: 640px) {[data-testid=stMainBlockContainer] {padding-left: 0.6rem; padding-right: 0.6rem;}}
+</style>"""
+PRESENT_CSS = """<style>
+[data-testid=stSidebar], [data-testid=stSidebarCollapsedControl], [data-testid=stExpandSidebarButton] {display: none;}
+[data-testid=stMain] {font-size: 1.25rem;}
+[data-testid=stHeader] {background: transparent;}
+</style>"""
+
+
+def favicon() -> Image.Image:
+    """A small matrix with a strong diagonal, drawn here: icon names would be fetched from the network."""
+    image = np.full((48, 48, 3), (236, 240, 243), dtype=np.uint8)
+    for k in range(3):
+        image[k * 16 + 2 : k * 16 + 14, k * 16 + 2 : k * 16 + 14] = (11, 110, 153)
+    return Image.fromarray(image)
+
+
+def problem(error: SaeEvalError) -> None:
+    """The one box for what a user can fix."""
+    st.error(plain(str(error)), icon=":material/error:")
+
+
+def plain(text: str) -> str:
+    """Text as st.markdown shows it verbatim: file and label names may hold markup."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>$~:" else c for c in text)
+
+
+def how(text: str) -> None:
+    """The line below a number that says how it was computed."""
+    st.html(f"<div class='how'>{html.escape(text)}</div>")
+
+
+def number(label: str, value: str, interval: str = "", note: str = "") -> None:
+    """One headline number with its interval."""
+    e = html.escape
+    st.html(f"<div>{e(label)}</div><div class='big'>{e(value)}</div><div class='ci'>{e(interval)}</div><div class='how'>{e(note)}</div>")

@@ -1,0 +1,79 @@
+"""Who carries a SHIFT score: each latent alone, each latent's step into or out of a set, and sets drawn at random."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from saeeval_core.shift import ShiftLatents, ShiftScore
+from saeeval_core.uncertainty import Estimate, estimate
+
+
+@dataclass(frozen=True)
+class Share:
+    """One latent's part in the score of a set."""
+
+    latent: int
+    inside: bool
+    """The latent belongs to the set."""
+    solo: Estimate
+    """S when this latent alone is ablated."""
+    change: Estimate
+    """Inside: S(set) - S(set without it), the leave-one-out change. Outside: S(set with it) - S(set)."""
+
+
+def score_set(view: ShiftLatents, ids: Sequence[int] | np.ndarray, ablation: str = "zero") -> ShiftScore:
+    """Score of exactly these latents under "zero" or "mean" ablation."""
+    return view.score_mean_ablated(ids) if ablation == "mean" else view.score(ids)
+
+
+def share(view: ShiftLatents, ids: Sequence[int], latent: int, *, whole: ShiftScore, ablation: str = "zero") -> Share:
+    """Share of one latent in the set ``ids``, whose score is ``whole``; intervals over the same resamples."""
+    inside = latent in ids
+    other = [i for i in ids if i != latent] if inside else [*ids, latent]
+    with_it, without = (whole, score_set(view, other, ablation)) if inside else (score_set(view, other, ablation), whole)
+    solo = whole if list(ids) == [latent] else score_set(view, [latent], ablation)
+    return Share(latent, inside, solo.score, view.board.difference(with_it, without))
+
+
+def random_sets(
+    view: ShiftLatents, size: int, *, draws: int, rng: np.random.Generator, ablation: str = "zero"
+) -> tuple[Estimate, np.ndarray]:
+    """Mean S over ``draws`` sets of ``size`` latents drawn from those that fire on the scored texts, and its samples.
+
+    The interval holds both the resampled texts and the draws: each resample uses one draw. A size beyond
+    the firing latents takes them all.
+    """
+    firing = np.flatnonzero(np.diff(view.latents.indptr))
+    scores = [
+        score_set(view, rng.choice(firing, min(size, len(firing)), replace=False), ablation) for _ in range(draws)
+    ]
+    if scores[0].score.value is None:
+        return scores[0].score, np.empty(0)
+    samples = np.stack([s.samples for s in scores])
+    pick = np.arange(samples.shape[1]) % draws
+    mixed = samples[pick, np.arange(samples.shape[1])]
+    return estimate(float(np.mean([s.score.value for s in scores])), mixed), mixed
+
+
+def activation_histogram(view: ShiftLatents, latent: int, bins: int = 12) -> list[tuple[float, list[int]]]:
+    """Pooled activation of one latent on the scored texts: (left edge, texts per quadrant); texts at 0 are left out."""
+    latents = view.latents
+    a, b = latents.indptr[latent], latents.indptr[latent + 1]
+    values, quadrant = latents.data[a:b].astype(float), view.board.quadrant[latents.indices[a:b]]
+    if not len(values):
+        return []
+    edges = np.linspace(min(0.0, values.min()), values.max() or 1.0, bins + 1)
+    counts = [np.histogram(values[quadrant == q], edges)[0] for q in range(4)]
+    return [(float(edges[i]), [int(c[i]) for c in counts]) for i in range(bins)]
+
+
+def quadrant_means(view: ShiftLatents, latent: int) -> list[tuple[float, float]]:
+    """Per quadrant: (mean pooled activation, share of the scored texts on which the latent fires)."""
+    latents = view.latents
+    a, b = latents.indptr[latent], latents.indptr[latent + 1]
+    quadrant = view.board.quadrant
+    sizes = np.bincount(quadrant, minlength=4)
+    own = quadrant[latents.indices[a:b]]
+    total = np.bincount(own, weights=latents.data[a:b], minlength=4)
+    return [(float(total[q] / sizes[q]), float((own == q).sum() / sizes[q])) for q in range(4)]

@@ -1,0 +1,157 @@
+"""Latency a person feels: key press to the changed score, TPP slider to the redrawn matrix, in Chromium on the real app.
+
+    python tests/bench/ui_latency.py [--assets DIR] [--presses 60] [--out result.json]
+    python tests/bench/ui_latency.py --planted 16384x1250     # a planted bundle: width x texts per cell (8 cells)
+
+Writes {"decision_p95_ms", "decision_ms": [...], "slider_p95_ms", ...}. The clock runs inside the page: from the key event
+to the frame after the score's text has changed.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("SAEEVAL_CHROMIUM", "/usr/bin/chromium")
+_WATCH = """() => {
+  const score = document.querySelector('[data-testid=stMain] .lab') ?? find(document);
+  function find(root) { for (const n of root.querySelectorAll('*')) { if (n.shadowRoot) { const f = n.shadowRoot.querySelector('.lab') ?? find(n.shadowRoot); if (f) return f; } } return null; }
+  window.__lab = score; window.__times = []; window.__text = () => score.querySelector('[data-testid=score]').textContent + score.querySelector('.score .small').textContent;
+  window.__press = (key) => new Promise((done) => {
+    const before = window.__text(), t0 = performance.now();
+    const watch = new MutationObserver(() => { if (window.__text() !== before) { watch.disconnect(); requestAnimationFrame(() => done(performance.now() - t0)); } });
+    watch.observe(score, {childList: true, subtree: true, characterData: true});
+    setTimeout(() => { watch.disconnect(); done(-1); }, 10000);
+    document.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+  });
+}"""
+
+
+@contextmanager
+def serve(assets: str, cache: str, store: str, *, port: int = 0):
+    """The real server on a free port; yields (url, process)."""
+    port = port or free_port()
+    env = os.environ | {"SAEEVAL_CACHE": cache, "SAEEVAL_STORE": store, "PYTHONPATH": str(ROOT)}
+    if assets:
+        env["SAEEVAL_ASSETS"] = assets
+    process = subprocess.Popen([sys.executable, "-m", "app.launch", str(port)], env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield f"http://localhost:{port}", process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(port: int, seconds: float = 60) -> None:
+    """Until the server accepts connections."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"no server on port {port} after {seconds:.0f} s")
+
+
+def percentile(values: list[float], p: float) -> float:
+    """Nearest-rank percentile."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(round(p / 100 * (len(ordered) - 1))))]
+
+
+def decisions(page, presses: int) -> list[float]:
+    """Milliseconds of each press of A (toggled by Z, so that the score changes every time), moving on between."""
+    page.evaluate(_WATCH)
+    times = []
+    for k in range(presses):
+        ms = page.evaluate("key => window.__press(key)", "a" if k % 3 != 2 else "z")
+        times.append(ms)
+        if k % 3 == 0:
+            page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(350)
+    return times
+
+
+def slider(page, url: str, moves: int) -> list[float]:
+    """Milliseconds from choosing another N to the redrawn TPP summary; empty when the view is not there."""
+    page.goto(f"{url}/tpp")
+    thumb = page.locator("[role=slider]").first
+    try:
+        thumb.wait_for(timeout=30_000)
+    except Exception as error:  # noqa: BLE001 - any reason means: not measured, and said so
+        sys.stderr.write(f"slider not measured: {error}\n")
+        return []
+    page.wait_for_timeout(2500)
+    page.evaluate("""() => { const main = document.querySelector('[data-testid=stMain]');
+      const plot = () => [...main.querySelectorAll('.js-plotly-plot')].map((p) => [...p.querySelectorAll('.heatmaplayer ~ *, .annotation, text')].map((t) => t.textContent).join('|')).join('#');
+      window.__slide = (node, key) => new Promise((done) => { const before = plot(), t0 = performance.now();
+        const watch = new MutationObserver(() => { if (plot() !== before) { watch.disconnect(); requestAnimationFrame(() => done(performance.now() - t0)); } });
+        watch.observe(main, {childList: true, subtree: true, characterData: true}); setTimeout(() => { watch.disconnect(); done(-1); }, 10000);
+        node.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, bubbles: true, cancelable: true})); node.dispatchEvent(new KeyboardEvent('keyup', {key, code: key, bubbles: true})); }); }""")
+    times = []
+    for k in range(moves):
+        thumb.focus()
+        times.append(thumb.evaluate("(node, key) => window.__slide(node, key)", "ArrowRight" if k % 6 < 3 else "ArrowLeft"))
+        page.wait_for_timeout(400)
+    return times
+
+
+def main() -> None:
+    """Measure and print the distribution."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--assets", default=os.environ.get("SAEEVAL_ASSETS", ""))
+    parser.add_argument("--planted", default="", help="WIDTHxPER_CELL")
+    parser.add_argument("--presses", type=int, default=60)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder:
+        assets = args.assets
+        if args.planted:
+            width, per_cell = args.planted.split("x")
+            assets = f"{folder}/assets"
+            subprocess.run([sys.executable, ROOT / "tests/app/planted_assets.py", assets, width, per_cell], check=True,
+                           env=os.environ | {"PYTHONPATH": str(ROOT), "SAEEVAL_CACHE": f"{folder}/cache"})  # fmt: skip
+        with serve(assets, os.environ.get("SAEEVAL_CACHE", f"{folder}/cache"), f"{folder}/store.sqlite") as (url, _), sync_playwright() as p:
+            browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            started = time.monotonic()
+            page.goto(f"{url}/shift")
+            page.get_by_test_id("score").wait_for(timeout=60_000)
+            first = time.monotonic() - started
+            page.wait_for_timeout(2000)
+            pressed = decisions(page, args.presses)
+            rows = page.evaluate("window.__lab.querySelectorAll('.qrow').length - 1")
+            moved = slider(page, url, 24)
+            browser.close()
+    result = {"first_screen_s": round(first, 2), "queue_rows": rows, "decisions_unanswered": sum(t < 0 for t in pressed)}
+    for name, all_times in (("decision", pressed), ("slider", moved)):
+        times = [round(t, 1) for t in all_times if t >= 0]
+        result |= {f"{name}_median_ms": median(times) if times else None, f"{name}_p95_ms": percentile(times, 95) if times else None,
+                   f"{name}_ms": times}  # fmt: skip
+    text = json.dumps(result)
+    if args.out:
+        args.out.write_text(text)
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
