@@ -21,7 +21,7 @@ from saeeval_core.texts import DEV, TEST, TRAIN, Contrast, ShiftTask, TppTask
 
 LENGTHS = (8, 120)
 """Valid tokens of a planted text, from and to."""
-_TOKENS = {TRAIN: 90_000, DEV: 30_000, TEST: 30_000}
+_TOKENS = {TRAIN: 60_000, DEV: 20_000, TEST: 20_000}
 """Distinct tokens texts of each part are drawn from; parts share none."""
 _CHUNK = 20_000
 
@@ -52,8 +52,8 @@ class WorldConfig:
     spurious_rate: float = 0.30
     pairs: int = 3
     classes: int = 5
-    per_quadrant: int = 700
-    per_class: int = 600
+    per_quadrant: int = 500
+    per_class: int = 400
 
 
 @dataclass(frozen=True)

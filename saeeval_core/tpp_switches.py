@@ -1,0 +1,129 @@
+"""TPP with each of its disputed choices as a switch, to see what every one of them does to the score.
+
+The product's protocols live in ``tpp`` and ``saebench``; this is the measuring bench of ``faults`` and ``validate``. All
+switches off is the robust score (same weights, same ranking), all on is SAEBench's way. Negatives are drawn with numpy,
+so redrawn numbers follow SAEBench's distribution, not its random stream.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from saeeval_core import ablation, attribution
+from saeeval_core.config import Protocol
+from saeeval_core.probes import Probe, train_adamw
+from saeeval_core.recording import LatentRecording, ResidualRecording
+from saeeval_core.texts import DEV, TEST, TRAIN, TppTask
+from saeeval_core.tpp import balance_weights, fit_tpp_probes
+
+
+@dataclass(frozen=True)
+class TppSwitches:
+    """One field per choice; the default is the robust protocol's."""
+
+    redrawn_negatives: bool = False
+    """1:1 negatives drawn anew for attribution and for every accuracy, instead of all texts with equal class weights."""
+    zero_effects: bool = False
+    """Fill up to N with latents that have no effect (paper.md section 5.9) instead of ablating fewer."""
+    padding_leak: bool = False
+    mean_ablation: bool = False
+    auc: bool = False
+    """Area under the ROC curve in place of accuracy."""
+
+
+def switched_tpp(
+    residuals: ResidualRecording, latents: LatentRecording, task: TppTask, probes: Sequence[Probe], switches: TppSwitches,
+    ns: Sequence[int], *, seed: int,
+) -> np.ndarray:  # fmt: skip
+    """float[len(ns)]: TPP on the TEST part (and DEV, if the probes left it to it) under these switches."""
+    m, rng = len(task.classes), np.random.default_rng(seed)
+    train, held = np.flatnonzero(task.part == TRAIN), np.flatnonzero(task.part == TEST)
+    label, rows = task.label[held], task.rows[held]
+    logits = np.stack([p.logits(residuals.residuals[rows]) for p in probes], axis=1)
+    dots = np.stack([ablation.dot(latents.decoder, p.weight) for p in probes], axis=1)
+    own, own_label = latents.latents[task.rows[train]], task.label[train]
+    scored = latents.latents[rows]
+    train_mean = np.asarray(own.mean(axis=0)).ravel()
+    n_valid = residuals.n_valid[rows]
+
+    def accuracy(z: np.ndarray, j: int) -> float:
+        if switches.redrawn_negatives:
+            drawn = one_to_one(label, j, rng)
+            weights = np.full(len(drawn), 1 / len(drawn))
+        else:
+            drawn, weights = np.arange(len(label)), balance_weights(label, j, m)
+        positive = label[drawn] == j
+        if switches.auc:
+            return weighted_auc(z[drawn], positive, weights)
+        return float(((z[drawn] > 0) == positive) @ weights)
+
+    clean = np.array([accuracy(logits[:, j], j) for j in range(m)])
+    delta = np.empty((len(ns), m, m))
+    for i in range(m):
+        texts = one_to_one(own_label, i, rng) if switches.redrawn_negatives else np.arange(len(train))
+        weights = None if switches.redrawn_negatives else balance_weights(own_label, i, m)
+        difference = attribution.mean_difference(own[texts], own_label[texts] == i, weights)
+        ranking = _ranking(difference, dots[:, i], latents.non_negative, switches.zero_effects)
+        for k, n in enumerate(ns):
+            ids = ranking[:n]
+            removed = np.asarray(scored[:, ids].astype(np.float64) @ dots[ids])
+            for j in range(m):
+                gone = removed[:, j]
+                if switches.mean_ablation:
+                    gone = gone - ablation.mean_offset(ids, train_mean, dots[:, j])
+                if switches.padding_leak:
+                    gone = gone + ablation.padding_leak(ids, latents.zero_code, dots[:, j], n_valid)
+                delta[k, i, j] = clean[j] - accuracy(logits[:, j] - gone, j)
+    diagonal = np.eye(m, dtype=bool)
+    return delta[:, diagonal].mean(1) - delta[:, ~diagonal].mean(1)
+
+
+def probes_for(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
+    """Probes as the protocol trains them; with redrawn negatives, on one 1:1 draw per class."""
+    if protocol.optimiser == "logistic":
+        return fit_tpp_probes(residuals, task, protocol, seed=seed)
+    import torch
+
+    rng = np.random.default_rng(seed)
+    train, held = np.flatnonzero(task.part == TRAIN), np.flatnonzero(task.part == TEST)
+    x = residuals.residuals[task.rows]
+    out = []
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        for j in range(len(task.classes)):
+            own, test = (part[one_to_one(task.label[part], j, rng)] for part in (train, held))
+            out.append(train_adamw(x[own], task.label[own] == j, protocol, (x[test], task.label[test] == j)))
+    return out
+
+
+def without_dev(task: TppTask) -> TppTask:
+    """The task with its dev texts scored too, as protocols without a dev part do."""
+    from dataclasses import replace
+
+    return replace(task, part=np.where(task.part == DEV, TEST, task.part))
+
+
+def one_to_one(label: np.ndarray, positive: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of all texts of one class and as many of the others, the same number from each."""
+    others = [c for c in np.unique(label) if c != positive]
+    mine = np.flatnonzero(label == positive)
+    each = -(-len(mine) // len(others))
+    pool = np.concatenate([rng.permutation(np.flatnonzero(label == c))[:each] for c in others])
+    return np.concatenate([mine, rng.permutation(pool)[: len(mine)]])
+
+
+def weighted_auc(z: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> float:
+    """Chance that a positive outranks a negative, both drawn by weight; ties count half."""
+    values, place = np.unique(z, return_inverse=True)
+    up = np.bincount(place, weights * positive, len(values))
+    down = np.bincount(place, weights * ~positive, len(values))
+    below = np.concatenate([[0.0], np.cumsum(down)[:-1]])
+    return float(up @ (below + down / 2) / (up.sum() * down.sum()))
+
+
+def _ranking(difference: np.ndarray, dot: np.ndarray, non_negative: bool, zero_effects: bool) -> np.ndarray:
+    if not zero_effects:
+        return attribution.rank_positive(difference, dot, non_negative=non_negative)
+    effect = attribution.effects(np.maximum(difference, 0), dot)
+    return np.argsort(-effect, kind="stable")[: int((effect != 0).sum())]

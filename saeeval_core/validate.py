@@ -1,0 +1,316 @@
+"""Do the scores measure what they should? SHIFT and TPP against planted truth (``planted``), for every protocol.
+
+Variants of a score may be chosen by looking at the development worlds; what is reported comes from the held-out ones.
+Spearman is over trained SAEs only; oracle, damaged oracles, random, permuted and untrained SAEs are reported apart.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from saeeval_core.artifacts import write_atomic
+from saeeval_core.config import PROTOCOLS, Protocol, cache_dir, fingerprint
+from saeeval_core.planted import (
+    DEVELOPMENT,
+    HELD_OUT,
+    PlantedSAE,
+    World,
+    WorldConfig,
+    build_world,
+    controls_of,
+    known_saes,
+    trained_saes,
+)
+from saeeval_core.recording import LatentRecording
+from saeeval_core.shift import ShiftBoard, fit_shift_probes, shift_board, shift_latents
+from saeeval_core.small_n import area_weights
+from saeeval_core.texts import DEV, TEST
+from saeeval_core.tpp_switches import TppSwitches, probes_for, switched_tpp, without_dev
+
+NS = (1, 2, 3, 5, 10, 20, 50, 100)
+AREA = "small-N area"
+VARIANTS = ("top-N", "mean ablation", "auc")
+LOWER_BASE = "lower base"
+"""SAEBench's headline: only the direction whose biased probe is worse."""
+HEADLINE = {
+    "robust": {"shift": (f"mean ablation, {AREA}", None), "tpp": (f"mean ablation, {AREA}", None)},
+    "saebench": {"shift": (LOWER_BASE, 20), "tpp": ("top-N", 20)},
+    "paper": {"shift": ("top-N", 20), "tpp": ("top-N", 20)},
+}
+"""Protocol and metric -> (variant, N) that ``spearman`` and the rest of the summary are about."""
+_REFERENCES = ("oracle", "merged", "split", "absorbed", "random", "permuted", "untrained")
+_RESAMPLES = 300
+_VERSION = 1
+"""Raised when points computed earlier must not be used any more."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (what is done, worlds done, worlds in all)."""
+
+
+def validate(
+    json_out: Path | None = None, *, protocols: Sequence[str] = tuple(PROTOCOLS),
+    development: Sequence[WorldConfig] = DEVELOPMENT, held_out: Sequence[WorldConfig] = HELD_OUT,
+    steps: int = 1200, on_progress: OnProgress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything ``saeeval validate`` prints and writes. Finished worlds are kept in the cache folder and reused."""
+    points: list[dict[str, Any]] = []
+    configs = [*((c, False) for c in development), *((c, True) for c in held_out)]
+    for i, (config, held) in enumerate(configs):
+        if on_progress:
+            on_progress(config.name, i, len(configs))
+        points += [p | {"held_out": held} for p in world_points(config, protocols, steps)]
+    result: dict[str, Any] = {
+        "kind": "planted", "schema": 1, "made_by": "saeeval validate",
+        "worlds": [asdict(c) | {"held_out": held} for c, held in configs], "ns": list(NS),
+    }  # fmt: skip
+    for metric in ("shift", "tpp"):
+        result[metric] = {
+            name: summary([p for p in points if p["held_out"]], metric, name)
+            | {"development": summary([p for p in points if not p["held_out"]], metric, name)}
+            for name in protocols
+        }
+    result["verdict"] = verdict(result)
+    result["points"] = points
+    if json_out is not None:
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(json_out, json.dumps(result, indent=1, allow_nan=False).encode())
+    return result
+
+
+def world_points(config: WorldConfig, protocols: Sequence[str], steps: int) -> list[dict[str, Any]]:
+    """One row per SAE of one world: its truth and, per protocol, its scores by variant and N. From disk if there."""
+    path = cache_dir() / "planted" / f"points-{fingerprint([asdict(config), list(protocols), steps, NS, _VERSION])}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    world = build_world(config)
+    judges = {name: WorldJudge.prepare(world, PROTOCOLS[name]) for name in protocols}
+    rows = []
+    for sae in all_saes(world, steps):
+        recording, truth = sae.record(world)
+        rows.append({
+            "world": config.name, "sae": sae.name, "role": sae.role, "architecture": sae.about.get("architecture"),
+            "run": sae.about.get("run"), "training_tokens": sae.about.get("training_tokens"),
+            "l0": recording.unsupervised["l0"], **truth,
+            "shift": {name: judge.shift(recording) for name, judge in judges.items()},
+            "tpp": {name: judge.tpp(recording) for name, judge in judges.items()},
+        })  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(rows).encode())
+    return rows
+
+
+def all_saes(world: World, steps: int) -> Iterator[PlantedSAE]:
+    """Known, trained and (of two runs) untrained SAEs, then random and permuted decoders of two fully trained ones."""
+    yield from known_saes(world)
+    trained = trained_saes(world, steps=steps)
+    untrained = [s for s in trained if s.role == "untrained"]
+    yield from (s for s in trained if s.role == "trained" or any(s is u for u in untrained[::4]))
+    last = [s for s in trained if s.about["training_tokens"] == max(t.about["training_tokens"] for t in trained)]
+    for sae in last[::4]:
+        yield from controls_of(sae, world.config.seed)
+
+
+@dataclass(frozen=True)
+class WorldJudge:
+    """One protocol's boards and probes in one world; scores any SAE recorded there."""
+
+    world: World
+    protocol: Protocol
+    boards: list[tuple[ShiftBoard, ShiftBoard]]
+    """Per pair, both directions on the test part."""
+    tpp_probes: list[Any]
+    tpp_task: Any
+
+    @classmethod
+    def prepare(cls, world: World, protocol: Protocol, *, seed: int = 0) -> "WorldJudge":
+        """Train all probes of the protocol on the world's texts."""
+        boards = []
+        for task in world.shift_tasks:
+            if not protocol.separate_dev:
+                task = replace(task, part=np.where(task.part == DEV, TEST, task.part))
+            probes = fit_shift_probes(world.residuals, task, protocol, seed=seed)
+            boards.append(tuple(
+                shift_board(world.residuals, t, p, protocol, part=TEST, seed=seed, resamples=40)
+                for t, p in ((task, probes), (task.swapped(), probes.swapped()))
+            ))  # fmt: skip
+        tpp_task = world.tpp_task if protocol.separate_dev else without_dev(world.tpp_task)
+        return cls(world, protocol, boards, probes_for(world.residuals, tpp_task, protocol, seed=seed), tpp_task)
+
+    def shift(self, latents: LatentRecording) -> dict[str, list[float | None]]:
+        """Variant -> score at each N, averaged over the defined directions of each pair, then over pairs."""
+        by_variant: dict[str, list[float | None]] = {}
+        views = [[shift_latents(self.world.residuals, latents, b, self.protocol) for b in pair] for pair in self.boards]
+        curves = [
+            [
+                {
+                    "top-N": [s.score.value for s in v.curve(v.attribute_ranking, NS)],
+                    "mean ablation": [v.score_mean_ablated(v.attribute_ranking[:n]).score.value for n in NS],
+                    "auc": [v.board.auc_score(v.removed(v.attribute_ranking[:n])).value for n in NS],
+                }
+                for v in pair
+            ]
+            for pair in views
+        ]
+        for variant in VARIANTS:
+            by_variant[variant] = [_mean([_mean([c[variant][k] for c in pair]) for pair in curves]) for k in range(len(NS))]
+        lower = [int(np.argmin([b.base.value for b in pair])) for pair in self.boards]
+        by_variant[LOWER_BASE] = [
+            _mean([pair[i]["top-N"][k] for pair, i in zip(curves, lower, strict=True)]) for k in range(len(NS))
+        ]
+        return by_variant
+
+    def tpp(self, latents: LatentRecording) -> dict[str, list[float | None]]:
+        """Variant -> TPP at each N under the protocol's own selection, negatives and padding."""
+        p = self.protocol
+        own = TppSwitches(p.redraw_negatives, p.name == "saebench", p.imitate_padding_leak)
+        variants = {"top-N": own, "mean ablation": replace(own, mean_ablation=True), "auc": replace(own, auc=True)}
+        return {
+            name: switched_tpp(self.world.residuals, latents, self.tpp_task, self.tpp_probes, s, NS, seed=0).tolist()
+            for name, s in variants.items()
+        }
+
+
+def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dict[str, Any]:
+    """The headline's figures, and the same figures for every variant and N."""
+    variant, n = HEADLINE[protocol][metric]
+    names = list(points[0][metric][protocol])
+    rows = []
+    for name in names:
+        rows += [figures(points, metric, protocol, name, k) for k in NS]
+        rows.append(figures(points, metric, protocol, f"{name}, {AREA}", None))
+    chosen = next(r for r in rows if r["variant"] == variant and r["n"] == n)
+    return chosen | {"headline": variant if n is None else f"{variant}, N = {n}", "by_variant": rows}
+
+
+def figures(points: Sequence[dict[str, Any]], metric: str, protocol: str, variant: str, n: int | None) -> dict[str, Any]:
+    """Spearman with truth, the oracle's rank, the controls and the trend of one variant, averaged over worlds."""
+    worlds: dict[str, list[dict[str, Any]]] = {}
+    for p in points:
+        worlds.setdefault(p["world"], []).append(p | {"score": score_of(p[metric][protocol], variant, n)})
+    per_world = [_world_figures(own) for own in worlds.values()]
+
+    def mean(key: str) -> float | None:
+        return _mean([w[key] for w in per_world])
+
+    trained = [[p for p in own if p["role"] == "trained" and p["score"] is not None] for own in worlds.values()]
+    return {
+        "variant": variant, "n": n, "spearman": mean("spearman"), "spearman_ci": _spearman_interval(trained),
+        "spearman_mcc": mean("spearman_mcc"), "spearman_f1": mean("spearman_f1"),
+        "spearman_by_world": {name: w["spearman"] for name, w in zip(worlds, per_world, strict=True)},
+        "n_saes": sum(map(len, trained)), "n_worlds": len(worlds), "oracle_rank": mean("oracle_rank"),
+        "oracle_first": sum(w["oracle_rank"] == 1 for w in per_world),
+        "trend_with_training": mean("trend"), "trained_range": [mean("low"), mean("high")],
+    } | {f"{role}_score": mean(role) for role in _REFERENCES} | {
+        f"{role}_range": _range([w[role] for w in per_world]) for role in ("random", "permuted")
+    }  # fmt: skip
+
+
+def score_of(curves: dict[str, list[float | None]], variant: str, n: int | None) -> float | None:
+    """One number of one SAE: the curve's value at N, or its small-N area."""
+    if n is not None:
+        return curves[variant][NS.index(n)]
+    curve, weights = curves[variant.removesuffix(f", {AREA}")], area_weights(NS)
+    used = [(w, s) for w, s in zip(weights, curve, strict=True) if w]
+    return None if any(s is None for _, s in used) else float(sum(w * s for w, s in used if s is not None))
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Rank correlation; None when either side does not vary or there are fewer than 3 pairs."""
+    if len(a) < 3:
+        return None
+    x, y = rankdata(a), rankdata(b)
+    spread = x.std() * y.std()
+    return float(((x - x.mean()) * (y - y.mean())).mean() / spread) if spread else None
+
+
+def verdict(result: dict[str, Any]) -> list[str]:
+    """What the figures say, one sentence per finding."""
+    lines = []
+    for metric in ("shift", "tpp"):
+        for protocol, s in result[metric].items():
+            rho, ci = s["spearman"], s["spearman_ci"]
+            shown = "undefined" if rho is None else f"{rho:+.2f} [{ci[0]:+.2f}, {ci[1]:+.2f}]"
+            lines.append(
+                f"{metric}, {protocol} ({s['headline']}): Spearman with planted truth {shown} over {s['n_saes']} trained "
+                f"SAEs in {s['n_worlds']} worlds; the perfect SAE ranks first in {s['oracle_first']} of {s['n_worlds']}; "
+                f"trend with training {_signed(s['trend_with_training'])}; random decoder {_signed(s['random_score'])}, "
+                f"permuted {_signed(s['permuted_score'])}"
+            )
+    if "saebench" in result["shift"]:
+        failed = [
+            f"{metric} at N = {r['n']}"
+            for metric, name in (("shift", LOWER_BASE), ("tpp", "top-N"))
+            for r in result[metric]["saebench"]["by_variant"]
+            if r["variant"] == name and r["n"] in (10, 20, 50) and (r["oracle_rank"] or 1) > 1.5
+        ]
+        lines.append(
+            f"SAEBench's settings rank trained SAEs above a perfect one here ({', '.join(failed)}), as the audit reports"
+            if failed
+            else "SAEBench's settings do not fail here, so these worlds prove nothing about the audit"
+        )
+    return lines
+
+
+def _world_figures(own: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def of(role: str) -> list[dict[str, Any]]:
+        return [p for p in own if p["role"] == role and p["score"] is not None]
+
+    trained, oracle = of("trained"), of("oracle")
+    scores = [p["score"] for p in trained]
+    runs = {p["run"] for p in own if p["run"]}
+    trends = [
+        spearman([p["score"] for p in steps], [np.log(p["training_tokens"]) for p in steps])
+        for steps in ([p for p in trained if p["run"] == run] for run in runs)
+    ]
+    return {
+        "spearman": spearman(scores, [p["truth"] for p in trained]),
+        "spearman_mcc": spearman(scores, [p["truth_mcc"] for p in trained]),
+        "spearman_f1": spearman(scores, [p["truth_f1"] for p in trained]),
+        "oracle_rank": 1 + sum(s > oracle[0]["score"] for s in scores) if oracle else None,
+        "trend": _mean(trends), "low": min(scores, default=None), "high": max(scores, default=None),
+    } | {role: _mean([p["score"] for p in of(role)]) for role in _REFERENCES}  # fmt: skip
+
+
+def _spearman_interval(worlds: Sequence[Sequence[dict[str, Any]]]) -> list[float] | None:
+    """95 % percentile interval of the mean Spearman, worlds and then training runs within a world resampled."""
+    rng = np.random.default_rng(0)
+    by_run = [
+        [
+            np.array([(p["score"], p["truth"]) for p in own if p["run"] == run])
+            for run in dict.fromkeys(p["run"] for p in own)
+        ]
+        for own in worlds
+    ]
+    if not all(by_run):
+        return None
+    means = []
+    for _ in range(_RESAMPLES):
+        drawn = []
+        for w in rng.integers(0, len(by_run), len(by_run)):
+            runs = by_run[w]
+            both = np.concatenate([runs[i] for i in rng.integers(0, len(runs), len(runs))])
+            rho = spearman(both[:, 0], both[:, 1])
+            if rho is not None:
+                drawn.append(rho)
+        if drawn:
+            means.append(np.mean(drawn))
+    return [float(v) for v in np.percentile(means, (2.5, 97.5))] if means else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    kept = [v for v in values if v is not None]
+    return float(np.mean(kept)) if kept else None
+
+
+def _range(values: Sequence[float | None]) -> list[float] | None:
+    kept = [v for v in values if v is not None]
+    return [min(kept), max(kept)] if kept else None
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.2f}"
