@@ -48,8 +48,9 @@ def train_many(
     meta = meta or {"model": "planted", "hook": "planted"}
     trainers = {}
     for name, config in configs.items():
-        torch.manual_seed(config.seed)
-        sae = training._training_sae(replace(config, samples=steps * config.batch), held_out.shape[1], meta)
+        with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
+            torch.manual_seed(config.seed)
+            sae = training._training_sae(replace(config, samples=steps * config.batch), held_out.shape[1], meta)
         trainers[name] = SAETrainer(
             cfg=SAETrainerConfig(
                 total_training_samples=steps * config.batch, train_batch_size_samples=config.batch, lr=config.lr,

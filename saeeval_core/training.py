@@ -131,9 +131,10 @@ def train_sae(
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    torch.manual_seed(config.seed)
     d_in = cache.held_out.shape[1]
-    sae = _training_sae(config, d_in, cache.meta)
+    with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
+        torch.manual_seed(config.seed)
+        sae = _training_sae(config, d_in, cache.meta)
     state = out.parent / f".{out.name}.state"
     steps = config.samples // config.batch
     trainer = SAETrainer(
