@@ -1,0 +1,240 @@
+"""Controls beside every score: what the same number of latents, or no SAE at all, would score on the same texts.
+
+Everything but word deletion comes from the recording alone: pooling is linear, so random and permuted decoders and changes
+of basis are recordings of their own, scored by the ordinary code. A score below its control says so in words.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from saeeval_core.config import Protocol, derive_rng
+from saeeval_core.errors import DataError
+from saeeval_core.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
+from saeeval_core.shift import ShiftBoard, ShiftLatents, shift_latents, train_rows
+from saeeval_core.texts import TRAIN
+from saeeval_core.tpp import TppLatents, tpp_latents
+from saeeval_core.uncertainty import Estimate, undefined
+
+DRAWS = 20
+NEAREST = 20
+"""Each ablated latent is replaced by one of this many latents closest to it in log(mean pooled f * ||D||)."""
+TOP_WORDS = 20
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.UNICODE)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A reference for one score at one N."""
+
+    name: str
+    """random latents | random decoder | permuted decoder | pca | residual basis | word deletion | leace."""
+    score: Estimate
+    """Its ``ci`` is the range over draws for random latents, else the 95 % interval over test texts."""
+    about: str
+    """How it was made, for the reader."""
+    words: tuple[str, ...] = ()
+    """The deleted words."""
+
+    def warning(self, score: Estimate) -> str | None:
+        """The sentence to show when a score does not beat this control, else None."""
+        if score.value is None or self.score.value is None or score.value > self.score.value:
+            return None
+        return f"{score.value:.2f} is not above its control, {self.name} ({self.score.value:.2f}): {self.about}"
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON form."""
+        return {"name": self.name, "about": self.about, "words": list(self.words)} | self.score.to_dict()
+
+
+def shift_controls(
+    residuals: ResidualRecording, view: ShiftLatents, protocol: Protocol, n: int, *, seed: int = 0, draws: int = DRAWS
+) -> list[Control]:
+    """Every control of the top-n score of one SAE in one direction that needs no further pass."""
+
+    def top_n(other: LatentRecording) -> Estimate:
+        own = shift_latents(residuals, other, view.board, protocol)
+        return own.score(own.attribute_ranking[:n]).score
+
+    ids = view.attribute_ranking[:n]
+    found = [_random_latents(view.recording, ids, lambda drawn: view.score(drawn).score, seed, draws)]
+    others = recorded_controls(residuals, view.recording, train_rows(view.board.task), seed)
+    found += [Control(c.sae, top_n(c), str((c.about or {})["control"])) for c in others]
+    return [*found, leace(residuals, view.board)]
+
+
+def tpp_controls(
+    residuals: ResidualRecording, view: TppLatents, n: int, *, seed: int = 0, draws: int = DRAWS
+) -> list[Control]:
+    """The same for TPP; random latents are matched class by class, and there is no LEACE (it knows no other classes)."""
+    task = view.board.task
+    sets = [ranking[:n] for ranking in view.rankings]
+
+    def of_sets(drawn: np.ndarray) -> Estimate:
+        edges = np.cumsum([0, *(len(s) for s in sets)])
+        return view.score([drawn[a:b] for a, b in zip(edges, edges[1:], strict=False)]).score
+
+    found = [_random_latents(view.recording, np.concatenate(sets), of_sets, seed, draws)]
+    train = task.rows[task.part == TRAIN]
+    for control in recorded_controls(residuals, view.recording, train, seed):
+        found.append(Control(control.sae, tpp_latents(control, view.board).at(n).score, str((control.about or {})["control"])))
+    return found
+
+
+def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
+    """A sentence for every control the score does not beat."""
+    return [w for c in controls if (w := c.warning(score)) is not None]
+
+
+def recorded_controls(
+    residuals: ResidualRecording, latents: LatentRecording, train: np.ndarray, seed: int
+) -> list[LatentRecording]:
+    """Random decoder, permuted decoder, principal components and residual coordinates, as recordings."""
+    rng = derive_rng(seed, "control decoders", latents.sae_fingerprint)
+    noise = rng.standard_normal(latents.decoder.shape)
+    noise *= np.linalg.norm(latents.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
+    made = {
+        "random decoder": (noise.astype(np.float32), "the same codes, each written along a random direction of the row's length"),
+        "permuted decoder": (latents.decoder[rng.permutation(len(latents.decoder))], "the same codes, decoder rows shuffled"),
+    }
+    return [
+        *(replace(latents, sae=name, decoder=rows, about={"control": about}) for name, (rows, about) in made.items()),
+        basis_recording(residuals, train, "pca"),
+        basis_recording(residuals, train, "residual basis"),
+    ]
+
+
+def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) -> LatentRecording:
+    """Pooled residuals in another basis as signed "latents": "pca" of the training texts, or "residual basis" itself."""
+    x = residuals.residuals.astype(np.float64)
+    if kind == "pca":
+        mean = x[train].mean(0)
+        _, _, rows = np.linalg.svd(x[train] - mean, full_matrices=False)
+        about = "principal components of the pooled training residuals; ablation sets one to its training mean"
+    else:
+        mean, rows = np.zeros(x.shape[1]), np.eye(x.shape[1])
+        about = "coordinates of the residual stream; ablation sets one to 0"
+    codes = (x - mean) @ rows.T
+    n = len(rows)
+    nothing = Contexts(
+        np.zeros(n + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int16), np.zeros((0, WINDOW), np.float16),
+        np.zeros(0, np.uint8),
+    )  # fmt: skip
+    return LatentRecording(
+        kind, kind, residuals.fingerprint, csc_array(codes.astype(np.float32)), np.zeros(n, np.float32), np.ones(n, np.float32),
+        rows.astype(np.float32), nothing, {"l0": float(n), "explained_variance": 1.0, "dead": 0.0, "tokens": None},
+        non_negative=False, about={"control": about},
+    )  # fmt: skip
+
+
+def leace(residuals: ResidualRecording, board: ShiftBoard) -> Control:
+    """SHIFT of LEACE on pooled residuals: the spurious label made linearly unreadable, fitted on the balanced training texts.
+
+    A reference, not a rival: it edits the whole residual with knowledge of the label. The covariance is shrunk
+    (concept-erasure's optimal linear shrinkage), because there are about as many texts as dimensions.
+    """
+    import torch
+    from concept_erasure import LeaceEraser
+
+    task, training = board.task, board.probes.training
+    x = torch.from_numpy(residuals.residuals[task.rows[training.balanced]].astype(np.float64))
+    z = torch.from_numpy(task.spurious_label[training.balanced].astype(np.float64))
+    eraser = LeaceEraser.fit(x, z, shrinkage=True)
+    erased = eraser(torch.from_numpy(residuals.residuals[board.rows].astype(np.float64))).numpy()
+    about = f"LEACE of the spurious label on {len(x)} balanced training texts, shrunk covariance (optimal linear shrinkage)"
+    return Control("leace", _score_of(board, erased), about)
+
+
+def attribute_words(
+    texts: Sequence[str], view: ShiftBoard, *, top: int = TOP_WORDS, prior: float = 1.0
+) -> list[str]:
+    """Words that tell the spurious label: the ``top`` largest |log odds ratio| of document frequency, smoothed by ``prior``.
+
+    ``texts`` are all texts of the recording. Counted on the balanced training texts, once per text, in lower case; words in
+    fewer than 5 texts are left out. The ratio is divided by its standard error, so that rare words do not win.
+    """
+    task, training = view.task, view.probes.training
+    counts = {True: Counter[str](), False: Counter[str]()}
+    sizes = Counter[bool]()
+    for i in training.balanced:
+        label = bool(task.spurious_label[i])
+        counts[label].update({w.lower() for w in _WORD.findall(texts[task.rows[i]])})
+        sizes[label] += 1
+    scores = {}
+    for word in counts[True] | counts[False]:
+        a, b = counts[True][word], counts[False][word]
+        if a + b < 5:
+            continue
+        up, down = a + prior, b + prior
+        rest_up, rest_down = sizes[True] - a + prior, sizes[False] - b + prior
+        odds = np.log(up / rest_up) - np.log(down / rest_down)
+        scores[word] = abs(odds) / np.sqrt(1 / up + 1 / down + 1 / rest_up + 1 / rest_down)
+    return sorted(scores, key=lambda w: (-scores[w], w))[:top]
+
+
+def without_words(texts: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The texts with these words deleted, in any case. A text that would be left without a word keeps a full stop."""
+    gone = {w.lower() for w in words}
+
+    def cut(match: re.Match[str]) -> str:
+        return "" if match.group().lower() in gone else match.group()
+
+    return [re.sub(r"[ \t]{2,}", " ", _WORD.sub(cut, t)).strip() or "." for t in texts]
+
+
+def word_deletion(edited: ResidualRecording, board: ShiftBoard, words: Sequence[str]) -> Control:
+    """SHIFT when the words are deleted from the text instead of latents from the residual.
+
+    ``edited`` is a recording of ``without_words(all texts, words)`` at the same hook, row by row. C_b stays as it is.
+    """
+    if len(edited.residuals) <= int(board.rows.max()):
+        raise DataError(
+            f"the recording of edited texts has {len(edited.residuals)} rows, row {int(board.rows.max())} is needed; "
+            "record every text again, in the same order"
+        )
+    about = f"the {len(words)} words that best tell the spurious label deleted from the texts: {', '.join(words)}"
+    return Control("word deletion", _score_of(board, edited.residuals[board.rows]), about, tuple(words))
+
+
+def _score_of(board: ShiftBoard, edited: np.ndarray) -> Estimate:
+    return board.score(board.base_logits - board.probes.base.logits(edited), 0).score
+
+
+def _random_latents(
+    recording: LatentRecording, ids: np.ndarray, score: Callable[[np.ndarray], Estimate], seed: int, draws: int
+) -> Control:
+    rng = derive_rng(seed, "random latents", recording.sae_fingerprint)
+    values = [score(matched_latents(recording, ids, rng)) for _ in range(draws)]
+    about = f"mean and range of {draws} draws of as many other latents of the same strength, log(mean pooled f x |D|)"
+    kept = [v.value for v in values if v.value is not None]
+    if not kept:
+        return Control("random latents", undefined(values[0].reason or "undefined"), about)
+    return Control("random latents", Estimate(float(np.mean(kept)), (min(kept), max(kept))), about)
+
+
+def matched_latents(recording: LatentRecording, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """int[len(ids)]: other live latents, each drawn from the NEAREST unused ones in log(mean pooled |f| * ||D||)."""
+    mean = np.asarray(abs(recording.latents).mean(axis=0)).ravel() * np.linalg.norm(recording.decoder, axis=1)
+    strength = np.log(np.maximum(mean, 1e-30))
+    free = mean > 0
+    free[ids] = False
+    drawn = np.empty(len(ids), dtype=int)
+    for k, i in enumerate(ids):
+        pool = np.flatnonzero(free)
+        if not len(pool):  # fewer live latents than asked for: the ones already drawn may come again
+            drawn[k] = rng.choice(np.setdiff1d(np.flatnonzero(mean > 0), ids)) if (mean > 0).sum() > len(ids) else i
+            continue
+        near = pool[np.argsort(np.abs(strength[pool] - strength[i]), kind="stable")[:NEAREST]]
+        drawn[k] = rng.choice(near)
+        free[drawn[k]] = False
+    return drawn
+
+
+__all__ = [
+    "Control", "attribute_words", "basis_recording", "leace", "matched_latents", "recorded_controls", "shift_controls",
+    "tpp_controls", "warnings_of", "without_words", "word_deletion",
+]  # fmt: skip
