@@ -25,7 +25,12 @@ class Place:
     @property
     def scope(self) -> dict[str, str]:
         """Arguments of ``Store.list_sets``."""
-        return {"metric": self.metric, "task": self.task, "direction": self.direction, "sae_fingerprint": self.sae_fingerprint}
+        return {
+            "metric": self.metric,
+            "task": self.task,
+            "direction": self.direction,
+            "sae_fingerprint": self.sae_fingerprint,
+        }
 
 
 def shift_place(loaded: Loaded, direction: DirectionBoards) -> Place:
@@ -60,7 +65,9 @@ def open_set(store: Store, place: Place, who: str, choice: str = MINE) -> Decisi
     return new_set(store, place, who, choice)
 
 
-def new_set(store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = "") -> DecisionSet:
+def new_set(
+    store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = ""
+) -> DecisionSet:
     """A new set, empty or starting with ``start``."""
     made = store.create_set(
         name, who, metric=place.metric, task=place.task, direction=place.direction,
@@ -78,7 +85,9 @@ def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: st
     store.decide(set_id, who, gone | wanted, reason)
 
 
-def apply(store: Store, place: Place, who: str, choice: str, log: Sequence[Mapping[str, Any]], done: int) -> tuple[int, bool]:
+def apply(
+    store: Store, place: Place, who: str, choice: str, log: Sequence[Mapping[str, Any]], done: int
+) -> tuple[int, bool]:
     """Carry out presses numbered above ``done`` in order. Returns (last number carried out, a commit was asked for)."""
     commit = False
     for press in sorted(log, key=lambda p: int(p["seq"])):

@@ -30,6 +30,7 @@ def main() -> None:
         st.html(provenance.PRESENT_CSS)
     found = {name: import_module(f"app.views.{name}") for name in VIEWS if find_spec(f"app.views.{name}")}
     pages = [_page(name, view) for name, view in found.items()]
+    st.session_state["pages"] = dict(zip(found, pages, strict=True))
     chosen = st.navigation(pages, position="hidden" if state.presenting() else "top")
     with st.sidebar:
         pickers.sidebar()

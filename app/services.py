@@ -3,10 +3,11 @@
 Nothing here computes a score: it finds, keeps and hands out objects of saeeval_core. No streamlit, so reports use it too.
 """
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from saeeval_core.artifacts import exists
+from saeeval_core.artifacts import exists, write_atomic
 from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
-from saeeval_core.contributions import random_sets, score_set
+from saeeval_core.contributions import judged_set, random_sets, score_set
 from saeeval_core.errors import Cancelled, DataError, SaeEvalError
 from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
+from saeeval_core.judging.imports import SaeIdentity, load_shipped
+from saeeval_core.judging.verdict import contrast_concepts
 from saeeval_core.pipeline import (
     DirectionBoards,
+    aggregate_over_pairs,
     check_tokens,
     obtain_recordings,
     recording_key,
@@ -39,9 +43,10 @@ from saeeval_core.recording import (
 )
 from saeeval_core.registry import file_fingerprint, inspect_sae, local_folder
 from saeeval_core.shift import ShiftLatents, ShiftScore, shift_latents
-from saeeval_core.sources import TaskSet, general_texts
+from saeeval_core.sources import TaskSet, general_texts, read_texts
+from saeeval_core.sources import _read_frame as read_frame
 from saeeval_core.store import Store, Verdict, default_path
-from saeeval_core.texts import DEV
+from saeeval_core.texts import DEV, LabelledTexts
 from saeeval_core.tpp import TppBoard, TppLatents, tpp_board, tpp_latents
 from saeeval_core.uncertainty import Estimate
 
@@ -208,7 +213,9 @@ def general_text(loaded: Loaded) -> Loaded | None:
     if loaded.task_set.texts.name == GENERAL:
         return None
     try:
-        found = load(RunConfig(model=loaded.config.model, saes=loaded.config.saes, task=GENERAL, dtype=loaded.config.dtype))
+        found = load(
+            RunConfig(model=loaded.config.model, saes=loaded.config.saes, task=GENERAL, dtype=loaded.config.dtype)
+        )
     except SaeEvalError:
         return None
     return found if found and found.latents.sae_fingerprint == loaded.latents.sae_fingerprint else None
@@ -221,7 +228,9 @@ def set_score(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> ShiftS
 
 
 @shared(max_entries=64)
-def ranking_curve(view: ShiftLatents, rank: str, ablation: str, ns: tuple[int, ...]) -> tuple[tuple[int, ShiftScore], ...]:
+def ranking_curve(
+    view: ShiftLatents, rank: str, ablation: str, ns: tuple[int, ...]
+) -> tuple[tuple[int, ShiftScore], ...]:
     """Scores of the top n for every n of ``ns`` that the ranking has latents for."""
     order = ranking(view, rank)
     ns = tuple(n for n in ns if n <= len(order))
@@ -260,7 +269,70 @@ def tokens_of(loaded: Loaded, latent: int, k: int = 4) -> str:
 
 def verdicts(loaded: Loaded) -> list[Verdict]:
     """The current verdict of every rater on this SAE's latents, for these texts."""
+    _ship_verdicts(str(default_path()), loaded)
     return store().verdicts(loaded.latents.sae_fingerprint, task=loaded.task_set.texts.name)
+
+
+@shared(max_entries=32)
+def _ship_verdicts(_store_path: str, loaded: Loaded) -> int:
+    """Verdicts that come with the bundle enter the store once."""
+    own = SaeIdentity(loaded.latents.sae, loaded.latents.sae_fingerprint, loaded.latents.n_latents)
+    return load_shipped(store(), assets_dir() / "verdicts", own)
+
+
+def parts(loaded: Loaded) -> tuple[int, ...]:
+    """Parts that are scored under the protocol."""
+    return scored_parts(loaded.protocol)
+
+
+@shared(max_entries=32)
+def shift_headline(loaded: Loaded, n: int, part: int) -> tuple[Estimate, str] | None:
+    """(S of the top n by attribution, mean over pairs, what was averaged); None without pairs."""
+    directions = shift_directions(loaded)
+    if not directions:
+        return None
+    n = min(n, loaded.latents.n_latents)
+    scores = []
+    for d in directions:
+        view = shift_view(loaded, d.pair, d.task.target.column, part)
+        scores.append((d.pair, set_score(view, tuple(int(i) for i in view.attribute_ranking[:n]), "zero")))
+    total = aggregate_over_pairs(scores)
+    left_out = total["directions_left_out"]
+    note = f"mean over {total['pairs']} pair(s)" + (
+        f", {left_out} undefined direction(s) left out" if left_out else ", both directions"
+    )
+    return Estimate(total["score"], total["ci"], total["reason"]), note
+
+
+@shared(max_entries=32)
+def tpp_headline(loaded: Loaded, n: int, part: int) -> tuple[Estimate, str] | None:
+    """(TPP score of the top n per class, what was scored); None without classes or under redrawn negatives."""
+    if loaded.task_set.tpp is None or loaded.protocol.redraw_negatives:
+        return None
+    score = tpp_view(loaded, part).at(n)
+    return score.score, f"{len(loaded.task_set.tpp[1])} classes of {loaded.task_set.tpp[0]}"
+
+
+def keep_upload(name: str, content: bytes) -> Path:
+    """Store an uploaded file under its content's hash (so that the same file is recorded once); its path."""
+    folder = cache_dir() / "uploads"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"
+    if not path.exists():
+        write_atomic(path, content)
+    return path
+
+
+@shared(max_entries=16)
+def columns_of(path: Path) -> list[str]:
+    """Columns of a file of texts. DataError if it cannot be read."""
+    return [str(c) for c in read_frame(path).columns]
+
+
+@shared(max_entries=16)
+def read_upload(path: Path, text_column: str) -> LabelledTexts:
+    """Labelled texts of an uploaded file. DataError says what is wrong with it."""
+    return read_texts(path, text_column)
 
 
 @dataclass(eq=False)
@@ -330,7 +402,9 @@ def _work(job: Job) -> None:
             if job._stop.is_set():
                 raise Cancelled("stopped before it began")
             job.status, job.step = "running", "loading model and SAE"
-            obtain_recordings(job.config, texts_of(replace(job.config, saes=())), job.config.saes, on_progress=job.advance)
+            obtain_recordings(
+                job.config, texts_of(replace(job.config, saes=())), job.config.saes, on_progress=job.advance
+            )
         job.status = "done"
     except Cancelled as error:
         job.status, job.error = "cancelled", str(error)
@@ -414,7 +488,34 @@ def _print_of(path: str, _stamp: tuple[int, ...]) -> str | None:
     return file_fingerprint(inspect_sae(path))
 
 
-def judge_sets(loaded: Loaded, view: ShiftLatents, rank: str, n: int) -> list[Any]:
-    """Sets a judge would choose from the top n; empty when there are no verdicts."""
-    del loaded, view, rank, n
-    return []
+@dataclass(frozen=True)
+class NamedSet:
+    """A set to compare with: ids, or why there is none."""
+
+    name: str
+    ids: tuple[int, ...] | None
+    reason: str = ""
+
+
+def judge_sets(loaded: Loaded, view: ShiftLatents, rank: str, n: int) -> list[NamedSet]:
+    """What each judge would ablate of the top n; none without verdicts, and a reason where nothing passed."""
+    ratings: dict[str, dict[int, Mapping[str, int]]] = {}
+    for v in verdicts(loaded):
+        if v.ok and v.rater_kind != "human":
+            ratings.setdefault(v.rater, {})[v.latent] = v.ratings
+    task = view.board.task
+    by_attribute = rank != "base"
+    concepts = contrast_concepts(loaded.task_set, task.spurious if by_attribute else task.target)
+    out = []
+    for rater, own in ratings.items():
+        ids, unjudged = judged_set(ranking(view, rank)[:n], own, concepts, keep_related=by_attribute)
+        about = f"{rater}: {'related to ' if by_attribute else 'not related to '}{task.spurious.column if by_attribute else task.target.column}"
+        note = f", {unjudged} of top {n} not judged" if unjudged else ""
+        out.append(
+            NamedSet(
+                f"judge {about}{note}",
+                ids if ids else None,
+                "nothing passed: no latent of the top set is rated 2 or more",
+            )
+        )
+    return out

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.errors import DataError
 
 DEFAULTS: Mapping[str, str] = {
     "model": DEFAULT_MODEL,
@@ -73,12 +74,15 @@ def write_url() -> None:
 
 
 def config() -> RunConfig:
-    """Settings of the engine for what is picked in the sidebar; ConfigError for an unknown protocol in a link."""
-    own = st.session_state.get("own_texts", {})  # texts, text_column, target, ... of a file loaded in this session
-    return RunConfig(
-        model=get("model"), saes=(get("sae"),), task=get("task"), protocol=get("protocol"), seed=number("seed", 0),
-        **(own if get("task") == "own" else {}),
-    )  # fmt: skip
+    """Settings of the engine for what is picked in the sidebar; SaeEvalError for a link that cannot be followed."""
+    chosen = {"model": get("model"), "saes": (get("sae"),), "protocol": get("protocol"), "seed": number("seed", 0)}
+    if get("task") != "own":
+        return RunConfig(**chosen, task=get("task"))
+    if "own_texts" not in st.session_state:
+        raise DataError(
+            "the link names a file that was loaded in another session; choose a task, then load the file in Overview"
+        )
+    return RunConfig(**chosen, task="", **st.session_state["own_texts"])
 
 
 def who() -> str:

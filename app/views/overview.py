@@ -1,15 +1,186 @@
-"""Overview: what is loaded, what came out of it, what the two scores mean."""
+"""Overview: what is loaded, what came out of it, what the two scores mean, what the data are, how to load your own."""
+
+import html
 
 import streamlit as st
 
-from app import services
+from app import services, state
 from app.services import Loaded
+from app.widgets import own_texts, provenance
+from app.widgets.token_text import plain_html
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.pipeline import PART_NAMES, versions
+from saeeval_core.sources import class_sizes
+from saeeval_core.texts import TEST
+from saeeval_core.uncertainty import Estimate
 
 TITLE = "Overview"
 ICON = ":material/home:"
+N = 20
+"""Size of the headline's sets: fixed beforehand, so that test may be shown."""
+EXAMPLES = 3
 
 
 def render(loaded: Loaded) -> None:
-    """Headline."""
-    st.title("SAE eval")
-    st.write(services.live_part(loaded))
+    """Headline first; everything below it explains it."""
+    st.header("Which latents carry a concept, and does removing them remove only that?")
+    _loaded(loaded)
+    _headline(loaded)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _shift_words()
+    with right:
+        _tpp_words()
+    st.subheader("Data")
+    _data(loaded)
+    st.subheader("Load your own")
+    own_texts.form()
+    with st.expander("Where everything comes from"):
+        _provenance(loaded)
+
+
+def _loaded(loaded: Loaded) -> None:
+    texts, unsupervised = loaded.task_set.texts, loaded.latents.unsupervised
+    e, about = html.escape, loaded.latents.about or {}
+    l0, explained = unsupervised.get("l0"), unsupervised.get("explained_variance")
+    facts = [
+        ("language model", loaded.config.model, loaded.residuals.note),
+        ("SAE", loaded.latents.sae, str(about.get("architecture", ""))),
+        ("hook", loaded.residuals.key.hook, f"{loaded.latents.n_latents:,} latents"),
+        ("L0 / explained variance", f"{_or_na(l0, '.1f')} / {_or_na(explained, '.3f')}", "on the task's texts"),
+        ("texts", f"{texts.name}: {len(texts.texts):,}", "composed texts" if texts.composed else texts.source),
+    ]
+    cells = "".join(
+        f"<div><div class='how'>{e(label)}</div><div style='font-weight:600;overflow-wrap:anywhere'>{e(value)}</div>"
+        f"<div class='how'>{e(note)}</div></div>"
+        for label, value, note in facts
+    )
+    st.html(
+        f"<div style='display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:14px'>{cells}</div>"
+    )
+
+
+def _headline(loaded: Loaded) -> None:
+    left, right = st.columns(2, gap="large", border=True)
+    with left:
+        try:
+            shift = services.shift_headline(loaded, N, TEST)
+        except SaeEvalError as error:
+            provenance.problem(error)
+            shift = None
+        if shift is not None:
+            estimate, note = shift
+            provenance.number(f"S_SHIFT, top {N} latents by attribution, test", *_words(estimate), note)
+            provenance.how(
+                "Zero ablation. 1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm."
+            )
+            _go("shift_lab", "Open the SHIFT lab")
+        else:
+            st.write("This task defines no SHIFT pair.")
+    with right:
+        try:
+            tpp = services.tpp_headline(loaded, N, TEST)
+        except SaeEvalError as error:
+            provenance.problem(error)
+            tpp = None
+        if tpp is not None:
+            estimate, note = tpp
+            provenance.number(f"TPP, top {N} latents per class, test", *_words(estimate), note)
+            provenance.how(
+                "Accuracy points lost by the class whose latents are ablated, minus those lost by the others."
+            )
+            _go("tpp_matrix", "Open the TPP matrix")
+        else:
+            st.write("This task defines no TPP classes.")
+
+
+def _go(view: str, label: str) -> None:
+    pages = st.session_state.get("pages", {})
+    if view in pages and not state.presenting():
+        st.page_link(pages[view], label=label, icon=":material/arrow_forward:")
+
+
+def _words(estimate: Estimate) -> tuple[str, str]:
+    if estimate.value is None:
+        return "n/a", str(estimate.reason)
+    interval = f"95 % interval [{estimate.ci[0]:.3f}, {estimate.ci[1]:.3f}]" if estimate.ci else ""
+    return f"{estimate.value:.3f}", interval
+
+
+def _shift_words() -> None:
+    st.subheader("SHIFT")
+    st.write(
+        "A probe is trained on texts where the label it should learn always agrees with a spurious cue, so it learns the cue. "
+        "A person or a judge reads the latents that move it and ablates those that speak of the cue. "
+        "The score says how much of the way to a probe trained on balanced texts this brings the same probe, without retraining."
+    )
+    st.latex(r"S_\mathrm{SHIFT}=\frac{A_\mathrm{ablated}-A_\mathrm{base}}{A_\mathrm{oracle}-A_\mathrm{base}}")
+    provenance.how(
+        "A: accuracy on the target label, every quadrant (target x spurious) counting a quarter. Not clipped; undefined without a gap."
+    )
+
+
+def _tpp_words() -> None:
+    st.subheader("TPP")
+    st.write(
+        "One probe is trained per class, and for each class the latents that argue most for it are found. "
+        "Ablating one class's latents should cost that class's probe its accuracy and leave every other probe alone. "
+        "The matrix of losses is the result; the score is its diagonal minus everything else."
+    )
+    st.latex(
+        r"S_\mathrm{TPP}=\frac1m\sum_i\Delta_{ii}-\frac1{m(m-1)}\sum_{i\neq j}\Delta_{ij},\qquad\Delta_{ij}=A_j-A_{ij}"
+    )
+    provenance.how("A_j: balanced accuracy of probe j; A_ij: the same after ablating the latents of class i.")
+
+
+def _data(loaded: Loaded) -> None:
+    texts = loaded.task_set.texts
+    if loaded.task_set.small:
+        st.info(provenance.plain(loaded.task_set.small))
+    for k, (target, spurious) in enumerate(loaded.task_set.pairs):
+        with st.expander(f"SHIFT pair {provenance.plain(f'{target} x {spurious}')}", expanded=k == 0):
+            t, a = texts.columns[target.column], texts.columns[spurious.column]
+            for column, values in ((target, (target.positive, target.negative)),):
+                for value in values:
+                    for other in (spurious.positive, spurious.negative):
+                        rows = [i for i in range(len(t)) if t[i] == value and a[i] == other]
+                        st.markdown(
+                            f"**{provenance.plain(f'{value}, {other}')}** · {len(rows):,} texts · {provenance.plain(column.column)}"
+                        )
+                        if rows:
+                            st.html(plain_html(texts.texts[rows[0]][:600]))
+    if loaded.task_set.tpp is not None:
+        column, classes = loaded.task_set.tpp
+        sizes = class_sizes(texts, column)
+        with st.expander(f"TPP classes: {provenance.plain(column)}", expanded=not loaded.task_set.pairs):
+            st.dataframe([{"class": c, "texts": sizes.get(c, 0)} for c in classes], hide_index=True, width="content")
+            for c in classes[:EXAMPLES]:
+                row = next(i for i, v in enumerate(texts.columns[column]) if v == c)
+                st.html(f"<b>{html.escape(c)}</b>" + plain_html(texts.texts[row][:400]))
+    if texts.dropped:
+        provenance.how("Left out while loading: " + ", ".join(f"{n} {why}" for why, n in texts.dropped.items()))
+
+
+def _provenance(loaded: Loaded) -> None:
+    parts = ", ".join(PART_NAMES[p] for p in services.parts(loaded))
+    rows = {
+        "texts": f"{loaded.task_set.texts.source}; fingerprint {loaded.task_set.texts.fingerprint}",
+        "residual recording": loaded.residuals.fingerprint,
+        "latent recording": loaded.latents.fingerprint,
+        "SAE fingerprint": loaded.latents.sae_fingerprint,
+        "SAE settings": ", ".join(
+            f"{k} {v}" for k, v in (loaded.latents.about or {}).items() if not isinstance(v, dict)
+        ),
+        "protocol": f"{loaded.protocol.name}, seed {loaded.config.seed}, {loaded.config.resamples} resamples, scored parts: {parts}",
+        "versions": ", ".join(f"{k} {v}" for k, v in versions().items()),
+        "decisions": str(services.store().path),
+    }
+    body = "".join(
+        f"<tr><td style='padding-right:14px'>{html.escape(k)}</td><td class='id'>{html.escape(v)}</td></tr>"
+        for k, v in rows.items()
+    )
+    st.html(f"<table>{body}</table>")
+
+
+def _or_na(value: float | None, spec: str) -> str:
+    return "n/a" if value is None else format(value, spec)

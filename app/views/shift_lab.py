@@ -12,7 +12,7 @@ from app.widgets import provenance
 from app.widgets.evidence_card import card
 from app.widgets.lab import lab
 from app.widgets.queue import queue_hash, queue_rows
-from app.widgets.score_card import Rivals, latent_history, log_json, score_json, shares_json, test_json
+from app.widgets.score_card import latent_history, log_json, score_json, shares_json, test_json
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.pipeline import DirectionBoards, aggregate_over_pairs
 from saeeval_core.shift import ShiftLatents
@@ -31,7 +31,9 @@ def render(loaded: Loaded) -> None:
     """Pair, direction, ranking, ablation and set on top; the lab below runs on its own at every press."""
     directions = services.shift_directions(loaded)
     if not directions:
-        st.info(f"'{provenance.plain(loaded.task_set.texts.name)}' defines no SHIFT pair; choose another task on the left.")
+        st.info(
+            f"'{provenance.plain(loaded.task_set.texts.name)}' defines no SHIFT pair; choose another task on the left."
+        )
         return
     pairs = list(dict.fromkeys(d.pair for d in directions))
     pair = state.get("pair") if state.get("pair") in (*pairs, "all") else pairs[0]
@@ -68,7 +70,9 @@ def _direction(box: Any, loaded: Loaded, both: list[DirectionBoards]) -> Directi
     now = wanted if wanted in columns else first
     if not state.presenting():
         part = services.live_part(loaded)
-        notes = {d.task.target.column: "n/a" if d.boards[part].reason else f"gap {d.boards[part].gap:.2f}" for d in both}
+        notes = {
+            d.task.target.column: "n/a" if d.boards[part].reason else f"gap {d.boards[part].gap:.2f}" for d in both
+        }
         key = f"w_target_{both[0].pair}"
         box.selectbox("Direction", columns, columns.index(now), key=key, on_change=_target_chosen, args=(key,), width=240,
                       format_func=lambda c: f"{both[columns.index(c)].task.direction} ({notes[c]})")  # fmt: skip
@@ -85,10 +89,27 @@ def _settings(box: Any, loaded: Loaded) -> None:
     ranks = {"attribute": "attribute probe", "base": "biased probe"}
     names = list(ranks)
     rank = state.get("rank") if state.get("rank") in ranks else names[0]
-    box.selectbox("Ranked by", names, names.index(rank), key="w_rank", on_change=state.choose, args=("rank", "w_rank"), width=142, format_func=ranks.get)
+    box.selectbox(
+        "Ranked by",
+        names,
+        names.index(rank),
+        key="w_rank",
+        on_change=state.choose,
+        args=("rank", "w_rank"),
+        width=142,
+        format_func=ranks.get,
+    )
     kinds = ["zero", "mean"]
     kind = state.get("ablation") if state.get("ablation") in kinds else "zero"
-    box.selectbox("Ablation", kinds, kinds.index(kind), key="w_ablation", on_change=state.choose, args=("ablation", "w_ablation"), width=92)
+    box.selectbox(
+        "Ablation",
+        kinds,
+        kinds.index(kind),
+        key="w_ablation",
+        on_change=state.choose,
+        args=("ablation", "w_ablation"),
+        width=92,
+    )
     ns = [n for n in NS if n <= loaded.latents.n_latents]
     n = state.number("n", 20)
     box.selectbox("N", ns, ns.index(n) if n in ns else 0, key="w_n", on_change=state.choose, args=("n", "w_n"), width=78,
@@ -106,15 +127,37 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> N
     names = {str(s.id): f"{s.name} ({s.who})" for s in known} | {decisions.MINE: f"mine ({who})"}
     now = state.get("set") if state.get("set") in options else decisions.MINE
     key = f"w_set_{place.direction}_{len(options)}"
-    box.selectbox("Set", options, options.index(now), key=key, on_change=state.choose, args=("set", key), format_func=names.get, width=150)
+    box.selectbox(
+        "Set",
+        options,
+        options.index(now),
+        key=key,
+        on_change=state.choose,
+        args=("set", key),
+        format_func=names.get,
+        width=150,
+    )
     with box.popover("Set\u2026", icon=":material/edit:"):
         name = st.text_input("Name", key="w_set_name", placeholder="name of the set", max_chars=80)
         st.button("New, empty", on_click=_new_set, args=(place, who, name), width="stretch", key="w_new")
         st.button("Duplicate this set", on_click=_duplicate, args=(place, who, now, name), width="stretch", key="w_dup")
-        st.button("Rename this set", on_click=_rename, args=(place, who, now, name), width="stretch", key="w_rename", disabled=not name)
+        st.button(
+            "Rename this set",
+            on_click=_rename,
+            args=(place, who, now, name),
+            width="stretch",
+            key="w_rename",
+            disabled=not name,
+        )
         n = state.number("n", 20)
         top = services.ranking(view, state.get("rank"))[:n]
-        st.button(f"Reset to the top {n} by attribution", on_click=_reset, args=(place, who, now, top, f"reset to top {n}"), width="stretch", key="w_top")
+        st.button(
+            f"Reset to the top {n} by attribution",
+            on_click=_reset,
+            args=(place, who, now, top, f"reset to top {n}"),
+            width="stretch",
+            key="w_top",
+        )
         for rival in services.judge_sets(loaded, view, state.get("rank"), n):
             if rival.ids is not None:
                 st.button(f"Reset to {rival.name}", on_click=_reset, args=(place, who, now, rival.ids, f"reset to {rival.name}"),
@@ -144,7 +187,11 @@ def _rename(place: Place, who: str, choice: str, name: str) -> None:
 
 
 def _reset(place: Place, who: str, choice: str, ids: Any, reason: str) -> None:
-    _guard(lambda: decisions.reset(services.store(), decisions.open_set(services.store(), place, who, choice).id, who, ids, reason))
+    _guard(
+        lambda: decisions.reset(
+            services.store(), decisions.open_set(services.store(), place, who, choice).id, who, ids, reason
+        )
+    )
 
 
 def _guard(work: Any) -> None:
@@ -170,7 +217,6 @@ def _about(loaded: Loaded, chosen: DirectionBoards, part: int) -> None:
 @st.fragment
 def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str) -> None:
     """Queue, card and score. A press runs this function alone."""
-    store = services.store()
     rank, ablation = state.get("rank"), state.get("ablation")
     if "lab_error" in st.session_state:
         provenance.problem(st.session_state["lab_error"])
@@ -179,11 +225,12 @@ def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: st
     except SaeEvalError as error:
         provenance.problem(error)
         return
-    del store
     lab(data, key=KEY, on_did_change=partial(_did, loaded, place, who, choice, ablation))
 
 
-def _data(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str, rank: str, ablation: str) -> dict[str, Any]:
+def _data(
+    loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str, rank: str, ablation: str
+) -> dict[str, Any]:
     store, memory = services.store(), st.session_state.setdefault("lab_memory", {"ack": {}, "sent": {}})
     chosen = decisions.find_set(store, place, who, choice)
     current_decisions = {} if chosen is None else store.decisions(chosen.id)
@@ -238,7 +285,9 @@ def _current(order: list[int], sent: int | None, loaded: Loaded) -> int | None:
     return order[0] if order else None
 
 
-def _cards(loaded: Loaded, view: ShiftLatents, order: list[int], current: int | None, have: set[int], *, moving: bool) -> dict[str, Any]:
+def _cards(
+    loaded: Loaded, view: ShiftLatents, order: list[int], current: int | None, have: set[int], *, moving: bool
+) -> dict[str, Any]:
     """Cards the browser lacks: the current one, and when nothing was decided the next ones too."""
     if current is None:
         return {}
@@ -251,14 +300,16 @@ def _set_name(chosen: DecisionSet | None) -> str:
     return decisions.MINE if chosen is None else chosen.name
 
 
-def _rivals(loaded: Loaded, view: ShiftLatents, place: Place, chosen: DecisionSet | None, rank: str) -> list[Rivals]:
+def _rivals(
+    loaded: Loaded, view: ShiftLatents, place: Place, chosen: DecisionSet | None, rank: str
+) -> list[services.NamedSet]:
     n = state.number("n", 20)
     order = services.ranking(view, rank)
-    out = [Rivals(f"top {n} by attribution", tuple(int(i) for i in order[:n]))]
+    out = [services.NamedSet(f"top {n} by attribution", tuple(int(i) for i in order[:n]))]
     out += services.judge_sets(loaded, view, rank, n)
     store = services.store()
     others = [s for s in store.list_sets(**place.scope) if chosen is None or s.id != chosen.id]
-    return out + [Rivals(f"{s.name} ({s.who})", tuple(store.ablated(s.id))) for s in others[-3:]]
+    return out + [services.NamedSet(f"{s.name} ({s.who})", tuple(store.ablated(s.id))) for s in others[-3:]]
 
 
 def _commit_state(loaded: Loaded, ids: tuple[int, ...]) -> dict[str, Any]:
@@ -317,9 +368,15 @@ def _aggregate(loaded: Loaded, directions: tuple[DirectionBoards, ...]) -> None:
     for name, scores in ((f"top {n} by attribution", top), ("my sets (pairs that have one)", mine)):
         if scores:
             total = aggregate_over_pairs(scores)
-            interval = f"95 % interval [{total['ci'][0]:.2f}, {total['ci'][1]:.2f}]" if total["ci"] else str(total["reason"] or "")
+            interval = (
+                f"95 % interval [{total['ci'][0]:.2f}, {total['ci'][1]:.2f}]"
+                if total["ci"]
+                else str(total["reason"] or "")
+            )
             value = "n/a" if total["score"] is None else f"{total['score']:.3f}"
             note = f"{total['pairs']} pairs, {total['directions_left_out']} undefined directions left out"
             provenance.number(f"S_SHIFT, {name}", value, interval, note)
     st.dataframe(rows, width="stretch", hide_index=True)
-    provenance.how("Mean of the defined directions of each pair, then over pairs; intervals from resampled texts. Choose one pair to decide.")
+    provenance.how(
+        "Mean of the defined directions of each pair, then over pairs; intervals from resampled texts. Choose one pair to decide."
+    )

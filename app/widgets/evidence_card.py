@@ -18,11 +18,15 @@ QUADRANTS = (3, 2, 1, 0)
 
 def card(loaded: Loaded, latent: int, view: ShiftLatents | None = None) -> dict[str, Any]:
     """Everything shown for a latent that no decision changes. Without a view: no effects, contexts grouped as recorded."""
-    return _card(loaded, view, latent, services.latents_named(loaded).get(latent, ("", "")), len(services.verdicts(loaded)))
+    return _card(
+        loaded, view, latent, services.latents_named(loaded).get(latent, ("", "")), len(services.verdicts(loaded))
+    )
 
 
 @services.shared(max_entries=4096)
-def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, named: tuple[str, str], _verdicts: int) -> dict[str, Any]:
+def _card(
+    loaded: Loaded, view: ShiftLatents | None, latent: int, named: tuple[str, str], _verdicts: int
+) -> dict[str, Any]:
     e = services.evidence(loaded, latent)
     own = [c for c in e.contexts if c.source == loaded.task_set.texts.name]
     general = [c for c in e.contexts if c.source != loaded.task_set.texts.name]
@@ -37,7 +41,9 @@ def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, named: tuple[s
         "density": e.density or 0.0,
         "promoted": [[t.token, t.cosine] for t in e.promoted],
         "suppressed": [[t.token, t.cosine] for t in e.suppressed],
-        "noTokens": "" if e.promoted else "Promoted tokens are not stored for this SAE; run: saeeval build-bundle tokens",
+        "noTokens": ""
+        if e.promoted
+        else "Promoted tokens are not stored for this SAE; run: saeeval build-bundle tokens",
         "quadrants": _quadrants(loaded, view, latent, own),
         "max": _peak(own),
         "general": _general(general),
@@ -48,14 +54,20 @@ def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, named: tuple[s
         "neighbours": [[n.latent, n.cosine, names.get(n.latent, ("",))[0]] for n in e.neighbours[:6]],
         "together": [[n.latent, n.cosine, names.get(n.latent, ("",))[0]] for n in e.coactive[:6]],
         "verdicts": [
-            [f"{v.rater} ({v.rater_kind})", ", ".join(f"{k} {n}" for k, n in v.ratings.items()) or f"no verdict: {v.status}", v.reason[:400]]
+            [
+                f"{v.rater} ({v.rater_kind})",
+                ", ".join(f"{k} {n}" for k, n in v.ratings.items()) or f"no verdict: {v.status}",
+                v.reason[:400],
+            ]
             for v in services.verdicts(loaded)
             if v.latent == latent
         ],
     }
 
 
-def _quadrants(loaded: Loaded, view: ShiftLatents | None, latent: int, own: list[EvidenceContext]) -> list[dict[str, Any]]:
+def _quadrants(
+    loaded: Loaded, view: ShiftLatents | None, latent: int, own: list[EvidenceContext]
+) -> list[dict[str, Any]]:
     """One group per quadrant of the pair (where both labels are positive first), then what belongs to none of them."""
     if view is None:
         groups: dict[str, list[EvidenceContext]] = {}

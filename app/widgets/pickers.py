@@ -60,9 +60,17 @@ def sidebar() -> None:
         chosen = state.get("protocol") if state.get("protocol") in names else names[0]
         st.selectbox("Protocol", names, index=names.index(chosen), key="w_protocol", on_change=state.choose, args=("protocol", "w_protocol"),
                      help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.")  # fmt: skip
-        st.number_input("Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed"))
+        st.number_input(
+            "Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed")
+        )
     _run_button()
-    st.toggle("Present", state.presenting(), key="w_present", on_change=_present_chosen, help="Large type, no controls. Press Escape in the page, or reload without present=1, to leave.")
+    st.toggle(
+        "Present",
+        state.presenting(),
+        key="w_present",
+        on_change=_present_chosen,
+        help="Large type, no controls. Press Escape in the page, or reload without present=1, to leave.",
+    )
 
 
 def run_box(config: RunConfig) -> None:
@@ -90,7 +98,9 @@ def job_progress(config: RunConfig) -> None:
         return
     share = job.done / job.total if job.total else 0.0
     left = "" if job.eta is None else f", {_duration(job.eta)} left"
-    st.progress(min(1.0, share), text=f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step)
+    st.progress(
+        min(1.0, share), text=f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    )
     if st.button("Cancel", key=f"w_cancel_{id(job)}", help="What is done is kept; Run goes on from there."):
         job.cancel()
 
@@ -144,7 +154,14 @@ def _run_button() -> None:
 def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
     recorded = {m["sae"]: m for m in list_recordings("latents")}
     found = {
-        i.id: Choice(i.id, i.n_latents, (recorded.get(i.id, {}).get("unsupervised") or {}).get("l0"), i.hook, "bundled", i.architecture)
+        i.id: Choice(
+            i.id,
+            i.n_latents,
+            (recorded.get(i.id, {}).get("unsupervised") or {}).get("l0"),
+            i.hook,
+            "bundled",
+            i.architecture,
+        )
         for i in list_bundled()
         if model in (i.model, BUNDLED_MODEL) and (i.model in (None, model) or model == BUNDLED_MODEL)
     }
@@ -155,7 +172,9 @@ def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
             found[name] = Choice(name, m["shape"][1], m["unsupervised"].get("l0"), key["hook"], "recorded here")
     if model != BUNDLED_MODEL:
         for row in list_registry(model):
-            found.setdefault(row.spec, Choice(row.spec, row.n_latents, row.expected_l0, row.hook, "SAELens registry (download)"))
+            found.setdefault(
+                row.spec, Choice(row.spec, row.n_latents, row.expected_l0, row.hook, "SAELens registry (download)")
+            )
     return tuple(found.values())
 
 

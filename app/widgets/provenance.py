@@ -52,4 +52,6 @@ def how(text: str) -> None:
 def number(label: str, value: str, interval: str = "", note: str = "") -> None:
     """One headline number with its interval."""
     e = html.escape
-    st.html(f"<div>{e(label)}</div><div class='big'>{e(value)}</div><div class='ci'>{e(interval)}</div><div class='how'>{e(note)}</div>")
+    st.html(
+        f"<div>{e(label)}</div><div class='big'>{e(value)}</div><div class='ci'>{e(interval)}</div><div class='how'>{e(note)}</div>"
+    )

@@ -1,7 +1,6 @@
 """The score card of one decision set as plain JSON values; the browser draws it (widgets/lab/score.js)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from app import services
@@ -22,18 +21,9 @@ _HOW = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Rivals:
-    """A named set to compare with: ids, or why there is none."""
-
-    name: str
-    ids: tuple[int, ...] | None
-    reason: str = ""
-
-
 def score_json(
     view: ShiftLatents, ids: tuple[int, ...], before: tuple[int, ...] | None, *,
-    rank: str, ablation: str, n: int, rivals: Sequence[Rivals], set_name: str, decided: int,
+    rank: str, ablation: str, n: int, rivals: Sequence[services.NamedSet], set_name: str, decided: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of ``ids`` beside the set before, the curve, and the sets to compare."""
     board = view.board
@@ -82,7 +72,10 @@ def log_json(store: Store, chosen: DecisionSet | None, ids: tuple[int, ...]) -> 
 
 def latent_history(decisions: Sequence[Decision]) -> list[list[str]]:
     """Rows (when, who, change, reason) of one latent's decisions, newest first."""
-    return [[when(d.at), d.who, f"{d.old} → {d.new}" + (" (undo)" if d.undoes else ""), d.reason] for d in reversed(decisions)]
+    return [
+        [when(d.at), d.who, f"{d.old} → {d.new}" + (" (undo)" if d.undoes else ""), d.reason]
+        for d in reversed(decisions)
+    ]
 
 
 def test_json(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> dict[str, Any]:
@@ -92,9 +85,12 @@ def test_json(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> dict[s
         "score": s.score, "accuracy": s.accuracy, "worst_group": s.worst_group, "leakage": s.leakage,
         "base": view.board.base, "oracle": view.board.oracle,
     }  # fmt: skip
-    return {"part": PART_NAMES[view.board.part], "ablation": ablation, "n_ablated": len(ids), "worst_group_name": s.worst_group_name} | {
-        k: e.to_dict() for k, e in parts.items()
-    }
+    return {
+        "part": PART_NAMES[view.board.part],
+        "ablation": ablation,
+        "n_ablated": len(ids),
+        "worst_group_name": s.worst_group_name,
+    } | {k: e.to_dict() for k, e in parts.items()}
 
 
 def when(at: str) -> str:
@@ -107,13 +103,27 @@ def _point(n: int, s: ShiftScore) -> dict[str, Any]:
 
 
 def _mine_row(name: str, ids: tuple[int, ...], mine: ShiftScore) -> dict[str, Any]:
-    return {"name": f"{name} (this set)", "n": len(ids), "score": mine.score.to_dict(), "diff": None, "mine": True, "same": False}
+    return {
+        "name": f"{name} (this set)",
+        "n": len(ids),
+        "score": mine.score.to_dict(),
+        "diff": None,
+        "mine": True,
+        "same": False,
+    }
 
 
-def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: Rivals, ablation: str) -> dict[str, Any]:
+def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: services.NamedSet, ablation: str) -> dict[str, Any]:
     if rival.ids is None:
         nothing = undefined(rival.reason).to_dict()
-        return {"name": rival.name, "n": "\u2013", "score": nothing, "diff": {"value": None, "ci": None, "reason": "no set"}, "mine": False, "same": False}
+        return {
+            "name": rival.name,
+            "n": "\u2013",
+            "score": nothing,
+            "diff": {"value": None, "ci": None, "reason": "no set"},
+            "mine": False,
+            "same": False,
+        }
     s = services.set_score(view, rival.ids, ablation)
     return _row(rival.name, len(rival.ids), s.score, view.board.difference(s, mine))
 
@@ -124,7 +134,9 @@ def _random_row(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, abla
     score, samples = services.random_score(view, len(ids), ablation)
     if score.value is None or mine.score.value is None:
         return _row("random, same size", len(ids), score, undefined(score.reason or "S is undefined"))
-    return _row("random, same size", len(ids), score, paired_difference(score.value - mine.score.value, samples, mine.samples))
+    return _row(
+        "random, same size", len(ids), score, paired_difference(score.value - mine.score.value, samples, mine.samples)
+    )
 
 
 def _row(name: str, n: int, score: Estimate, diff: Estimate) -> dict[str, Any]:
@@ -142,8 +154,19 @@ def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation:
 
 def _commit(c: Commit, ids: tuple[int, ...]) -> dict[str, Any]:
     e = c.test["score"]
-    text = "n/a" if e["value"] is None else f"S {e['value']:.3f}" + (f" [{e['ci'][0]:.2f}, {e['ci'][1]:.2f}]" if e["ci"] else "")
-    return {"text": text, "n": len(c.ids), "looks": c.dev_looks, "who": c.who, "at": when(c.at), "stale": tuple(c.ids) != ids}
+    text = (
+        "n/a"
+        if e["value"] is None
+        else f"S {e['value']:.3f}" + (f" [{e['ci'][0]:.2f}, {e['ci'][1]:.2f}]" if e["ci"] else "")
+    )
+    return {
+        "text": text,
+        "n": len(c.ids),
+        "looks": c.dev_looks,
+        "who": c.who,
+        "at": when(c.at),
+        "stale": tuple(c.ids) != ids,
+    }
 
 
 def _change(d: Decision) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 HOT = "224,142,0"
 
 
-def tokens_html(text: str, spans: Sequence[tuple[int, int]], values: Sequence[float], max_value: float | None = None) -> str:
+def tokens_html(
+    text: str, spans: Sequence[tuple[int, int]], values: Sequence[float], max_value: float | None = None
+) -> str:
     """One block for st.html: each span of ``text`` coloured by its value; ``max_value`` is full colour (default: the largest)."""
     top = max_value or max((abs(v) for v in values), default=1.0) or 1.0
     parts = [_token(text[a:b], value, top) for (a, b), value in zip(spans, values, strict=True)]

@@ -29,7 +29,29 @@ _WORK = {
     "professor": ("lectures", "seminar", "faculty"), "teacher": ("pupils", "classroom", "homework"),
     "surgeon": ("scalpel", "operation", "theatre"), "nurse": ("ward", "bandage", "patients"),
 }  # fmt: skip
-_FILLER = ["the", "of", "and", "in", "on", "with", "from", "town", "river", "winter", "morning", "road", "letter", "music", "paper", "stone", "house", "often", "small", "green", "year"]
+_FILLER = [
+    "the",
+    "of",
+    "and",
+    "in",
+    "on",
+    "with",
+    "from",
+    "town",
+    "river",
+    "winter",
+    "morning",
+    "road",
+    "letter",
+    "music",
+    "paper",
+    "stone",
+    "house",
+    "often",
+    "small",
+    "green",
+    "year",
+]
 
 
 def make_assets(folder: Path, *, per_cell: int = 150, width: int = 256, d_model: int = 48, seed: int = 0) -> Path:
@@ -37,7 +59,13 @@ def make_assets(folder: Path, *, per_cell: int = 150, width: int = 256, d_model:
     rng = np.random.default_rng(seed)
     rows = [_text(rng, p, g, i) for i in range(per_cell) for p in PROFESSIONS for g in _CUES]
     (folder / "texts").mkdir(parents=True)
-    frame = pd.DataFrame({"text": [" ".join(w) for _, _, w in rows], "profession": [p for p, _, _ in rows], "gender": [g for _, g, _ in rows]})
+    frame = pd.DataFrame(
+        {
+            "text": [" ".join(w) for _, _, w in rows],
+            "profession": [p for p, _, _ in rows],
+            "gender": [g for _, g, _ in rows],
+        }
+    )
     frame.to_parquet(folder / "texts" / "bios.parquet")
     about = {"target": "profession", "spurious": {"column": "gender", "positive": "female", "negative": "male"},
              "pairs": [["professor", "teacher"], ["surgeon", "nurse"]], "source": "planted for tests"}  # fmt: skip
@@ -49,7 +77,13 @@ def make_assets(folder: Path, *, per_cell: int = 150, width: int = 256, d_model:
     decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
     decoder[list(GENDER_LATENTS)] = decoder[5] + 0.15 * decoder[list(GENDER_LATENTS)]
     save_file({"W_dec": decoder}, sae / "sae_weights.safetensors")
-    cfg = {"architecture": "topk", "d_in": d_model, "d_sae": width, "k": 16, "metadata": {"hook_name": HOOK, "model_name": "smollm2-135m-instruct"}}
+    cfg = {
+        "architecture": "topk",
+        "d_in": d_model,
+        "d_sae": width,
+        "k": 16,
+        "metadata": {"hook_name": HOOK, "model_name": "smollm2-135m-instruct"},
+    }
     (sae / "cfg.json").write_text(json.dumps(cfg))
 
     texts = load_task_set("bios").texts
@@ -91,7 +125,12 @@ def _ship_probes(folder: Path) -> None:
 
 
 def _text(rng: np.random.Generator, profession: str, gender: str, i: int) -> tuple[str, str, list[str]]:
-    words = [*rng.choice(_FILLER, 12), *rng.choice(_CUES[gender], 3), *rng.choice(_WORK[profession], 3), f"no{rng.integers(10**6)}"]
+    words = [
+        *rng.choice(_FILLER, 12),
+        *rng.choice(_CUES[gender], 3),
+        *rng.choice(_WORK[profession], 3),
+        f"no{rng.integers(10**6)}",
+    ]
     words = [str(w) for w in rng.permutation(words)]
     if i < len(HOSTILE):
         words.insert(2, HOSTILE[i].replace(" ", " "))

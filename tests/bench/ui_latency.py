@@ -42,7 +42,9 @@ def serve(assets: str, cache: str, store: str, *, port: int = 0):
     env = os.environ | {"SAEEVAL_CACHE": cache, "SAEEVAL_STORE": store, "PYTHONPATH": str(ROOT)}
     if assets:
         env["SAEEVAL_ASSETS"] = assets
-    process = subprocess.Popen([sys.executable, "-m", "app.launch", str(port)], env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.launch", str(port)], env=env, cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     try:
         wait_for(port)
         yield f"http://localhost:{port}", process
@@ -108,7 +110,9 @@ def slider(page, url: str, moves: int) -> list[float]:
     times = []
     for k in range(moves):
         thumb.focus()
-        times.append(thumb.evaluate("(node, key) => window.__slide(node, key)", "ArrowRight" if k % 6 < 3 else "ArrowLeft"))
+        times.append(
+            thumb.evaluate("(node, key) => window.__slide(node, key)", "ArrowRight" if k % 6 < 3 else "ArrowLeft")
+        )
         page.wait_for_timeout(400)
     return times
 
@@ -130,7 +134,10 @@ def main() -> None:
             assets = f"{folder}/assets"
             subprocess.run([sys.executable, ROOT / "tests/app/planted_assets.py", assets, width, per_cell], check=True,
                            env=os.environ | {"PYTHONPATH": str(ROOT), "SAEEVAL_CACHE": f"{folder}/cache"})  # fmt: skip
-        with serve(assets, os.environ.get("SAEEVAL_CACHE", f"{folder}/cache"), f"{folder}/store.sqlite") as (url, _), sync_playwright() as p:
+        with (
+            serve(assets, os.environ.get("SAEEVAL_CACHE", f"{folder}/cache"), f"{folder}/store.sqlite") as (url, _),
+            sync_playwright() as p,
+        ):
             browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             started = time.monotonic()
@@ -142,7 +149,11 @@ def main() -> None:
             rows = page.evaluate("window.__lab.querySelectorAll('.qrow').length - 1")
             moved = slider(page, url, 24)
             browser.close()
-    result = {"first_screen_s": round(first, 2), "queue_rows": rows, "decisions_unanswered": sum(t < 0 for t in pressed)}
+    result = {
+        "first_screen_s": round(first, 2),
+        "queue_rows": rows,
+        "decisions_unanswered": sum(t < 0 for t in pressed),
+    }
     for name, all_times in (("decision", pressed), ("slider", moved)):
         times = [round(t, 1) for t in all_times if t >= 0]
         result |= {f"{name}_median_ms": median(times) if times else None, f"{name}_p95_ms": percentile(times, 95) if times else None,

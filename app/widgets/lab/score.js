@@ -28,7 +28,7 @@ function drawScore(lab) {
   facts.append(body);
   const left = el("div", "", ...head, facts, el("p", "how", s.how), el("h4", "", "Accuracy against N, ranked by attribution"), curve(s.curve),
     details("as a table", lab.open.curve, table(["N", "accuracy", "S"], s.curve.points.map((p) => [p.n, est(p.accuracy), est(p.score)]), [1, 2])));
-  const rows = s.sets.map((r) => ({ cls: r.mine ? "mine" : "", cells: [r.name, String(r.n), est(r.score), r.mine ? "" : est(r.diff, 2, signed) + (r.same ? " \u2248" : "")] }));
+  const rows = s.sets.map((r) => ({ cls: r.mine ? "mine" : "", cells: [r.name, String(r.n), twoLines(r.score, num), r.mine ? "" : twoLines(r.diff, signed, r.same ? " \u2248" : "")] }));
   const right = el("div", "", el("h4", "", "Sets to compare"), table(["set", "n", `S ${s.part}`, "\u2212 mine"], rows, [1, 2, 3]),
     el("p", "how", "Paired differences over the same resamples; \u2248 not separable from 0 (the interval covers it)."));
   if (s.carry.length) right.append(details("which latents carry it (leave-one-out)", lab.open.carry, table(["latent", "change of S"], s.carry.map((c) => [button("link num", String(c.latent), () => lab.go(c.latent)), est(c.change, 3, signed)]), [1])));
@@ -41,6 +41,10 @@ function drawScore(lab) {
   box.replaceChildren(all);
   box.querySelectorAll("details").forEach((d) => { d.ontoggle = () => { lab.open[d.firstChild.textContent.startsWith("as a") ? "curve" : d.firstChild.textContent.startsWith("which") ? "carry" : "log"] = d.open; }; });
   lab.mini.replaceChildren(el("b", "num", s.score.value === null ? "S n/a" : `S ${num(s.score.value, 3)}`), el("span", "ci", s.score.value === null ? "" : ci(s.score)), el("span", "mute small", ` \u00b7 latent ${lab.current}`));
+}
+function twoLines(e, f, mark = "") {
+  if (e.value === null) { const why = el("span", "mute", "n/a"); why.title = e.reason; return why; }
+  return el("div", "", f(e.value, 2) + mark, el("div", "ci tiny", ci(e).trim()));
 }
 function curve(c) {
   const W = 300, H = 150, L = 30, R = 8, T = 8, B = 28;

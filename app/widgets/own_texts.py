@@ -1,0 +1,83 @@
+"""Load your own: a file of labelled texts in the browser, any SAE or model by its path or id, or the command line."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app import services, state
+from app.widgets import provenance
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.sources import class_sizes
+from saeeval_core.texts import LabelledTexts
+
+TYPES = ("csv", "parquet", "jsonl")
+
+
+def form() -> None:
+    """Upload, choose the columns, use it as the task of this session."""
+    st.write(
+        "An SAE or language model of your own: type its folder, registry entry or Hub id in the sidebar and press Run. "
+        "Texts of your own: a file with one text per row and label columns."
+    )
+    file = st.file_uploader("Labelled texts (CSV, Parquet or JSONL)", type=list(TYPES), key="w_own_file")
+    if file is None:
+        st.code(
+            "saeeval run --texts FILE --text-column text --target COLUMN=POS,NEG --spurious COLUMN=POS,NEG --classes COLUMN=A,B,C",
+            "bash",
+        )
+        return
+    try:
+        path = services.keep_upload(file.name, file.getvalue())
+        columns = services.columns_of(path)
+        text = st.selectbox(
+            "Column with the text", columns, columns.index("text") if "text" in columns else 0, key="w_own_text"
+        )
+        texts = services.read_upload(path, text)
+        settings = _labels(texts)
+    except SaeEvalError as error:
+        provenance.problem(error)
+        return
+    if settings is None:
+        st.info("Choose a target and a spurious label for SHIFT, or at least two classes for TPP.")
+    elif st.button("Use these texts", type="primary", key="w_own_use"):
+        use(path, text, settings)
+        st.rerun()
+
+
+def use(path: Path, text_column: str, settings: dict[str, str]) -> None:
+    """Make the file the task of this session."""
+    st.session_state["own_texts"] = {"texts": str(path), "text_column": text_column, **settings}
+    state.put(task="own", pair="", target="", latent="", set="mine", cell="")
+
+
+def _labels(texts: LabelledTexts) -> dict[str, str] | None:
+    """target, spurious and classes as the engine takes them; None while nothing complete is chosen."""
+    sizes = {c: class_sizes(texts, c) for c in texts.columns}
+    usable = [c for c, s in sizes.items() if len(s) >= 2]
+    found: dict[str, str] = {}
+    left, right = st.columns(2)
+    with left:
+        for name, label in (("target", "SHIFT: target label"), ("spurious", "SHIFT: spurious label")):
+            column = st.selectbox(label, usable, None, key=f"w_own_{name}")
+            if column:
+                values = list(sizes[column])
+                two = st.multiselect(f"{column}: positive, then negative", values, values[:2], max_selections=2, key=f"w_own_{name}_{column}",
+                                     format_func=lambda v, s=sizes[column]: f"{v} ({s[v]})")  # fmt: skip
+                if len(two) == 2:
+                    found[name] = f"{column}={two[0]},{two[1]}"
+    with right:
+        column = st.selectbox("TPP: label with the classes", usable, None, key="w_own_classes")
+        if column:
+            values = list(sizes[column])
+            some = st.multiselect(
+                "Classes",
+                values,
+                values[:8],
+                key=f"w_own_classes_{column}",
+                format_func=lambda v: f"{v} ({sizes[column][v]})",
+            )
+            if len(some) >= 2:
+                found["classes"] = f"{column}={','.join(some)}"
+    if ("target" in found) != ("spurious" in found):
+        found.pop("target", None), found.pop("spurious", None)
+    return found or None
