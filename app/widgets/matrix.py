@@ -106,7 +106,9 @@ def _detail(
     top = {int(k) for k in view.rankings[i][:n]}
     parts = {p.latent: p for p in _contributions(loaded, part, ids[:LISTED], j)}
     extra = [int(k) for k in view.rankings[i][: n + CANDIDATES] if int(k) not in set(ids)]
+    place = {int(k): r for r, k in enumerate(view.rankings[i])}
     spared = [k for k in own if k not in ids and k not in extra]
+    listed = sorted((*ids[:LISTED], *extra, *spared), key=lambda k: place.get(k, len(place)))
     names, effects = services.latents_named(loaded), view.effects[:, j]
     flips, total = _flips(loaded, part, ids, j)
     whole = scored(loaded, part, sets).matrix[i][j]
@@ -122,7 +124,7 @@ def _detail(
                 "effect": float(effects[k]), "solo": _json(parts[k].solo) if k in parts else None,
                 "out": _json(parts[k].left_out) if k in parts else None,
             }
-            for k in (*ids[:LISTED], *extra, *spared)
+            for k in listed
         ],
         "more": f"{len(ids) - LISTED} more latents are ablated and not listed" if len(ids) > LISTED else "",
         "flipTitle": f"{total} of {len(view.board.rows)} texts changed sides",
@@ -150,7 +152,7 @@ def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str]) -> dict[st
         "label": classes[f.label], "before": f.before, "after": f.after, "wrong": f.now_wrong,
         "tokens": [*tokens, [rest, 0.0]] if rest else tokens, "peak": max((abs(v) for _, v in tokens), default=0.0),
         "took": [[k, v] for k, v in f.latents[:6]],
-        "note": "" if values else "none of these latents has a stored context in this text; see the latents' own pages",
+        "note": "" if values else "no context of these latents is stored in this text",
     }  # fmt: skip
 
 

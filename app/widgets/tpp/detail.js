@@ -2,23 +2,25 @@
 function drawDetail(page) {
   const d = page.data, box = page.parts.right, x = d.detail;
   if (!x) {
+    page.parts.flips.hidden = true;
     box.replaceChildren(el("h3", "", "Behind a cell"), el("p", "mute", "Choose a cell: which latents were ablated, what each one does to that probe, and which texts changed sides."));
     return;
   }
-  const focus = box.contains(box.getRootNode().activeElement) ? box.getRootNode().activeElement.dataset.key : null;
+  const active = box.getRootNode().activeElement, focus = box.contains(active) ? active.dataset.key : null;
   const top = box.querySelector(".rows")?.scrollTop || 0;
   const marks = new Map(page.pending.filter((p) => p.row === d.cell[0]).map((p) => [p.latent, p.decision]));
-  const rows = x.latents.map((l) => latentRow(page, l, marks.get(l.id)));
-  const list = el("div", "rows", el("table", "latents", el("thead", "", el("tr", "", ...["ablate", "latent", "effect", "alone", "if spared"].map((h, k) => {
+  const head = el("tr", "", ...["ablate", "latent", "effect", "alone", "if spared"].map((h, k) => {
     const th = el("th", k > 1 ? "right" : "", h);
     th.title = ["is this latent ablated for the class?", "id and explanation", x.effectHow, x.soloHow, x.outHow][k];
     return th;
-  }))), el("tbody", "", ...rows)));
-  box.replaceChildren(el("h3", "", x.title), el("p", "sum", x.summary), list,
-    ...(x.more ? [el("p", "mute small", x.more)] : []),
-    el("h3", "", x.flipTitle), el("p", "mute small", x.flipNote), ...x.flips.map((f) => flipRow(page, f)));
+  }));
+  const list = el("div", "rows", el("table", "latents", el("thead", "", head), el("tbody", "", ...x.latents.map((l) => latentRow(page, l, marks.get(l.id))))));
+  box.replaceChildren(el("h3", "", x.title), el("p", "sum", x.summary), list, ...(x.more ? [el("p", "mute small", x.more)] : []));
   list.scrollTop = top;
   if (focus) [...box.querySelectorAll("[data-key]")].find((n) => n.dataset.key === focus)?.focus();
+  const flips = page.parts.flips;
+  flips.hidden = false;
+  flips.replaceChildren(el("h3", "", x.flipTitle), el("p", "mute small", x.flipNote), el("div", "rows flips", ...x.flips.map((f) => flipRow(page, f))));
 }
 function latentRow(page, l, pending) {
   const check = el("input");
@@ -39,9 +41,10 @@ function latentRow(page, l, pending) {
   const name = el("td", "", open, l.mark ? el("span", "mark", l.mark) : "", what);
   return el("tr", l.on ? "" : "off", el("td", "", check), name, el("td", "right", sci(l.effect)), cellOf(l.solo), cellOf(l.out));
 }
+const tidy = (v) => (Math.abs(v) < 0.005 ? "0.00" : num(v, 2));
 function cellOf(e) {
   const td = el("td", "right", e && e.value !== null ? signed(e.value, 3) : "n/a");
-  if (e && e.ci) td.append(el("i", "ci", `${num(e.ci[0], 2)} ${num(e.ci[1], 2)}`));
+  if (e && e.ci) td.append(el("i", "ci", `${tidy(e.ci[0])} ${tidy(e.ci[1])}`));
   td.title = e ? est(e, 4) : "only for latents that are ablated";
   return td;
 }

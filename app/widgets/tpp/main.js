@@ -16,11 +16,12 @@ export default function (component) {
 
 function makePage(root) {
   const page = { root, client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()), seq: 0, pending: [], want: {}, waiting: false, sent: 0 };
-  page.parts = { bar: el("div", "bar"), cards: el("div", "cards"), left: el("section", "panel"), right: el("section", "panel detail") };
+  page.parts = { bar: el("div", "bar"), cards: el("div", "cards"), left: el("section", "panel"), right: el("section", "panel detail"), flips: el("section", "panel") };
   page.parts.left.setAttribute("aria-label", "Matrix");
   page.parts.right.setAttribute("aria-label", "Behind the cell");
+  page.parts.flips.setAttribute("aria-label", "Texts that changed sides");
   buildBar(page);
-  root.replaceChildren(page.parts.bar, page.parts.cards, el("div", "two", page.parts.left, page.parts.right));
+  root.replaceChildren(page.parts.bar, page.parts.cards, el("div", "two", el("div", "stack", page.parts.left, page.parts.flips), page.parts.right));
   return page;
 }
 

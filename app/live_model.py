@@ -1,0 +1,39 @@
+"""The language model and SAE for a text typed by a person: loaded on first use, kept for all sessions, one text at a time."""
+
+import threading
+from typing import Any
+
+from app import services
+from app.services import Loaded
+from saeeval_core.live_text import TextReading, read_text
+
+_one_text = threading.Lock()
+_ready: set[tuple[str, str]] = set()
+
+
+def is_ready(loaded: Loaded) -> bool:
+    """True once the model and this SAE are in memory."""
+    return (loaded.config.model, loaded.latents.sae) in _ready
+
+
+def read(loaded: Loaded, text: str) -> TextReading:
+    """The text as a recording would hold it. SaeEvalError when model or SAE cannot be loaded or the text has no token."""
+    model, sae = _model(loaded.config.model, loaded.config.dtype), _sae(loaded.latents.sae)
+    with _one_text:
+        reading = read_text(model, sae, loaded.residuals.key.hook, text)
+    _ready.add((loaded.config.model, loaded.latents.sae))
+    return reading
+
+
+@services.shared(max_entries=1)
+def _model(name: str, dtype: str) -> Any:
+    from saeeval_core.models import load_model
+
+    return load_model(name, dtype=dtype)
+
+
+@services.shared(max_entries=2)
+def _sae(name: str) -> Any:
+    from saeeval_core.saes import load_sae
+
+    return load_sae(name)

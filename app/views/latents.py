@@ -1,0 +1,218 @@
+"""Latents: search and filter all of them, read one with its evidence, and try a text of one's own."""
+
+from typing import Any
+
+import streamlit as st
+
+from app import decisions, live_model, services, state
+from app.services import Loaded
+from app.widgets import export, latent_table
+from app.widgets.evidence_card import card
+from app.widgets.token_text import tokens_html
+from app.widgets.tpp_sets import class_sets
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.live_text import TextReading, TextVerdict, probe_verdict
+from saeeval_core.pipeline import DirectionBoards
+from saeeval_core.tpp_cells import chosen_sets
+
+TITLE = "Latents"
+ICON = ":material/search:"
+CANDIDATES = 100
+"""Latents of each ranking that are looked for in a typed text."""
+LINES = 12
+
+
+def render(loaded: Loaded) -> None:
+    """Table and filters beside the card; below, a text of one's own."""
+    direction = _direction(loaded)
+    if state.presenting():
+        _card(loaded, direction, [])
+        return
+    _browse(loaded, direction)
+    st.subheader("Test my text", divider="gray")
+    _own_text(loaded, direction)
+
+
+def _direction(loaded: Loaded) -> DirectionBoards | None:
+    """The SHIFT direction of the link, or the first pair's with the larger gap; None for texts without pairs."""
+    every = services.shift_directions(loaded)
+    if not every:
+        return None
+    pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
+    wanted = [d for d in every if d.pair == pair and d.task.target.column == state.get("target")]
+    return wanted[0] if wanted else services.default_direction(loaded, pair)
+
+
+@st.fragment
+def _browse(loaded: Loaded, direction: DirectionBoards | None) -> None:
+    effects = latent_table.effect_columns(loaded, direction)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Search", state.get("search"), key="w_search", on_change=state.choose, args=("search", "w_search"), max_chars=80,
+            placeholder="id, word of an explanation, promoted token", width=260,
+        )  # fmt: skip
+        probe = st.selectbox("Effect on", list(effects), key="w_effect", width=280) if effects else None
+        decided = st.multiselect("Decision", [*_DECISIONS, latent_table.NONE], key="w_decision", width=180)
+        rated = st.multiselect("Verdict", _VERDICTS, key="w_verdict", width=180)
+        dense = st.slider("Density, % of tokens", 0.0, 100.0, (0.0, 100.0), 0.1, key="w_density", width=200)
+        firing = st.toggle("fires here", value=True, key="w_firing", help="Leave out latents that never fire on these texts.")
+    table = latent_table.frame(loaded, effects.get(probe) if probe else None, _decided(loaded, direction))
+    found = latent_table.filtered(
+        table, search=state.get("search"), density=(dense[0] / 100, dense[1] / 100), decisions=decided, verdicts=rated, firing=firing
+    )
+    left, right = st.columns([0.46, 0.54])
+    with left:
+        st.caption(f"{len(found):,} of {len(table):,} latents, strongest effect first. Select a row to read it.")
+        if found.empty:
+            st.info("No latent passes these filters. Widen the density range or clear the search.", icon=":material/filter_alt_off:")
+        else:
+            event = st.dataframe(
+                found, hide_index=True, height=620, on_select="rerun", selection_mode="single-row", key="w_latents",
+                column_config={
+                    "latent": st.column_config.NumberColumn("id", format="%d", width=60),
+                    "density": st.column_config.NumberColumn("density", format="percent", width=70, help="share of tokens"),
+                    "effect": st.column_config.NumberColumn("effect", format="%.3g", width=75, help=f"attribution, {probe}"),
+                    "promotes": st.column_config.TextColumn("promotes", width=150),
+                    "verdict": st.column_config.TextColumn("verdict", width=70),
+                    "decision": st.column_config.TextColumn("decision", width=75),
+                },
+            )  # fmt: skip
+            rows = event["selection"]["rows"]
+            if rows != st.session_state.get("latents_rows"):
+                st.session_state["latents_rows"] = rows
+                if rows:
+                    state.put(latent=int(found["latent"].iloc[rows[0]]))
+        st.download_button(
+            "These rows (CSV)", lambda: export.csv_text(found.to_dict("records")), "latents.csv", "text/csv", on_click="ignore",
+            key="w_latents_csv", icon=":material/table_view:",
+        )  # fmt: skip
+    with right:
+        _card(loaded, direction, found["latent"].tolist())
+
+
+def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int]) -> None:
+    n = loaded.latents.n_latents
+    current = state.number("latent", order[0] if order else 0)
+    if not 0 <= current < n:
+        st.warning(f"This SAE has latents 0 to {n - 1}, not {current}. Choose a row of the table.")
+        return
+    view = None
+    if direction is not None:
+        view = services.shift_view(loaded, direction.pair, direction.task.target.column, services.live_part(loaded))
+    at = order.index(current) if current in order else None
+    before = order[at - 1] if at else None
+    after = order[at + 1] if at is not None and at + 1 < len(order) else (order[0] if at is None and order else None)
+    latent_table.show_card(
+        {
+            "card": card(loaded, current, view), "current": current, "previous": before, "next": after,
+            "place": f"{at + 1} of {len(order)}" if at is not None else "not in the table as filtered" if order else "",
+            "decision": _decided(loaded, direction).get(current), "present": state.presenting(),
+            "effects": [[k, float(v[current])] for k, v in latent_table.effect_columns(loaded, direction).items()],
+        },
+        _go,
+    )  # fmt: skip
+
+
+def _go() -> None:
+    if went := st.session_state.get("latent_card", {}).get("go"):
+        state.put(latent=int(went["latent"]))
+
+
+def _decided(loaded: Loaded, direction: DirectionBoards | None) -> dict[int, str]:
+    """Decisions of the present SHIFT set, over those of the present TPP sets."""
+    found: dict[int, str] = {}
+    if loaded.task_set.tpp is not None:
+        for own in class_sets(loaded, state.get("set"), state.who()).decisions:
+            found |= own
+    if direction is not None:
+        place = decisions.shift_place(loaded, direction)
+        stored = decisions.find_set(services.store(), place, state.who(), state.get("set"))
+        if stored is not None:
+            found |= services.store().decisions(stored.id)
+    return found
+
+
+_DECISIONS = ("ablate", "keep", "unsure")
+_VERDICTS = ("4/4", "3/4", "2/4", "1/4", "0/4", "no verdict", "none")
+
+
+@st.fragment
+def _own_text(loaded: Loaded, direction: DirectionBoards | None) -> None:
+    text = st.text_area(
+        "Text", key="w_own_text", height=110, max_chars=4000, placeholder="Type or paste a text; the first 127 tokens are read."
+    )
+    if not live_model.is_ready(loaded):
+        st.caption(
+            f"The first text loads {loaded.config.model} and the SAE into memory: 10 to 40 seconds on a laptop. "
+            "Everything else on this page works without them."
+        )
+    if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
+        try:
+            with st.spinner("Reading the text with the model and the SAE"):
+                st.session_state["reading"] = (loaded.latents.fingerprint, live_model.read(loaded, text.replace("\0", "")))
+        except SaeEvalError as error:
+            st.session_state.pop("reading", None)
+            st.error(str(error), icon=":material/error:")
+    kept, reading = st.session_state.get("reading", ("", None))
+    if reading is not None and kept == loaded.latents.fingerprint:
+        _show_reading(loaded, direction, reading)
+
+
+def _show_reading(loaded: Loaded, direction: DirectionBoards | None, reading: TextReading) -> None:
+    verdicts, candidates = _verdicts(loaded, direction, reading)
+    if reading.truncated:
+        st.warning("The text is longer than 127 tokens; the rest was not read.")
+    st.dataframe(
+        [
+            {
+                "probe": v.probe, "before": f"{v.says(v.before)} ({v.before:+.2f})",
+                "after ablation": f"{v.says(v.after)} ({v.after:+.2f})", "changed": "yes" if v.changed else "no",
+            }
+            for v in verdicts
+        ],
+        hide_index=True, key="own_verdicts",
+    )  # fmt: skip
+    st.caption("Predicted label and logit, one text, so no interval. After: the latents of the current sets are set to zero.")
+    active = reading.active(candidates)
+    if not active:
+        st.info("None of the candidate latents fires on this text.", icon=":material/info:")
+        return
+    top = float(abs(reading.activations[:, active]).max())
+    total = abs(reading.activations[:, active]).max(1)
+    st.markdown(f"**{len(active)} of {len(candidates)} candidate latents fire.** All at once, coloured by the strongest:")
+    st.html(tokens_html(reading.text, reading.spans, total.tolist(), top))
+    names = services.latents_named(loaded)
+    for latent in active[:LINES]:
+        what = names.get(latent, ("", ""))[0] or services.tokens_of(loaded, latent)
+        st.text(f"latent {latent}  {what}")
+        st.html(tokens_html(reading.text, reading.spans, reading.activations[:, latent].tolist(), top))
+    if len(active) > LINES:
+        st.caption(f"{len(active) - LINES} weaker ones are not listed.")
+
+
+def _verdicts(
+    loaded: Loaded, direction: DirectionBoards | None, reading: TextReading
+) -> tuple[list[TextVerdict], list[int]]:
+    """Every probe's verdict on the text with its current set ablated, and the candidate latents of all rankings."""
+    found, candidates, n = [], [], state.number("n", 20)
+    part, decoder = services.live_part(loaded), loaded.latents.decoder
+    if direction is not None:
+        view = services.shift_view(loaded, direction.pair, direction.task.target.column, part)
+        place = decisions.shift_place(loaded, direction)
+        stored = decisions.find_set(services.store(), place, state.who(), state.get("set"))
+        own = services.store().ablated(stored.id) if stored else []
+        ids: Any = own or view.attribute_ranking[:n]
+        candidates += [int(i) for i in view.attribute_ranking[:CANDIDATES]]
+        t, a, probes = direction.task.target, direction.task.spurious, view.board.probes
+        label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
+        for name, probe, c in (("C_b, biased", probes.base, t), ("oracle", probes.oracle, t), ("attribute", probes.attribute, a)):
+            title = f"SHIFT {name} ({label} ablated)"
+            found.append(probe_verdict(reading, probe, decoder, ids, name=title, positive=c.positive, negative=c.negative))
+    if loaded.task_set.tpp is not None:
+        view = services.tpp_view(loaded, part)
+        sets = chosen_sets(view.rankings, n, class_sets(loaded, state.get("set"), state.who()).decisions)
+        for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):
+            candidates += [int(i) for i in ranking[:CANDIDATES]]
+            title = f"TPP {c} ({len(ids)} own latents ablated)"
+            found.append(probe_verdict(reading, probe, decoder, ids, name=title, positive=c, negative=f"not {c}"))
+    return found, list(dict.fromkeys(candidates))

@@ -1,0 +1,84 @@
+"""A text typed by a person, read by the model and the SAE: which latents fire where, and what probes say about it.
+
+The numbers are those a recording would hold for the text, so a verdict here is the verdict a score would count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeeval_core import ablation
+from saeeval_core.config import MAX_TOKENS
+from saeeval_core.probes import Probe
+
+if TYPE_CHECKING:
+    from saeeval_core.models import LanguageModel
+    from saeeval_core.saes import LoadedSAE
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """One text at one hook, seen by one SAE."""
+
+    text: str
+    spans: list[tuple[int, int]]
+    """Character span of each token read."""
+    activations: np.ndarray
+    """float32[tokens, latents]: s*f."""
+    residual: np.ndarray
+    """float64[d_model]: mean over tokens."""
+    truncated: bool
+    """The text is longer than a recording reads; the rest was ignored."""
+
+    @property
+    def pooled(self) -> np.ndarray:
+        """float64[latents]: mean over tokens of s*f."""
+        return self.activations.mean(0, dtype=np.float64)
+
+    def active(self, ids: Sequence[int]) -> list[int]:
+        """Those of ``ids`` that fire anywhere in the text, the strongest first."""
+        ids = np.asarray(ids, dtype=int)
+        peak = np.abs(self.activations[:, ids]).max(0) if len(ids) else np.empty(0)
+        return [int(ids[k]) for k in np.argsort(-peak, kind="stable") if peak[k] > 0]
+
+
+@dataclass(frozen=True)
+class TextVerdict:
+    """What one probe says about the text before and after ablation."""
+
+    probe: str
+    positive: str
+    """Said when the logit is above 0."""
+    negative: str
+    before: float
+    after: float
+
+    @property
+    def changed(self) -> bool:
+        """The prediction is another one after ablation."""
+        return (self.before > 0) != (self.after > 0)
+
+    def says(self, logit: float) -> str:
+        """The predicted label."""
+        return self.positive if logit > 0 else self.negative
+
+
+def read_text(model: "LanguageModel", sae: "LoadedSAE", hook: str, text: str) -> TextReading:
+    """Run the model to ``hook`` and encode every token. DataError for a text without tokens."""
+    from saeeval_core.recorder import token_latents
+
+    activations, residuals, spans = token_latents(model, hook, text, sae)
+    cut = len(spans) >= MAX_TOKENS - 1 and bool(text[spans[-1][1] :].strip())
+    return TextReading(text, spans, activations, residuals.mean(0, dtype=np.float64), cut)
+
+
+def probe_verdict(
+    reading: TextReading, probe: Probe, decoder: np.ndarray, ids: Sequence[int], *, name: str, positive: str, negative: str
+) -> TextVerdict:
+    """The probe's logit, and the logit after zero-ablating ``ids``: minus the sum of pooled f_i (D_i . w)."""
+    before = float(probe.logits(reading.residual[None])[0])
+    ids = np.asarray(ids, dtype=int)
+    removed = float(reading.pooled[ids] @ ablation.dot(decoder[ids], probe.weight)) if len(ids) else 0.0
+    return TextVerdict(name, positive, negative, before, before - removed)
