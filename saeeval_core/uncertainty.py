@@ -91,3 +91,26 @@ def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tup
         return undefined("no defined part"), len(estimates)
     value = float(np.mean([e.value for e, _ in kept]))
     return estimate(value, np.mean([s for _, s in kept], axis=0)), len(estimates) - len(kept)
+
+
+LEVEL_WITH_TRAINING = "train and test texts"
+"""What intervals of ``refits`` vary: the probes' training texts (C stays as chosen) and the texts scored."""
+
+
+def minimum_reliable_difference(difference: Estimate) -> float | None:
+    """Half the width of a paired difference's interval: a smaller difference could be the texts' doing."""
+    return None if difference.ci is None else (difference.ci[1] - difference.ci[0]) / 2
+
+
+def difference_words(difference: Estimate, level: str = LEVEL) -> str:
+    """Such as "+0.061 [+0.020, +0.101] (test texts)", or the same with "not separable"."""
+    if difference.value is None or difference.ci is None:
+        return f"n/a ({difference.reason})"
+    words = "" if separable(difference) else "; not separable"
+    return f"{difference.value:+.3f} [{difference.ci[0]:+.3f}, {difference.ci[1]:+.3f}] ({level}){words}"
+
+
+def redraw_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """int[texts]: positions drawn with replacement, as many from each stratum as it has."""
+    drawn = [rng.choice(members, len(members)) for s in np.unique(strata) if len(members := np.flatnonzero(strata == s))]
+    return np.concatenate(drawn)

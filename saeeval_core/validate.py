@@ -31,6 +31,7 @@ from saeeval_core.shift import ShiftBoard, fit_shift_probes, shift_board, shift_
 from saeeval_core.small_n import area_weights
 from saeeval_core.texts import DEV, TEST
 from saeeval_core.tpp_switches import TppSwitches, probes_for, switched_tpp, without_dev
+from saeeval_core.uncertainty import Resamples
 
 NS = (1, 2, 3, 5, 10, 20, 50, 100)
 AREA = "small-N area"
@@ -121,7 +122,7 @@ class WorldJudge:
 
     world: World
     protocol: Protocol
-    boards: list[tuple[ShiftBoard, ShiftBoard]]
+    boards: list[list[ShiftBoard]]
     """Per pair, both directions on the test part."""
     tpp_probes: list[Any]
     tpp_task: Any
@@ -134,10 +135,12 @@ class WorldJudge:
             if not protocol.separate_dev:
                 task = replace(task, part=np.where(task.part == DEV, TEST, task.part))
             probes = fit_shift_probes(world.residuals, task, protocol, seed=seed)
-            boards.append(tuple(
-                shift_board(world.residuals, t, p, protocol, part=TEST, seed=seed, resamples=40)
+            pair = [
+                shift_board(world.residuals, t, p, protocol, part=TEST, seed=seed, resamples=200)
                 for t, p in ((task, probes), (task.swapped(), probes.swapped()))
-            ))  # fmt: skip
+            ]
+            # Resamples have decided whether S is defined; here only values are wanted, so one is kept.
+            boards.append([replace(b, resamples=Resamples(b.resamples.counts[:, :1])) for b in pair])
         tpp_task = world.tpp_task if protocol.separate_dev else without_dev(world.tpp_task)
         return cls(world, protocol, boards, probes_for(world.residuals, tpp_task, protocol, seed=seed), tpp_task)
 
