@@ -45,7 +45,11 @@ Dtype = Annotated[str, typer.Option("--dtype", help="float32 or bfloat16, for th
 def main() -> None:
     """Entry point; ``SaeEvalError`` is the only error shown without a traceback."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == 130:  # typer turns Ctrl-C into this exit code
+            raise KeyboardInterrupt
+        if code:
+            sys.exit(code)
     except SaeEvalError as error:
         _stop(str(error), 1)
     except typer.Abort:

@@ -9,19 +9,37 @@ from saeeval_core.errors import UnsupportedSAE
 
 
 @contextmanager
+def fail_fast() -> Iterator[None]:
+    """Where the Hub's name does not resolve, look into the local cache only: its client would retry for 20 to 45 s."""
+    import huggingface_hub.constants as hub_constants
+
+    before = hub_constants.HF_HUB_OFFLINE
+    hub_constants.HF_HUB_OFFLINE = before or not _resolves(hub_constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        hub_constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
 def hub_errors(what: str, repo: str, no_file: str) -> Iterator[None]:
     """Run a download of ``what`` from ``repo``; every failure of the Hub becomes an UnsupportedSAE with one line.
 
     ``no_file`` is the line for a repository that is there but lacks the file.
     """
     import huggingface_hub.constants as hub_constants
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HTTPError,
+        LocalEntryNotFoundError,
+    )
 
-    before = hub_constants.HF_HUB_OFFLINE
-    # Without this the Hub client retries for 20 s before it looks into its cache.
-    hub_constants.HF_HUB_OFFLINE = before or not _resolves(hub_constants.ENDPOINT)
+    offline = hub_constants.HF_HUB_OFFLINE or not _resolves(hub_constants.ENDPOINT)
     try:
-        yield
+        with fail_fast():
+            yield
     except LocalEntryNotFoundError:
         raise UnsupportedSAE(_offline_line(what)) from None
     except EntryNotFoundError:
@@ -37,12 +55,10 @@ def hub_errors(what: str, repo: str, no_file: str) -> Iterator[None]:
             raise UnsupportedSAE(f"{what}: the Hub has no repository '{repo}'; check its name") from None
         raise UnsupportedSAE(f"{what}: the Hub answered {status}; try again later or give a local folder") from None
     except (OSError, HTTPError) as error:
-        if hub_constants.HF_HUB_OFFLINE:
+        if offline:
             raise UnsupportedSAE(_offline_line(what)) from None
         reason = " ".join(str(error).split())[:120]
         raise UnsupportedSAE(f"{what} cannot be fetched ({reason}); try again or give a local folder") from None
-    finally:
-        hub_constants.HF_HUB_OFFLINE = before
 
 
 def _offline_line(what: str) -> str:

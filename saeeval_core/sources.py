@@ -13,6 +13,7 @@ import numpy as np
 
 from saeeval_core.config import Protocol, assets_dir, derive_rng
 from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.hub import fail_fast
 from saeeval_core.texts import Contrast, LabelledTexts, ShiftTask, TppTask, shift_task, tpp_task
 
 if TYPE_CHECKING:
@@ -288,7 +289,8 @@ def _download(repo: str, config: str | None) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        parts: Any = datasets.load_dataset(repo, config)
+        with fail_fast():
+            parts: Any = datasets.load_dataset(repo, config)
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         raise DataError(
             f"data set '{repo}' cannot be loaded ({type(error).__name__}); with no network, save it as a Parquet file and use --texts FILE"
