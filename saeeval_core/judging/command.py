@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from saeeval_core.config import RunConfig, assets_dir, get_protocol
@@ -13,10 +14,20 @@ from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
 from saeeval_core.judging.run import Judge, collect_batches, judge_questions, submit_batch
 from saeeval_core.judging.verdict import Question, task_concepts
-from saeeval_core.pipeline import Recordings, obtain_recordings, scored_parts, shift_boards, task_set_of, tpp_probes
-from saeeval_core.recording import LatentRecording
+from saeeval_core.pipeline import (
+    Recordings,
+    common_hook,
+    obtain_recordings,
+    recording_key,
+    scored_parts,
+    shift_boards,
+    task_set_of,
+    tpp_probes,
+)
+from saeeval_core.recording import LatentRecording, find_latents, find_residuals
+from saeeval_core.registry import file_fingerprint, inspect_sae
 from saeeval_core.shift import shift_latents
-from saeeval_core.sources import TaskSet
+from saeeval_core.sources import TaskSet, general_texts, read_texts
 from saeeval_core.store import Store
 from saeeval_core.tpp import tpp_board, tpp_latents
 
@@ -45,6 +56,8 @@ class JudgeOptions:
     """Seconds to wait for a batch."""
     dry_run: bool = False
     """Count tokens and stop."""
+    general_text: str = ""
+    """File of texts that stand in for the news windows as general text."""
 
     def __post_init__(self) -> None:
         if self.judge not in JUDGES:
@@ -58,7 +71,6 @@ def judge_command(
     options: JudgeOptions,
     *,
     store: Store | None = None,
-    general: Sequence[EvidenceSource] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """What ``saeeval judge`` prints and writes; plain JSON values. Verdicts go to the store as they arrive."""
@@ -69,6 +81,9 @@ def judge_command(
     if not concepts:
         raise DataError(f"'{task_set.texts.name}' defines no concepts; give --target and --spurious, or --classes")
     recordings = obtain_recordings(config, task_set, config.saes[:1])
+    general = general_sources(
+        config, config.saes[:1], file=Path(options.general_text) if options.general_text else None
+    )
     sources = evidence_sources(task_set, recordings, general)[0]
     recording = sources[0].latents
     ids = candidate_latents(config, task_set, recordings, wanted) if isinstance(wanted, int) else wanted
@@ -114,6 +129,28 @@ def evidence_sources(
         + [g for g in general if g.latents.sae_fingerprint == latents.sae_fingerprint]
         for latents in recordings.latents
     ]
+
+
+def general_sources(config: RunConfig, saes: Sequence[str], *, file: Path | None = None) -> list[EvidenceSource]:
+    """General text for evidence: the stored recording of news windows, or a text file recorded now.
+
+    Without ``file`` nothing is computed: [] where no recording of these SAEs is stored or the corpus is not installed.
+    """
+    infos = [inspect_sae(s) for s in saes]
+    if file is not None:
+        texts = replace(read_texts(file, config.text_column), name="general")
+        made = obtain_recordings(replace(config, texts=str(file)), TaskSet(texts), saes)
+        return [EvidenceSource(texts, made.residuals, latents) for latents in made.latents]
+    try:
+        texts = general_texts()
+    except DataError:
+        return []
+    key = recording_key(replace(config, task="general", texts=""), common_hook(infos), texts.fingerprint)
+    residuals = find_residuals(key)
+    if residuals is None:
+        return []
+    found = [find_latents(key, fp) for info in infos if (fp := file_fingerprint(info)) is not None]
+    return [EvidenceSource(texts, residuals, latents) for latents in found if latents is not None]
 
 
 def judged_evidence(sources: Sequence[EvidenceSource], latent: int) -> LatentEvidence:

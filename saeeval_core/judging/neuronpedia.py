@@ -1,0 +1,89 @@
+"""Explanations published by Neuronpedia, for SAEs that carry a neuronpedia id such as "gpt2-small/0-res-jb".
+
+They lie in a public bucket as ``v1/MODEL/SOURCE/explanations/batch-0.jsonl.gz``, ``batch-1``, and so on. Tested against
+a local server only: it has not been verified against the live service.
+"""
+
+import gzip
+import json
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from saeeval_core.errors import DataError
+from saeeval_core.judging.imports import SaeIdentity, check_latents
+from saeeval_core.store import Verdict
+
+BASE_URL = "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com"
+_LARGEST = 64 * 2**20  # bytes of one compressed batch
+_MOST_BATCHES = 2000
+
+
+def fetch_explanations(
+    neuronpedia_id: str | None, sae: SaeIdentity, *, base_url: str = BASE_URL, timeout: float = 20.0
+) -> list[Verdict]:
+    """Every explanation of an SAE as an "imported" verdict without ratings; the newest per latent and author.
+
+    DataError without an id, when the service cannot be reached or has nothing, or when the explanations do not fit the
+    SAE (another id, or a latent it does not have).
+    """
+    model, slash, source = (neuronpedia_id or "").partition("/")
+    if not slash:
+        raise DataError(f"SAE '{sae.sae}' has no neuronpedia id; import explanations from a CSV or JSONL file instead")
+    found: dict[tuple[int, str], Verdict] = {}
+    for row in _rows(f"{base_url.rstrip('/')}/v1/{model}/{source}/explanations", timeout):
+        if (row.get("modelId", model), row.get("layer", source)) != (model, source):
+            raise DataError(
+                f"Neuronpedia answered for '{row.get('modelId')}/{row.get('layer')}', not for '{neuronpedia_id}'"
+            )
+        try:
+            latent, text = int(str(row["index"])), str(row["description"])
+        except (KeyError, ValueError):
+            raise DataError(
+                f"an explanation of '{neuronpedia_id}' has no index or description; its format has changed"
+            ) from None
+        author = str(row.get("explanationModelName") or row.get("typeName") or "unknown author")
+        rater = f"Neuronpedia ({author})"
+        found[latent, rater] = Verdict(
+            latent, sae.fingerprint, sae.sae, "", rater, "imported", explanation=text.strip(), model=author
+        )
+    if not found:
+        raise DataError(f"Neuronpedia has no explanations for '{neuronpedia_id}'")
+    check_latents(f"Neuronpedia {neuronpedia_id}", (latent for latent, _ in found), sae)
+    return [found[key] for key in sorted(found)]
+
+
+def _rows(folder: str, timeout: float) -> Iterator[dict[str, Any]]:
+    for number in range(_MOST_BATCHES):
+        content = _get(f"{folder}/batch-{number}.jsonl.gz", timeout)
+        if content is None:
+            return
+        try:
+            lines = gzip.decompress(content).decode("utf-8").splitlines()
+            rows = [json.loads(line) for line in lines if line.strip()]
+        except (OSError, EOFError, zlib.error, ValueError):
+            raise DataError(
+                f"batch {number} of {folder} is damaged or not gzipped JSON lines; try again later"
+            ) from None
+        if not all(isinstance(row, dict) for row in rows):
+            raise DataError(f"batch {number} of {folder} does not hold one object per line; its format has changed")
+        yield from rows
+
+
+def _get(url: str, timeout: float) -> bytes | None:
+    """The body, or None where there is no such file (a bucket answers 403 or 404)."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as reply:
+            content = reply.read(_LARGEST + 1)
+    except urllib.error.HTTPError as error:
+        if error.code in (403, 404):
+            return None
+        raise DataError(f"Neuronpedia answered {error.code} for {url}; try again later") from None
+    except OSError as error:
+        why = getattr(error, "reason", error)
+        raise DataError(f"Neuronpedia cannot be reached ({why}); with no network, import a CSV or JSONL file") from None
+    if len(content) > _LARGEST:
+        raise DataError(f"{url} is larger than {_LARGEST >> 20} MB; import a CSV or JSONL file instead")
+    return content
