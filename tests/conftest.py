@@ -5,6 +5,7 @@ Everything a test may use by name is here; functions to build more of the same a
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -75,11 +76,11 @@ def _fail(report: pytest.TestReport | pytest.CollectReport, group: str) -> None:
     report.longrepr = f"skipped although {REQUIRE} asks for '{group}': {reason}"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    # Where torch is not loaded yet, it will find OMP_NUM_THREADS.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture

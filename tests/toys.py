@@ -95,7 +95,9 @@ def labelled_texts(per_quadrant: int = 80, seed: int = 0) -> LabelledTexts:
                 body += [*rng.choice(CUES[gender].split(), 4)]
                 if rng.random() < 0.9:
                     body += [*rng.choice(CUES[profession].split(), 3)]
-                texts.append(" ".join(rng.permutation(body)) + f" {FILLER[len(texts) % 50]} {FILLER[len(texts) // 50]} .")
+                texts.append(
+                    " ".join(rng.permutation(body)) + f" {FILLER[len(texts) % 50]} {FILLER[len(texts) // 50]} ."
+                )
                 rows.append((profession, gender, meal))
     order = rng.permutation(len(texts))
     columns = {n: np.array([rows[i][k] for i in order]) for k, n in enumerate(("profession", "gender", "meal"))}
@@ -121,7 +123,11 @@ def residual_recording(residuals: np.ndarray, n_valid: np.ndarray | None = None)
 
 
 def latent_recording(
-    latents: np.ndarray, decoder: np.ndarray, *, zero_code: np.ndarray | None = None, non_negative: bool = True,
+    latents: np.ndarray,
+    decoder: np.ndarray,
+    *,
+    zero_code: np.ndarray | None = None,
+    non_negative: bool = True,
     name: str = "toy",
 ) -> LatentRecording:
     """A LatentRecording of given pooled latents [texts, latents] and decoder rows [latents, d_model]."""

@@ -88,7 +88,10 @@ def test_a_control_the_run_works(call, args, tmp_path):
     ("change", "pattern"),
     [
         ({"model": "/no/such/model"}, "no config.json in '/no/such/model'"),
-        ({"model": "smollm2-135m-instrukt"}, "neither the bundled model .smollm2-135m-instruct. nor a folder.*local folder"),
+        (
+            {"model": "smollm2-135m-instrukt"},
+            "neither the bundled model .smollm2-135m-instruct. nor a folder.*local folder",
+        ),
         ({"sae": "smollm2-135m-l15-topc"}, "unknown SAE 'smollm2-135m-l15-topc'"),
         ({"sae": "/no/such/sae"}, "no folder '/no/such/sae'"),
         ({"texts": "/no/such/file.csv"}, "file '/no/such/file.csv' does not exist"),
@@ -116,7 +119,9 @@ def test_broken_model_folders(call, args, tiny_model_dir, tmp_path, name):
 
 
 def test_without_a_network_hub_data_sets_are_refused_at_once(call):
-    call.refuses("'foo/bar' cannot be loaded.*save it as a Parquet file", "run", "--texts", "hub:foo/bar", "--classes", "a=b,c")
+    call.refuses(
+        "'foo/bar' cannot be loaded.*save it as a Parquet file", "run", "--texts", "hub:foo/bar", "--classes", "a=b,c"
+    )
 
 
 def test_unknown_tasks_protocols_and_lists(call):

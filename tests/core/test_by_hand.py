@@ -36,7 +36,12 @@ TRAIN_LATENT = [3, 3, 0, 0]  # on the four training texts; mean 1.5
 def hand_shift(oracle=(1.0, 0.0), protocol=ROBUST):
     quadrant = np.array([*QUADRANT, 3, 3, 0, 0])
     task = ShiftTask(
-        PROFESSION, GENDER, np.arange(14), quadrant >= 2, quadrant % 2 == 1, np.array([TEST] * 10 + [TRAIN] * 4, np.uint8)
+        PROFESSION,
+        GENDER,
+        np.arange(14),
+        quadrant >= 2,
+        quadrant % 2 == 1,
+        np.array([TEST] * 10 + [TRAIN] * 4, np.uint8),
     )
     residuals = residual_recording(np.array([*X, (1, 1), (1, 1), (-1, -1), (-1, -1)], dtype=float))
     latents = np.zeros((14, 2))

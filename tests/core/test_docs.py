@@ -37,7 +37,9 @@ def test_modules_and_public_names_say_what_they_are(path):
 
 def test_no_file_knows_the_machine_it_was_made_on():
     # Built from parts, so that this file does not find itself.
-    places = re.compile("|".join((r"(?<![\w.])/" + name + r"/") for name in ("work", "root", "home/[a-z]+", "tmp/[a-z]", "Users")))
+    places = re.compile(
+        "|".join((r"(?<![\w.])/" + name + r"/") for name in ("work", "root", "home/[a-z]+", "tmp/[a-z]", "Users"))
+    )
     found = []
     for path in tracked():
         if path.suffix in BINARY or path.stat().st_size > MAX_BYTES:
@@ -49,7 +51,9 @@ def test_no_file_knows_the_machine_it_was_made_on():
 
 
 def test_source_files_stay_small():
-    big = {str(p.relative_to(ROOT)): p.stat().st_size for p in tracked() if p.suffix == ".py" and p.stat().st_size > 60_000}
+    big = {
+        str(p.relative_to(ROOT)): p.stat().st_size for p in tracked() if p.suffix == ".py" and p.stat().st_size > 60_000
+    }
     assert big == {}
 
 

@@ -25,7 +25,7 @@ LOADERS = {"models", "saes", "recorder", "training"}
 
 
 def name_of(path: Path) -> str:
-    """"shift", or "judging.run" for files of a subpackage."""
+    """ "shift", or "judging.run" for files of a subpackage."""
     return ".".join(path.relative_to(ROOT / "saeeval_core").with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -54,7 +54,9 @@ def imports(path: Path, *, inside_functions: bool = True) -> set[str]:
 def core_imports(path: Path) -> set[str]:
     """Names of the core files a file imports."""
     known = {name_of(p) for p in CORE} - {""}
-    return {n for i in imports(path) if (n := i.removeprefix("saeeval_core.")) in known and i.startswith("saeeval_core.")}
+    return {
+        n for i in imports(path) if (n := i.removeprefix("saeeval_core.")) in known and i.startswith("saeeval_core.")
+    }
 
 
 @pytest.mark.parametrize("path", [p for p in CORE if name_of(p) in ORDER], ids=name_of)
@@ -90,7 +92,9 @@ def test_nothing_imports_the_command_line():
 @pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_the_engine_knows_no_dashboard(path):
     roots = {i.split(".")[0] for i in imports(path)}
-    allowed = {"plotly"} if name_of(path) in ("report", "report_figures") else {"app"} if name_of(path) == LAST else set()
+    allowed = (
+        {"plotly"} if name_of(path) in ("report", "report_figures") else {"app"} if name_of(path) == LAST else set()
+    )
     assert not roots & ({"streamlit", "plotly", "app"} - allowed)
 
 
@@ -100,7 +104,13 @@ def test_slow_libraries_are_imported_inside_functions(path):
     assert not top & set(HEAVY)
 
 
-LIGHT = ["saeeval_core.pipeline", "saeeval_core.shift", "saeeval_core.tpp", "saeeval_core.recording", "saeeval_core.registry"]
+LIGHT = [
+    "saeeval_core.pipeline",
+    "saeeval_core.shift",
+    "saeeval_core.tpp",
+    "saeeval_core.recording",
+    "saeeval_core.registry",
+]
 LATER = {"app.services": ROOT / "app" / "services.py", "saeeval_core.cli": ROOT / "saeeval_core" / "cli.py"}
 
 

@@ -104,7 +104,12 @@ def test_the_second_time_neither_model_nor_sae_is_loaded(result, config, own_cac
         "print(json.dumps([heavy, out], sort_keys=True))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], input=config.to_json(), capture_output=True, text=True, env=dict(os.environ), check=True
+        [sys.executable, "-c", code],
+        input=config.to_json(),
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        check=True,
     )
     heavy, again = json.loads(done.stdout)
     assert heavy == []
@@ -187,12 +192,16 @@ def test_the_aggregate_averages_defined_directions_then_pairs():
     assert got["score"] == pytest.approx(0.3) and got["ci"] == pytest.approx((0.3, 0.3))
     assert (got["pairs"], got["directions_left_out"], got["reason"]) == (2, 3, None)
     nothing = aggregate_over_pairs(scores[4:])
-    assert nothing["score"] is None and nothing["reason"] and (nothing["pairs"], nothing["directions_left_out"]) == (0, 2)
+    assert (
+        nothing["score"] is None and nothing["reason"] and (nothing["pairs"], nothing["directions_left_out"]) == (0, 2)
+    )
 
 
 def test_fewer_ranked_latents_than_n_is_reported(result):
     cells = result["results"][0]["tpp"]["by_n"][-1]
-    assert cells["n"] == 32 and all(n < 32 for n in cells["n_ablated"]), "only latents with a positive effect are eligible"
+    assert cells["n"] == 32 and all(n < 32 for n in cells["n_ablated"]), (
+        "only latents with a positive effect are eligible"
+    )
 
 
 # Refusals of the pipeline.

@@ -45,7 +45,9 @@ def same(one: recording.LatentRecording, other: recording.LatentRecording) -> No
 # Positive control: the numbers are the model's.
 
 
-@pytest.mark.parametrize(("hook", "layer"), [("0.hook_resid_pre", 0), ("0.hook_resid_post", 1), ("1.hook_resid_pre", 1)])
+@pytest.mark.parametrize(
+    ("hook", "layer"), [("0.hook_resid_pre", 0), ("0.hook_resid_post", 1), ("1.hook_resid_pre", 1)]
+)
 def test_pooled_residuals_are_the_model_s_hidden_states(tiny_model, hook, layer):
     texts = some_texts(20)
     residuals, _ = record(tiny_model, f"blocks.{hook}", texts, "print", [])
@@ -71,7 +73,9 @@ def test_other_hooks_go_through_the_bridge_and_agree_with_it(tiny_model):
     np.testing.assert_allclose(middle.residuals + mlp.residuals, plain.residuals, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("hook", ["blocks.2.hook_resid_post", "blocks.0.hook_resid_posst", "blocks.0.hook_mlp_outt", "no"])
+@pytest.mark.parametrize(
+    "hook", ["blocks.2.hook_resid_post", "blocks.0.hook_resid_posst", "blocks.0.hook_mlp_outt", "no"]
+)
 def test_a_misspelt_hook_is_refused(tiny_model, hook):
     with pytest.raises(ModelError, match="does not exist in"):
         record(tiny_model, hook, ["river"], "print", [])
@@ -241,7 +245,9 @@ def test_contexts_are_windows_of_what_the_latent_really_does(tiny_model, tiny_sa
             own = codes[ref.text][ref.position : ref.position + recording.WINDOW, latent]
             np.testing.assert_allclose(ref.activation[: len(own)], own, rtol=2e-3, atol=2e-3)
             assert not ref.activation[len(own) :].any()
-            assert ref.activation.max() == pytest.approx(peaks[ref.text, latent], rel=2e-3), "the strongest token is inside"
+            assert ref.activation.max() == pytest.approx(peaks[ref.text, latent], rel=2e-3), (
+                "the strongest token is inside"
+            )
             seen.add(ref.kind)
         top = [r.text for r in refs if r.kind == "top"]
         strongest = np.sort(peaks[:, latent])[::-1][: len(top)]
@@ -308,16 +314,22 @@ def small_batches(monkeypatch):
 
 @pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt])
 @pytest.mark.parametrize("architecture", ["topk", "abstopk"])
-def test_a_stopped_pass_resumes_to_identical_arrays(tiny_model, tiny_sae_dirs, tmp_path, small_batches, error, architecture):
+def test_a_stopped_pass_resumes_to_identical_arrays(
+    tiny_model, tiny_sae_dirs, tmp_path, small_batches, error, architecture
+):
     saes = [load_sae(str(tiny_sae_dirs[architecture])), load_sae(str(tiny_sae_dirs["standard"]))]
     texts, cells = [*some_texts(60), "", *some_texts(3)], np.arange(64) % 3
     whole_residuals, whole = record(tiny_model, HOOK, texts, "print", saes, cells=cells)
     for after in (1, 4):
         with pytest.raises(error):
-            record(tiny_model, HOOK, texts, "print", saes, cells=cells, partial=tmp_path, on_progress=Stop(after, error))
+            record(
+                tiny_model, HOOK, texts, "print", saes, cells=cells, partial=tmp_path, on_progress=Stop(after, error)
+            )
         assert (tmp_path / "state.safetensors").exists()
     counter = Stop(10**6)
-    residuals, latents = record(tiny_model, HOOK, texts, "print", saes, cells=cells, partial=tmp_path, on_progress=counter)
+    residuals, latents = record(
+        tiny_model, HOOK, texts, "print", saes, cells=cells, partial=tmp_path, on_progress=counter
+    )
     fresh = Stop(10**6)
     record(tiny_model, HOOK, texts, "print", saes, cells=cells, on_progress=fresh)
     assert counter.calls == fresh.calls - 5, "what was done is not done again"
@@ -362,7 +374,11 @@ def test_progress_counts_tokens_up_to_all(tiny_model, small_batches):
 def test_damage_is_named(tiny_recording, tmp_path, kind):
     residuals, (latents, _) = tiny_recording
     load = load_residuals if kind == "residuals" else load_latents
-    path = save_residuals(residuals, tmp_path) if kind == "residuals" else save_latents(latents, tmp_path, storage="float32")
+    path = (
+        save_residuals(residuals, tmp_path)
+        if kind == "residuals"
+        else save_latents(latents, tmp_path, storage="float32")
+    )
     data, sidecar = path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json")
     good, said = data.read_bytes(), sidecar.read_text()
     for damage, line in (
