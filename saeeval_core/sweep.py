@@ -172,7 +172,7 @@ def rank_agreement(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             continue
         headline = r["variant"] == AREA or (r["variant"], r["n"]) == ("top-N", 10)
         if r["value"] is not None and r["selection"] == "attribution" and headline:
-            name = f"{r['task']} {r['metric']} {r['variant'] if r['n'] is None else f'top-{r['n']}'}"
+            name = f"{r['task']} {r['metric']} " + (r["variant"] if r["n"] is None else f"top-{r['n']}")
             table.setdefault(name, {})[r["sae"]] = r["value"]
         for name in ("l0", "explained_variance", "loss_recovered", "training_tokens"):
             if r[name] is not None:
