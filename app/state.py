@@ -4,7 +4,7 @@ Values are short strings, kept in ``st.session_state["view"]``; widgets show the
 Names of people never enter the URL: a link that is passed on must not decide in somebody else's name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -49,6 +49,11 @@ def number(name: str, default: int) -> int:
     """The value as a whole number, or ``default`` when it is empty or not one (links are typed by people)."""
     text = get(name)
     return int(text) if text.lstrip("-").isdigit() else default
+
+
+def one_of(name: str, options: Sequence[str]) -> str:
+    """The value if it is one of ``options``, else the first: links are typed by people."""
+    return get(name) if get(name) in options else options[0]
 
 
 def put(**values: object) -> None:

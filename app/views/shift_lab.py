@@ -25,6 +25,8 @@ NS = (1, 2, 3, 5, 10, 20, 50, 100)
 AHEAD = 2
 """Cards sent beyond the current one, so that moving on shows them at once."""
 KEY = "lab"
+RANKS = ("attribute", "base")
+ABLATIONS = ("zero", "mean")
 
 
 def render(loaded: Loaded) -> None:
@@ -53,9 +55,13 @@ def render(loaded: Loaded) -> None:
     view = services.shift_view(loaded, pair, chosen.task.target.column, part)
     place = decisions.shift_place(loaded, chosen)
     _settings(box, loaded)
-    _set_picker(box, loaded, view, place)
+    choice = _set_picker(box, loaded, view, place)
     _about(loaded, chosen, part)
-    _live(loaded, view, place, state.who(), state.get("set"))
+    _live(loaded, view, place, state.who(), choice)
+
+
+def _n() -> int:
+    return max(1, state.number("n", 20))
 
 
 def _pair_chosen() -> None:
@@ -88,7 +94,7 @@ def _settings(box: Any, loaded: Loaded) -> None:
         return
     ranks = {"attribute": "attribute probe", "base": "biased probe"}
     names = list(ranks)
-    rank = state.get("rank") if state.get("rank") in ranks else names[0]
+    rank = state.one_of("rank", names)
     box.selectbox(
         "Ranked by",
         names,
@@ -99,8 +105,8 @@ def _settings(box: Any, loaded: Loaded) -> None:
         width=142,
         format_func=ranks.get,
     )
-    kinds = ["zero", "mean"]
-    kind = state.get("ablation") if state.get("ablation") in kinds else "zero"
+    kinds = ABLATIONS
+    kind = state.one_of("ablation", kinds)
     box.selectbox(
         "Ablation",
         kinds,
@@ -111,21 +117,21 @@ def _settings(box: Any, loaded: Loaded) -> None:
         width=92,
     )
     ns = [n for n in NS if n <= loaded.latents.n_latents]
-    n = state.number("n", 20)
+    n = _n()
     box.selectbox("N", ns, ns.index(n) if n in ns else 0, key="w_n", on_change=state.choose, args=("n", "w_n"), width=78,
                   help="Size of the top-N set to compare with")  # fmt: skip
 
 
-def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> None:
-    """Named decision sets: choose, make, duplicate, rename, reset."""
-    if state.presenting():
-        return
+def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> str:
+    """Named decision sets: choose, make, duplicate, rename, reset. Returns the chosen one."""
     store, who = services.store(), state.who()
     known = store.list_sets(**place.scope)
     mine = decisions.find_set(store, place, who)
     options = [decisions.MINE, *(str(s.id) for s in known if mine is None or s.id != mine.id)]
     names = {str(s.id): f"{s.name} ({s.who})" for s in known} | {decisions.MINE: f"mine ({who})"}
-    now = state.get("set") if state.get("set") in options else decisions.MINE
+    now = state.one_of("set", options)
+    if state.presenting():
+        return now
     key = f"w_set_{place.direction}_{len(options)}"
     box.selectbox(
         "Set",
@@ -149,8 +155,8 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> N
             key="w_rename",
             disabled=not name,
         )
-        n = state.number("n", 20)
-        top = services.ranking(view, state.get("rank"))[:n]
+        n = _n()
+        top = services.ranking(view, state.one_of("rank", RANKS))[:n]
         st.button(
             f"Reset to the top {n} by attribution",
             on_click=_reset,
@@ -158,11 +164,12 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> N
             width="stretch",
             key="w_top",
         )
-        for rival in services.judge_sets(loaded, view, state.get("rank"), n):
+        for rival in services.judge_sets(loaded, view, state.one_of("rank", RANKS), n):
             if rival.ids is not None:
                 st.button(f"Reset to {rival.name}", on_click=_reset, args=(place, who, now, rival.ids, f"reset to {rival.name}"),
                           width="stretch", key=f"w_reset_{rival.name}")  # fmt: skip
         st.caption("A reset is one step of the log: Z takes it back.")
+    return now
 
 
 def _new_set(place: Place, who: str, name: str) -> None:
@@ -217,7 +224,7 @@ def _about(loaded: Loaded, chosen: DirectionBoards, part: int) -> None:
 @st.fragment
 def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str) -> None:
     """Queue, card and score. A press runs this function alone."""
-    rank, ablation = state.get("rank"), state.get("ablation")
+    rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
     if "lab_error" in st.session_state:
         provenance.problem(st.session_state["lab_error"])
     try:
@@ -254,7 +261,7 @@ def _data(
         "current": current, "goto": memory.get("goto", 0), "cards": cards,
         "shares": None if current is None else shares_json(view, ids, current, ablation),
         "score": score_json(
-            view, ids, before, rank=rank, ablation=ablation, n=state.number("n", 20), set_name=_set_name(chosen),
+            view, ids, before, rank=rank, ablation=ablation, n=_n(), set_name=_set_name(chosen),
             rivals=_rivals(loaded, view, place, chosen, rank), decided=len(current_decisions),
         ),
     }  # fmt: skip
@@ -303,7 +310,7 @@ def _set_name(chosen: DecisionSet | None) -> str:
 def _rivals(
     loaded: Loaded, view: ShiftLatents, place: Place, chosen: DecisionSet | None, rank: str
 ) -> list[services.NamedSet]:
-    n = state.number("n", 20)
+    n = _n()
     order = services.ranking(view, rank)
     out = [services.NamedSet(f"top {n} by attribution", tuple(int(i) for i in order[:n]))]
     out += services.judge_sets(loaded, view, rank, n)
@@ -350,7 +357,7 @@ def _commit(loaded: Loaded, place: Place, who: str, choice: str, ablation: str) 
 def _aggregate(loaded: Loaded, directions: tuple[DirectionBoards, ...]) -> None:
     """Mean of the defined directions of each pair, then over pairs."""
     store, who, part = services.store(), state.who(), services.live_part(loaded)
-    n, rank, ablation = state.number("n", 20), state.get("rank"), state.get("ablation")
+    n, rank, ablation = _n(), state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
     rows, mine, top = [], [], []
     for d in directions:
         view = services.shift_view(loaded, d.pair, d.task.target.column, part)

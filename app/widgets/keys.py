@@ -1,8 +1,10 @@
-"""The name of the person deciding, kept in a cookie of this browser so that it is asked once."""
+"""What belongs to the browser rather than the page: the cookie with the name asked once, Escape to leave "Present"."""
 
 from urllib.parse import quote, unquote
 
 import streamlit as st
+
+from app import state
 
 COOKIE = "saeeval_who"
 
@@ -16,12 +18,35 @@ _cookie = st.components.v2.component(
 )
 
 
+_escape = st.components.v2.component(
+    "saeeval_escape",
+    html="<i hidden></i>",
+    js="""export default function({setTriggerValue}) {
+      const key = (e) => { if (e.key === "Escape" && !document.querySelector("[role=dialog]")) setTriggerValue("left", true); };
+      document.addEventListener("keydown", key);
+      return () => document.removeEventListener("keydown", key);
+    }""",
+)
+
+
 def known_name() -> str:
     """The name this browser gave before, or ""."""
-    return unquote(st.context.cookies.get(COOKIE, ""))[:60]
+    found = st.context.cookies.get(COOKIE, "")
+    return unquote(found)[:60] if isinstance(found, str) else ""
 
 
 def remember_name() -> None:
     """Write the name of this session into the browser."""
     if who := st.session_state.get("who"):
         _cookie(data={"who": quote(who)}, key="name_cookie", height=1)
+
+
+def leave_present() -> None:
+    """While presenting: Escape brings the controls back."""
+    if state.presenting():
+        _escape(key="escape", on_left_change=_left, height=1)
+
+
+def _left() -> None:
+    state.put(present="")
+    st.session_state.pop("w_present", None)

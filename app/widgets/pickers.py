@@ -69,7 +69,7 @@ def sidebar() -> None:
         state.presenting(),
         key="w_present",
         on_change=_present_chosen,
-        help="Large type, no controls. Press Escape in the page, or reload without present=1, to leave.",
+        help="Large type, no controls. Escape leaves it.",
     )
 
 

@@ -1,0 +1,58 @@
+"""The page around the views. Each view is a module of ``app.views`` with TITLE, ICON and ``render(loaded)``."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+import streamlit as st
+
+from app import services, state
+from app.widgets import keys, pickers, provenance
+from saeeval_core.errors import SaeEvalError
+
+VIEWS = {
+    "overview": "", "shift_lab": "shift", "tpp_matrix": "tpp", "latents": "latents", "compare": "compare", "judge": "judge",
+}  # fmt: skip
+"""Module of app.views -> path in the URL."""
+
+
+def main() -> None:
+    """One run of the page: what is picked on the left, the chosen view on the right."""
+    st.set_page_config(page_title="SAE eval", page_icon=provenance.favicon(), layout="wide", initial_sidebar_state=260)
+    state.restore()
+    st.html(provenance.PAGE_CSS)
+    if state.presenting():
+        st.html(provenance.PRESENT_CSS)
+    found = {name: import_module(f"app.views.{name}") for name in VIEWS if find_spec(f"app.views.{name}")}
+    pages = [_page(name, view) for name, view in found.items()]
+    st.session_state["pages"] = dict(zip(found, pages, strict=True))
+    chosen = st.navigation(pages, position="hidden" if state.presenting() else "top")
+    with st.sidebar:
+        pickers.sidebar()
+    keys.remember_name()
+    keys.leave_present()
+    chosen.run()
+    state.write_url()
+
+
+def _page(name: str, view: ModuleType) -> st.Page:
+    def run() -> None:
+        show(view)
+
+    run.__name__ = name
+    path = VIEWS[name]
+    return st.Page(run, title=view.TITLE, icon=view.ICON, url_path=path or None, default=not path)
+
+
+def show(view: ModuleType) -> None:
+    """The view, or the one box that says what is missing."""
+    try:
+        config = state.config()
+        loaded = services.load(config)
+        if loaded is None:
+            pickers.run_box(config)
+        else:
+            view.render(loaded)
+    except SaeEvalError as error:
+        provenance.problem(error)
+

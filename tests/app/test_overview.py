@@ -1,0 +1,40 @@
+"""Overview: full, with little, and with a file of one's own."""
+
+from app import services
+from app.views import overview
+
+
+def text_of(test) -> str:
+    return " ".join(str(getattr(h, "value", "")) for h in [*test.get("html"), *test.markdown, *test.header, *test.subheader])
+
+
+def test_says_what_is_loaded_and_both_scores_with_intervals(planted_app):
+    test = planted_app("overview")
+    assert not test.exception and not test.error
+    text = text_of(test)
+    assert "smollm2-135m-instruct" in text and "composed texts" in text
+    assert "S_SHIFT, top 20" in text and "TPP, top 20" in text and text.count("95 % interval [") >= 2
+    assert len(test.latex) == 2
+
+
+def test_examples_are_escaped(planted_app):
+    text = text_of(planted_app("overview"))
+    assert "<script>window.hacked" not in text
+
+
+def test_task_without_pairs_or_classes_still_opens(planted_app, monkeypatch):
+    monkeypatch.setattr(services, "shift_headline", lambda *a: None)
+    monkeypatch.setattr(services, "tpp_headline", lambda *a: None)
+    test = planted_app("overview")
+    assert not test.exception and "no SHIFT pair" in text_of(test) and "no TPP classes" in text_of(test)
+
+
+def test_an_engine_error_is_one_box(planted_app, monkeypatch):
+    from saeeval_core.errors import DataError
+
+    def fail(*_):
+        raise DataError("quadrant 'a' has 3 training texts; at least 20 are needed")
+
+    monkeypatch.setattr(overview.services, "shift_headline", fail)
+    test = planted_app("overview")
+    assert not test.exception and "at least 20" in test.error[0].value.replace("\\", "")

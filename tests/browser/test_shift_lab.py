@@ -1,0 +1,187 @@
+"""What a person does in the SHIFT lab, in a real browser on the real server."""
+
+import sqlite3
+
+import pytest
+from playwright.sync_api import Page, expect
+
+SCORE = "score"
+FOCUSED = """() => { let n = document.activeElement; while (n.shadowRoot?.activeElement) n = n.shadowRoot.activeElement;
+  return n.textContent; }"""
+
+
+def lab(page: Page) -> Page:
+    """Wait until the lab is drawn and everything pressed is stored."""
+    page.get_by_test_id(SCORE).wait_for(timeout=30_000)
+    expect(page.locator(".lab")).to_have_attribute("data-pending", "0", timeout=15_000)
+    return page
+
+
+def score(page: Page) -> str:
+    """S as shown."""
+    return lab(page).get_by_test_id(SCORE).inner_text()
+
+
+def press(page: Page, *keys: str) -> None:
+    """Press keys one after another, each stored before the next."""
+    for key in keys:
+        page.keyboard.press(key)
+        lab(page)
+
+
+def ablated(page: Page) -> str:
+    """Such as "2 ablated"."""
+    return lab(page).locator(".score .small").first.inner_text()
+
+
+def here(page: Page) -> str:
+    """The current latent, as the card's title says it."""
+    return page.locator(".card .title b").inner_text()
+
+
+def test_keys_move_the_score_and_undo_brings_it_back(open_page):
+    page = lab(open_page("/shift"))
+    before = score(page)
+    first = here(page)
+    press(page, "a")
+    expect(page.get_by_test_id(SCORE)).not_to_have_text(before)
+    assert "1 ablated" in ablated(page) and page.locator(".card .badge").inner_text() == "ABLATE"
+    after = score(page)
+    press(page, "ArrowDown")
+    assert here(page) != first
+    press(page, "k")
+    assert page.locator(".card .badge").inner_text() == "KEEP" and score(page) == after
+    press(page, "u")
+    assert page.locator(".card .badge").inner_text() == "UNSURE"
+    press(page, "z", "z", "z")
+    assert score(page) == before and "0 ablated" in ablated(page)
+
+
+def test_decisions_survive_a_reload_a_second_tab_and_a_killed_server(open_page, server):
+    page = lab(open_page("/shift"))
+    press(page, "a", "ArrowDown", "a", "ArrowDown", "k")
+    shown = score(page)
+    page.reload()
+    assert score(page) == shown and "2 ablated" in ablated(page)
+    second = lab(open_page("/shift"))
+    assert score(second) == shown
+    server.kill()
+    with sqlite3.connect(server.store) as db:
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+    server.start()
+    page.goto(f"{server.url}/shift")
+    assert score(page) == shown and "3 decided" in ablated(page)
+
+
+def test_fast_presses_are_all_stored_in_order(open_page, server):
+    page = lab(open_page("/shift", who="fast"))
+    for _ in range(8):
+        page.keyboard.press("a")
+        page.keyboard.press("ArrowDown")
+    assert "8 ablated" in ablated(page)
+    with sqlite3.connect(server.store) as db:
+        rows = db.execute("select new from decisions where who = 'fast' order by id").fetchall()
+    assert rows == [("ablate",)] * 8
+
+
+def test_keys_do_nothing_while_typing_and_never_scroll(open_page):
+    page = lab(open_page("/shift", height=500))
+    filter_ = page.get_by_label("Filter latents by words or id")
+    filter_.click()
+    page.keyboard.type("aku z")
+    assert filter_.input_value() == "aku z" and "0 decided" in ablated(page)
+    filter_.fill("")
+    page.get_by_placeholder("your name").click()
+    page.keyboard.type("a")
+    page.get_by_placeholder("your name").press("Tab")
+    assert "0 decided" in ablated(page)
+    page.locator(".card .title").click()
+    top = page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop")
+    press(page, *["ArrowDown"] * 12)
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop") == top
+    page.keyboard.press("Control+a")
+    assert "0 decided" in ablated(page)
+
+
+def test_filter_sort_and_bulk(open_page):
+    page = lab(open_page("/shift"))
+    page.get_by_label("Sort the queue").select_option("id")
+    ids = [int(t) for t in page.locator(".qrow:not(.qhead) > span:nth-child(3)").all_text_contents()]
+    assert ids == sorted(ids)
+    page.get_by_label("Filter latents by words or id").fill("17")
+    assert all("17" in t for t in page.locator(".qrow:not(.qhead) > span:nth-child(3)").all_text_contents())
+    page.get_by_label("Select all shown").check()
+    n = page.locator(".qrow:not(.qhead)").count()
+    page.locator(".bulk").get_by_role("button", name="Ablate").click()
+    assert f"{n} ablated" in ablated(page)
+    page.locator(".card .title").click()
+    press(page, "z")
+    assert "0 ablated" in ablated(page)
+
+
+def test_a_link_restores_what_was_looked_at_in_a_fresh_browser(open_page):
+    page = lab(open_page("/shift?n=5&rank=base"))
+    press(page, "ArrowDown", "ArrowDown")
+    latent = here(page)
+    page.wait_for_url("**latent=**")
+    other = lab(open_page(page.url.split("/", 3)[3].join(["/", ""]), who="another"))
+    assert here(other) == latent
+    assert "top 5 by attribution" in other.locator(".score").inner_text()
+
+
+def test_commit_computes_test_once_and_tells_the_dev_looks(open_page):
+    page = lab(open_page("/shift"))
+    commit = page.get_by_role("button", name="Commit")
+    expect(commit).to_be_disabled()
+    press(page, "a")
+    commit.click()
+    note = page.locator(".score .note")
+    expect(note).to_contain_text("test S")
+    expect(note).to_contain_text("dev looks")
+    press(page, "ArrowDown", "a")
+    expect(page.locator(".score .note")).to_contain_text("changed since")
+
+
+def test_hostile_text_is_shown_and_never_run(open_page):
+    page = lab(open_page("/shift"))
+    seen = ""
+    for _ in range(12):
+        seen += page.locator(".card").inner_text()
+        press(page, "ArrowDown")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(".card script, .card img, .card a").count() == 0
+    assert "<script>" in seen or "**bold**" in seen or "xxxxxxxx" in seen
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
+def test_fits_narrow_and_dark(open_page, width, dark):
+    page = lab(open_page("/shift", width=width, dark=dark))
+    assert page.locator(".lab").get_attribute("data-mode") == ("dark" if dark else "light")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    inside = "(n) => n.scrollWidth <= n.clientWidth + 1"
+    assert page.locator(".lab").evaluate(inside)
+    if width == 390:
+        page.locator(".mini").get_by_role("button", name="Ablate").click()
+        assert "1 ablated" in ablated(page)
+
+
+def test_with_the_keyboard_alone(open_page):
+    page = lab(open_page("/shift"))
+    page.keyboard.press("/")
+    page.keyboard.type("33")
+    page.keyboard.press("Tab")
+    for _ in range(12):
+        if page.evaluate(FOCUSED).startswith("KKeep"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert "1 decided" in ablated(page)
+
+
+def test_present_has_no_controls_and_escape_leaves(open_page):
+    page = lab(open_page("/shift?present=1"))
+    expect(page.locator(".queue")).to_be_hidden()
+    expect(page.get_by_text("Language model")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.locator(".queue")).to_be_visible(timeout=10_000)
