@@ -92,8 +92,9 @@ class LatentEvidence:
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 over the content."""
-        return fingerprint(asdict(self))
+        """First 16 hex digits of the SHA-256 over the content; of tokens their text, because cosines round differently."""
+        tokens = {name: [t.token for t in getattr(self, name)] for name in ("promoted", "suppressed")}
+        return fingerprint(asdict(self) | tokens)
 
     def groups(self) -> dict[tuple[str, str], list[EvidenceContext]]:
         """(source, heading) -> contexts: per source the strongest, then lower intervals, then one group per cell."""

@@ -1,0 +1,116 @@
+"""From a task and an SAE to verdicts in the store, through the real pipeline on tiny models and a local Claude server."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_claude import FakeClaude, answer
+
+from saeeval_core.config import RunConfig
+from saeeval_core.errors import ConfigError, DataError, JudgeError
+from saeeval_core.judging.command import JudgeOptions, judge_command, parse_latents
+from saeeval_core.store import Store
+
+
+@pytest.fixture
+def fake():
+    server = FakeClaude().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def config(tiny_model_dir: Path, tiny_sae_dirs, tiny_texts_file: Path) -> RunConfig:
+    return RunConfig(
+        model=str(tiny_model_dir), saes=(str(tiny_sae_dirs["topk"]),), texts=str(tiny_texts_file),
+        target="profession=nurse,surgeon", spurious="gender=female,male", resamples=20,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "s.sqlite")
+
+
+def claude(fake: FakeClaude, **options) -> JudgeOptions:
+    return JudgeOptions(**{"judge": "claude", "latents": "top3", "base_url": fake.url} | options)
+
+
+def test_button_to_verdicts(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    found = judge_command(config, claude(fake), store=store)
+    assert found["answered"] == found["asked"] == found["latents"] == len(fake.requests) > 0
+    assert found["concepts"] == ["profession", "gender"]
+    json.dumps(found, allow_nan=False)
+    again = judge_command(config, claude(fake), store=store)
+    assert (again["asked"], again["from_store"]) == (0, found["latents"])
+
+
+def test_dry_run_counts_and_asks_nothing(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    options = claude(fake, latents="1,2,2,3", dry_run=True, price_in=1.0, price_out=5.0)
+    count = judge_command(config, options, store=store)["count"]
+    assert (count["requests"], count["input_tokens"], fake.requests) == (3, 3000, [])
+    assert count["usd_at_most"] == pytest.approx(0.003 + 3 * 800 * 5 / 1e6)
+
+
+def test_budget_in_usd_stops_a_run_and_refuses_a_batch(
+    fake: FakeClaude, config: RunConfig, store: Store, monkeypatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    limits = {"budget_usd": 0.0062, "price_in": 1.0, "price_out": 5.0, "latents": "1,2,3", "concurrency": 1}
+    with pytest.raises(JudgeError, match="more than the budget"):
+        judge_command(config, claude(fake, batch=True, **limits), store=store)
+    found = judge_command(config, claude(fake, **limits), store=store)
+    assert (found["asked"], found["not_asked"]) == (1, 2)
+    assert found["usd"] <= 0.0062
+
+
+def test_batch_is_sent_and_collected_by_the_same_command(
+    fake: FakeClaude, config: RunConfig, store: Store, monkeypatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    fake.batch_results = lambda rs: [
+        {"custom_id": r["custom_id"], "result": {"type": "succeeded", "message": answer(r["params"])}} for r in rs
+    ]
+    fake.batch_polls_before_end = 1
+    options = claude(fake, latents="1,2", batch=True)
+    assert judge_command(config, options, store=store)["batches"] == {"msgbatch_0": "in progress"}
+    assert judge_command(config, options, store=store)["batches"] == {"msgbatch_0": 2}
+    assert (len(fake.batches), fake.requests) == (1, [])
+
+
+def test_without_a_key_every_latent_says_so(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    found = judge_command(config, claude(fake, latents="1,2"), store=store)
+    assert found["failures"] == {"no key": 2}
+    with pytest.raises(JudgeError, match="no API key"):
+        judge_command(config, claude(fake, dry_run=True), store=store)
+
+
+def test_general_text_from_a_file_stands_beside_the_tasks_own(
+    fake: FakeClaude, config: RunConfig, store: Store, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    texts = tmp_path / "general.csv"
+    texts.write_text(
+        "text\n" + "\n".join(f"the old town by the river number {w}" for w in ("a", "b", "the", "green")) + "\n"
+    )
+    judge_command(config, claude(fake, latents="top2", general_text=str(texts)), store=store)
+    asked = [r["messages"][0]["content"] for r in fake.requests]
+    assert any('Windows from the texts "general"' in a for a in asked)
+
+
+@pytest.mark.parametrize("wrong", ["best", "top0", "top", "1,x", ""])
+def test_latents_that_cannot_be_read(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="neither topK"):
+        parse_latents(wrong)
+
+
+def test_wrong_options(config: RunConfig, store: Store, fake: FakeClaude) -> None:
+    with pytest.raises(ConfigError, match="unknown judge 'gpt'"):
+        JudgeOptions(judge="gpt")
+    with pytest.raises(ConfigError, match="--batch goes with --judge claude"):
+        JudgeOptions(batch=True)
+    with pytest.raises(DataError, match="has latents 0 to 31, not 99"):
+        judge_command(config, claude(fake, latents="99"), store=store)
