@@ -191,7 +191,7 @@ class ShiftBoard:
         """
         right, before = (logits > 0) == self.target, (self.base_logits > 0) == self.target
         change = self._in_quadrants(right.astype(float) - before)
-        return self._in_quadrants(right).sum(0), self._base_by_quadrant + self.resamples.sums(change)
+        return quadrant_accuracy(right, self.quadrant), self._base_by_quadrant + self.resamples.sums(change)
 
     def _in_quadrants(self, values: np.ndarray) -> np.ndarray:
         """float[texts, 4]: each value in the column of its quadrant, divided by the quadrant's size."""
@@ -240,7 +240,7 @@ def shift_board(
     def accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[Estimate, np.ndarray]:
         right = (logits > 0) == labels
         samples = draws.sums(right * weights)
-        return estimate(float(right @ weights), samples), samples
+        return estimate(float(quadrant_accuracy(right, quadrant).mean()), samples), samples
 
     base, base_samples = accuracy(base_logits, target)
     oracle, oracle_samples = accuracy(oracle_logits, target)
@@ -250,6 +250,11 @@ def shift_board(
         task, probes, part, rows, target, spurious, quadrant, weights, draws, base_logits, oracle_logits, base, oracle,
         attribute, reason,
     )  # fmt: skip
+
+
+def quadrant_accuracy(right: np.ndarray, quadrant: np.ndarray) -> np.ndarray:
+    """float[4]: share of ``right`` [texts] per quadrant, from whole counts: equal predictions give equal numbers."""
+    return np.bincount(quadrant, weights=right, minlength=4) / np.bincount(quadrant, minlength=4)
 
 
 def _canonical_strata(task: ShiftTask, inside: np.ndarray) -> np.ndarray:
