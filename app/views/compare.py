@@ -1,0 +1,298 @@
+"""Compare SAEs: stored sweeps with intervals, published files beside ours, and two choices on one recording, paired."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from app import decisions, figures, results, services, state
+from app.results import Results, Row, choices
+from app.services import Loaded
+from app.widgets import export, matrix
+from app.widgets.tpp_sets import class_sets
+from saeeval_core.bench_format import rows_of
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.registry import list_bundled
+from saeeval_core.texts import DEV
+from saeeval_core.tpp_cells import chosen_sets, difference, row_difference
+from saeeval_core.uncertainty import LEVEL, Estimate, separable
+
+TITLE = "Compare SAEs"
+ICON = ":material/compare_arrows:"
+AXES = {
+    "l0": "L0 (latents active per token)", "training_tokens": "training tokens", "explained_variance": "explained variance",
+    "loss_recovered": "loss recovered", "dead": "share of dead latents", "n_latents": "width (latents)",
+}  # fmt: skip
+LOGGED = ("l0", "training_tokens", "n_latents")
+METRICS = {"shift": "SHIFT score", "tpp": "TPP score"}
+CONFIG = {"displaylogo": False}
+
+
+def render(loaded: Loaded) -> None:
+    """Stored results first, then two choices on what is loaded."""
+    found = results.stored()
+    for problem in found.problems:
+        st.warning(problem)
+    rows = [*found.rows, *st.session_state.get("compare_own", [])]
+    tabs = st.tabs(["Sweep", "Differences", "Ranks", "Can it be trusted?", "Two choices, paired"])
+    with tabs[0]:
+        _sweep(rows, found)
+    with tabs[1]:
+        _differences(found)
+    with tabs[2]:
+        _ranks(found)
+    with tabs[3]:
+        _trust(found)
+    with tabs[4]:
+        _paired(loaded)
+
+
+@st.fragment
+def _sweep(rows: list[Row], found: Results) -> None:
+    if not state.presenting():
+        _upload()
+    usable = [r for r in rows if r["status"] == "ok" and r["part"] == "test"]
+    if not usable:
+        st.info("No sweep has been stored yet. This command makes one (many SAEs, one pass of the language model per hook):")
+        st.code(results.COMMAND, language="bash")
+        _failed(rows)
+        return
+    chosen = _choose(usable)
+    x = st.selectbox("Against", list(AXES), format_func=AXES.__getitem__, key="w_cmp_x", width=280)
+    shown = [r for r in chosen if r["role"] != "control" and r["value"] is not None and r.get(x) is not None]
+    if not shown:
+        missing = sum(r["value"] is not None and r["role"] != "control" for r in chosen)
+        st.info(f"None of these scores can be drawn against {AXES[x]}: {missing} have no such value. Choose another axis.")
+    else:
+        first = shown[0]
+        n = f"N = {first['n']}" if first["n"] is not None else first["variant"]
+        title = f"{METRICS[first['metric']]} on {first['task']}, {n}, test texts"
+        figure = figures.sweep_scatter(
+            chosen, x=x, x_title=AXES[x], y_title=METRICS[first["metric"]], title=title, log_x=x in LOGGED
+        )
+        st.plotly_chart(figure, key="cmp_scatter", config=CONFIG)
+        st.caption(f"Bars: 95 % interval over {LEVEL}; published SAEBench files carry none. Dotted lines: controls.")
+        export.figure_buttons(lambda: figure, lambda: chosen, "compare")
+    _numbers(chosen, x)
+    _failed(rows)
+    for name, command in found.made_by.items():
+        st.caption(f"{name} was made by:")
+        st.code(command, language="bash")
+
+
+def _choose(rows: list[Row]) -> list[Row]:
+    """Narrow down to one metric, task, protocol, selection, variant and N."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for key, label in (
+            ("metric", "Metric"), ("task", "Task"), ("protocol", "Protocol"), ("selection", "Selection"), ("variant", "Variant"),
+            ("scope", "Scope"), ("n", "N"),
+        ):  # fmt: skip
+            values = choices(rows, key)
+            if len(values) > 1:
+                start = values.index(20) if key == "n" and 20 in values else 0
+                value = st.selectbox(label, values, start, key=f"w_cmp_{key}", width=190)
+                rows = [r for r in rows if r[key] == value]
+    return rows
+
+
+def _numbers(rows: list[Row], x: str) -> None:
+    table = [
+        {
+            "SAE": r["sae"], "role": r["role"], "architecture": r["architecture"], AXES[x]: r.get(x), "score": r["value"],
+            "low": r["ci_low"], "high": r["ci_high"], "n/a because": r["reason"], "latents ablated": r["n_ablated"],
+            "selection": r["selection"], "judge": r["judge"], "file": r.get("file"),
+        }
+        for r in rows
+    ]  # fmt: skip
+    st.dataframe(table, hide_index=True, key="cmp_table")
+
+
+def _failed(rows: list[Row]) -> None:
+    failed = [r for r in rows if r["status"] == "failed"]
+    if failed:
+        st.markdown(f"**{len(failed)} SAE(s) could not be scored**")
+        st.dataframe([{"SAE": r["sae"], "why": r["error"]} for r in failed], hide_index=True, key="cmp_failed")
+
+
+def _upload() -> None:
+    with st.expander("Load another result: a sweep or run of ours, or a published SAEBench file"):
+        files = st.file_uploader("JSON files", type="json", accept_multiple_files=True, key="w_cmp_files", max_upload_size=20)
+        own = []
+        for file in files or ():
+            try:
+                content = json.loads(file.getvalue().decode("utf-8"))
+                own += [row | {"file": file.name} for row in rows_of(content, file.name)]
+            except (UnicodeDecodeError, json.JSONDecodeError):
+                st.error(f"'{file.name}' is not JSON; give a result file", icon=":material/error:")
+            except SaeEvalError as error:
+                st.error(str(error), icon=":material/error:")
+        if own != st.session_state.get("compare_own", []):
+            st.session_state["compare_own"] = own
+            st.rerun()
+
+
+@st.fragment
+def _differences(found: Results) -> None:
+    st.markdown(
+        "Two SAEs on the same texts, probes and resamples. An interval that covers 0 means: **not separable** by this test. "
+        "Half its width is the smallest difference this test could have told apart."
+    )
+    rows = [r for r in found.differences if r.get("part", "test") == "test"]
+    if not rows:
+        st.info("No paired differences are stored; a sweep of at least two SAEs makes them.")
+        return
+    with st.container(horizontal=True):
+        for key, label in (("metric", "Metric"), ("task", "Task"), ("protocol", "Protocol"), ("variant", "Variant"), ("n", "N")):
+            values = choices(rows, key)
+            if len(values) > 1:
+                start = values.index(20) if key == "n" and 20 in values else 0
+                value = st.selectbox(label, values, start, key=f"w_dif_{key}", width=190)
+                rows = [r for r in rows if r[key] == value]
+    pairs = [(f"{r['sae_a']} − {r['sae_b']}", _estimate(r)) for r in rows]
+    told = sum(separable(e) for _, e in pairs)
+    st.markdown(f"{told} of {len(pairs)} pairs are separable.")
+    figure = figures.differences(pairs[:60], title="Paired differences, test texts")
+    st.plotly_chart(figure, key="cmp_differences", config=CONFIG)
+    table = [
+        {"pair": name, "difference": figures.say(e), "separable": "yes" if separable(e) else "not separable",
+         "smallest reliable difference": r.get("half_width"), "level": r.get("level")}
+        for (name, e), r in zip(pairs, rows, strict=True)
+    ]  # fmt: skip
+    st.dataframe(table, hide_index=True, key="cmp_differences_table")
+    export.figure_buttons(lambda: figure, lambda: table, "differences")
+
+
+@st.fragment
+def _ranks(found: Results) -> None:
+    if not found.rank_agreement:
+        st.info("No rank agreement is stored; a sweep of at least three SAEs makes it.")
+        return
+    names = list(dict.fromkeys(v for r in found.rank_agreement for v in (r["x"], r["y"])))
+    known = {(r["x"], r["y"]): r["spearman"] for r in found.rank_agreement}
+    values = [[1.0 if a == b else known.get((a, b), known.get((b, a))) for b in names] for a in names]
+    ns = sorted({r["n_saes"] for r in found.rank_agreement})
+    figure = figures.rank_agreement(names, values, title="Do the metrics rank SAEs alike? Spearman over SAEs", dark=_dark())
+    st.plotly_chart(figure, key="cmp_ranks", config=CONFIG)
+    st.caption(f"Over {', '.join(map(str, ns))} SAEs; few SAEs make wide uncertainty, so read signs, not digits.")
+    st.dataframe(found.rank_agreement, hide_index=True, key="cmp_ranks_table")
+    export.figure_buttons(lambda: figure, lambda: found.rank_agreement, "rank_agreement")
+
+
+@st.fragment
+def _trust(found: Results) -> None:
+    if not found.planted and not found.faults:
+        st.info("No validation on planted truth is stored. This command makes it:")
+        st.code("saeeval validate --json assets/results/planted.json", language="bash")
+        return
+    for content in found.planted:
+        st.markdown(
+            "**Planted truth**: worlds in which the concepts are known latents, so the right order of SAEs is known. "
+            "Spearman: score against true quality over trained SAEs. Oracle rank 1 is best; random and permuted should be 0."
+        )
+        table = []
+        for metric in ("shift", "tpp"):
+            for protocol, r in (content.get(metric) or {}).items():
+                ci = r.get("spearman_ci")
+                table.append({
+                    "metric": METRICS[metric], "protocol": protocol, "headline": r.get("headline"),
+                    "Spearman": figures.say(Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"), 2),
+                    "SAEs": r.get("n_saes"), "oracle rank": r.get("oracle_rank"), "random": r.get("random_score"),
+                    "permuted": r.get("permuted_score"), "trend with training": r.get("trend_with_training"),
+                })  # fmt: skip
+        st.dataframe(table, hide_index=True, key=f"cmp_planted_{id(content)}")
+    if found.faults:
+        st.markdown("**Why old settings fail**: one setting switched at a time.")
+        st.dataframe(found.faults, hide_index=True, key="cmp_faults")
+
+
+@st.fragment
+def _paired(loaded: Loaded) -> None:
+    """Two choices (SAE, N, set) on one recording, scored on the same resampled texts."""
+    metrics = [m for m, there in (("tpp", loaded.task_set.tpp), ("shift", loaded.task_set.pairs)) if there]
+    if not metrics:
+        st.info("The loaded texts define neither TPP classes nor SHIFT pairs.")
+        return
+    metric = st.segmented_control("Metric", metrics, default=metrics[0], format_func=METRICS.__getitem__, key="w_two_metric")
+    metric = metric or metrics[0]
+    left, right = st.columns(2)
+    a, b = _choice(loaded, left, "A"), _choice(loaded, right, "B")
+    if a is None or b is None:
+        return
+    part = services.live_part(loaded)
+    if metric == "tpp":
+        scores = [_tpp(*choice, part) for choice in (a, b)]
+        gap, pair = difference(*scores), [s.score for s in scores]
+    else:
+        pair, gap = _shift(a, b, loaded, part)
+    names = [_name(loaded, a), _name(loaded, b)]
+    words = "n/a" if gap.value is None else "separable" if separable(gap) else "**not separable**"
+    where = "dev" if part == DEV else "test"
+    st.markdown(f"A − B: {figures.say(gap)} ({words}; {where} texts, paired over the same resamples)")
+    if gap.ci is not None:
+        st.caption(f"Smallest difference this test could tell apart: about {(gap.ci[1] - gap.ci[0]) / 2:.3f}.")
+    rows = [(f"A: {names[0]}", pair[0], gap), (f"B: {names[1]}", pair[1], None)]
+    figure = figures.set_comparison(rows, title=f"{METRICS[metric]}, {where} texts", x=METRICS[metric])
+    st.plotly_chart(figure, key="two_figure", config=CONFIG)
+    if metric == "tpp":
+        classes = loaded.task_set.tpp[1] if loaded.task_set.tpp else ()
+        cells = [[Estimate(v, None, "undefined in A or B") for v in row] for row in row_difference(*scores)]
+        st.plotly_chart(
+            figures.tpp_heatmap(classes, cells, title="Matrix of A minus matrix of B", dark=_dark()), key="two_matrix", config=CONFIG
+        )
+
+
+def _choice(loaded: Loaded, column: Any, side: str) -> tuple[Loaded, int, str] | None:
+    """(what is loaded with that SAE, N, set) or None when the SAE has no recording on these texts."""
+    with column:
+        saes = list(dict.fromkeys([loaded.config.saes[0], *(i.id for i in list_bundled())]))
+        sae = st.selectbox(f"SAE {side}", saes, min(1, len(saes) - 1) if side == "B" else 0, key=f"w_two_sae_{side}")
+        n = int(st.number_input(f"N {side}", 1, 500, 20, key=f"w_two_n_{side}"))
+        kinds = {"attribution": "top N by attribution", "mine": "with my changes"}
+        chosen = st.selectbox(f"Set {side}", list(kinds), format_func=kinds.__getitem__, key=f"w_two_set_{side}")
+        other = services.load(replace(loaded.config, saes=(sae,)))
+        if other is None:
+            st.info(f"{sae} has not been recorded on these texts. Pick it in the sidebar and press Run.")
+            return None
+        if other.residuals.fingerprint != loaded.residuals.fingerprint:
+            st.info(f"{sae} reads another hook, so it is not on the same recording and cannot be paired.")
+            return None
+        return other, n, chosen
+
+
+def _name(loaded: Loaded, choice: tuple[Loaded, int, str]) -> str:
+    other, n, chosen = choice
+    name = other.config.saes[0] if other is not loaded else "this SAE"
+    return f"{name}, N = {n}" + (", my changes" if chosen == "mine" else "")
+
+
+def _tpp(loaded: Loaded, n: int, chosen: str, part: int) -> Any:
+    sets = class_sets(loaded, chosen, state.who())
+    return matrix.scored(loaded, part, tuple(chosen_sets(services.tpp_view(loaded, part).rankings, n, sets.decisions)))
+
+
+def _shift(a: tuple[Loaded, int, str], b: tuple[Loaded, int, str], loaded: Loaded, part: int) -> tuple[list[Estimate], Estimate]:
+    every = services.shift_directions(loaded)
+    pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
+    direction = services.default_direction(loaded, pair)
+    st.caption(f"{pair}, {direction.task.direction}")
+    scores, board = [], None
+    for other, n, chosen in (a, b):
+        view = services.shift_view(other, pair, direction.task.target.column, part)
+        ids = tuple(int(i) for i in view.attribute_ranking[:n])
+        if chosen == "mine":
+            stored = decisions.find_set(services.store(), decisions.shift_place(other, direction), state.who())
+            ids = tuple(services.store().ablated(stored.id)) if stored else ()
+        scores.append(services.set_score(view, ids, "zero"))
+        board = view.board
+    assert board is not None
+    return [s.score for s in scores], board.difference(*scores)
+
+
+def _estimate(r: Row) -> Estimate:
+    ci = (r["ci_low"], r["ci_high"]) if r.get("ci_low") is not None else None
+    return Estimate(r["value"], ci, r.get("reason") or "undefined")
+
+
+def _dark() -> bool:
+    return st.context.theme.type == "dark"

@@ -1,0 +1,86 @@
+"""Judge view: verdicts side by side, failures that are not zeros, agreement, conflicts, and blind rating."""
+
+import pytest
+from viewing import texts, verdict, view
+
+from app import services
+from app.views import judge
+from saeeval_core.config import RunConfig
+from saeeval_core.judging.verdict import task_concepts
+
+
+@pytest.fixture
+def loaded(planted_app):
+    """The planted bundle, as views get it."""
+    return services.load_or_raise(RunConfig())
+
+
+@pytest.fixture
+def judged(loaded):
+    concepts = [c.name for c in task_concepts(loaded.task_set)]
+    rows = []
+    for latent in range(8):
+        one = dict.fromkeys(concepts, 0) | {"gender": 4 if latent < 4 else 0}
+        two = dict.fromkeys(concepts, 0) | {"gender": 4 if latent < 3 else 0}
+        rows.append(verdict(loaded, latent, "judge A", "llm", one, explanation=f"about {latent}", reason="<b>because</b>"))
+        rows.append(verdict(loaded, latent, "LocalJudge", "local", two))
+    rows.append(verdict(loaded, 20, "judge A", "llm", {}, status="refused", raw="I cannot"))
+    services.store().add_verdicts(rows)
+    return loaded
+
+
+def test_empty_state_gives_the_command(loaded):
+    at = view("judge")
+    assert not at.exception and "saeeval judge" in texts(at) and "needs two raters" in texts(at)
+
+
+def test_verdicts_stand_side_by_side_and_a_refusal_is_no_number(judged):
+    at = view("judge", {"latent": "20"})
+    assert not at.exception
+    rows = judge._side_by_side(services.verdicts(judged))
+    refused = next(r for r in rows if r["latent"] == 20)
+    assert refused["judge A"] == "n/v: refused" and refused["LocalJudge"] == ""
+    assert "no verdict, refused" in texts(at)
+
+
+def test_agreement_gives_kappa_with_interval_and_n(judged):
+    at = view("judge")
+    said = texts(at)
+    assert "ratings on 8 latents" in said and "ordinal:" in said
+    table = next(d.value for d in at.dataframe if "kappa, related (≥ 1)" in d.value.columns)
+    assert table["concept"].iloc[0] == "all" and "[" in table["kappa, related (≥ 1)"].iloc[0]
+
+
+def test_missing_as_zero_is_named(judged):
+    services.store().add_verdicts([verdict(judged, 30, "judge A", "llm", {"gender": 1})])
+    at = view("judge")
+    at.toggle(key="w_agree_zero_own").set_value(True).run()
+    assert "read as 0" in texts(at)
+
+
+def test_settling_a_conflict_is_kept_under_its_own_name(judged):
+    at = view("judge", session={"who": "Ada"})
+    assert "1 conflicts" in texts(at)
+    at.segmented_control(key="w_settle_3_gender").set_value(2).run()
+    at.button(key="w_settle_save").click().run()
+    assert not at.exception
+    (kept,) = services.store().verdicts(judged.latents.sae_fingerprint, rater=judge.ADJUDICATED)
+    assert kept.ratings == {"gender": 2} and kept.rater_kind == "human" and "Ada" in kept.reason
+
+
+def test_rating_blind_needs_a_name(judged):
+    assert "Give your name" in texts(view("judge"))
+
+
+def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged):
+    at = view("judge", session={"who": "Ada"})
+    latent = judge._queue(judged, "Ada")[0]
+    blind = at.tabs[3]
+    shown = " ".join(str(e.value) for kind in (blind.caption, blind.markdown, blind.text) for e in kind)
+    assert not at.exception and "about" not in shown.replace("What is this latent about", "") and "nurse, female" not in shown
+    at.text_input(key=f"w_blind_what_{latent}").set_value("pronouns")
+    next(b for b in at.button if b.label == "Save and next").click().run()
+    assert not at.exception
+    (kept,) = services.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")
+    assert kept.latent == latent and kept.rater_kind == "human" and kept.explanation == "pronouns"
+    assert judge._queue(judged, "Ada") != judge._queue(judged, "Bob")

@@ -1,0 +1,113 @@
+"""TPP view: its values, its sets, its error and empty states."""
+
+from dataclasses import replace
+
+import pytest
+from viewing import texts, view
+
+from app import services
+from app.views import tpp_matrix
+from app.widgets import export, matrix
+from app.widgets.tpp_sets import ATTRIBUTION, class_sets, commit, store_decisions
+from saeeval_core.config import RunConfig
+from saeeval_core.errors import DataError
+from saeeval_core.texts import DEV
+from saeeval_core.tpp_cells import chosen_sets
+
+
+@pytest.fixture
+def loaded(planted_app):
+    """The planted bundle, as views get it."""
+    return services.load_or_raise(RunConfig())
+
+
+def values(loaded, n=5, cell=None, who="Ada", name="mine", relative=False):
+    sets = class_sets(loaded, name, who)
+    ids = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, n, sets.decisions))
+    return matrix.payload(loaded, part=DEV, n=n, sets=ids, decisions=sets.decisions, cell=cell, relative=relative)
+
+
+def test_view_draws_and_says_how_it_is_computed(loaded):
+    at = view("tpp_matrix")
+    assert not at.exception and "How computed" in texts(at) and "test texts" in texts(at)
+
+
+def test_view_without_classes_says_what_to_do(loaded, monkeypatch):
+    bare = replace(loaded, task_set=replace(loaded.task_set, tpp=None))
+    monkeypatch.setattr(services, "load_or_raise", lambda config: bare)
+    at = view("tpp_matrix")
+    assert not at.exception and "no classes for TPP" in texts(at)
+
+
+@pytest.mark.parametrize("url", [{"n": "abc"}, {"n": "99999"}, {"cell": "9,9"}, {"cell": "x"}, {"set": "nobody's"}, {"scale": "?"}])
+def test_links_typed_by_people_never_break_the_view(loaded, url):
+    assert not view("tpp_matrix", url).exception
+
+
+def test_payload_has_every_cell_with_its_interval(loaded):
+    got = values(loaded, cell=(0, 1))
+    assert len(got["matrix"]) == len(got["classes"]) == 4
+    for row in got["matrix"]:
+        for e in row:
+            assert e["ci"][0] <= e["value"] <= e["ci"][1] and abs(e["value"]) <= got["limit"]
+    assert got["detail"]["title"].startswith("nurse latents on the professor")
+    assert sum(r["on"] for r in got["detail"]["latents"]) == 5
+
+
+def test_relative_scale_divides_by_room_above_chance(loaded):
+    plain, share = values(loaded)["matrix"][0][0], values(loaded, relative=True)["matrix"][0][0]
+    assert share["value"] > plain["value"] > 0
+
+
+def test_sparing_a_latent_moves_its_row_only_and_undoing_leaves_no_mark(loaded):
+    before = values(loaded, cell=(2, 2))
+    first = next(r["id"] for r in before["detail"]["latents"] if r["on"])
+    store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 2, {first: "keep"}, "Ada")
+    after = values(loaded, cell=(2, 2))
+    assert after["matrix"][2] != before["matrix"][2] and after["matrix"][:2] == before["matrix"][:2]
+    assert after["counts"][2] == "4 (−1)"
+    assert next(r for r in after["detail"]["latents"] if r["id"] == first)["mark"] == "spared by you"
+    store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 2, {first: "none"}, "Ada")
+    assert values(loaded, cell=(2, 2)) == before
+
+
+def test_attribution_is_never_changed_and_other_peoples_sets_are_read_only(loaded):
+    store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
+    assert class_sets(loaded, ATTRIBUTION, "Ada").empty
+    theirs = class_sets(loaded, "mine@Ada", "Bob")
+    assert theirs.decisions[0] == {3: "ablate"} and not theirs.mine
+    with pytest.raises(DataError, match="belongs to Ada"):
+        store_decisions(loaded, theirs, 0, {4: "ablate"}, "Bob")
+    assert class_sets(loaded, "mine", "Bob").empty
+
+
+def test_commit_stores_the_test_score_and_the_looks(loaded):
+    store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
+    sets = class_sets(loaded, "mine", "Ada")
+    sets.note_look("Ada", chosen_sets(services.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
+    score = commit(loaded, sets, 5, "Ada")
+    (line,) = class_sets(loaded, "mine", "Ada").commits()
+    assert f"{score.value:.3f}" in line and "after 1 dev looks" in line
+
+
+def test_exported_sets_come_back(loaded):
+    store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 1, {7: "ablate", 8: "unsure"}, "Ada")
+    sets = class_sets(loaded, "mine", "Ada")
+    made = export.exported(loaded, "mine", "tpp", sets.task, sets.stored)
+    found, warnings = export.read_set(loaded, "tpp", sets.task, export.set_to_csv(made).encode())
+    assert {(d.of, d.latent, d.decision) for d in found.decisions} == {("professor", 7, "ablate"), ("professor", 8, "unsure")}
+    assert not warnings
+    with pytest.raises(Exception, match="SHIFT"):
+        export.read_set(loaded, "shift", sets.task, export.set_to_json(made).encode())
+
+
+def test_flipped_texts_show_text_verbatim(loaded):
+    got = values(loaded, n=20, cell=(2, 2))["detail"]
+    assert got["flips"]
+    for flip in got["flips"]:
+        joined = "".join(t for t, _ in flip["tokens"])
+        assert any(joined == text for text in loaded.task_set.texts.texts)
+
+
+def test_slider_steps_fit_the_sae(loaded):
+    assert max(values(loaded)["ns"]) <= loaded.latents.n_latents and tpp_matrix.MULTIPLES[0] == 1

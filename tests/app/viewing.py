@@ -1,0 +1,37 @@
+"""AppTest on single views over the planted bundle of ``conftest.py``, and small things to put in its store."""
+
+from collections.abc import Mapping
+
+from streamlit.testing.v1 import AppTest
+
+from app.services import Loaded
+from saeeval_core.store import Verdict
+
+
+def view(name: str, url: Mapping[str, str] | None = None, session: Mapping[str, object] | None = None) -> AppTest:
+    """One run of a view alone."""
+    script = f"""
+from app import services, state
+from app.views import {name}
+state.restore()
+{name}.render(services.load_or_raise(state.config()))
+"""
+    at = AppTest.from_string(script, default_timeout=60)
+    for k, v in (url or {}).items():
+        at.query_params[k] = v
+    for k, v in (session or {}).items():
+        at.session_state[k] = v
+    return at.run()
+
+
+def verdict(loaded: Loaded, latent: int, rater: str, kind: str, ratings: dict[str, int], **more: str) -> Verdict:
+    """A usable verdict, or a named failure with ``status=``."""
+    return Verdict(
+        latent, loaded.latents.sae_fingerprint, loaded.latents.sae, loaded.task_set.texts.name, rater, kind, ratings, **more
+    )
+
+
+def texts(at: AppTest) -> str:
+    """Everything a view says in plain elements, for ``in``."""
+    kinds = (at.info, at.caption, at.markdown, at.error, at.warning, at.success, at.text, at.code)
+    return "\n".join(str(e.value) for kind in kinds for e in kind)
