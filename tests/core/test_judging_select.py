@@ -1,0 +1,79 @@
+"""Selections on a planted recording: a judge who knows the planted latents does what the paper's judge does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from saeeval_core.errors import ConfigError
+from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.selections import Rule
+from saeeval_core.sources import TaskSet
+from saeeval_core.store import Verdict
+from saeeval_core.texts import Contrast, LabelledTexts
+
+
+class View:
+    """The three attributes of a direction's latents that a selector reads."""
+
+    def __init__(self, target: Contrast, spurious: Contrast) -> None:
+        task = type("Task", (), {"target": target, "spurious": spurious, "classes": ("nurse", "surgeon")})
+        self.board = type("Board", (), {"task": task})
+        self.attribute_ranking, self.base_ranking = np.array([4, 2, 7]), np.array([2, 9, 4])
+        self.rankings = [np.array([2, 9]), np.array([7])]
+
+
+JOB, GENDER = Contrast("job", "nurse", "surgeon"), Contrast("gender", "f", "m")
+VERDICTS = [
+    Verdict(4, "s", "toy", "t", "judge", "llm", {"nurse": 0, "surgeon": 0, "gender": 3}),
+    Verdict(2, "s", "toy", "t", "judge", "llm", {"nurse": 3, "surgeon": 0, "gender": 1}),
+    Verdict(7, "s", "toy", "t", "judge", "llm", status="refused"),
+    Verdict(7, "s", "toy", "t", "someone else", "llm", {"gender": 4}),
+]
+
+
+@pytest.fixture
+def selector() -> Selector:
+    texts = LabelledTexts(
+        "t", ("a",) * 4, {"job": np.array(["nurse", "surgeon", "cook", ""]), "gender": np.array(["f", "m", "f", "m"])}
+    )
+    task_set = TaskSet(texts, ((JOB, GENDER),), ("job", ("nurse", "surgeon")))
+    return Selector(task_set, "judge", "judge", ratings_of(VERDICTS, "judge"))
+
+
+def ids(selected) -> list[tuple[int, ...]]:
+    return [s.ids for s in selected]
+
+
+def test_failed_and_foreign_verdicts_do_not_count(selector: Selector) -> None:
+    assert set(selector.ratings) == {4, 2}
+
+
+def test_the_four_selections_in_both_directions(selector: Selector) -> None:
+    there, back = View(JOB, GENDER), View(GENDER, JOB)
+    assert ids(selector.shift(there, [1, 3])) == [(4,), (4, 2)]
+    assert ids(selector.shift(back, [3])) == [(2,)]
+    unrelated = replace(selector, selection="task-unrelated")
+    assert ids(unrelated.shift(there, [3])) == [(4,)]
+    assert [s.state for s in unrelated.shift(back, [3])] == ["nothing passed"]
+    assert ids(replace(selector, selection="attribution").shift(there, [2])) == [(4, 2)]
+    assert ids(replace(selector, selection="human", human=[9, 1]).shift(there, [2])) == [(1, 9)]
+
+
+def test_the_papers_rule_zeroes_lower_ratings(selector: Selector) -> None:
+    papers = replace(selector, rule=Rule(1, zero_non_maximum=True))
+    assert ids(papers.shift(View(JOB, GENDER), [3])) == [(4,)]
+    assert str(papers) == "judge (judge; related at >= 1, lower ratings zeroed, top-then-filter)"
+
+
+def test_tpp_keeps_what_belongs_to_the_class(selector: Selector) -> None:
+    nurse, surgeon = selector.tpp(View(JOB, GENDER), [2])
+    assert (ids(nurse), [s.state for s in surgeon]) == ([(2,)], ["not judged"])
+    assert ids(replace(selector, selection="attribution").tpp(View(JOB, GENDER), [1])[1]) == [(7,)]
+    with pytest.raises(ConfigError, match="not defined for TPP"):
+        replace(selector, selection="task-unrelated").tpp(View(JOB, GENDER), [1])
+
+
+def test_unknown_selection_is_refused(selector: Selector) -> None:
+    with pytest.raises(ConfigError, match="unknown selection 'top'"):
+        replace(selector, selection="top")
