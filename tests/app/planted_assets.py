@@ -157,12 +157,16 @@ def _contexts(rng: np.random.Generator, pooled: np.ndarray, words: list[list[str
         order = np.argsort(-pooled[:, latent], kind="stable")
         order = order[pooled[order, latent] > 0]
         chosen = [(t, 0) for t in order[:10]] + [(t, 1) for t in order[10:100:12]] + [(t, 2) for t in order[100:130:4]]
+        hostile = [t for t in range(len(HOSTILE) * 8) if latent == GENDER_LATENTS[0] and pooled[t, latent] > 0]
+        chosen = [(t, 0) for t in hostile] + [(t, k) for t, k in chosen if t not in hostile]
         for t, k in chosen:
             n = len(words[t])
-            start = int(rng.integers(0, max(1, n - WINDOW)))
+            start = 0 if t in hostile else int(rng.integers(0, max(1, n - WINDOW)))
             window = np.zeros(WINDOW, np.float16)
             hit = rng.choice(min(n, WINDOW), 2, replace=False)
             window[hit] = pooled[t, latent] * np.array([1, 0.4]) * 8
+            if t in hostile:
+                window[2] = 50.0 + t % 7
             text.append(t)
             position.append(start)
             activation.append(window)

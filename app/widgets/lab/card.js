@@ -88,7 +88,7 @@ function drawCard(lab) {
   parts.push(hist);
   const near = el("div", "two");
   const links = (list, what) => { const b = el("div"); for (const [i, v, text] of list) { const l = button("link num", String(i), () => lab.go(i)); b.append(el("div", "small", l, ` ${v.toFixed(2)} `, el("span", "mute", text))); } if (!list.length) b.append(el("div", "mute small", what)); return b; };
-  near.append(el("div", "", el("h4", "", "nearest decoder rows (cosine)"), links(card.neighbours, "none")), el("div", "", el("h4", "", "fires on the same texts (Jaccard)"), links(card.together, "none")));
+  near.append(el("div", "", el("h4", "", "nearest decoder rows (cosine)"), links(card.neighbours, "none")), el("div", "", el("h4", "", "active on the same texts (cosine)"), links(card.together, "none")));
   parts.push(near);
   if (card.verdicts.length) parts.push(details("verdicts", false, table(["rater", "rating", "reason"], card.verdicts)));
   if (card.history && card.history.length) parts.push(details(`decisions on this latent (${card.history.length})`, false, table(["when", "who", "change", "reason"], card.history)));
