@@ -1,17 +1,20 @@
 """TPP matrix: ablate one class's latents, read every probe; click a cell to see why, toggle a latent and see it move."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from app import figures, services, state
+from app import figures, report_page, services, state
 from app.decisions import MINE
 from app.services import Loaded
 from app.widgets import export, matrix
-from app.widgets.tpp_sets import ATTRIBUTION, class_sets, commit, store_decisions
+from app.widgets.tpp_sets import ATTRIBUTION, ClassSets, class_sets, commit, store_decisions
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.texts import DEV
 from saeeval_core.tpp import TppScore
 from saeeval_core.tpp_cells import chosen_sets
 from saeeval_core.uncertainty import LEVEL
@@ -191,6 +194,29 @@ def _table(loaded: Loaded) -> None:
     export.figure_buttons(
         lambda: figures.tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
         lambda: _cells(n, classes, score), f"tpp_{loaded.task_set.texts.name}_n{n}",
+    )  # fmt: skip
+    st.download_button(
+        "Report (HTML)", lambda: _report(loaded, n, ids, sets), f"report_tpp_{loaded.task_set.texts.name}.html", "text/html",
+        on_click="ignore", key="w_tpp_report", icon=":material/description:",
+        help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
+    )  # fmt: skip
+
+
+def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
+    """The page as it is now, as one file."""
+    part = services.live_part(loaded)
+    score, classes = matrix.scored(loaded, part, ids), services.tpp_view(loaded, part).board.task.classes
+    name = "dev" if part == DEV else "test"
+    heat = figures.tpp_heatmap(classes, score.matrix, title=f"TPP matrix, N = {n}, {name}", n_ablated=score.n_ablated)
+    rows = [(k, s.score, s.intended, s.unintended) for k, s in _scores(loaded)]
+    curve = figures.tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
+    values = (("TPP score", score.score), ("diagonal", score.intended), ("off the diagonal", score.unintended))
+    config = replace(loaded.config, metrics=("tpp",), ns=(max(n, 1),))
+    return report_page.view_page(
+        loaded, [("Matrix", heat, _cells(n, classes, score)), ("Against N", curve, [])],
+        title=f"TPP on {loaded.task_set.texts.name}, {loaded.latents.sae}", when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=[(f"{k} ({name})", figures.say(e)) for k, e in values], sets=sets.stored,
+        command=report_page.command_line(config),
     )  # fmt: skip
 
 

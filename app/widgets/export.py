@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import figures, services, state
+from app import figures, services
 from app.services import Loaded
 from saeeval_core.errors import ArtifactError, SaeEvalError
 from saeeval_core.report import ExportedDecision, ExportedSet, csv_text, set_from_text, set_to_csv, set_to_json
@@ -88,17 +88,3 @@ def read_set(loaded: Loaded, metric: str, task: str, blob: bytes) -> tuple[Expor
     if found.task != task:
         warnings.append(f"the set was made for '{found.task}', this is '{task}'")
     return found, warnings
-
-
-def command_of(loaded: Loaded, *, n: int | None = None, metrics: str = "") -> str:
-    """The command line that computes what the view shows from scratch."""
-    c = loaded.config
-    parts = ["saeeval run"]
-    for option, value, default in (
-        ("--model", c.model, state.DEFAULTS["model"]), ("--sae", c.saes[0], state.DEFAULTS["sae"]),
-        ("--task", c.task, state.DEFAULTS["task"]), ("--texts", c.texts, ""), ("--protocol", c.protocol, "robust"),
-        ("--seed", str(c.seed), "0"), ("--metrics", metrics, ""), ("--n", "" if n is None else str(n), ""),
-    ):  # fmt: skip
-        if value != default:
-            parts.append(f"{option} {value}")
-    return " ".join(parts)

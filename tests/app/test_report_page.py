@@ -1,0 +1,41 @@
+"""Reports of a run and of a view: complete, offline, reproducible."""
+
+import re
+
+import pytest
+
+from app import report_page, services
+from app.views import tpp_matrix
+from app.widgets.tpp_sets import class_sets, store_decisions
+from saeeval_core.config import RunConfig
+from saeeval_core.pipeline import run
+from saeeval_core.texts import DEV
+from saeeval_core.tpp_cells import chosen_sets
+
+
+@pytest.fixture
+def loaded(planted_app):
+    return services.load_or_raise(RunConfig())
+
+
+def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
+    result = run(RunConfig(ns=(1, 20), resamples=100))
+    page = report_page.result_page(result, when="now")
+    assert page.count("plotly-graph-div") == 3 and "saeeval run --n 1,20" in page
+    assert not re.search(r"<script[^>]+src=", page)
+    assert "TPP, smollm2-135m-l15-topk-4k, N = 20" in page and "n/a:" in page
+
+
+def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):
+    store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {5: "ablate"}, "Ada")
+    sets = class_sets(loaded, "mine", "Ada")
+    ids = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
+    page = tpp_matrix._report(loaded, 5, ids, sets)
+    for part in ("latent 5", "for nurse", "Ada", "Decision log", "saeeval run --metrics tpp --n 5", "sae-lens"):
+        assert part in page
+    assert "<script>window.hacked" not in page
+
+
+def test_command_line_quotes_what_a_shell_would_split():
+    line = report_page.command_line(RunConfig(task="bios:surgeon/nurse", saes=("a b", "c"), seed=3))
+    assert line == "saeeval run --task bios:surgeon/nurse --seed 3 --sae 'a b' --sae c"
