@@ -87,10 +87,17 @@ class SweepConfig:
     """Also score random and permuted decoders of every SAE, and PCA and the residual basis once per task."""
     texts_per_cell: int = 1500
     device: str = "auto"
+    own_texts: RunConfig | None = None
+    """Settings that name texts of the user's own (``--texts`` and what goes with it); ``tasks`` is then one name for them."""
     selections: tuple[Selection, ...] = field(default=(), compare=False)
 
     def run_config(self, task: str, protocol: str, saes: Sequence[str]) -> RunConfig:
         """The settings of ``saeeval run`` for one unit."""
+        if self.own_texts is not None:
+            return replace(
+                self.own_texts, model=self.model, saes=tuple(saes), metrics=self.metrics, protocol=protocol, ns=self.ns,
+                seed=self.seed, device=self.device,
+            )  # fmt: skip
         return RunConfig(
             model=self.model, saes=tuple(saes), task=task, metrics=self.metrics, protocol=protocol, ns=self.ns, seed=self.seed,
             texts_per_cell=self.texts_per_cell, device=self.device,
@@ -309,7 +316,7 @@ class _Scorer:
             "explained_variance": figures.get("explained_variance"), "dead": figures.get("dead"),
             "training_tokens": trained.get("training_samples"), "training_seed": trained.get("seed"),
             "loss_recovered": trained.get("loss_recovered"),
-            "model": self.run.model, "hook": self.residuals.key.hook, "task": self.run.task,
+            "model": self.run.model, "hook": self.residuals.key.hook, "task": self.run.task or self.task_set.texts.name,
             "composed": self.task_set.texts.composed, "small": bool(self.task_set.small), "protocol": self.run.protocol,
             "level": LEVEL, "seed": self.run.seed, "fingerprint": self.identity,
         }  # fmt: skip

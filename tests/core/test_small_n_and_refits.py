@@ -1,0 +1,95 @@
+"""The small-N area by hand, words for differences, and intervals that vary the training texts."""
+
+import numpy as np
+import pytest
+from toys import latent_recording
+
+from saeeval_core.config import PROTOCOLS
+from saeeval_core.errors import ConfigError
+from saeeval_core.refits import shift_refits
+from saeeval_core.shift import ShiftScore, shift_board, shift_latents
+from saeeval_core.small_n import area_weights, small_n_area
+from saeeval_core.texts import TEST
+from saeeval_core.uncertainty import (
+    LEVEL_WITH_TRAINING,
+    Estimate,
+    difference_words,
+    estimate,
+    minimum_reliable_difference,
+    redraw_within,
+    undefined,
+)
+
+ROBUST = PROTOCOLS["robust"]
+
+
+def score(value: float | None) -> ShiftScore:
+    e = undefined("no gap") if value is None else estimate(value, np.full(4, value))
+    return ShiftScore(1, e, e, e, "", e, np.full(4, value) if value is not None else np.empty(0))
+
+
+def test_the_area_of_a_flat_curve_is_its_height_and_weights_sum_to_one():
+    ns = (1, 2, 3, 5, 10, 20, 50, 100)
+    assert area_weights(ns).sum() == pytest.approx(1)
+    area, samples = small_n_area([score(0.7)] * 8, ns)
+    assert area.value == pytest.approx(0.7) and samples == pytest.approx(np.full(4, 0.7))
+
+
+def test_the_area_by_hand():
+    # One trapezoid from N = 1 to 20 in ln N: the mean of its ends. What happens beyond 20 does not count.
+    area, _ = small_n_area([score(0.2), score(0.8), score(-5.0)], (1, 20, 50))
+    assert area.value == pytest.approx(0.5)
+    np.testing.assert_allclose(area_weights((1, 4, 20)), [np.log(4) / 2 / np.log(20), 0.5, np.log(5) / 2 / np.log(20)])
+
+
+def test_the_area_of_a_rising_line_in_ln_n_is_exact():
+    ns = (1, 2, 3, 5, 10, 20)
+    area, _ = small_n_area([score(np.log(n) / np.log(20)) for n in ns], ns)
+    assert area.value == pytest.approx(0.5)
+
+
+def test_an_undefined_score_leaves_the_area_undefined_and_missing_ends_are_refused():
+    assert small_n_area([score(None), score(0.5)], (1, 20))[0].reason == "no gap"
+    with pytest.raises(ConfigError, match="N = 1 and N = 20"):
+        area_weights((2, 20))
+
+
+def test_words_name_the_level_and_say_not_separable():
+    clear, unclear = Estimate(0.061, (0.02, 0.101)), Estimate(0.01, (-0.03, 0.05))
+    assert difference_words(clear) == "+0.061 [+0.020, +0.101] (test texts)"
+    assert difference_words(unclear, LEVEL_WITH_TRAINING).endswith("(train and test texts); not separable")
+    assert minimum_reliable_difference(unclear) == pytest.approx(0.04)
+    assert difference_words(undefined("no gap")) == "n/a (no gap)"
+
+
+def test_redrawing_keeps_every_stratum_its_size():
+    strata = np.repeat([0, 1, 2], [5, 3, 9])
+    drawn = redraw_within(strata, np.random.default_rng(0))
+    assert np.bincount(strata[drawn]).tolist() == [5, 3, 9] and len(set(drawn)) < 17
+
+
+@pytest.fixture(scope="module")
+def board(planted, planted_probes):
+    return shift_board(planted.residuals, planted.shift, planted_probes, ROBUST, part=TEST, seed=0, resamples=200)
+
+
+def test_refits_widen_the_interval_and_tell_a_good_sae_from_a_shuffled_one(planted, board):
+    shuffled = latent_recording(
+        planted.latents.latents.toarray(), planted.latents.decoder[np.random.default_rng(1).permutation(64)], name="shuffled"
+    )
+    good, bad = shift_refits(planted.residuals, [planted.latents, shuffled], board, ROBUST, (1, 4))
+    view = shift_latents(planted.residuals, planted.latents, board, ROBUST)
+    only_test = view.score(view.attribute_ranking[:4]).score
+    assert good.values[1].value == only_test.value
+    wide, narrow = good.values[1].ci, only_test.ci
+    assert wide[1] - wide[0] > 0.8 * (narrow[1] - narrow[0])
+    assert good.samples.shape == (20 * 50, 2)
+    difference = good.difference(bad, 4)
+    assert difference.ci[0] > 0
+    again = shift_refits(planted.residuals, [planted.latents], board, ROBUST, (1, 4))[0]
+    np.testing.assert_array_equal(again.samples, good.samples)
+
+
+def test_too_few_refits_and_probes_without_c_are_refused(planted, board):
+    with pytest.raises(ConfigError, match="at least 20"):
+        shift_refits(planted.residuals, [planted.latents], board, ROBUST, (1,), refits=5)
