@@ -251,3 +251,46 @@ def test_paired_differences_keep_the_pairing():
     a, b = np.array([0.1, 0.5, 0.9]), np.array([0.0, 0.4, 0.8])
     difference = paired_difference(0.1, a, b)
     assert difference.ci == pytest.approx((0.1, 0.1)) and separable(difference)
+
+
+def test_auc_is_the_weighted_area_of_scikit_learn():
+    from sklearn.metrics import roc_auc_score
+
+    view = hand_shift()
+    logits = np.random.default_rng(0).integers(-2, 3, 10).astype(float)  # many ties
+    ours = view.board._auc(logits)
+    weights = view.board.weights
+    assert ours[0] == pytest.approx(roc_auc_score(view.board.target, logits, sample_weight=weights))
+    for k in (0, 17):
+        drawn = weights * view.board.resamples.counts[:, k]
+        assert ours[1 + k] == pytest.approx(roc_auc_score(view.board.target, logits, sample_weight=drawn), abs=1e-5)
+
+
+# SAEBench's ways (paper.md 5.3 and 5.9).
+
+
+def test_saebench_s_selection_takes_zero_effects_before_negative_ones():
+    import torch
+
+    from saeeval_core.saebench import top_n
+
+    effects = torch.tensor([0.5, 0.3, -0.2, -0.1, 0, 0, 0, 0])
+    chosen = top_n(effects, 4).tolist()
+    assert set(chosen[:2]) == {0, 1} and len(chosen) == 4 and set(chosen[2:]) <= {4, 5, 6, 7}
+    assert top_n(torch.zeros(4), 2).tolist() == []
+
+
+def test_one_vs_rest_negatives_are_one_to_one_and_spread_over_the_others():
+    import torch
+
+    from saeeval_core.saebench import draw_one_vs_rest
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classes, places, labels = draw_one_vs_rest([10, 20, 30, 40], 1)
+        other = draw_one_vs_rest([10, 20, 30, 40], 1)
+    assert labels.sum() == 20 and len(labels) == 40 and (labels == (classes == 1)).all()
+    # ceil(20 / 3) = 7 of each other class are drawn, then 20 of those 21.
+    assert sorted(np.bincount(classes, minlength=4)[[0, 2, 3]].tolist()) == [6, 7, 7]
+    assert len(set(zip(classes.tolist(), places.tolist(), strict=True))) == 40, "no text twice"
+    assert not np.array_equal(classes, other[0]), "redrawn at every call"
