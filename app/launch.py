@@ -34,10 +34,11 @@ def main(port: int = 8501, *, open_browser: bool = False) -> None:
 
 def warm() -> None:
     """Load the default bundle, so that the first page does not wait for it. Problems are told by the page itself."""
-    from app import services
+    from app import services, shell
     from saeeval_core.config import RunConfig
     from saeeval_core.errors import SaeEvalError
 
+    shell.views()
     try:
         loaded = services.load(RunConfig())
         if loaded is not None and loaded.task_set.pairs:

@@ -4,6 +4,8 @@ Nothing here computes a score: it finds, keeps and hands out objects of saeeval_
 """
 
 import hashlib
+import json
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -128,7 +130,19 @@ def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Call
 @shared(max_entries=8)
 def texts_of(config: RunConfig) -> TaskSet:
     """Texts and tasks the settings name. DataError for a missing or unusable source."""
-    return TaskSet(general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
+    return TaskSet(_general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
+
+
+def _general_texts() -> LabelledTexts:
+    """General text, cut out of the articles once (a second of work) and kept in the cache folder."""
+    path = cache_dir() / "general-texts.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return LabelledTexts(GENERAL, tuple(kept["texts"]), {}, source=kept["source"])
+    except (OSError, ValueError, KeyError):
+        made = general_texts()
+        write_atomic(path, json.dumps({"source": made.source, "texts": made.texts}).encode())
+        return made
 
 
 def load(config: RunConfig) -> Loaded | None:
@@ -212,6 +226,13 @@ def general_text(loaded: Loaded) -> Loaded | None:
     """The same SAE on general text (news articles), or None when that has not been recorded or is the task itself."""
     if loaded.task_set.texts.name == GENERAL:
         return None
+    others = {
+        m["residual_fingerprint"]
+        for m in list_recordings("latents")
+        if m["sae_fingerprint"] == loaded.latents.sae_fingerprint
+    }
+    if others <= {loaded.residuals.fingerprint}:
+        return None  # this SAE has been recorded on nothing else: no need to look the texts up
     try:
         found = load(
             RunConfig(model=loaded.config.model, saes=loaded.config.saes, task=GENERAL, dtype=loaded.config.dtype)
@@ -250,6 +271,13 @@ def ranking(view: ShiftLatents, rank: str) -> np.ndarray:
 def random_score(view: ShiftLatents, size: int, ablation: str) -> tuple[Estimate, np.ndarray]:
     """Random sets of that size: mean S over 10 fixed draws and its samples."""
     return random_sets(view, size, draws=10, rng=derive_rng(0, "random sets", size), ablation=ablation)
+
+
+def note_time(seconds: float) -> None:
+    """Append how long the server took for one press to the file $SAEEVAL_TIMINGS names; for tests/bench."""
+    if path := os.environ.get("SAEEVAL_TIMINGS"):
+        with open(path, "a", encoding="ascii") as file:
+            file.write(f"{1000 * seconds:.2f}\n")
 
 
 def latents_named(loaded: Loaded) -> dict[int, tuple[str, str]]:
@@ -509,7 +537,9 @@ def judge_sets(loaded: Loaded, view: ShiftLatents, rank: str, n: int) -> list[Na
     out = []
     for rater, own in ratings.items():
         ids, unjudged = judged_set(ranking(view, rank)[:n], own, concepts, keep_related=by_attribute)
-        about = f"{rater}: {'related to ' if by_attribute else 'not related to '}{task.spurious.column if by_attribute else task.target.column}"
+        about = f"{rater}: " + (
+            f"related to {task.spurious.column}" if by_attribute else f"not related to {task.target.column}"
+        )
         note = f", {unjudged} of top {n} not judged" if unjudged else ""
         out.append(
             NamedSet(

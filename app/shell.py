@@ -1,7 +1,6 @@
 """The page around the views. Each view is a module of ``app.views`` with TITLE, ICON and ``render(loaded)``."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 
 import streamlit as st
@@ -23,7 +22,7 @@ def main() -> None:
     st.html(provenance.PAGE_CSS)
     if state.presenting():
         st.html(provenance.PRESENT_CSS)
-    found = {name: import_module(f"app.views.{name}") for name in VIEWS if find_spec(f"app.views.{name}")}
+    found = views()
     pages = [_page(name, view) for name, view in found.items()]
     st.session_state["pages"] = dict(zip(found, pages, strict=True))
     chosen = st.navigation(pages, position="hidden" if state.presenting() else "top")
@@ -33,6 +32,11 @@ def main() -> None:
     keys.leave_present()
     chosen.run()
     state.write_url()
+
+
+def views() -> dict[str, ModuleType]:
+    """Every view, imported."""
+    return {name: import_module(f"app.views.{name}") for name in VIEWS}
 
 
 def _page(name: str, view: ModuleType) -> st.Page:
@@ -55,4 +59,3 @@ def show(view: ModuleType) -> None:
             view.render(loaded)
     except SaeEvalError as error:
         provenance.problem(error)
-

@@ -1,5 +1,6 @@
 """SHIFT lab: decide which latents to ablate and watch the score answer. All live figures are dev; Commit computes test."""
 
+import time
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import streamlit as st
 from app import decisions, services, state
 from app.decisions import Place
 from app.services import Loaded
-from app.widgets import provenance
+from app.widgets import provenance, shift_export
 from app.widgets.evidence_card import card
 from app.widgets.lab import lab
 from app.widgets.queue import queue_hash, queue_rows
@@ -40,9 +41,9 @@ def render(loaded: Loaded) -> None:
     pairs = list(dict.fromkeys(d.pair for d in directions))
     pair = state.get("pair") if state.get("pair") in (*pairs, "all") else pairs[0]
     if not state.presenting():
-        box = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
+        box = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall")
         options = [*pairs, "all"] if len(pairs) > 1 else pairs
-        box.selectbox("Pair", options, options.index(pair), key="w_pair", on_change=_pair_chosen, width=230,
+        box.selectbox("Pair", options, options.index(pair), key="w_pair", on_change=_pair_chosen, width=205,
                       format_func=lambda p: "all pairs (aggregate)" if p == "all" else p)  # fmt: skip
     else:
         box = st.container(horizontal=True)
@@ -56,6 +57,9 @@ def render(loaded: Loaded) -> None:
     place = decisions.shift_place(loaded, chosen)
     _settings(box, loaded)
     choice = _set_picker(box, loaded, view, place)
+    if not state.presenting():
+        rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
+        shift_export.popover(box, loaded, view, place, choice, rank, ablation, _n())
     _about(loaded, chosen, part)
     _live(loaded, view, place, state.who(), choice)
 
@@ -80,7 +84,7 @@ def _direction(box: Any, loaded: Loaded, both: list[DirectionBoards]) -> Directi
             d.task.target.column: "n/a" if d.boards[part].reason else f"gap {d.boards[part].gap:.2f}" for d in both
         }
         key = f"w_target_{both[0].pair}"
-        box.selectbox("Direction", columns, columns.index(now), key=key, on_change=_target_chosen, args=(key,), width=240,
+        box.selectbox("Direction", columns, columns.index(now), key=key, on_change=_target_chosen, args=(key,), width=215,
                       format_func=lambda c: f"{both[columns.index(c)].task.direction} ({notes[c]})")  # fmt: skip
     return both[columns.index(now)]
 
@@ -102,7 +106,7 @@ def _settings(box: Any, loaded: Loaded) -> None:
         key="w_rank",
         on_change=state.choose,
         args=("rank", "w_rank"),
-        width=142,
+        width=130,
         format_func=ranks.get,
     )
     kinds = ABLATIONS
@@ -114,11 +118,11 @@ def _settings(box: Any, loaded: Loaded) -> None:
         key="w_ablation",
         on_change=state.choose,
         args=("ablation", "w_ablation"),
-        width=92,
+        width=88,
     )
     ns = [n for n in NS if n <= loaded.latents.n_latents]
     n = _n()
-    box.selectbox("N", ns, ns.index(n) if n in ns else 0, key="w_n", on_change=state.choose, args=("n", "w_n"), width=78,
+    box.selectbox("N", ns, ns.index(n) if n in ns else 0, key="w_n", on_change=state.choose, args=("n", "w_n"), width=74,
                   help="Size of the top-N set to compare with")  # fmt: skip
 
 
@@ -141,9 +145,9 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
         on_change=state.choose,
         args=("set", key),
         format_func=names.get,
-        width=150,
+        width=132,
     )
-    with box.popover("Set\u2026", icon=":material/edit:"):
+    with box.popover("Sets", icon=":material/edit:"):
         name = st.text_input("Name", key="w_set_name", placeholder="name of the set", max_chars=80)
         st.button("New, empty", on_click=_new_set, args=(place, who, name), width="stretch", key="w_new")
         st.button("Duplicate this set", on_click=_duplicate, args=(place, who, now, name), width="stretch", key="w_dup")
@@ -233,6 +237,9 @@ def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: st
         provenance.problem(error)
         return
     lab(data, key=KEY, on_did_change=partial(_did, loaded, place, who, choice, ablation))
+    began = st.session_state["lab_memory"].pop("began", None)
+    if began is not None:
+        services.note_time(time.perf_counter() - began)
 
 
 def _data(
@@ -331,6 +338,7 @@ def _did(loaded: Loaded, place: Place, who: str, choice: str, ablation: str) -> 
     if not sent:
         return
     memory = st.session_state.setdefault("lab_memory", {"ack": {}, "sent": {}})
+    memory["began"] = time.perf_counter()
     client, store = str(sent["client"]), services.store()
 
     def work() -> None:

@@ -22,15 +22,52 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("SAEEVAL_CHROMIUM", "/usr/bin/chromium")
 _WATCH = """() => {
-  const score = document.querySelector('[data-testid=stMain] .lab') ?? find(document);
-  function find(root) { for (const n of root.querySelectorAll('*')) { if (n.shadowRoot) { const f = n.shadowRoot.querySelector('.lab') ?? find(n.shadowRoot); if (f) return f; } } return null; }
-  window.__lab = score; window.__times = []; window.__text = () => score.querySelector('[data-testid=score]').textContent + score.querySelector('.score .small').textContent;
+  const find = (root) => {
+    for (const n of root.querySelectorAll('*')) {
+      if (n.classList.contains('lab')) return n;
+      const inside = n.shadowRoot && find(n.shadowRoot);
+      if (inside) return inside;
+    }
+    return null;
+  };
+  const lab = window.__lab = find(document);
+  window.__times = [];
+  const shown = () => lab.querySelector('[data-testid=score]').textContent + lab.querySelector('.score .small').textContent;
   window.__press = (key) => new Promise((done) => {
-    const before = window.__text(), t0 = performance.now();
-    const watch = new MutationObserver(() => { if (window.__text() !== before) { watch.disconnect(); requestAnimationFrame(() => done(performance.now() - t0)); } });
-    watch.observe(score, {childList: true, subtree: true, characterData: true});
+    const before = shown(), t0 = performance.now();
+    const watch = new MutationObserver(() => {
+      if (shown() === before) return;
+      watch.disconnect();
+      requestAnimationFrame(() => done(performance.now() - t0));
+    });
+    watch.observe(lab, {childList: true, subtree: true, characterData: true});
     setTimeout(() => { watch.disconnect(); done(-1); }, 10000);
     document.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+  });
+}"""
+_SLIDE = """() => {
+  const find = (root) => {
+    for (const n of root.querySelectorAll('*')) {
+      if (n.classList.contains('tpp')) return n;
+      const inside = n.shadowRoot && find(n.shadowRoot);
+      if (inside) return inside;
+    }
+    return null;
+  };
+  const tpp = find(document), slider = tpp.querySelector('input[type=range]');
+  window.__slide = (up) => new Promise((done) => {
+    const shown = () => tpp.dataset.n + [...tpp.querySelectorAll('button.cell')].map((n) => n.textContent).join('|');
+    const before = shown(), t0 = performance.now();
+    const watch = new MutationObserver(() => {
+      if (shown() === before) return;
+      watch.disconnect();
+      requestAnimationFrame(() => done(performance.now() - t0));
+    });
+    watch.observe(tpp, {childList: true, subtree: true, characterData: true, attributes: true});
+    setTimeout(() => { watch.disconnect(); done(-1); }, 10000);
+    slider.value = Number(slider.value) + (up ? 1 : -1);
+    slider.dispatchEvent(new Event('input', {bubbles: true}));
+    slider.dispatchEvent(new Event('change', {bubbles: true}));
   });
 }"""
 
@@ -92,28 +129,21 @@ def decisions(page, presses: int) -> list[float]:
 
 
 def slider(page, url: str, moves: int) -> list[float]:
-    """Milliseconds from choosing another N to the redrawn TPP summary; empty when the view is not there."""
+    """Milliseconds from a move of N to the redrawn matrix; empty, with the reason on stderr, when there is no such page."""
+    from playwright.sync_api import Error
+
     page.goto(f"{url}/tpp")
-    thumb = page.locator("[role=slider]").first
     try:
-        thumb.wait_for(timeout=30_000)
-    except Exception as error:  # noqa: BLE001 - any reason means: not measured, and said so
-        sys.stderr.write(f"slider not measured: {error}\n")
+        page.locator(".tpp button.cell").first.wait_for(timeout=60_000)
+    except Error as error:
+        sys.stderr.write(f"slider not measured: {str(error).splitlines()[0]}\n")
         return []
-    page.wait_for_timeout(2500)
-    page.evaluate("""() => { const main = document.querySelector('[data-testid=stMain]');
-      const plot = () => [...main.querySelectorAll('.js-plotly-plot')].map((p) => [...p.querySelectorAll('.heatmaplayer ~ *, .annotation, text')].map((t) => t.textContent).join('|')).join('#');
-      window.__slide = (node, key) => new Promise((done) => { const before = plot(), t0 = performance.now();
-        const watch = new MutationObserver(() => { if (plot() !== before) { watch.disconnect(); requestAnimationFrame(() => done(performance.now() - t0)); } });
-        watch.observe(main, {childList: true, subtree: true, characterData: true}); setTimeout(() => { watch.disconnect(); done(-1); }, 10000);
-        node.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, bubbles: true, cancelable: true})); node.dispatchEvent(new KeyboardEvent('keyup', {key, code: key, bubbles: true})); }); }""")
+    page.wait_for_timeout(1500)
+    page.evaluate(_SLIDE)
     times = []
     for k in range(moves):
-        thumb.focus()
-        times.append(
-            thumb.evaluate("(node, key) => window.__slide(node, key)", "ArrowRight" if k % 6 < 3 else "ArrowLeft")
-        )
-        page.wait_for_timeout(400)
+        times.append(page.evaluate("up => window.__slide(up)", k % 12 < 6))
+        page.wait_for_timeout(350)
     return times
 
 

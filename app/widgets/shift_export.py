@@ -1,0 +1,125 @@
+"""Taking a SHIFT result out (set, figures, report) and a set in."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from app import decisions, figures, report_page, services, state
+from app.decisions import Place
+from app.services import Loaded
+from app.widgets import export
+from app.widgets.score_card import CURVE_NS
+from saeeval_core.pipeline import PART_NAMES
+from saeeval_core.shift import ShiftLatents, ShiftScore
+
+Points = list[tuple[int, ShiftScore]]
+
+
+def popover(
+    box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, rank: str, ablation: str, n: int
+) -> None:
+    """Everything is made when pressed, from what the store holds then."""
+    name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
+    store, who = services.store(), state.who()
+    with box.popover("Export", icon=":material/download:"):
+        chosen = decisions.find_set(store, place, who, choice)
+        if chosen is not None:
+            export.set_buttons(
+                lambda: export.exported(
+                    loaded, chosen.name, "shift", f"{place.task}; {place.direction}", [("", chosen)]
+                ),
+                name,
+            )
+        export.figure_buttons(
+            lambda: _curve(view, *_points(view, place, choice, who, rank, ablation)),
+            lambda: _rows(*_points(view, place, choice, who, rank, ablation)),
+            name,
+        )
+        st.download_button(
+            "Report (HTML)", lambda: report(loaded, view, place, choice, who, rank, ablation, n), f"report_{name}.html", "text/html",
+            on_click="ignore", key="w_shift_report", icon=":material/description:",
+            help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
+        )  # fmt: skip
+        st.caption("The command that scores the attribution's sets from scratch:")
+        st.code(_command(loaded, n), "bash", wrap_lines=True)
+        st.caption("The address of this page is a link to exactly this view.")
+
+        def keep(set_name: str, _of: str, wanted: dict[int, str]) -> None:
+            made = decisions.new_set(store, place, who, set_name, wanted, "imported")
+            state.put(set=made.id)
+
+        export.set_import(loaded, "shift", f"{place.task}; {place.direction}", keep, "shift")
+
+
+def report(
+    loaded: Loaded, view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str, n: int
+) -> str:
+    """The lab as it is now, as one page."""
+    points, you = _points(view, place, choice, who, rank, ablation)
+    part, mine = PART_NAMES[view.board.part], you[1]
+    chosen = decisions.find_set(services.store(), place, who, choice)
+    order = services.ranking(view, rank)
+    rivals = [
+        (f"top {n} by attribution", services.set_score(view, tuple(int(i) for i in order[:n]), ablation)),
+        *(
+            (r.name, services.set_score(view, r.ids, ablation))
+            for r in services.judge_sets(loaded, view, rank, n)
+            if r.ids
+        ),
+    ]
+    compared = [
+        ("this set", mine.score, None),
+        *((name, s.score, view.board.difference(s, mine)) for name, s in rivals),
+    ]
+    headline = [(f"S_SHIFT ({part}, {ablation} ablation)", figures.say(mine.score))]
+    commits = services.store().commits(chosen.id) if chosen else []
+    headline += [
+        (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test)) for c in commits
+    ]
+    headline += [("target accuracy", figures.say(mine.accuracy)), ("base", figures.say(view.board.base)),
+                 ("oracle", figures.say(view.board.oracle)), ("leakage", figures.say(mine.leakage)),
+                 (f"worst group ({mine.worst_group_name})", figures.say(mine.worst_group))]  # fmt: skip
+    drawn = [
+        ("Accuracy against N", _curve(view, points, you), _rows(points, you)),
+        ("Sets compared", figures.set_comparison(compared), [{"set": a, "S": figures.say(b)} for a, b, _ in compared]),
+    ]
+    return report_page.view_page(
+        loaded, drawn, title=f"SHIFT on {place.task}, {place.direction}, {loaded.latents.sae}",
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), headline=headline,
+        sets=[("", chosen)] if chosen else [], command=_command(loaded, n),
+    )  # fmt: skip
+
+
+def _points(
+    view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str
+) -> tuple[Points, tuple[int, ShiftScore]]:
+    chosen = decisions.find_set(services.store(), place, who, choice)
+    ids = tuple(services.store().ablated(chosen.id)) if chosen else ()
+    curve = services.ranking_curve(view, rank, ablation, tuple(k for k in CURVE_NS if k))
+    return list(curve), (len(ids), services.set_score(view, ids, ablation))
+
+
+def _curve(view: ShiftLatents, points: Points, you: tuple[int, ShiftScore]) -> Any:
+    return figures.shift_curve(points, you, view.board)
+
+
+def _rows(points: Points, you: tuple[int, ShiftScore]) -> list[dict[str, Any]]:
+    named = [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
+    return [
+        {"set": name, "n": n, "accuracy": figures.say(s.accuracy), "S": figures.say(s.score)} for name, n, s in named
+    ]
+
+
+def _command(loaded: Loaded, n: int) -> str:
+    return report_page.command_line(replace(loaded.config, metrics=("shift",), ns=(n,)))
+
+
+def _said(test: dict[str, Any]) -> str:
+    e = test["score"]
+    return (
+        "n/a"
+        if e["value"] is None
+        else f"{e['value']:.3f}" + (f" [{e['ci'][0]:.3f}, {e['ci'][1]:.3f}]" if e["ci"] else "")
+    )
