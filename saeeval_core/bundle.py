@@ -94,8 +94,7 @@ def build_saes(corpus: Path | None, say: Say) -> None:
 
 def build_recordings(say: Say) -> None:
     """The default SAE on every bundled task and on general text; the other SAEs on the default task, in the same pass."""
-    there = [name for name in SAES if (assets_dir() / "saes" / name / "about.json").exists()]
-    others = [name for name in there if name != DEFAULT_SAE]
+    others = [name for name in _there() if name != DEFAULT_SAE]
     for task in (*BUNDLED_TASKS, "general"):
         task_set = TaskSet(general_texts()) if task == "general" else load_task_set(task)
         saes = [DEFAULT_SAE, *others] if task == RunConfig().task else [DEFAULT_SAE]
@@ -107,16 +106,12 @@ def build_recordings(say: Say) -> None:
 
 def build_tokens(say: Say) -> None:
     """Promoted and suppressed tokens of every latent, so that the dashboard never loads the language model."""
-    from saeeval_core.evidence import save_token_table
-    from saeeval_core.models import load_model
-    from saeeval_core.recording import bundled_decoder
+    from saeeval_core.evidence import make_token_table
 
-    model = load_model(RunConfig().model)
-    vocabulary = [model.tokenizer.decode([i]) for i in range(model.unembedding().shape[0])]
-    for name in SAES:
-        if (assets_dir() / "saes" / name / "sae_weights.safetensors").exists():
-            save_token_table(assets_dir() / "saes" / name, bundled_decoder(name, ""), model.unembedding(), vocabulary)
-            say(f"{name}: promoted and suppressed tokens")
+    for name in _there():
+        latents = pipeline.obtain_recordings(RunConfig(), load_task_set(RunConfig().task), [name]).latents[0]
+        make_token_table(latents, RunConfig().model, keep=False).save(assets_dir() / "saes" / name / "tokens")
+        say(f"{name}: promoted and suppressed tokens")
 
 
 def build_probes(say: Say) -> None:
@@ -148,6 +143,10 @@ def ship(made: pipeline.Recordings, *, contexts_only: bool) -> None:
             save_latents(_without_pooled(latents), folder, storage=made.residuals.key.storage)
         else:
             _copy(f"latents-{latents.fingerprint}*")
+
+
+def _there() -> list[str]:
+    return [name for name in SAES if (assets_dir() / "saes" / name / "about.json").exists()]
 
 
 def _without_pooled(latents: LatentRecording) -> LatentRecording:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_NS, DEFAULT_SAE, DEFAULT_TASK, RunConfig, cache_dir
 from saeeval_core.errors import ConfigError, SaeEvalError
+from saeeval_core.tables import print_run
 
 app = typer.Typer(
     help="Judge sparse autoencoders by what they let people do: SHIFT and TPP scores with error bars.",
@@ -99,6 +100,11 @@ def run(
     n: Annotated[str, typer.Option("--n", help="Numbers of latents to ablate.")] = ",".join(map(str, DEFAULT_NS)),
     seed: Seed = 0,
     texts_per_cell: Annotated[int, typer.Option(help="Most texts drawn per quadrant or class.")] = 1500,
+    select: Annotated[str, typer.Option("--select", help="attribution, judge, task-unrelated or human:SET.")] = "attribution",
+    rater: Annotated[str, typer.Option(help="Whose verdicts the judge selections use.")] = "",
+    threshold: Annotated[int, typer.Option(help="Related means a rating of at least this: 1 or 2.")] = 1,
+    zero_non_maximum: Annotated[bool, typer.Option(help="Set every rating below the latent's highest to 0 first.")] = False,
+    order: Annotated[str, typer.Option(help="top-then-filter or filter-then-top.")] = "top-then-filter",
     device: Device = "auto", dtype: Dtype = "float32",
     shipped_recording: Annotated[bool, typer.Option(help="Use recordings that came with the package.")] = True,
     json_path: Json = None,
@@ -109,12 +115,18 @@ def run(
     config = RunConfig(
         model=model, saes=tuple(sae), task="" if texts else task, texts=texts, text_column=text_column, target=target,
         spurious=spurious, classes=classes, group_column=group_column, metrics=tuple(_words(metrics)), protocol=protocol,
-        ns=_numbers(n), seed=seed, texts_per_cell=texts_per_cell, device=device, dtype=dtype,
+        ns=_numbers(n), seed=seed, texts_per_cell=texts_per_cell, device=device, dtype=dtype, selection=select,
     )  # fmt: skip
+    chooser = None
+    if select != "attribution":
+        from saeeval_core.judging.command import selector
+        from saeeval_core.selections import Rule
+
+        chooser = selector(config, rater, Rule(threshold, zero_non_maximum, order))
     with _recording_bar() as on_progress:
-        result = pipeline.run(config, shipped=shipped_recording, on_progress=on_progress)
+        result = pipeline.run(config, select=chooser, shipped=shipped_recording, on_progress=on_progress)
     _write_json(json_path, result)
-    _print_run(result)
+    print_run(console, result)
 
 
 @app.command("train-sae")
@@ -180,6 +192,103 @@ def bench(
     for key, value in result["summary"].items():
         table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
     console.print(table)
+
+
+@app.command()
+def judge(
+    judge: Annotated[str, typer.Option("--judge", help="claude (ANTHROPIC_API_KEY) or local (weak, offline).")] = "local",
+    latents: Annotated[str, typer.Option(help="topK of every ranking of the task, or ids separated by commas.")] = "top20",
+    model: Model = DEFAULT_MODEL, sae: Annotated[str, typer.Option("--sae")] = DEFAULT_SAE, task: Task = DEFAULT_TASK,
+    judge_model: Annotated[str, typer.Option(help="Claude's model id.")] = "",
+    base_url: Annotated[str, typer.Option(help="Another server that speaks the Messages API.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
+    budget: Annotated[float | None, typer.Option("--budget", help="USD; needs both prices.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="Tokens in and out.")] = None,
+    price_in: Annotated[float | None, typer.Option(help="USD per million input tokens.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="Message Batches API; run again to collect.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a batch.")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and stop.")] = False,
+    general_text: Annotated[str, typer.Option(help="File of general text for contexts.")] = "",
+    json_path: Json = None,
+) -> None:  # fmt: skip
+    """Explain and rate latents with an LLM. Verdicts are stored; asking again for the same thing costs nothing."""
+    from saeeval_core.judging.command import JudgeOptions, judge_command
+
+    options = JudgeOptions(
+        judge, latents, judge_model, base_url or None, concurrency, budget, budget_tokens, price_in, price_out, batch, wait,
+        dry_run, general_text,
+    )  # fmt: skip
+    with _bar("judging") as advance:
+        result = judge_command(RunConfig(model=model, saes=(sae,), task=task), options, on_progress=advance)
+    _finish(json_path, result)
+
+
+@app.command()
+def agreement(
+    labels: Annotated[Path | None, typer.Option(help="The paper's label file; without it, the stored verdicts.")] = None,
+    sae: Annotated[str, typer.Option("--sae")] = DEFAULT_SAE,
+    missing_as_zero: Annotated[bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (named in the output).")] = False,
+    json_path: Json = None,
+) -> None:  # fmt: skip
+    """How far raters agree: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
+    from saeeval_core.agreement import agreement_command
+    from saeeval_core.registry import file_fingerprint, inspect_sae
+
+    own = "" if labels else str(file_fingerprint(inspect_sae(sae)))
+    result = agreement_command(labels=labels, sae_fingerprint=own, missing_as_zero=missing_as_zero)
+    _finish(json_path, result)
+
+
+@app.command()
+def sweep(
+    sae: Sae, model: Model = DEFAULT_MODEL,
+    task: Annotated[list[str], typer.Option("--task", help="Repeatable.")] = [DEFAULT_TASK],  # noqa: B006
+    protocol: Annotated[str, typer.Option("--protocol", help="robust,saebench,paper")] = "robust",
+    seed: Seed = 0, device: Device = "auto", json_path: Json = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
+) -> None:  # fmt: skip
+    """Compare many SAEs on several tasks and protocols in one model pass per hook, with controls beside every score."""
+    from saeeval_core.sweep import SweepConfig
+    from saeeval_core.sweep import sweep as run_sweep
+
+    config = SweepConfig(tuple(sae), tuple(task), tuple(_words(protocol)), model=model, seed=seed, device=device)
+    with _bar("scoring") as advance:
+        result = run_sweep(config, json_path, csv_path, on_progress=lambda _, done, total: advance(done, total))
+    failed = sorted({(r["sae"], r["error"]) for r in result["rows"] if r.get("error")})
+    console.print(f"{len(result['rows'])} rows; the Compare view opens them from assets/results or --json FILE")
+    for name, message in failed:
+        console.print(f"failed: {name}: {message}", style="red", markup=False)
+
+
+@app.command()
+def validate(
+    protocol: Annotated[str, typer.Option("--protocol", help="robust,saebench,paper")] = "robust,saebench,paper",
+    json_path: Json = None,
+) -> None:
+    """Check the scores themselves on planted worlds, where the true concepts are known."""
+    from saeeval_core.validate import validate as run_validation
+
+    with _bar("worlds") as advance:
+        result = run_validation(json_path, protocols=tuple(_words(protocol)), on_progress=lambda _, d, t: advance(d, t))
+    for line in result["verdict"]:
+        console.print(line, markup=False)
+
+
+@app.command()
+def report(
+    result: Annotated[Path, typer.Argument(help="JSON written by saeeval run --json.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+) -> None:
+    """One self-contained HTML page of a saved result, which opens offline."""
+    from datetime import UTC, datetime
+
+    from app.report_page import result_page
+    from saeeval_core.artifacts import write_atomic
+
+    page = result_page(_read_json(result), when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    write_atomic(out, page.encode())
+    console.print(f"wrote {out}")
 
 
 @app.command("build-bundle")
@@ -258,93 +367,6 @@ def _task_row(name: str, texts: str, pairs: Sequence[str], classes: Sequence[str
     return {"task": name, "texts": texts, "SHIFT pairs": ", ".join(pairs), "TPP classes": ", ".join(classes)}
 
 
-def _print_run(result: dict[str, Any]) -> None:
-    task = result["task"]
-    console.print(
-        f"\n[bold]{task['name']}[/] ({'composed, ' if task['composed'] else ''}{task['texts']} texts) on "
-        f"{result['model']['name']} {result['model']['hook']}, protocol {result['config']['protocol']}, seed {result['config']['seed']}"
-    )
-    if task["small"]:
-        console.print(f"[yellow]{task['small']}[/]")
-    parts = ["dev", "test"] if result["config"]["protocol"] == "robust" else ["test"]
-    for row in result["results"]:
-        u = row["unsupervised"]
-        ev = "n/a" if u["explained_variance"] is None else f"{u['explained_variance']:.3f}"
-        console.print(f"\n[bold]{row['sae']}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}")
-        if "shift" in row:
-            _print_shift(row["shift"], parts)
-        if "tpp" in row:
-            _print_tpp(row["tpp"], parts)
-    console.print(
-        f"\nIntervals: 95 %, {result['config']['resamples']} resamples of {task['interval_level']}. Selection: top N by "
-        "attribution. n/a: undefined, with the reason beside it.",
-        style="dim",
-    )
-
-
-def _print_shift(shift: dict[str, Any], parts: list[str]) -> None:
-    ns = [row["n"] for row in shift["directions"][0]["by_n"]]
-    table = Table(
-        title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold"
-    )
-    for column in ("direction", "base", "oracle", *(f"N={n}" for n in _shown(ns))):
-        table.add_column(column, overflow="fold")
-    for d in shift["directions"]:
-        reason = d["reason"]["test"]
-        cells = [_interval(b["test"]["score"], b["test"]["ci"]) for b in d["by_n"] if b["n"] in _shown(ns)]
-        table.add_row(f"{d['target_values']} not {d['spurious_values']}", f"{d['base']['test']['value']:.3f}",
-                      f"{d['oracle']['test']['value']:.3f}", *cells)  # fmt: skip
-        if reason:
-            table.add_row(f"  [dim]n/a: {reason}[/]")
-    for part in reversed(parts):
-        row = {a["n"]: a[part] for a in shift["aggregate"]}
-        table.add_row(
-            f"[bold]mean over pairs ({part})[/]",
-            "",
-            "",
-            *(_interval(row[n]["score"], row[n]["ci"]) for n in _shown(ns)),
-        )
-    console.print(table)
-    last = shift["aggregate"][0]["test"]
-    console.print(f"  {last['pairs']} pairs; {last['directions_left_out']} undefined directions left out", style="dim")
-
-
-def _print_tpp(tpp: dict[str, Any], parts: list[str]) -> None:
-    table = Table(title="TPP (balanced accuracy lost)", title_justify="left", box=None, header_style="bold")
-    for column in ("N", *(f"score ({p})" for p in parts), "own class (test)", "other classes (test)"):
-        table.add_column(column)
-    for row in tpp["by_n"]:
-        own, other = row["test"]["intended"], row["test"]["unintended"]
-        table.add_row(str(row["n"]), *(_interval(row[p]["score"], row[p]["ci"]) for p in parts),
-                      _interval(own["value"], own["ci"]), _interval(other["value"], other["ci"]))  # fmt: skip
-    console.print(table)
-    middle = tpp["by_n"][min(len(tpp["by_n"]) - 1, 4)]
-    names = [c[:9] for c in tpp["classes"]]
-    matrix = Table(
-        title=f"TPP matrix, N={middle['n']}, test: ablated class (row) x probe (column)",
-        title_justify="left",
-        box=None,
-        header_style="bold",
-    )
-    for name in ("", *names):
-        matrix.add_column(name, justify="right" if name else "left")
-    for name, values in zip(names, middle["test"]["matrix"], strict=True):
-        matrix.add_row(name, *("n/a" if v is None else f"{v:+.3f}" for v in values))
-    console.print(matrix)
-
-
-def _shown(ns: list[int]) -> list[int]:
-    """At most five columns fit into 100 characters: those of the paper's usual N."""
-    usual = [n for n in ns if n in (2, 5, 10, 20)]
-    return usual if len(usual) >= 3 else ns[:4]
-
-
-def _interval(value: float | None, ci: list[float] | tuple[float, float] | None) -> str:
-    if value is None:
-        return "n/a"
-    return f"{value:.2f}" if ci is None else f"{value:.2f} [{ci[0]:.2f},{ci[1]:.2f}]"
-
-
 def _words(text: str) -> list[str]:
     return [w.strip() for w in text.split(",") if w.strip()]
 
@@ -354,6 +376,20 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(w) for w in _words(text))
     except ValueError:
         raise ConfigError(f"--n is '{text}'; give whole numbers such as 1,2,5,10") from None
+
+
+def _finish(path: Path | None, result: dict[str, Any]) -> None:
+    """Write the result where asked; print it where not."""
+    _write_json(path, result)
+    if path is None:
+        console.print_json(json.dumps(result))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ConfigError(f"'{path}' is not JSON; give a file written by saeeval run --json") from None
 
 
 def _write_json(path: Path | None, value: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from typing import Protocol as Interface
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from saeeval_core.recording import (
     save_residuals,
 )
 from saeeval_core.registry import SaeInfo, inspect_sae
+from saeeval_core.selections import Selected, by_attribution
 from saeeval_core.shift import (
     ShiftBoard,
     ShiftLatents,
@@ -38,10 +40,37 @@ from saeeval_core.shift import (
 )
 from saeeval_core.sources import BUNDLED_TASKS, TaskSet, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts import DEV, TEST, ShiftTask, TppTask, shift_training
-from saeeval_core.tpp import TppScore, fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.uncertainty import LEVEL, Estimate, mean_of
+from saeeval_core.tpp import TppLatents, TppScore, fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.uncertainty import LEVEL, mean_of, undefined
 
 PART_NAMES = {DEV: "dev", TEST: "test"}
+
+
+class Selector(Interface):
+    """Chooses which latents are ablated; scores never know who chose."""
+
+    def shift(self, view: ShiftLatents, ns: Sequence[int]) -> list[Selected]:
+        """What to ablate in one direction, for every N."""
+        ...
+
+    def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
+        """What to ablate, [class][N]."""
+        ...
+
+
+class TopByAttribution:
+    """The default selection: the first N of each ranking."""
+
+    def shift(self, view: ShiftLatents, ns: Sequence[int]) -> list[Selected]:
+        """The first N by |I| of the attribute probe."""
+        return by_attribution(view.attribute_ranking, ns)
+
+    def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
+        """The first N eligible latents of every class."""
+        return [by_attribution(ranking, ns) for ranking in view.rankings]
+
+    def __str__(self) -> str:
+        return "attribution"
 
 
 @dataclass(frozen=True)
@@ -203,8 +232,11 @@ class _KeptProbes:
         save_arrays(cache_dir() / "recordings" / self._name, arrays, {"kind": "probes", "probes": about})
 
 
-def run(config: RunConfig, *, shipped: bool = True, on_progress: Any = None) -> dict[str, Any]:
+def run(
+    config: RunConfig, *, select: Selector | None = None, shipped: bool = True, on_progress: Any = None
+) -> dict[str, Any]:
     """Everything ``saeeval run`` prints and writes (DESIGN section 4); plain JSON values."""
+    select = select or TopByAttribution()
     protocol = get_protocol(config.protocol)
     task_set = task_set_of(config)
     recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
@@ -231,12 +263,12 @@ def run(config: RunConfig, *, shipped: bool = True, on_progress: Any = None) -> 
             raise ConfigError(
                 f"N = {max(config.ns)} but SAE '{latents.sae}' has {latents.n_latents} latents; lower --n"
             )
-        row: dict[str, Any] = {"sae": latents.sae, "about": latents.about, "selection": config.selection,
+        row: dict[str, Any] = {"sae": latents.sae, "about": latents.about, "selection": str(select),
                                "unsupervised": latents.unsupervised}  # fmt: skip
         if boards:
-            row["shift"] = _shift_result(config, protocol, recordings.residuals, latents, boards)
+            row["shift"] = _shift_result(config, protocol, recordings.residuals, latents, boards, select)
         if "tpp" in metrics:
-            row["tpp"] = _tpp_result(config, protocol, task_set, recordings.residuals, latents, shipped)
+            row["tpp"] = _tpp_result(config, protocol, task_set, recordings, latents, select, shipped)
         result["results"].append(row)
     return result
 
@@ -311,19 +343,22 @@ def _shift_result(
     residuals: ResidualRecording,
     latents: LatentRecording,
     boards: Sequence[DirectionBoards],
+    select: Selector,
 ) -> dict[str, Any]:
     directions, scores = [], []
     for d in boards:
         views = {part: shift_latents(residuals, latents, board, protocol) for part, board in d.boards.items()}
-        curves = {part: view.curve(view.attribute_ranking, config.ns) for part, view in views.items()}
-        scores.append((d.pair, curves))
+        chosen = select.shift(views[TEST], config.ns)  # rankings come from training texts, the same for every part
+        curves = {part: [view.score(c.ids) for c in chosen] for part, view in views.items()}
+        # A selection that ended empty is a state, not a score of 0: it is left out of the mean.
+        scores.append((d.pair, {p: [_if_any(s, c) for s, c in zip(own, chosen, strict=True)] for p, own in curves.items()}))
         directions.append({
             "pair": d.pair, "target": d.task.target.column, "spurious": d.task.spurious.column,
             "target_values": str(d.task.target), "spurious_values": str(d.task.spurious),
             "by_n": [
-                {"n": n, "n_ablated": curves[TEST][i].n_ablated}
-                | {PART_NAMES[p]: _shift_cell(views[p], curves[p][i], protocol) for p in curves}
-                for i, n in enumerate(config.ns)
+                {"n": c.n, "n_ablated": len(c.ids), "ids": list(c.ids), "state": c.state, "not_judged": c.not_judged}
+                | {PART_NAMES[p]: _shift_cell(views[p], curves[p][i], c, protocol) for p in curves}
+                for i, c in enumerate(chosen)
             ],
         } | _probe_summary(d))  # fmt: skip
     aggregate = [
@@ -351,8 +386,14 @@ def aggregate_over_pairs(scores: Sequence[tuple[str, ShiftScore]]) -> dict[str, 
     }  # fmt: skip
 
 
-def _shift_cell(view: ShiftLatents, s: ShiftScore, protocol: Protocol) -> dict[str, Any]:
-    ids = view.attribute_ranking[: s.n_ablated]
+def _if_any(score: ShiftScore, chosen: Selected) -> ShiftScore:
+    if chosen.ids:
+        return score
+    return replace(score, score=undefined(chosen.state), samples=np.empty(0))
+
+
+def _shift_cell(view: ShiftLatents, s: ShiftScore, chosen: Selected, protocol: Protocol) -> dict[str, Any]:
+    s, ids = _if_any(s, chosen), chosen.ids
     cell: dict[str, Any] = {
         "accuracy": s.accuracy.value, "accuracy_ci": s.accuracy.ci, "score": s.score.value, "ci": s.score.ci,
         "reason": s.score.reason, "worst_group": s.worst_group.value, "worst_group_ci": s.worst_group.ci,
@@ -369,10 +410,12 @@ def _tpp_result(
     config: RunConfig,
     protocol: Protocol,
     task_set: TaskSet,
-    residuals: ResidualRecording,
+    recordings: Recordings,
     latents: LatentRecording,
+    select: Selector,
     shipped: bool,
 ) -> dict[str, Any]:
+    residuals = recordings.residuals
     check_tokens(residuals)
     task = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
     if protocol.redraw_negatives:
@@ -385,13 +428,16 @@ def _tpp_result(
         for part in scored_parts(protocol)
     }
     views = {part: tpp_latents(latents, board) for part, board in boards.items()}
+    chosen = select.tpp(views[TEST], config.ns)
     by_n = []
-    for n in config.ns:
-        scores = {part: view.at(n) for part, view in views.items()}
+    for i, n in enumerate(config.ns):
+        sets = [own[i] for own in chosen]
+        scores = {part: view.score([c.ids for c in sets]) for part, view in views.items()}
         by_n.append(
-            {"n": n, "n_ablated": list(scores[TEST].n_ablated)}
+            {"n": n, "n_ablated": [len(c.ids) for c in sets], "ids": [list(c.ids) for c in sets],
+             "state": [c.state for c in sets]}
             | {PART_NAMES[p]: _tpp_cell(s) for p, s in scores.items()}
-        )
+        )  # fmt: skip
     return {
         "classes": list(task.classes),
         "clean": {PART_NAMES[p]: [c.to_dict() for c in b.clean] for p, b in boards.items()},
@@ -429,13 +475,3 @@ def _shift_identity(task: ShiftTask) -> list[Any]:
 
 def _rows_hash(task: ShiftTask | TppTask) -> str:
     return fingerprint([task.rows.tolist(), task.part.tolist()])
-
-
-def with_sae(config: RunConfig, sae: str) -> RunConfig:
-    """The same settings for one SAE."""
-    return replace(config, saes=(sae,))
-
-
-def defined(estimate: Estimate) -> bool:
-    """True when there is a number."""
-    return estimate.value is not None

@@ -166,19 +166,32 @@ def train_sae(
 
 @torch.no_grad()
 def measure(sae: Any, held_out: np.ndarray) -> dict[str, float]:
-    """L0, explained variance 1 - sum|x - x_hat|^2 / sum|x - mean|^2, and the share of latents that never fire."""
+    """L0, explained variance 1 - sum|x - x_hat|^2 / sum|x - mean|^2, and the share of latents that never fire.
+
+    A few tokens have norms a hundred times the rest and make up most of the variance; ``explained_variance_typical``
+    leaves out tokens beyond ten times the median norm and is the figure to compare SAEs by.
+    """
     x = torch.from_numpy(held_out.astype(np.float32))
     fired = torch.zeros(sae.cfg.d_sae)
-    error = active = 0.0
+    active = 0.0
+    errors = []
     for part in x.split(4096):
         codes = sae.encode(part)
         fired += (codes != 0).sum(0)
         active += float((codes != 0).sum())
-        error += float((sae.decode(codes) - part).double().pow(2).sum())
-    spread = float((x.double() - x.double().mean(0)).pow(2).sum())
+        errors.append((sae.decode(codes) - part).double().pow(2).sum(1))
+    error, norm = torch.cat(errors), x.norm(dim=1)
+    typical = norm < 10 * norm.median()
+
+    def explained(rows: torch.Tensor) -> float:
+        kept = x[rows].double()
+        return float(1 - error[rows].sum() / (kept - kept.mean(0)).pow(2).sum())
+
     return {
         "l0": active / len(x),
-        "explained_variance": 1 - error / spread,
+        "explained_variance": explained(torch.ones(len(x), dtype=torch.bool)),
+        "explained_variance_typical": explained(typical),
+        "massive_tokens": int((~typical).sum()),
         "dead": float((fired == 0).float().mean()),
         "held_out_tokens": len(x),
     }

@@ -13,6 +13,7 @@ from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
 from saeeval_core.judging.run import Judge, collect_batches, judge_questions, submit_batch
+from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.pipeline import (
     Recordings,
@@ -26,6 +27,7 @@ from saeeval_core.pipeline import (
 )
 from saeeval_core.recording import LatentRecording, find_latents, find_residuals
 from saeeval_core.registry import file_fingerprint, inspect_sae
+from saeeval_core.selections import Rule
 from saeeval_core.shift import shift_latents
 from saeeval_core.sources import TaskSet, general_texts, read_texts
 from saeeval_core.store import Store
@@ -238,3 +240,36 @@ def _ask_claude(
         return out
     done = judge_questions(store, asker, left, budget, most=most, on_progress=on_progress).to_dict()
     return out | done | {"from_store": len(questions) - len(left)}
+
+
+def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None = None) -> Selector:
+    """The selection that ``config.selection`` names, with one rater's stored (or shipped) verdicts on the config's one SAE.
+
+    ConfigError for several SAEs, for a rater without verdicts (those there are named), or an unknown decision set.
+    """
+    task_set = task_set_of(config)
+    kind, _, set_name = config.selection.partition(":")
+    if kind == "human":
+        return Selector(task_set, "human", human=_set_ids(store or Store(), set_name))
+    if len(config.saes) != 1:
+        raise ConfigError(f"--select {kind} uses verdicts on one SAE, found {len(config.saes)}: give one --sae")
+    sae = inspect_sae(config.saes[0])
+    key = str(file_fingerprint(sae))
+    store = store or Store()
+    recording = obtain_recordings(config, task_set, config.saes).latents[0]
+    load_shipped_verdicts(store, recording)
+    there = [name for name, _, _ in store.raters(key)]
+    if not rater and len(there) == 1:
+        rater = there[0]
+    if rater not in there:
+        known = ", ".join(there) or "none; run saeeval judge first"
+        raise ConfigError(f"no verdicts of rater '{rater}' on {sae.id}; raters with verdicts: {known}: choose with --rater")
+    return Selector(task_set, kind, rater, ratings_of(store.verdicts(key, rater=rater), rater), rule)
+
+
+def _set_ids(store: Store, name: str) -> list[int]:
+    sets = store.list_sets()
+    for found in sets:
+        if name in (found.id, found.name):
+            return store.ablated(found.id)
+    raise ConfigError(unknown_name("decision set", name, [s.name for s in sets], "use --select human:SET"))

@@ -1,0 +1,95 @@
+"""Results as tables for the terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_run(console: Console, result: dict[str, Any]) -> None:
+    """The tables of ``saeeval run``, readable at 100 columns."""
+    task = result["task"]
+    console.print(
+        f"\n[bold]{task['name']}[/] ({'composed, ' if task['composed'] else ''}{task['texts']} texts) on "
+        f"{result['model']['name']} {result['model']['hook']}, protocol {result['config']['protocol']}, seed {result['config']['seed']}"
+    )
+    if task["small"]:
+        console.print(f"[yellow]{task['small']}[/]")
+    parts = ["dev", "test"] if result["config"]["protocol"] == "robust" else ["test"]
+    for row in result["results"]:
+        u = row["unsupervised"]
+        ev = "n/a" if u["explained_variance"] is None else f"{u['explained_variance']:.3f}"
+        console.print(f"\n[bold]{row['sae']}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}")
+        if "shift" in row:
+            _print_shift(console, row["shift"], parts)
+        if "tpp" in row:
+            _print_tpp(console, row["tpp"], parts)
+    console.print(
+        f"\nIntervals: 95 %, {result['config']['resamples']} resamples of {task['interval_level']}. "
+        f"Selection: {result['results'][0]['selection']}. n/a: undefined, with the reason beside it.",
+        style="dim",
+        markup=False,
+    )
+
+
+def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> None:
+    ns = [row["n"] for row in shift["directions"][0]["by_n"]]
+    table = Table(
+        title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold"
+    )
+    for column in ("direction", "base", "oracle", *(f"N={n}" for n in _shown(ns))):
+        table.add_column(column, overflow="fold")
+    for d in shift["directions"]:
+        reason = d["reason"]["test"]
+        cells = [_interval(b["test"]["score"], b["test"]["ci"]) for b in d["by_n"] if b["n"] in _shown(ns)]
+        table.add_row(f"{d['target_values']} not {d['spurious_values']}", f"{d['base']['test']['value']:.3f}",
+                      f"{d['oracle']['test']['value']:.3f}", *cells)  # fmt: skip
+        if reason:
+            table.add_row(f"  [dim]n/a: {reason}[/]")
+    for part in reversed(parts):
+        row = {a["n"]: a[part] for a in shift["aggregate"]}
+        table.add_row(
+            f"[bold]mean over pairs ({part})[/]",
+            "",
+            "",
+            *(_interval(row[n]["score"], row[n]["ci"]) for n in _shown(ns)),
+        )
+    console.print(table)
+    last = shift["aggregate"][0]["test"]
+    console.print(f"  {last['pairs']} pairs; {last['directions_left_out']} undefined directions left out", style="dim")
+
+
+def _print_tpp(console: Console, tpp: dict[str, Any], parts: list[str]) -> None:
+    table = Table(title="TPP (balanced accuracy lost)", title_justify="left", box=None, header_style="bold")
+    for column in ("N", *(f"score ({p})" for p in parts), "own class (test)", "other classes (test)"):
+        table.add_column(column)
+    for row in tpp["by_n"]:
+        own, other = row["test"]["intended"], row["test"]["unintended"]
+        table.add_row(str(row["n"]), *(_interval(row[p]["score"], row[p]["ci"]) for p in parts),
+                      _interval(own["value"], own["ci"]), _interval(other["value"], other["ci"]))  # fmt: skip
+    console.print(table)
+    middle = tpp["by_n"][min(len(tpp["by_n"]) - 1, 4)]
+    names = [c[:9] for c in tpp["classes"]]
+    matrix = Table(
+        title=f"TPP matrix, N={middle['n']}, test: ablated class (row) x probe (column)",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+    )
+    for name in ("", *names):
+        matrix.add_column(name, justify="right" if name else "left")
+    for name, values in zip(names, middle["test"]["matrix"], strict=True):
+        matrix.add_row(name, *("n/a" if v is None else f"{v:+.3f}" for v in values))
+    console.print(matrix)
+
+
+def _shown(ns: list[int]) -> list[int]:
+    """At most five columns fit into 100 characters: those of the paper's usual N."""
+    usual = [n for n in ns if n in (2, 5, 10, 20)]
+    return usual if len(usual) >= 3 else ns[:4]
+
+
+def _interval(value: float | None, ci: list[float] | tuple[float, float] | None) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.2f}" if ci is None else f"{value:.2f} [{ci[0]:.2f},{ci[1]:.2f}]"
