@@ -100,14 +100,14 @@ def train_suite(
     seeds: Sequence[int] = (0,), architectures: Sequence[str] = tuple(SUITE), batch: int = 2048,
     progress: training.Progress | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Architectures x sparsities x checkpoints (0 included) x seeds on one activation cache; returns the SAE folders.
+    """Architectures x sparsities x checkpoints (0 and 1 % to 100 % of training) x seeds; returns the SAE folders.
 
     One pass trains all SAEs of one seed together, so activations are read once. Each folder has SAELens's two files and
     an ``about.json`` with architecture, samples seen, seed and the L0 and explained variance measured on held-out tokens.
     A folder that is complete is not written again, and a seed whose folders are all complete is not trained again.
     """
     steps = samples // batch
-    at = sorted({0, *(round(steps * 10.0 ** (-2 + 2 * i / (checkpoints - 2))) for i in range(checkpoints - 1))})
+    at = sorted({0, *(max(1, round(steps * 10.0 ** (-2 * i / max(1, checkpoints - 2)))) for i in range(checkpoints - 1))})
     written = []
     for seed in seeds:
         configs = {

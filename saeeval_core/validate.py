@@ -84,25 +84,34 @@ def validate(
 
 
 def world_points(config: WorldConfig, protocols: Sequence[str], steps: int) -> list[dict[str, Any]]:
-    """One row per SAE of one world: its truth and, per protocol, its scores by variant and N. From disk if there."""
-    path = cache_dir() / "planted" / f"points-{fingerprint([asdict(config), list(protocols), steps, NS, _VERSION])}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    world = build_world(config)
-    judges = {name: WorldJudge.prepare(world, PROTOCOLS[name]) for name in protocols}
-    rows = []
-    for sae in all_saes(world, steps):
-        recording, truth = sae.record(world)
-        rows.append({
-            "world": config.name, "sae": sae.name, "role": sae.role, "architecture": sae.about.get("architecture"),
-            "run": sae.about.get("run"), "training_tokens": sae.about.get("training_tokens"),
-            "l0": recording.unsupervised["l0"], **truth,
-            "shift": {name: judge.shift(recording) for name, judge in judges.items()},
-            "tpp": {name: judge.tpp(recording) for name, judge in judges.items()},
-        })  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(rows).encode())
-    return rows
+    """One row per SAE of one world: its truth and, per protocol, its scores by variant and N.
+
+    Each protocol of a world is kept in the cache folder; what is missing is computed in one go over the SAEs.
+    """
+    folder = cache_dir() / "planted"
+    paths = {p: folder / f"points-{fingerprint([asdict(config), p, steps, NS, _VERSION])}.json" for p in protocols}
+    missing = [p for p in protocols if not paths[p].exists()]
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        world = build_world(config)
+        judges = {name: WorldJudge.prepare(world, PROTOCOLS[name]) for name in missing}
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in missing}
+        for sae in all_saes(world, steps):
+            recording, truth = sae.record(world)
+            about = {
+                "world": config.name, "sae": sae.name, "role": sae.role, "architecture": sae.about.get("architecture"),
+                "run": sae.about.get("run"), "training_tokens": sae.about.get("training_tokens"),
+                "l0": recording.unsupervised["l0"], **truth,
+            }  # fmt: skip
+            for name, judge in judges.items():
+                rows[name].append(about | {"shift": judge.shift(recording), "tpp": judge.tpp(recording)})
+        for name in missing:
+            write_atomic(paths[name], json.dumps(rows[name]).encode())
+    by_protocol = {p: json.loads(path.read_text()) for p, path in paths.items()}
+    return [
+        rows[0] | {m: {p: row[m] for p, row in zip(protocols, rows, strict=True)} for m in ("shift", "tpp")}
+        for rows in zip(*by_protocol.values(), strict=True)
+    ]
 
 
 def all_saes(world: World, steps: int) -> Iterator[PlantedSAE]:
@@ -147,13 +156,14 @@ class WorldJudge:
     def shift(self, latents: LatentRecording) -> dict[str, list[float | None]]:
         """Variant -> score at each N, averaged over the defined directions of each pair, then over pairs."""
         by_variant: dict[str, list[float | None]] = {}
+        ns = [min(n, latents.n_latents) for n in NS]
         views = [[shift_latents(self.world.residuals, latents, b, self.protocol) for b in pair] for pair in self.boards]
         curves = [
             [
                 {
-                    "top-N": [s.score.value for s in v.curve(v.attribute_ranking, NS)],
-                    "mean ablation": [v.score_mean_ablated(v.attribute_ranking[:n]).score.value for n in NS],
-                    "auc": [v.board.auc_score(v.removed(v.attribute_ranking[:n])).value for n in NS],
+                    "top-N": [s.score.value for s in v.curve(v.attribute_ranking, ns)],
+                    "mean ablation": [v.score_mean_ablated(v.attribute_ranking[:n]).score.value for n in ns],
+                    "auc": [v.board.auc_score(v.removed(v.attribute_ranking[:n])).value for n in ns],
                 }
                 for v in pair
             ]

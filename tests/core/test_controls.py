@@ -90,9 +90,13 @@ def texts_and_board(n: int = 400):
     rng = np.random.default_rng(0)
     quadrant = np.arange(n) % 4
     target, spurious = quadrant // 2 == 1, quadrant % 2 == 1
-    texts = [f"{'She' if a else 'He'} works at the {'ward' if t else 'theatre'} {rng.integers(99)}" for t, a in zip(target, spurious, strict=True)]
+    texts = [
+        f"{'She' if a else 'He'} works at the {'ward' if t else 'theatre'} {rng.integers(99)}"
+        for t, a in zip(target, spurious, strict=True)
+    ]
     x = np.stack([target * 1.0, spurious * 2.0, np.ones(n)], axis=1) + 0.3 * rng.normal(size=(n, 3))
-    task = ShiftTask(PROFESSION, GENDER, np.arange(n), target, spurious, np.tile([0, 0, 0, 1, 2], n // 20 + 1).repeat(4)[:n].astype(np.uint8))
+    part = np.tile([0, 0, 0, 1, 2], n // 20 + 1).repeat(4)[:n].astype(np.uint8)
+    task = ShiftTask(PROFESSION, GENDER, np.arange(n), target, spurious, part)
     residuals = residual_recording(x)
     probes = fit_shift_probes(residuals, task, ROBUST, seed=0)
     return texts, x, shift_board(residuals, task, probes, ROBUST, part=TEST, seed=0, resamples=50)

@@ -74,7 +74,10 @@ def test_scores_come_with_intervals_or_a_reason(result):
 
 
 def test_controls_of_every_sae_and_bases_once(result):
-    names = [r["sae"] for r in result["rows"] if r["role"] == "control" and r["metric"] == "tpp" and r["variant"] == "top-N" and r["n"] == 1]
+    names = [
+        r["sae"] for r in result["rows"]
+        if r["role"] == "control" and r["metric"] == "tpp" and r["variant"] == "top-N" and r["n"] == 1
+    ]  # fmt: skip
     assert len(names) == len(set(names)) == 2 * 2 + 2
 
 
@@ -85,7 +88,8 @@ def test_scores_equal_those_of_run(result, config, own_cache):
               and r["scope"] == "all" and r["n"] == 1]  # fmt: skip
     assert row["value"] == expected["score"] and row["pairs"] == expected["pairs"]
     cell = single["results"][0]["tpp"]["by_n"][0]["test"]
-    (row,) = [r for r in result["rows"] if r["sae"] == config.saes[0] and r["metric"] == "tpp" and r["variant"] == "top-N" and r["n"] == 1]
+    (row,) = [r for r in result["rows"] if r["sae"] == config.saes[0] and r["metric"] == "tpp" and r["variant"] == "top-N"
+              and r["n"] == 1]  # fmt: skip
     assert row["value"] == cell["score"]
 
 

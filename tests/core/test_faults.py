@@ -1,0 +1,60 @@
+"""The fault table: the baseline is the robust score, and every switch changes what it says and nothing else."""
+
+import numpy as np
+import pytest
+
+from saeeval_core.config import PROTOCOLS
+from saeeval_core.faults import SETTINGS, Bench, Setting, fault_table
+from saeeval_core.shift import shift_board, shift_latents
+from saeeval_core.sources import TaskSet
+from saeeval_core.texts import TEST
+
+ROBUST = PROTOCOLS["robust"]
+
+
+@pytest.fixture(scope="module")
+def bench(planted):
+    return Bench.prepare(planted.residuals, [planted.shift], planted.tpp, ROBUST, seed=0)
+
+
+def test_every_setting_has_a_name_of_its_own():
+    assert len({s.name for s in SETTINGS}) == len(SETTINGS)
+
+
+def test_the_baseline_is_the_robust_score(planted, planted_probes, bench):
+    values = []
+    for task, probes in ((planted.shift, planted_probes), (planted.shift.swapped(), planted_probes.swapped())):
+        board = shift_board(planted.residuals, task, probes, ROBUST, part=TEST, seed=0, resamples=200)
+        view = shift_latents(planted.residuals, planted.latents, board, ROBUST)
+        score = view.score(view.attribute_ranking[:10]).score
+        if score.value is not None:
+            values.append(score.value)
+    assert bench.shift(planted.latents, SETTINGS[0]) == pytest.approx(np.mean(values))
+
+
+def test_switches_change_the_score(planted, bench):
+    from dataclasses import replace
+
+    leaking = replace(planted.latents, zero_code=np.full(64, 0.5, np.float32))
+    assert bench.shift(leaking, Setting("leak", leak=True)) != bench.shift(leaking, Setting("no leak"))
+    assert bench.shift(planted.latents, Setting("area", n=None)) != bench.shift(planted.latents, Setting("n"))
+    assert bench.tpp(planted.latents, Setting("mean", ablation="mean"), 0) is not None
+    kept = bench.shift(planted.latents, Setting("gaps", small_gaps=True))
+    assert kept is not None
+
+
+def test_redrawn_negatives_vary_with_the_seed_and_fixed_ones_do_not(planted, bench):
+    redrawn = Setting("redrawn", redrawn_negatives=True)
+    assert bench.tpp(planted.latents, redrawn, 0) != bench.tpp(planted.latents, redrawn, 1)
+    assert bench.tpp(planted.latents, SETTINGS[0], 0) == bench.tpp(planted.latents, SETTINGS[0], 1)
+
+
+def test_the_table_has_a_spread_for_fixed_and_redrawn_texts(tiny_texts, tiny_recording):
+    residuals, saes = tiny_recording
+    task_set = TaskSet(tiny_texts, tpp=("meal", ("tea", "soup", "bread")))
+    chosen = [Setting("baseline"), Setting("redrawn", redrawn_negatives=True, metrics=("tpp",))]
+    table = fault_table(residuals, saes[:1], task_set, seeds=(0, 1), settings=chosen)
+    rows = {(r["setting"], r["metric"]): r for r in table["rows"]}
+    assert set(rows) == {("baseline", "tpp"), ("redrawn", "tpp")}
+    assert rows["redrawn", "tpp"]["sd_texts_fixed"] > 0
+    assert rows["baseline", "tpp"]["seeds"] == 2
