@@ -349,8 +349,8 @@ def _faded(colour: str) -> str:
 
 def _finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
     figure.update_layout(
-        title={"text": plain(title), "x": 0, "font": {"size": 15}}, height=height, paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)", margin={"l": 10, "r": 10, "t": 60, "b": 40},
-        legend={"orientation": "h", "y": 1.12, "x": 0}, hoverlabel={"align": "left"},
+        title={"text": plain(title), "x": 0, "y": 0.985, "yanchor": "top", "font": {"size": 15}}, height=height,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", margin={"l": 10, "r": 10, "t": 78, "b": 40},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0}, hoverlabel={"align": "left"},
     )  # fmt: skip
     return figure

@@ -91,7 +91,9 @@ def _choose(rows: list[Row]) -> list[Row]:
             values = choices(rows, key)
             if len(values) > 1:
                 start = values.index(20) if key == "n" and 20 in values else 0
-                value = st.selectbox(label, values, start, key=f"w_cmp_{key}", width=190)
+                value = st.selectbox(
+                    label, values, start, key=f"w_cmp_{key}", width=190, format_func=lambda v: METRICS.get(v, str(v))
+                )
                 rows = [r for r in rows if r[key] == value]
     return rows
 
@@ -105,7 +107,8 @@ def _numbers(rows: list[Row], x: str) -> None:
         }
         for r in rows
     ]  # fmt: skip
-    st.dataframe(table, hide_index=True, key="cmp_table")
+    kept = [k for k in table[0] if any(row[k] is not None for row in table)] if table else []
+    st.dataframe([{k: row[k] for k in kept} for row in table], hide_index=True, key="cmp_table")
 
 
 def _failed(rows: list[Row]) -> None:

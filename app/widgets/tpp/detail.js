@@ -55,7 +55,9 @@ function flipRow(page, f) {
   f.tokens.forEach(([text, value]) => {
     const s = el("span", "", text);
     if (value) {
-      s.style.background = `rgba(var(--hot),${(0.15 + 0.7 * Math.min(1, Math.abs(value) / (f.peak || 1))).toFixed(2)})`;
+      const share = Math.min(1, Math.abs(value) / (f.peak || 1));
+      s.style.background = `rgba(var(--hot),${(0.15 + 0.7 * share).toFixed(2)})`;
+      if (share > 0.5) s.className = "hot";
       s.title = `takes ${num(value, 3)} from the logit`;
     }
     line.append(s);

@@ -97,7 +97,8 @@ function drawBar(page) {
     page.shown.textContent = d.n;
     page.slider.setAttribute("aria-valuetext", `N = ${d.n}`);
   }
-  page.scale.textContent = d.relative ? "share of accuracy above chance" : "loss of accuracy";
+  page.scale.textContent = d.relative ? "scale: relative to chance" : "scale: absolute";
+  page.scale.setAttribute("aria-pressed", d.relative);
   page.scale.title = "Switch between the loss of balanced accuracy and its share of the probe's accuracy above chance";
   page.note.textContent = d.setNote;
 }

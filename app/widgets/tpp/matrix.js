@@ -29,6 +29,7 @@ function buildMatrix(page) {
   const d = page.data, table = el("table", "grid");
   const grid = { names: JSON.stringify(d.classes), cells: [], counts: [], clean: [], title: el("h3"), legend: el("p", "how") };
   table.setAttribute("aria-label", "TPP matrix: ablated class by probe");
+  table.style.setProperty("--k", d.classes.length);
   const head = el("tr", "", el("th", "corner", "ablated \u2193  probe \u2192"));
   d.classes.forEach((name) => { const th = el("th", "probe", el("span", "", name)); th.scope = "col"; th.title = name; head.append(th); });
   const clean = el("tr", "clean", el("th", "", "clean accuracy"));
