@@ -104,7 +104,12 @@ def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Call
 
         @wraps(function)
         def call(*args: Any) -> Any:
-            key = (make_key(*args), str(assets_dir()), str(cache_dir()))
+            key = (
+                make_key(*args),
+                os.environ.get("SAEEVAL_ASSETS"),
+                os.environ.get("SAEEVAL_CACHE"),
+                os.environ.get("SAEEVAL_STORE"),
+            )
             with guard:
                 if key in kept:
                     kept.move_to_end(key)
@@ -269,8 +274,8 @@ def ranking(view: ShiftLatents, rank: str) -> np.ndarray:
 
 @shared(max_entries=256)
 def random_score(view: ShiftLatents, size: int, ablation: str) -> tuple[Estimate, np.ndarray]:
-    """Random sets of that size: mean S over 10 fixed draws and its samples."""
-    return random_sets(view, size, draws=10, rng=derive_rng(0, "random sets", size), ablation=ablation)
+    """Random sets of that size: mean S over 5 fixed draws and its samples."""
+    return random_sets(view, size, draws=5, rng=derive_rng(0, "random sets", size), ablation=ablation)
 
 
 def note_time(seconds: float) -> None:
@@ -282,8 +287,13 @@ def note_time(seconds: float) -> None:
 
 def latents_named(loaded: Loaded) -> dict[int, tuple[str, str]]:
     """latent -> (explanation, who gave it), from the newest usable verdicts on these texts; people before judges."""
+    return _named(loaded, _moment())
+
+
+@shared(max_entries=16)
+def _named(loaded: Loaded, moment: int) -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
-    for v in verdicts(loaded):
+    for v in _verdicts_at(loaded, moment):
         if v.ok and v.explanation and (v.latent not in found or v.rater_kind == "human"):
             found[v.latent] = (v.explanation, f"explanation by {v.rater} ({v.rater_kind})")
     return found
@@ -293,6 +303,20 @@ def tokens_of(loaded: Loaded, latent: int, k: int = 4) -> str:
     """The tokens a latent promotes most, in one line; "" where no token table is stored."""
     table = find_token_table(loaded.latents.sae, loaded.latents.sae_fingerprint)
     return "" if table is None else " ".join(t.token.strip() for t in table.of(latent)[0][:k])
+
+
+def recent_verdicts(loaded: Loaded) -> list[Verdict]:
+    """As ``verdicts``, at most two seconds old: for what is drawn at every press."""
+    return _verdicts_at(loaded, _moment())
+
+
+def _moment() -> int:
+    return int(time.monotonic() // 2)
+
+
+@shared(max_entries=16)
+def _verdicts_at(loaded: Loaded, _moment: int) -> list[Verdict]:
+    return verdicts(loaded)
 
 
 def verdicts(loaded: Loaded) -> list[Verdict]:
@@ -528,7 +552,7 @@ class NamedSet:
 def judge_sets(loaded: Loaded, view: ShiftLatents, rank: str, n: int) -> list[NamedSet]:
     """What each judge would ablate of the top n; none without verdicts, and a reason where nothing passed."""
     ratings: dict[str, dict[int, Mapping[str, int]]] = {}
-    for v in verdicts(loaded):
+    for v in recent_verdicts(loaded):
         if v.ok and v.rater_kind != "human":
             ratings.setdefault(v.rater, {})[v.latent] = v.ratings
     task = view.board.task

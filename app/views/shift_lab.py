@@ -12,8 +12,8 @@ from app.services import Loaded
 from app.widgets import provenance, shift_export
 from app.widgets.evidence_card import card
 from app.widgets.lab import lab
-from app.widgets.queue import queue_hash, queue_rows
-from app.widgets.score_card import latent_history, log_json, score_json, shares_json, test_json
+from app.widgets.queue import queue_rows
+from app.widgets.score_card import Look, latent_history, log_json, score_json, shares_json, test_json
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.pipeline import DirectionBoards, aggregate_over_pairs
 from saeeval_core.shift import ShiftLatents
@@ -256,21 +256,20 @@ def _data(
         memory["was_new"] = (place, who, choice)
     memory["scope"] = scope
     before = _before(memory, (place, choice, who, ablation), ids)
-    rows = queue_rows(loaded, view, rank, current_decisions)
-    hash_ = queue_hash(rows)
+    rows, hash_ = queue_rows(loaded, view, rank, current_decisions)
     sent = memory["sent"]
     order = [r[0] for r in rows]
     current = _current(order, sent.get("current"), loaded)
     cards = _cards(loaded, view, order, current, set(sent.get("have", ())), moving=not sent.get("log"))
+    look = Look(
+        ids, before, _set_name(chosen), len(current_decisions), rank, ablation, _n(), carry=bool(sent.get("carry"))
+    )
     data = {
         "scope": scope, "solo": False, "present": state.presenting(), "readonly": "", "ack": memory["ack"],
         "queue": None if sent.get("queue") == hash_ else rows, "queueHash": hash_, "decisions": current_decisions,
         "current": current, "goto": memory.get("goto", 0), "cards": cards,
         "shares": None if current is None else shares_json(view, ids, current, ablation),
-        "score": score_json(
-            view, ids, before, rank=rank, ablation=ablation, n=_n(), set_name=_set_name(chosen),
-            rivals=_rivals(loaded, view, place, chosen, rank), decided=len(current_decisions),
-        ),
+        "score": score_json(view, look, _rivals(loaded, view, place, chosen, rank)),
     }  # fmt: skip
     if chosen is not None:
         store.note_look(chosen.id, who, ids)

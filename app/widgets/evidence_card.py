@@ -59,7 +59,7 @@ def _card(
                 ", ".join(f"{k} {n}" for k, n in v.ratings.items()) or f"no verdict: {v.status}",
                 v.reason[:400],
             ]
-            for v in services.verdicts(loaded)
+            for v in services.recent_verdicts(loaded)
             if v.latent == latent
         ],
     }

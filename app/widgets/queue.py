@@ -14,26 +14,37 @@ Row = tuple[int, int, str, float, float, int | None, str]
 """id, rank, explanation, effect, density, highest rating, ratings as text"""
 
 
-def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[int], shown: int = SHOWN) -> list[Row]:
-    """The first ``shown`` latents of the ranking and, after them, decided latents from further down."""
-    order = services.ranking(view, rank)
+def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[int]) -> tuple[list[Row], str]:
+    """The first SHOWN latents of the ranking and, after them, decided latents from further down; and the rows' hash.
+
+    A changed hash means that the browser must get the rows again.
+    """
+    names, ratings = services.latents_named(loaded), _ratings(loaded)
+    rows, hash_, shown = _top_rows(loaded, view, rank, fingerprint([names, ratings]))
+    place = _places(view, rank)
+    more = sorted(set(decided) - shown, key=lambda i: place.get(i, len(place)))
+    if not more:
+        return rows, hash_
+    rows = [*rows, *(_row(loaded, view, rank, i) for i in more)]
+    return rows, fingerprint([hash_, more])
+
+
+@services.shared(max_entries=64)
+def _top_rows(loaded: Loaded, view: ShiftLatents, rank: str, _verdicts: str) -> tuple[list[Row], str, frozenset[int]]:
+    top = [int(i) for i in services.ranking(view, rank)[:SHOWN]]
+    rows = [_row(loaded, view, rank, i) for i in top]
+    return rows, fingerprint(rows), frozenset(top)
+
+
+def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
+    named = services.latents_named(loaded).get(latent)
+    what = named[0] if named else _promotes(loaded, latent)
     effect = view.base_effect if rank == "base" else view.attribute_effect
     place = _places(view, rank)
-    top = [int(i) for i in order[:shown]]
-    more = sorted(set(decided) - set(top), key=lambda i: place.get(i, len(place)))
-    names, ratings = services.latents_named(loaded), _ratings(loaded)
-    rows = []
-    for i in [*top, *more]:
-        rating, text = ratings.get(i, (None, ""))
-        what = names[i][0] if i in names else _promotes(loaded, i)
-        rank_, density = place.get(i, len(order)) + 1, float(loaded.latents.density[i])
-        rows.append((i, rank_, what, float(effect[i]), density, rating, text))
-    return rows
-
-
-def queue_hash(rows: list[Row]) -> str:
-    """Changes when the browser must get the rows again."""
-    return fingerprint(rows)
+    rating, text = _ratings(loaded).get(latent, (None, ""))
+    return (
+        latent, place.get(latent, len(place)) + 1, what, float(effect[latent]), float(loaded.latents.density[latent]), rating, text,
+    )  # fmt: skip
 
 
 @services.shared(max_entries=4096)
@@ -50,7 +61,7 @@ def _places(view: ShiftLatents, rank: str) -> dict[int, int]:
 def _ratings(loaded: Loaded) -> dict[int, tuple[int | None, str]]:
     """latent -> (highest rating, "gender 4"); a failed verdict is "no verdict", never 0."""
     out: dict[int, tuple[int | None, str]] = {}
-    for v in services.verdicts(loaded):
+    for v in services.recent_verdicts(loaded):
         if v.rater_kind == "human":
             continue
         if not v.ok:

@@ -1,6 +1,7 @@
 """The score card of one decision set as plain JSON values; the browser draws it (widgets/lab/score.js)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app import services
@@ -12,7 +13,7 @@ from saeeval_core.uncertainty import Estimate, paired_difference, separable, und
 
 CURVE_NS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
 CARRY_MAX = 40
-"""Largest set for which every leave-one-out change is computed at each decision."""
+"""Largest set for which every leave-one-out change is shown."""
 _HOW = {
     "zero": "S = (accuracy after ablation \u2212 base) / (oracle \u2212 base), zero ablation, quadrant-balanced {part} texts ({n}); "
     "95 % percentile interval of {k} resamples of those texts.",
@@ -21,34 +22,46 @@ _HOW = {
 }  # fmt: skip
 
 
-def score_json(
-    view: ShiftLatents, ids: tuple[int, ...], before: tuple[int, ...] | None, *,
-    rank: str, ablation: str, n: int, rivals: Sequence[services.NamedSet], set_name: str, decided: int,
-) -> dict[str, Any]:  # fmt: skip
-    """Scores of ``ids`` beside the set before, the curve, and the sets to compare."""
-    board = view.board
+@dataclass(frozen=True)
+class Look:
+    """What the score card is about."""
+
+    ids: tuple[int, ...]
+    """Latents ablated."""
+    before: tuple[int, ...] | None
+    """The set before the last change, or None."""
+    set_name: str
+    decided: int
+    rank: str = "attribute"
+    ablation: str = "zero"
+    n: int = 20
+    """Size of the top-N set that is marked in the curve."""
+    carry: bool = False
+    """Leave-one-out changes are wanted."""
+
+
+def score_json(view: ShiftLatents, look: Look, rivals: Sequence[services.NamedSet]) -> dict[str, Any]:
+    """Scores of a set beside the set before, the curve, the sets to compare and, if asked, every leave-one-out change."""
+    board, ids, ablation = view.board, look.ids, look.ablation
     mine = services.set_score(view, ids, ablation)
-    delta = None
-    if before is not None and before != ids:
-        delta = board.difference(mine, services.set_score(view, before, ablation)).to_dict()
     other = services.set_score(view, ids, "zero" if ablation == "mean" else "mean")
-    points = services.ranking_curve(view, rank, ablation, tuple(k for k in CURVE_NS if k))
-    nothing = services.set_score(view, (), ablation)
     part = PART_NAMES[board.part]
     return {
-        "part": part, "n": len(ids), "decided": decided, "setName": set_name,
-        "score": mine.score.to_dict(), "delta": delta, "accuracy": mine.accuracy.to_dict(), "base": board.base.to_dict(),
-        "oracle": board.oracle.to_dict(), "worst": mine.worst_group.to_dict(), "worstName": mine.worst_group_name,
-        "leakage": mine.leakage.to_dict(), "other": other.score.to_dict(),
-        "otherName": "S, zero ablation" if ablation == "mean" else "S, mean ablation",
+        "part": part, "n": len(ids), "decided": look.decided, "setName": look.set_name,
+        "score": mine.score.to_dict(), "delta": _delta(view, look, mine), "accuracy": mine.accuracy.to_dict(),
+        "base": board.base.to_dict(), "oracle": board.oracle.to_dict(),
+        "worst": mine.worst_group.to_dict(), "worstName": mine.worst_group_name, "leakage": mine.leakage.to_dict(),
+        "other": other.score.to_dict(), "otherName": "S, zero ablation" if ablation == "mean" else "S, mean ablation",
         "otherHint": "the same set under the other ablation: a large difference means a shifted threshold",
         "how": _HOW[ablation].format(part=part, n=len(board.rows), k=len(mine.samples) or 1000),
-        "curve": {
-            "n": n, "base": board.base.value, "oracle": board.oracle.value,
-            "points": [_point(0, nothing), *(_point(k, s) for k, s in points)], "you": _point(len(ids), mine),
-        },
-        "sets": [_mine_row(set_name, ids, mine), *(_rival_row(view, mine, r, ablation) for r in rivals), _random_row(view, ids, mine, ablation)],
-        "carry": _carry(view, ids, mine, ablation),
+        "curve": _curve(view, look, mine),
+        "sets": [
+            {"name": f"{look.set_name} (this set)", "n": len(ids), "score": mine.score.to_dict(), "diff": None, "mine": True},
+            *(_rival_row(view, mine, r, ablation) for r in rivals),
+            _random_row(view, ids, mine, ablation),
+        ],
+        "carry": _carry(view, ids, mine, ablation) if look.carry else None,
+        "canCarry": 1 < len(ids) <= CARRY_MAX,
     }  # fmt: skip
 
 
@@ -102,28 +115,25 @@ def _point(n: int, s: ShiftScore) -> dict[str, Any]:
     return {"n": n, "accuracy": s.accuracy.to_dict(), "score": s.score.to_dict()}
 
 
-def _mine_row(name: str, ids: tuple[int, ...], mine: ShiftScore) -> dict[str, Any]:
+def _delta(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any] | None:
+    if look.before is None or look.before == look.ids:
+        return None
+    return view.board.difference(mine, services.set_score(view, look.before, look.ablation)).to_dict()
+
+
+def _curve(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any]:
+    points = services.ranking_curve(view, look.rank, look.ablation, tuple(k for k in CURVE_NS if k))
+    nothing = services.set_score(view, (), look.ablation)
     return {
-        "name": f"{name} (this set)",
-        "n": len(ids),
-        "score": mine.score.to_dict(),
-        "diff": None,
-        "mine": True,
-        "same": False,
-    }
+        "n": look.n, "base": view.board.base.value, "oracle": view.board.oracle.value,
+        "points": [_point(0, nothing), *(_point(k, s) for k, s in points)], "you": _point(len(look.ids), mine),
+    }  # fmt: skip
 
 
 def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: services.NamedSet, ablation: str) -> dict[str, Any]:
     if rival.ids is None:
-        nothing = undefined(rival.reason).to_dict()
-        return {
-            "name": rival.name,
-            "n": "\u2013",
-            "score": nothing,
-            "diff": {"value": None, "ci": None, "reason": "no set"},
-            "mine": False,
-            "same": False,
-        }
+        nothing = undefined(rival.reason)
+        return _row(rival.name, "\u2013", nothing, nothing)
     s = services.set_score(view, rival.ids, ablation)
     return _row(rival.name, len(rival.ids), s.score, view.board.difference(s, mine))
 
@@ -139,7 +149,7 @@ def _random_row(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, abla
     )
 
 
-def _row(name: str, n: int, score: Estimate, diff: Estimate) -> dict[str, Any]:
+def _row(name: str, n: int | str, score: Estimate, diff: Estimate) -> dict[str, Any]:
     same = diff.value is not None and not separable(diff)
     return {"name": name, "n": n, "score": score.to_dict(), "diff": diff.to_dict(), "mine": False, "same": same}
 

@@ -5,7 +5,7 @@ import pytest
 
 from app import decisions, services, state
 from app.views import shift_lab
-from app.widgets.score_card import score_json, shares_json
+from app.widgets.score_card import Look, score_json, shares_json
 from saeeval_core.config import RunConfig
 from saeeval_core.contributions import judged_set, score_set, share
 from saeeval_core.texts import DEV
@@ -98,11 +98,12 @@ def test_reset_is_one_undoable_step(loaded):
 
 def test_score_card_agrees_with_the_engine(view):
     ids = (5, 17)
-    card = score_json(view, ids, (5,), rank="attribute", ablation="zero", n=5, rivals=[], set_name="mine", decided=2)
+    card = score_json(view, Look(ids, (5,), "mine", 2, n=5, carry=True), [])
     expected = view.score(list(ids))
     assert card["score"] == expected.score.to_dict() and card["accuracy"] == expected.accuracy.to_dict()
     assert card["delta"]["value"] == pytest.approx(expected.score.value - view.score([5]).score.value)
     assert [p["n"] for p in card["curve"]["points"]] == [0, 1, 2, 3, 5, 10, 20, 50, 100]
+    assert {c["latent"] for c in card["carry"]} == {5, 17} and score_json(view, Look(ids, None, "mine", 2), [])["carry"] is None
     assert card["sets"][0]["mine"] and card["sets"][-1]["name"].startswith("random")
 
 

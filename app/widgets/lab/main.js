@@ -27,6 +27,7 @@ function makeLab(root) {
   lab.go = (id) => go(lab, id);
   lab.decide = (d, ids) => decide(lab, d, ids);
   lab.undo = () => act(lab, { kind: "undo" });
+  lab.ask = () => send(lab);
   lab.commit = () => act(lab, { kind: "commit" });
   buildQueue(lab);
   const mini = el("div", "mini", lab.mini, actions(lab), el("div", "row", button("", "\u2190 previous", () => step(lab, -1)), button("", "next \u2192", () => step(lab, 1))));
@@ -93,7 +94,7 @@ function act(lab, what) {
 function send(lab) {
   lab.sent = Date.now();
   lab.root.dataset.pending = lab.pending.length;
-  lab.trigger("did", { client: lab.client, log: lab.pending, current: lab.current, have: [...lab.cards.keys()], queue: lab.queueHash, at: Date.now() });
+  lab.trigger("did", { client: lab.client, log: lab.pending, current: lab.current, have: [...lab.cards.keys()], queue: lab.queueHash, carry: Boolean(lab.open.carry), at: Date.now() });
 }
 function go(lab, id) {
   if (id === null || id === undefined || id === lab.current) return;

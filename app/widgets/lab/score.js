@@ -1,4 +1,6 @@
 // Score card: everything that answers a decision. Curves are drawn here rather than by a chart library: 3 ms, not 60.
+const CARRY = "which latents carry it (leave-one-out)", LOG = "decision log", CURVE = "as a table";
+
 function line(label, e, hint, f) {
   const tr = el("tr", "", el("td", "", label), el("td", "right", est(e, 2, f)));
   if (hint) tr.title = hint;
@@ -27,19 +29,26 @@ function drawScore(lab) {
   if (s.auc) body.append(line("S by AUC", s.auc, "area under the ROC curve in place of accuracy: blind to threshold shifts"));
   facts.append(body);
   const left = el("div", "", ...head, facts, el("p", "how", s.how), el("h4", "", "Accuracy against N, ranked by attribution"), curve(s.curve),
-    details("as a table", lab.open.curve, table(["N", "accuracy", "S"], s.curve.points.map((p) => [p.n, est(p.accuracy), est(p.score)]), [1, 2])));
+    details(CURVE, lab.open.curve, table(["N", "accuracy", "S"], s.curve.points.map((p) => [p.n, est(p.accuracy), est(p.score)]), [1, 2])));
   const rows = s.sets.map((r) => ({ cls: r.mine ? "mine" : "", cells: [r.name, String(r.n), twoLines(r.score, num), r.mine ? "" : twoLines(r.diff, signed, r.same ? " \u2248" : "")] }));
   const right = el("div", "", el("h4", "", "Sets to compare"), table(["set", "n", `S ${s.part}`, "\u2212 mine"], rows, [1, 2, 3]),
     el("p", "how", "Paired differences over the same resamples; \u2248 not separable from 0 (the interval covers it)."));
-  if (s.carry.length) right.append(details("which latents carry it (leave-one-out)", lab.open.carry, table(["latent", "change of S"], s.carry.map((c) => [button("link num", String(c.latent), () => lab.go(c.latent)), est(c.change, 3, signed)]), [1])));
+  if (s.canCarry) right.append(details(CARRY, lab.open.carry, s.carry ? table(["latent", "change of S"], s.carry.map((c) => [button("link num", String(c.latent), () => lab.go(c.latent)), est(c.change, 3, signed)]), [1]) : el("div", "mute small", "computing\u2026")));
   const commit = button("commit", s.canCommit ? "Commit: compute the test score once" : s.commitNote, () => lab.commit());
   commit.disabled = !s.canCommit;
   right.append(commit, el("p", "how", `${s.looks} different dev scores of this set have been shown.`));
   for (const c of s.commits) right.append(el("div", "note small", el("b", "", `test ${c.text}`), el("br"), `${c.n} latents, after ${c.looks} dev looks \u00b7 ${c.who}, ${c.at}`, c.stale ? el("div", "mute", "the set has changed since") : null));
-  if (s.log.length) right.append(details("decision log", lab.open.log, table(["when", "who", "latent", "change"], s.log)));
+  if (s.log.length) right.append(details(LOG, lab.open.log, table(["when", "who", "latent", "change"], s.log)));
   const all = el("div", "body", left, right);
   box.replaceChildren(all);
-  box.querySelectorAll("details").forEach((d) => { d.ontoggle = () => { lab.open[d.firstChild.textContent.startsWith("as a") ? "curve" : d.firstChild.textContent.startsWith("which") ? "carry" : "log"] = d.open; }; });
+  const names = { [CARRY]: "carry", [LOG]: "log", [CURVE]: "curve" };
+  box.querySelectorAll("details").forEach((d) => {
+    d.ontoggle = () => {
+      const name = names[d.firstChild.textContent], asked = name === "carry" && d.open && !lab.open.carry;
+      lab.open[name] = d.open;
+      if (asked) lab.ask();  // computed only while it is looked at
+    };
+  });
   lab.mini.replaceChildren(el("b", "num", s.score.value === null ? "S n/a" : `S ${num(s.score.value, 3)}`), el("span", "ci", s.score.value === null ? "" : ci(s.score)), el("span", "mute small", ` \u00b7 latent ${lab.current}`));
 }
 function twoLines(e, f, mark = "") {
