@@ -57,6 +57,7 @@ class Call:
 @pytest.fixture
 def call(monkeypatch, capsys, cache) -> Call:
     monkeypatch.setattr("saeeval_core.hub._resolves", lambda endpoint: False)
+    monkeypatch.setattr("saeeval_core.probes.C_GRID", np.array([0.01, 1.0]))
     return Call(monkeypatch, capsys)
 
 
