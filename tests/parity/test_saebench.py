@@ -175,7 +175,7 @@ def test_probe_training_gives_the_same_weights(seed):
         )
     ours = fit_adamw(x[:150], y[:150], SAEBENCH, seed=seed, test=(x[150:], y[150:]))
     np.testing.assert_allclose(ours.weight, probe.net.weight[0].detach().numpy(), atol=1e-6)
-    assert ours.bias == pytest.approx(float(probe.net.bias), abs=1e-6)
+    assert ours.bias == pytest.approx(probe.net.bias.item(), abs=1e-6)
     assert float(((ours.logits(x[150:]) > 0) == y[150:]).mean()) == pytest.approx(accuracy)
 
 
