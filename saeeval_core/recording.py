@@ -167,17 +167,15 @@ def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
 
 
 def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> Path:
-    """Write below ``folder``; pooled latents in ``storage`` precision, text indices as uint16 where they fit.
+    """Write below ``folder``; pooled latents in ``storage`` precision, row numbers as one-byte gaps.
 
     The decoder is stored only when the SAE is not a bundled one (whose decoder is read from its own weights).
     """
     path = folder / f"latents-{recording.fingerprint}"
     c = recording.contexts
-    index = np.uint16 if recording.latents.shape[0] <= 2**16 else np.int32
+    data, gaps, indptr = _to_gaps(recording.latents)
     arrays = {
-        "data": recording.latents.data.astype(storage),
-        "indices": recording.latents.indices.astype(index),
-        "indptr": recording.latents.indptr.astype(np.int64),
+        "data": data.astype(storage), "gaps": gaps, "indptr": indptr,
         "zero_code": recording.zero_code, "density": recording.density,
         "context_indptr": c.indptr, "context_text": c.text, "context_position": c.position,
         "context_activation": c.activation, "context_kind": c.kind,
@@ -211,12 +209,12 @@ def load_latents(path: Path) -> LatentRecording:
     a, meta = load_arrays(path)
     _expect(path, meta, "latents")
     shape = tuple(meta["shape"])
-    values, rows = a["data"].astype(np.float32), a["indices"].astype(np.int32)
+    latents = _from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], shape)
     decoder = a["decoder"] if "decoder" in a else bundled_decoder(meta["sae"], meta["sae_fingerprint"])
     contexts = Contexts(*(a[f"context_{n}"] for n in ("indptr", "text", "position", "activation", "kind")))
     recording = LatentRecording(
         meta["sae"], meta["sae_fingerprint"], meta["residual_fingerprint"],
-        csc_array((values, rows, a["indptr"]), shape=shape), a["zero_code"], a["density"], decoder, contexts,
+        latents, a["zero_code"], a["density"], decoder, contexts,
         meta["unsupervised"], meta["non_negative"], meta["about"],
     )  # fmt: skip
     kept = recording.latents  # scipy may have copied what it was given
@@ -281,6 +279,31 @@ def _read_bfloat16(path: Path, name: str) -> np.ndarray:
         file.seek(start, 1)
         raw = np.frombuffer(file.read(end - start), dtype=np.uint16)
     return (raw.astype(np.uint32) << 16).view(np.float32).reshape(header[name]["shape"])
+
+
+def _to_gaps(latents: csc_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(data, uint8 gap to the row before in the column, indptr); a gap beyond 255 is bridged by entries of value 0."""
+    rows = latents.indices.astype(np.int64)
+    gaps = np.diff(rows, prepend=0)
+    starts = latents.indptr[:-1][np.diff(latents.indptr) > 0]
+    gaps[starts] = rows[starts]
+    bridges = gaps // 255
+    place = np.arange(len(rows)) + np.cumsum(bridges)  # where each entry stands once the bridges before it are in
+    data = np.zeros(len(rows) + int(bridges.sum()), dtype=latents.data.dtype)
+    out = np.full(len(data), 255, dtype=np.uint8)
+    data[place], out[place] = latents.data, gaps - 255 * bridges
+    added = np.concatenate([[0], np.cumsum(bridges)])
+    return data, out, (latents.indptr + added[latents.indptr]).astype(np.int64)
+
+
+def _from_gaps(data: np.ndarray, gaps: np.ndarray, indptr: np.ndarray, shape: tuple[int, ...]) -> csc_array:
+    """Inverse of ``_to_gaps``; entries of value 0 are the bridges and go."""
+    total = np.cumsum(gaps, dtype=np.int64)
+    before = np.concatenate([[0], total])[indptr[:-1]]
+    rows = total - np.repeat(before, np.diff(indptr))
+    latents = csc_array((data, rows.astype(np.int32), indptr), shape=shape)
+    latents.eliminate_zeros()
+    return latents
 
 
 def _expect(path: Path, meta: Mapping[str, Any], kind: str) -> None:

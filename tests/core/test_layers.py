@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted(p for p in (ROOT / "saeeval_core").rglob("*.py"))
 _FLOW = (
     "errors config artifacts identity hub texts sources models registry saes baselines recording contexts recorder probes "
-    "attribution ablation uncertainty shift tpp saebench tpp_cells pipeline"
+    "attribution ablation uncertainty selections shift tpp saebench tpp_cells pipeline"
 )
 ORDER = _FLOW.split()
 """The data flow; a file imports only from those before it. Files not named here come after all of these."""
