@@ -12,6 +12,8 @@ import numpy as np
 
 from saeeval_core.config import PROTOCOLS, Protocol
 from saeeval_core.errors import DataError
+from saeeval_core.pipeline import shift_probes, tpp_probes
+from saeeval_core.probes import Probe
 from saeeval_core.recording import LatentRecording, ResidualRecording
 from saeeval_core.shift import ShiftBoard, ShiftLatents, fit_shift_probes, shift_board, shift_latents
 from saeeval_core.small_n import area_weights
@@ -92,25 +94,29 @@ class Bench:
     reasons: list[list[str | None]]
     """Why the robust protocol leaves a direction out."""
     tpp_task: TppTask | None
-    tpp_probes: list[Any]
+    tpp_probes: list[Probe]
 
     @classmethod
     def prepare(
         cls, residuals: ResidualRecording, shift_tasks: Sequence[ShiftTask], tpp_task: TppTask | None, protocol: Protocol, *,
-        seed: int,
+        seed: int, keep: bool = False,
     ) -> "Bench":  # fmt: skip
-        """Train the probes; whether a direction is defined is decided as the robust protocol does."""
+        """Train the probes (``keep``: or take stored ones, and store them); gaps are judged as the robust protocol does."""
         directions, reasons = [], []
         for task in shift_tasks:
-            probes = fit_shift_probes(residuals, task, protocol, seed=seed)
+            fit = shift_probes if keep else fit_shift_probes
+            probes = fit(residuals, task, protocol, seed=seed)
             pair = [
                 shift_board(residuals, t, p, replace(protocol, strict_gap=True), part=TEST, seed=seed, resamples=200)
                 for t, p in ((task, probes), (task.swapped(), probes.swapped()))
             ]
             reasons.append([b.reason for b in pair])
             directions.append([replace(b, resamples=Resamples(b.resamples.counts[:, :1]), reason=None) for b in pair])
-        probes = probes_for(residuals, tpp_task, protocol, seed=seed) if tpp_task is not None else []
-        return cls(residuals, protocol, directions, reasons, tpp_task, probes)
+        own: list[Probe] = []
+        if tpp_task is not None:
+            fit_tpp = tpp_probes if keep and protocol.optimiser == "logistic" else probes_for
+            own = fit_tpp(residuals, tpp_task, protocol, seed=seed)
+        return cls(residuals, protocol, directions, reasons, tpp_task, own)
 
     def shift(self, latents: LatentRecording, setting: Setting) -> float | None:
         """Mean over the defined directions of each pair, then over pairs."""
@@ -159,7 +165,7 @@ def fault_table(
                 if progress:
                     progress(f"texts {texts}, seed {seed}, probes {kind}")
                 # A fixed-text board is redrawn by nothing but the probes' own seed.
-                bench = Bench.prepare(residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed)
+                bench = Bench.prepare(residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, keep=True)
                 for setting in (s for s in settings if s.probes == kind):
                     for sae in saes:
                         if "shift" in setting.metrics and shift_tasks:

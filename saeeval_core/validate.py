@@ -189,7 +189,9 @@ class WorldJudge:
 
 
 def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dict[str, Any]:
-    """The headline's figures, and the same figures for every variant and N."""
+    """The headline's figures, and the same figures for every variant and N; {} without points."""
+    if not points:
+        return {}
     variant, n = HEADLINE[protocol][metric]
     names = list(points[0][metric][protocol])
     rows = []
@@ -246,6 +248,8 @@ def verdict(result: dict[str, Any]) -> list[str]:
     lines = []
     for metric in ("shift", "tpp"):
         for protocol, s in result[metric].items():
+            if not s.get("n_worlds"):
+                continue
             rho, ci = s["spearman"], s["spearman_ci"]
             shown = "undefined" if rho is None else f"{rho:+.2f} [{ci[0]:+.2f}, {ci[1]:+.2f}]"
             lines.append(
@@ -254,7 +258,7 @@ def verdict(result: dict[str, Any]) -> list[str]:
                 f"trend with training {_signed(s['trend_with_training'])}; random decoder {_signed(s['random_score'])}, "
                 f"permuted {_signed(s['permuted_score'])}"
             )
-    if "saebench" in result["shift"]:
+    if result["shift"].get("saebench", {}).get("n_worlds"):
         failed = [
             f"{metric} at N = {r['n']}"
             for metric, name in (("shift", LOWER_BASE), ("tpp", "top-N"))

@@ -20,7 +20,7 @@ def activations(tmp_path_factory) -> ActivationCache:
 def test_every_architecture_sparsity_and_checkpoint_is_an_sae_that_loads(activations, tmp_path):
     from saeeval_core.saes import load_sae
 
-    settings = {"n_latents": 32, "samples": 25_600, "batch": 256, "checkpoints": 3, "architectures": ("topk", "matryoshka")}
+    settings = {"n_latents": 128, "samples": 25_600, "batch": 256, "checkpoints": 3, "architectures": ("topk", "matryoshka")}
     folders = train_suite(activations, tmp_path / "suite", **settings)
     assert len(folders) == 2 * 3 * 3 and len(set(folders)) == len(folders)
     about = [json.loads((f / "about.json").read_text()) for f in folders]
