@@ -301,8 +301,8 @@ def _from_gaps(data: np.ndarray, gaps: np.ndarray, indptr: np.ndarray, shape: tu
     total = np.cumsum(gaps, dtype=np.int64)
     before = np.concatenate([[0], total])[indptr[:-1]]
     rows = total - np.repeat(before, np.diff(indptr))
-    latents = csc_array((data, rows.astype(np.int32), indptr), shape=shape)
-    latents.eliminate_zeros()
+    latents = csc_array((data, rows.astype(np.int32), indptr.copy()), shape=shape)
+    latents.eliminate_zeros()  # in place, the row pointer included
     return latents
 
 
