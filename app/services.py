@@ -19,7 +19,7 @@ import numpy as np
 
 from saeeval_core.artifacts import exists, write_atomic
 from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
-from saeeval_core.contributions import judged_set, random_sets, score_set
+from saeeval_core.contributions import judged_set, peak_tokens, random_sets, score_set
 from saeeval_core.errors import Cancelled, DataError, SaeEvalError
 from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
@@ -299,10 +299,11 @@ def _named(loaded: Loaded, moment: int) -> dict[int, tuple[str, str]]:
     return found
 
 
-def tokens_of(loaded: Loaded, latent: int, k: int = 4) -> str:
-    """The tokens a latent promotes most, in one line; "" where no token table is stored."""
-    table = find_token_table(loaded.latents.sae, loaded.latents.sae_fingerprint)
-    return "" if table is None else " ".join(t.token.strip() for t in table.of(latent)[0][:k])
+@shared(max_entries=8192)
+def tokens_of(loaded: Loaded, latent: int) -> str:
+    """The tokens a latent is strongest on, in one line; "" where no contexts are recorded. Untrusted text."""
+    found = peak_tokens(loaded.task_set.texts.texts, loaded.residuals, loaded.latents.contexts.of(latent))
+    return " \u00b7 ".join(token[:40] for token in found)
 
 
 def recent_verdicts(loaded: Loaded) -> list[Verdict]:

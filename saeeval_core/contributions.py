@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from saeeval_core.recording import ContextRef, ResidualRecording
 from saeeval_core.shift import ShiftLatents, ShiftScore
 from saeeval_core.uncertainty import Estimate, estimate
 
@@ -97,3 +98,18 @@ def quadrant_means(view: ShiftLatents, latent: int) -> list[tuple[float, float]]
     own = quadrant[latents.indices[a:b]]
     total = np.bincount(own, weights=latents.data[a:b], minlength=4)
     return [(float(total[q] / sizes[q]), float((own == q).sum() / sizes[q])) for q in range(4)]
+
+
+def peak_tokens(
+    texts: Sequence[str], residuals: ResidualRecording, contexts: Sequence[ContextRef], k: int = 4
+) -> tuple[str, ...]:
+    """The tokens at which a latent is strongest in its recorded contexts: stripped, distinct, by summed activation."""
+    total: dict[str, float] = {}
+    for c in contexts:
+        at = int(np.argmax(np.abs(c.activation)))
+        spans = residuals.token_spans(c.text)
+        if c.position + at < len(spans):
+            start, end = spans[c.position + at]
+            if word := texts[c.text][start:end].strip():
+                total[word] = total.get(word, 0.0) + float(abs(c.activation[at]))
+    return tuple(sorted(total, key=lambda w: -total[w])[:k])

@@ -34,8 +34,8 @@ def _card(
     names = services.latents_named(loaded)
     return {
         "id": latent,
-        "what": named[0],
-        "by": named[1],
+        "what": named[0] or services.tokens_of(loaded, latent),
+        "by": named[1] or "no explanation yet: the tokens it is strongest on",
         "attribute": float(view.attribute_effect[latent]) if view else None,
         "base": float(view.base_effect[latent]) if view else None,
         "density": e.density or 0.0,

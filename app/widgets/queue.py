@@ -38,19 +38,13 @@ def _top_rows(loaded: Loaded, view: ShiftLatents, rank: str, _verdicts: str) -> 
 
 def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
     named = services.latents_named(loaded).get(latent)
-    what = named[0] if named else _promotes(loaded, latent)
+    what = named[0] if named else services.tokens_of(loaded, latent)
     effect = view.base_effect if rank == "base" else view.attribute_effect
     place = _places(view, rank)
     rating, text = _ratings(loaded).get(latent, (None, ""))
     return (
         latent, place.get(latent, len(place)) + 1, what, float(effect[latent]), float(loaded.latents.density[latent]), rating, text,
     )  # fmt: skip
-
-
-@services.shared(max_entries=4096)
-def _promotes(loaded: Loaded, latent: int) -> str:
-    tokens = services.tokens_of(loaded, latent)
-    return f"+ {tokens}" if tokens else ""
 
 
 @services.shared(max_entries=64)

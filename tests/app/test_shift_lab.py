@@ -138,3 +138,15 @@ def test_a_commit_stores_the_test_score_and_the_looks(loaded):
 
 def test_url_never_carries_a_name():
     assert "who" not in state.DEFAULTS
+
+
+def test_peak_tokens_are_those_at_the_strongest_place_of_each_context():
+    from types import SimpleNamespace
+
+    from saeeval_core.contributions import peak_tokens
+    from saeeval_core.recording import ContextRef
+
+    text = "she sat down"
+    residuals = SimpleNamespace(token_spans=lambda _: [(0, 3), (3, 7), (7, 12)])
+    refs = [ContextRef(0, 0, np.array([0.5, 3.0, 0.1]), "top"), ContextRef(0, 2, np.array([2.0, 0, 0]), "top")]
+    assert peak_tokens([text], residuals, refs) == ("sat", "down")

@@ -23,8 +23,8 @@ function svg(tag, attrs, ...kids) {
   return node;
 }
 const minus = (s) => s.replace("-", "\u2212");
-const num = (v, d = 3) => (v === null || v === undefined ? "n/a" : minus(v.toFixed(d)));
-const signed = (v, d = 3) => (v > 0 ? "+" : "") + num(v, d);
+const num = (v, d = 3) => (v === null || v === undefined ? "n/a" : minus((Math.abs(v) < 0.5 * 10 ** -d ? 0 : v).toFixed(d)));
+const signed = (v, d = 3) => (v >= 0.5 * 10 ** -d ? "+" : "") + num(v, d);
 const sci = (v) => (v === null || v === undefined ? "n/a" : v === 0 ? "0" : Math.abs(v) >= 0.001 ? num(v, 3) : minus(v.toExponential(1)));
 const percent = (v) => (v >= 0.1 ? (100 * v).toFixed(0) : v >= 0.001 ? (100 * v).toFixed(1) : (100 * v).toFixed(2)) + " %";
 const ci = (e, d = 2) => (e.ci ? ` [${num(e.ci[0], d)}, ${num(e.ci[1], d)}]` : "");

@@ -49,7 +49,7 @@ function drawQueue(lab) {
   const all = el("input"); all.type = "checkbox"; all.setAttribute("aria-label", "Select all shown");
   all.checked = rows.length > 0 && rows.every((r) => q.picked.has(r.id));
   all.onchange = () => { for (const r of rows) all.checked ? q.picked.add(r.id) : q.picked.delete(r.id); drawQueue(lab); };
-  head.append(all, el("span", "right", "#"), el("span", "right", "id"), el("span", "", "explanation"), el("span", "right", "effect"), el("span", "", "me"));
+  head.append(all, el("span", "right", "#"), el("span", "right", "id"), el("span", "", "what it says"), el("span", "right", "effect"), el("span", "", "me"));
   nodes.push(head);
   q.rows.clear();
   for (const r of rows) {
