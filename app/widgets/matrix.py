@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from app import services
@@ -162,11 +163,13 @@ def token_values(recording: LatentRecording, row: int, ids: Sequence[int], dots:
     Only tokens inside stored contexts are known; a recording keeps the strongest and a sample, not every token.
     """
     values: dict[int, float] = {}
+    stored = recording.contexts
     for k in ids:
         known: dict[int, float] = {}
-        for c in recording.contexts.of(k):
-            if c.text == row:
-                known |= {c.position + t: float(a) for t, a in enumerate(c.activation) if a}
+        first, last = int(stored.indptr[k]), int(stored.indptr[k + 1])
+        for place in np.flatnonzero(stored.text[first:last] == row) + first:
+            start = int(stored.position[place])
+            known |= {start + t: float(a) for t, a in enumerate(stored.activation[place].tolist()) if a}
         for t, a in known.items():
             values[t] = values.get(t, 0.0) + a * float(dots[k])
     return values

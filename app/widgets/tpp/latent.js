@@ -37,7 +37,9 @@ export default function (component) {
     const id = { ArrowLeft: data.previous, ArrowRight: data.next, k: data.previous, j: data.next }[e.key];
     if (id !== undefined && id !== null) { e.preventDefault(); page.go(id); }
   };
-  document.addEventListener("keydown", key);
+  // Every redraw calls this function again: the handler that knew the old neighbours must go.
+  if (page.key) document.removeEventListener("keydown", page.key);
+  document.addEventListener("keydown", (page.key = key));
   return () => document.removeEventListener("keydown", key);
 }
 

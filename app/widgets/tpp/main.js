@@ -10,8 +10,9 @@ export default function (component) {
   if (!page) PAGES.set(root, (page = makePage(root)));
   page.trigger = setTriggerValue;
   receive(page, data);
-  const timer = setInterval(() => { if (page.waiting && Date.now() - page.sent > RESEND) send(page); }, 1000);
-  return () => clearInterval(timer);
+  clearInterval(page.timer);  // this function runs again at every redraw
+  page.timer = setInterval(() => { if (page.waiting && Date.now() - page.sent > RESEND) send(page); }, 1000);
+  return () => clearInterval(page.timer);
 }
 
 function makePage(root) {
