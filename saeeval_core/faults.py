@@ -13,12 +13,12 @@ import numpy as np
 from saeeval_core.config import PROTOCOLS, Protocol
 from saeeval_core.errors import DataError
 from saeeval_core.pipeline import shift_probes, tpp_probes
-from saeeval_core.probes import Probe
+from saeeval_core.probes import Probe, fit_probe
 from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.shift import ShiftBoard, ShiftLatents, fit_shift_probes, shift_board, shift_latents
+from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents
 from saeeval_core.small_n import area_weights
 from saeeval_core.sources import TaskSet
-from saeeval_core.texts import TEST, ShiftTask, TppTask
+from saeeval_core.texts import TEST, ShiftTask, TppTask, shift_training
 from saeeval_core.tpp_switches import TppSwitches, probes_for, switched_tpp
 from saeeval_core.uncertainty import Resamples
 
@@ -99,13 +99,20 @@ class Bench:
     @classmethod
     def prepare(
         cls, residuals: ResidualRecording, shift_tasks: Sequence[ShiftTask], tpp_task: TppTask | None, protocol: Protocol, *,
-        seed: int, keep: bool = False,
+        seed: int, text_seed: int | None = None, keep: bool = False,
     ) -> "Bench":  # fmt: skip
-        """Train the probes (``keep``: or take stored ones, and store them); gaps are judged as the robust protocol does."""
+        """Train the probes; gaps are judged as the robust protocol does.
+
+        ``text_seed`` draws the probes' training texts when they are not to follow ``seed``. ``keep`` takes stored probes
+        where there are some, and stores new ones (only where both seeds agree).
+        """
         directions, reasons = [], []
+        text_seed = seed if text_seed is None else text_seed
         for task in shift_tasks:
-            fit = shift_probes if keep else fit_shift_probes
-            probes = fit(residuals, task, protocol, seed=seed)
+            if keep and text_seed == seed:
+                probes = shift_probes(residuals, task, protocol, seed=seed)
+            else:
+                probes = _fit(residuals, task, protocol, seed=seed, text_seed=text_seed)
             pair = [
                 shift_board(residuals, t, p, replace(protocol, strict_gap=True), part=TEST, seed=seed, resamples=200)
                 for t, p in ((task, probes), (task.swapped(), probes.swapped()))
@@ -152,20 +159,22 @@ def fault_table(
 ) -> dict[str, Any]:  # fmt: skip
     """Scores and their spread over seeds of every setting on a recording, texts fixed and texts redrawn.
 
-    With the texts fixed a seed changes folds, initialisation, batches and drawn negatives; with the texts redrawn it also
-    changes parts and training texts. DataError when a task cannot be made.
+    With the texts fixed a seed changes folds, initialisation, batches and drawn negatives. With the texts redrawn it also
+    changes the parts (stored ones are left aside) and the probes' training texts. DataError when a task cannot be made.
     """
+    unsplit = replace(task_set, texts=replace(task_set.texts, split=None))
     scores: dict[tuple[str, str, str, str], list[float | None]] = {}
     for texts in ("fixed", "redrawn"):
         for seed in seeds:
-            drawn = seed if texts == "redrawn" else seeds[0]
-            shift_tasks = task_set.shift_tasks(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell)
-            tpp_task = task_set.tpp_task(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell) if task_set.tpp else None
+            drawn, own_set = (seed, unsplit) if texts == "redrawn" else (seeds[0], task_set)
+            shift_tasks = own_set.shift_tasks(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell)
+            tpp_task = own_set.tpp_task(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell) if task_set.tpp else None
             for kind in dict.fromkeys(s.probes for s in settings):
                 if progress:
                     progress(f"texts {texts}, seed {seed}, probes {kind}")
-                # A fixed-text board is redrawn by nothing but the probes' own seed.
-                bench = Bench.prepare(residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, keep=True)
+                bench = Bench.prepare(
+                    residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, text_seed=drawn, keep=True
+                )
                 for setting in (s for s in settings if s.probes == kind):
                     for sae in saes:
                         if "shift" in setting.metrics and shift_tasks:
@@ -238,6 +247,24 @@ def planted_fault_table(
         for (name, metric), own in found.items()
     ]  # fmt: skip
     return {"kind": "faults", "schema": 1, "rows": rows}
+
+
+def _fit(residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int, text_seed: int) -> ShiftProbes:
+    """As ``fit_shift_probes``, with the training texts drawn by a seed of their own."""
+    training = shift_training(task, seed=text_seed, protocol=protocol)
+    x, held = residuals.residuals[task.rows], task.part == TEST
+    agree = held & (task.target_label == task.spurious_label)
+
+    def fit(rows: np.ndarray, labels: np.ndarray, own_test: np.ndarray) -> Probe:
+        test = (x[own_test], labels[own_test])
+        return fit_probe(x[rows], labels[rows], task.quadrant[rows], protocol, seed=seed, test=test)
+
+    return ShiftProbes(
+        training,
+        base=fit(training.biased, task.target_label, agree),
+        oracle=fit(training.balanced, task.target_label, held),
+        attribute=fit(training.balanced, task.spurious_label, held),
+    )
 
 
 def _shift_value(view: ShiftLatents, n: int, setting: Setting) -> float:
