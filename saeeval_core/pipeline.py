@@ -82,7 +82,10 @@ class Recordings:
 
 
 def task_set_of(config: RunConfig) -> TaskSet:
-    """The texts and tasks the settings name."""
+    """The texts and tasks the settings name. Of a file or Hub data set only the texts drawn for a task are kept."""
+    draw: dict[str, Any] = {
+        "seed": config.seed, "protocol": get_protocol(config.protocol), "per_cell": config.texts_per_cell,
+    }  # fmt: skip
     labels = {
         "target": config.target,
         "spurious": config.spurious,
@@ -90,15 +93,15 @@ def task_set_of(config: RunConfig) -> TaskSet:
         "group_column": config.group_column,
     }
     if config.texts.startswith("hub:"):
-        return hub_task_set(config.texts.removeprefix("hub:"), config.text_column, **labels)
+        return hub_task_set(config.texts.removeprefix("hub:"), config.text_column, **labels).drawn(**draw)
     if config.texts:
-        return file_task_set(Path(config.texts), config.text_column, **labels)
+        return file_task_set(Path(config.texts), config.text_column, **labels).drawn(**draw)
     found = load_task_set(config.task)
     if any(labels.values()):
         raise ConfigError(
             "--target, --spurious, --classes and --group-column go with --texts FILE, not with a named task"
         )
-    return found
+    return found if config.task.split(":")[0] in BUNDLED_TASKS else found.drawn(**draw)
 
 
 def obtain_recordings(

@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,17 @@ class TaskSet:
                 f"'{self.texts.name}' has no TPP classes; give --classes COLUMN=A,B,C or use --metrics shift"
             )
         return tpp_task(self.texts, *self.tpp, seed=seed, protocol=protocol, per_cell=per_cell)
+
+
+    def drawn(self, *, seed: int, protocol: Protocol, per_cell: int) -> "TaskSet":
+        """The same tasks on the texts they use only, so that no other text is ever recorded; what is left out is counted."""
+        settings: dict[str, Any] = {"seed": seed, "protocol": protocol, "per_cell": per_cell}
+        tasks = [*self.shift_tasks(**settings), *([self.tpp_task(**settings)] if self.tpp else [])]
+        if not tasks:
+            return self
+        rows = np.unique(np.concatenate([task.rows for task in tasks]))
+        left_out = len(self.texts.texts) - len(rows)
+        return replace(self, texts=self.texts.at(rows, "not drawn for any task")) if left_out else self
 
 
 @dataclass(frozen=True)

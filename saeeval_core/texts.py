@@ -44,6 +44,17 @@ class LabelledTexts:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         return digest.hexdigest()[:16]
 
+    def at(self, rows: np.ndarray, reason: str) -> "LabelledTexts":
+        """The texts of these rows only; the others are counted under ``reason``."""
+        return replace(
+            self,
+            texts=tuple(self.texts[i] for i in rows),
+            columns={name: values[rows] for name, values in self.columns.items()},
+            split=None if self.split is None else self.split[rows],
+            group=None if self.group is None else self.group[rows],
+            dropped={**self.dropped, reason: len(self.texts) - len(rows)},
+        )
+
     def column(self, name: str) -> np.ndarray:
         """Values of one column; DataError lists the columns there are."""
         if name not in self.columns:
