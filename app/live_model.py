@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+from scipy.sparse import csr_array
+
 from app import services
 from app.services import Loaded
 from saeeval_core.live_text import TextReading, read_text
@@ -23,6 +25,12 @@ def read(loaded: Loaded, text: str) -> TextReading:
         reading = read_text(model, sae, loaded.residuals.key.hook, text)
     _ready.add((loaded.config.model, loaded.latents.sae))
     return reading
+
+
+@services.shared(max_entries=512)
+def row_activations(loaded: Loaded, row: int) -> csr_array:
+    """s*f of every token of one recorded text, sparse [tokens, latents]. Raises what ``read`` raises."""
+    return csr_array(read(loaded, loaded.task_set.texts.texts[row]).activations)
 
 
 @services.shared(max_entries=1)

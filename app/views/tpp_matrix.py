@@ -1,6 +1,6 @@
 """TPP matrix: ablate one class's latents, read every probe; click a cell to see why, toggle a latent and see it move."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import figures, report_page, services, state
+from app import figures, live_model, report_page, services, state
 from app.decisions import MINE
 from app.services import Loaded
 from app.widgets import export, matrix
@@ -17,7 +17,6 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts import DEV
 from saeeval_core.tpp import TppScore
 from saeeval_core.tpp_cells import chosen_sets
-from saeeval_core.uncertainty import LEVEL
 
 TITLE = "TPP matrix"
 ICON = ":material/grid_on:"
@@ -52,10 +51,11 @@ def _live(loaded: Loaded) -> None:
     ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
     score = matrix.scored(loaded, part, ids)
     sets.note_look(state.who(), ids)
-    values = matrix.payload(
-        loaded, part=part, n=n, sets=ids, decisions=sets.decisions, cell=_cell(len(view.board.task.classes)),
-        relative=state.get("scale") == "relative",
+    ask = partial(
+        matrix.payload, loaded, part=part, n=n, sets=ids, decisions=sets.decisions,
+        cell=_cell(len(view.board.task.classes)), relative=state.get("scale") == "relative",
     )  # fmt: skip
+    values = _read(loaded, ask) if st.session_state.get("tpp_read") else ask()
     matrix.show(
         values
         | {
@@ -68,6 +68,19 @@ def _live(loaded: Loaded) -> None:
     )  # fmt: skip
 
 
+def _read(loaded: Loaded, ask: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """With the texts of the cell read again by the language model, so that every token is known; without, if it fails."""
+    try:
+        if live_model.is_ready(loaded):
+            return ask(read=True)
+        with st.spinner("Loading the language model and reading the texts of this cell"):
+            return ask(read=True)
+    except SaeEvalError as error:
+        st.session_state.pop("tpp_read")
+        st.error(str(error), icon=":material/error:")
+        return ask()
+
+
 def _moved(loaded: Loaded) -> None:
     """Apply what the component sent: latest N, cell and scale, and toggles not stored yet, in their order."""
     did: Mapping[str, Any] | None = st.session_state.get("tpp", {}).get("did")
@@ -75,6 +88,8 @@ def _moved(loaded: Loaded) -> None:
         return
     client, wishes = str(did["client"]), {k: did[k] for k in ("n", "cell", "scale") if k in did}
     state.put(**wishes)
+    if did.get("read"):
+        st.session_state["tpp_read"] = True
     if "open" in did:
         st.session_state["tpp_open"] = int(did["open"])
     acks = st.session_state.setdefault("tpp_ack", {})
@@ -105,7 +120,7 @@ def _below(loaded: Loaded) -> None:
     st.caption(
         "How computed: Δᵢⱼ = Aⱼ − Aᵢⱼ, clean minus ablated balanced accuracy of probe j when the top-N latents of class i "
         "are set to zero, exact from pooled latents. Score: mean of the diagonal − mean of the rest. "
-        f"Intervals: 95 %, {LEVEL}."
+        "Intervals: 95 %, over resampled texts of the part shown; probes and training texts stay fixed."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import services
+from app import live_model, services
 from app.figures import say
 from app.services import Loaded
 from saeeval_core.recording import LatentRecording
@@ -76,8 +76,9 @@ def payload(
     decisions: Sequence[dict[int, str]],
     cell: tuple[int, int] | None,
     relative: bool,
+    read: bool = False,
 ) -> dict[str, Any]:
-    """What the component draws, apart from the session's own bookkeeping."""
+    """What the component draws, apart from the session's own bookkeeping. ``read``: the language model may be used."""
     view = services.tpp_view(loaded, part)
     score, board = scored(loaded, part, sets), view.board
     shown = relative_matrix(board, score) if relative else score.matrix
@@ -88,19 +89,19 @@ def payload(
         "n": n,
         "relative": relative,
         "title": f"Ablating the latents of one class, reading every probe ({name} texts)",
-        "level": LEVEL,
+        "level": f"resampled {name} texts",
         "matrix": [[_json(e) for e in row] for row in shown],
         "limit": max([0.05, *(abs(e.value) for row in shown for e in row if e.value is not None)]),
         "clean": [_json(e) for e in board.clean],
         "counts": [_count(len(ids), own) for ids, own in zip(sets, decisions, strict=True)],
         "countHow": "latents really ablated for this class (fewer than N when fewer argue for it), with your changes",
         "cell": list(cell) if cell else None,
-        "detail": _detail(loaded, part, n, sets, decisions, cell) if cell else None,
+        "detail": _detail(loaded, part, n, sets, decisions, cell, read) if cell else None,
     }
 
 
 def _detail(
-    loaded: Loaded, part: int, n: int, sets: Sets, decisions: Sequence[dict[int, str]], cell: tuple[int, int]
+    loaded: Loaded, part: int, n: int, sets: Sets, decisions: Sequence[dict[int, str]], cell: tuple[int, int], read: bool
 ) -> dict[str, Any]:
     view, (i, j) = services.tpp_view(loaded, part), cell
     classes, ids, own = view.board.task.classes, sets[i], decisions[i]
@@ -130,7 +131,8 @@ def _detail(
         "more": f"{len(ids) - LISTED} more latents are ablated and not listed" if len(ids) > LISTED else "",
         "flipTitle": f"{total} of {len(view.board.rows)} texts changed sides",
         "flipNote": _flip_note(total, len(flips)),
-        "flips": [_flip(loaded, f, view.dots[:, j], classes) for f in flips],
+        "flips": [_flip(loaded, f, view.dots[:, j], classes, read) for f in flips],
+        "offer": "" if read or not flips else "Show every token where they fire (reads these texts with the language model)",
     }  # fmt: skip
 
 
@@ -144,8 +146,13 @@ def _flips(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int) -> tuple
     return flipped_texts(services.tpp_view(loaded, part), ids, probe, at_most=FLIPS)
 
 
-def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str]) -> dict[str, Any]:
-    values = token_values(loaded.latents, f.row, [k for k, _ in f.latents], dots)
+def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str], read: bool) -> dict[str, Any]:
+    ids = [k for k, _ in f.latents]
+    if read:
+        every = live_model.row_activations(loaded, f.row)[:, ids] @ dots[ids]
+        values = {t: float(v) for t, v in enumerate(every) if v}
+    else:
+        values = token_values(loaded.latents, f.row, ids, dots)
     spans, text = loaded.residuals.token_spans(f.row), loaded.task_set.texts.texts[f.row]
     tokens = [[text[a:b], values.get(t, 0.0) / max(len(spans), 1)] for t, (a, b) in enumerate(spans)]
     rest = text[spans[-1][1] :] if spans else text

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from viewing import texts, view
 
@@ -29,7 +30,7 @@ def values(loaded, n=5, cell=None, who="Ada", name="mine", relative=False):
 
 def test_view_draws_and_says_how_it_is_computed(loaded):
     at = view("tpp_matrix")
-    assert not at.exception and "How computed" in texts(at) and "test texts" in texts(at)
+    assert not at.exception and "How computed" in texts(at) and "resampled texts" in texts(at)
 
 
 def test_view_without_classes_says_what_to_do(loaded, monkeypatch):
@@ -111,3 +112,21 @@ def test_flipped_texts_show_text_verbatim(loaded):
 
 def test_slider_steps_fit_the_sae(loaded):
     assert max(values(loaded)["ns"]) <= loaded.latents.n_latents and tpp_matrix.MULTIPLES[0] == 1
+
+
+def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(loaded, monkeypatch):
+    from scipy.sparse import csr_array
+
+    from app import live_model
+
+    def fires_on_the_second_token(loaded, row):
+        activations = np.zeros((len(loaded.residuals.token_spans(row)), loaded.latents.n_latents), np.float32)
+        activations[1] = 1.0
+        return csr_array(activations)
+
+    monkeypatch.setattr(live_model, "row_activations", fires_on_the_second_token)
+    sets = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, 20, [{}] * 4))
+    got = matrix.payload(loaded, part=DEV, n=20, sets=sets, decisions=[{}] * 4, cell=(2, 2), relative=False, read=True)
+    for flip in got["detail"]["flips"]:
+        assert [i for i, (_, v) in enumerate(flip["tokens"]) if v] == [1] and not flip["note"]
+    assert not got["detail"]["offer"]

@@ -20,7 +20,7 @@ function drawDetail(page) {
   if (focus) [...box.querySelectorAll("[data-key]")].find((n) => n.dataset.key === focus)?.focus();
   const flips = page.parts.flips;
   flips.hidden = false;
-  flips.replaceChildren(el("h3", "", x.flipTitle), el("p", "mute small", x.flipNote), el("div", "rows flips", ...x.flips.map((f) => flipRow(page, f))));
+  flips.replaceChildren(el("h3", "", x.flipTitle), el("p", "mute small", x.flipNote), ...(x.offer ? [button("", x.offer, () => move(page, { read: true }))] : []), el("div", "rows flips", ...x.flips.map((f) => flipRow(page, f))));
 }
 function latentRow(page, l, pending) {
   const check = el("input");
