@@ -1,0 +1,59 @@
+"""The shipped assets: complete, undamaged, small enough, and saying how they were made."""
+
+import json
+
+import numpy as np
+import pytest
+
+from saeeval_core import config as settings
+from saeeval_core.artifacts import load_arrays
+from saeeval_core.config import DEFAULT_SAE, RunConfig
+from saeeval_core.pipeline import obtain_recordings, recording_key, task_set_of
+from saeeval_core.recording import bundled_decoder, find_latents, list_recordings
+from saeeval_core.registry import file_fingerprint, inspect_sae, list_bundled
+
+LIMIT = 110_000_000
+"""Bytes; the clone everybody makes should stay small."""
+
+ASSETS = settings.assets_dir()
+pytestmark = pytest.mark.skipif(not (ASSETS / "saes" / DEFAULT_SAE).exists(), reason="the bundle has not been built")
+
+
+def test_assets_are_small():
+    total = sum(p.stat().st_size for p in ASSETS.rglob("*") if p.is_file())
+    assert total <= LIMIT, f"assets/ holds {total / 1e6:.0f} MB"
+
+
+def test_every_recording_is_undamaged_and_belongs_to_a_bundled_sae():
+    known = {file_fingerprint(info) for info in list_bundled()}
+    paths = sorted((ASSETS / "recordings").glob("*.json"))
+    assert paths
+    for path in paths:
+        _, meta = load_arrays(path.with_suffix(""))
+        if meta["kind"] == "latents":
+            assert meta["sae_fingerprint"] in known
+
+
+def test_every_sae_says_how_it_was_made():
+    for info in list_bundled():
+        about = json.loads((ASSETS / "saes" / info.id / "about.json").read_text())
+        assert about["l0"] > 0 and about["explained_variance"] < 1 and 0 <= about["dead"] < 1
+        assert "not included" in about["corpus"] and about["corpus_fingerprint"] and about["distinct_tokens"] > 0
+
+
+def test_the_default_opens_from_the_shipped_recording():
+    config = RunConfig()
+    task_set = task_set_of(config)
+    made = obtain_recordings(config, task_set, config.saes)
+    assert made.residuals.residuals.shape[0] == len(task_set.texts.texts) == made.latents[0].latents.shape[0]
+    assert np.isfinite(made.residuals.residuals).all()
+
+
+def test_a_shipped_latent_recording_names_its_own_pass():
+    config = RunConfig()
+    sae = inspect_sae(DEFAULT_SAE)
+    key = recording_key(config, str(sae.hook), task_set_of(config).texts.fingerprint)
+    found = find_latents(key, str(file_fingerprint(sae)))
+    assert found is not None and found.residual_fingerprint == key.fingerprint
+    assert np.allclose(found.decoder, bundled_decoder(DEFAULT_SAE, found.sae_fingerprint))
+    assert found.fingerprint in {r["path"].rsplit("-", 1)[1] for r in list_recordings("latents")}
