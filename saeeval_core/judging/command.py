@@ -30,7 +30,7 @@ from saeeval_core.registry import file_fingerprint, inspect_sae
 from saeeval_core.selections import Rule
 from saeeval_core.shift import shift_latents
 from saeeval_core.sources import TaskSet, general_texts, read_texts
-from saeeval_core.store import Store
+from saeeval_core.store import DecisionSet, Store
 from saeeval_core.tpp import tpp_board, tpp_latents
 
 JUDGES = ("claude", "local")
@@ -250,7 +250,7 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
     task_set = task_set_of(config)
     kind, _, set_name = config.selection.partition(":")
     if kind == "human":
-        return Selector(task_set, "human", human=_set_ids(store or Store(), set_name))
+        return Selector(task_set, "human", human=_marked_sets(store or Store(), set_name))
     if len(config.saes) != 1:
         raise ConfigError(f"--select {kind} uses verdicts on one SAE, found {len(config.saes)}: give one --sae")
     sae = inspect_sae(config.saes[0])
@@ -263,13 +263,17 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
         rater = there[0]
     if rater not in there:
         known = ", ".join(there) or "none; run saeeval judge first"
-        raise ConfigError(f"no verdicts of rater '{rater}' on {sae.id}; raters with verdicts: {known}: choose with --rater")
+        raise ConfigError(
+            f"no verdicts of rater '{rater}' on {sae.id}; raters with verdicts: {known}: choose with --rater"
+        )
     return Selector(task_set, kind, rater, ratings_of(store.verdicts(key, rater=rater), rater), rule)
 
 
-def _set_ids(store: Store, name: str) -> list[int]:
+def _marked_sets(store: Store, name: str) -> list[tuple[DecisionSet, list[int]]]:
+    """Every decision set of that name, or the one with that number, with the latents marked in it."""
     sets = store.list_sets()
-    for found in sets:
-        if name in (found.id, found.name):
-            return store.ablated(found.id)
-    raise ConfigError(unknown_name("decision set", name, [s.name for s in sets], "use --select human:SET"))
+    found = [s for s in sets if name in (str(s.id), s.name)]
+    if not found:
+        known = dict.fromkeys(s.name for s in sets)
+        raise ConfigError(unknown_name("decision set", name, known, "use --select human:SET (a name or number)"))
+    return [(s, store.ablated(s.id)) for s in found]

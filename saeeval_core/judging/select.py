@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.judging.verdict import contrast_concepts
+from saeeval_core.recording import LatentRecording
 from saeeval_core.selections import (
     SELECTIONS,
     Ratings,
@@ -17,7 +18,7 @@ from saeeval_core.selections import (
 )
 from saeeval_core.shift import ShiftLatents
 from saeeval_core.sources import TaskSet
-from saeeval_core.store import Verdict
+from saeeval_core.store import DecisionSet, Verdict
 from saeeval_core.tpp import TppLatents
 
 
@@ -33,8 +34,8 @@ class Selector:
     ratings: Mapping[int, Ratings] = field(default_factory=dict)
     """Latent -> ratings, usable verdicts only (``ratings_of``)."""
     rule: Rule = field(default_factory=Rule)
-    human: Sequence[int] = ()
-    """Ids a person marked, for "human"."""
+    human: Sequence[tuple[DecisionSet, Sequence[int]]] = ()
+    """Decision sets and the ids marked in them, for "human"; each counts only for the SAE and place it was made for."""
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
@@ -56,7 +57,8 @@ class Selector:
         if self.selection == "task-unrelated":
             return task_unrelated(view.base_ranking, self.ratings, target, ns, self.rule, among=among)
         if self.selection == "human":
-            return by_person(self.human, ns)
+            names = (task.name, task.swapped().name)
+            return by_person(self._marked(view.recording, "shift", task.direction, names), ns)
         return by_attribution(view.attribute_ranking, ns)
 
     def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
@@ -69,9 +71,21 @@ class Selector:
             ]
         if self.selection == "attribution":
             return [by_attribution(ranking, ns) for ranking in view.rankings]
+        if self.selection == "human":
+            return [by_person(self._marked(view.recording, "tpp", name, ("",)), ns) for name in classes]
         raise ConfigError(
-            f"selection '{self.selection}' is not defined for TPP; use attribution or judge, or --metrics shift"
+            f"selection '{self.selection}' is not defined for TPP; use attribution, judge or human, or --metrics shift"
         )
+
+    def _marked(self, recording: LatentRecording, metric: str, direction: str, pairs: Sequence[str]) -> Sequence[int]:
+        """What the newest fitting set marks; a set says its texts and pair in ``task``, such as "bios: a/b x c/d"."""
+        texts = self.task_set.texts.name
+        places = {f"{texts}: {p}" if p else texts for p in pairs}
+        for found, ids in sorted(self.human, key=lambda x: -x[0].id):
+            place = (found.metric, found.direction, found.sae_fingerprint)
+            if place == (metric, direction, recording.sae_fingerprint) and found.task in places:
+                return ids
+        return ()
 
 
 def ratings_of(verdicts: Sequence[Verdict], rater: str) -> dict[int, dict[str, int]]:

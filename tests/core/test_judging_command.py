@@ -1,6 +1,7 @@
 """From a task and an SAE to verdicts in the store, through the real pipeline on tiny models and a local Claude server."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from fake_claude import FakeClaude, answer
 
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError, JudgeError
-from saeeval_core.judging.command import JudgeOptions, judge_command, parse_latents
+from saeeval_core.judging.command import JudgeOptions, judge_command, parse_latents, selector
+from saeeval_core.selections import Rule
 from saeeval_core.store import Store
 
 
@@ -99,6 +101,30 @@ def test_general_text_from_a_file_stands_beside_the_tasks_own(
     judge_command(config, claude(fake, latents="top2", general_text=str(texts)), store=store)
     asked = [r["messages"][0]["content"] for r in fake.requests]
     assert any('Windows from the texts "general"' in a for a in asked)
+
+
+def test_selector_needs_a_rater_with_verdicts(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
+    judged = replace(config, selection="judge")
+    with pytest.raises(ConfigError, match="raters with verdicts: none; run saeeval judge first"):
+        selector(judged, "", Rule(), store=store)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    judge_command(config, claude(fake), store=store)
+    assert str(selector(judged, "", Rule(2), store=store)).startswith(
+        "judge (Claude (claude-haiku-5-5); related at >= 2"
+    )
+    with pytest.raises(ConfigError, match="no verdicts of rater 'ann'"):
+        selector(judged, "ann", Rule(), store=store)
+
+
+def test_selector_finds_a_persons_set_by_name_or_number(config: RunConfig, store: Store) -> None:
+    made = store.create_set(
+        "mine", "ann", metric="shift", task="t", direction="d", sae_fingerprint="s", recording_fingerprint="r"
+    )
+    store.decide(made.id, "ann", {3: "ablate", 4: "keep"})
+    for name in ("mine", str(made.id)):
+        assert selector(replace(config, selection=f"human:{name}"), "", Rule(), store=store).human == [(made, [3])]
+    with pytest.raises(ConfigError, match="unknown decision set 'yours'"):
+        selector(replace(config, selection="human:yours"), "", Rule(), store=store)
 
 
 @pytest.mark.parametrize("wrong", ["best", "top0", "top", "1,x", ""])

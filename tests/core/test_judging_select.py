@@ -1,6 +1,7 @@
 """Selections on a planted recording: a judge who knows the planted latents does what the paper's judge does."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,16 +10,19 @@ from saeeval_core.errors import ConfigError
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.selections import Rule
 from saeeval_core.sources import TaskSet
-from saeeval_core.store import Verdict
-from saeeval_core.texts import Contrast, LabelledTexts
+from saeeval_core.store import DecisionSet, Verdict
+from saeeval_core.texts import Contrast, LabelledTexts, ShiftTask, TppTask
 
 
 class View:
     """The three attributes of a direction's latents that a selector reads."""
 
-    def __init__(self, target: Contrast, spurious: Contrast) -> None:
-        task = type("Task", (), {"target": target, "spurious": spurious, "classes": ("nurse", "surgeon")})
-        self.board = type("Board", (), {"task": task})
+    def __init__(self, target: Contrast, spurious: Contrast, *, tpp: bool = False) -> None:
+        none = np.empty(0, dtype=int)
+        task = ShiftTask(target, spurious, none, none, none, none)
+        classes = TppTask("job", ("nurse", "surgeon"), none, none, none)
+        self.board = SimpleNamespace(task=classes if tpp else task)
+        self.recording = SimpleNamespace(sae_fingerprint="s")
         self.attribute_ranking, self.base_ranking = np.array([4, 2, 7]), np.array([2, 9, 4])
         self.rankings = [np.array([2, 9]), np.array([7])]
 
@@ -57,7 +61,6 @@ def test_the_four_selections_in_both_directions(selector: Selector) -> None:
     assert ids(unrelated.shift(there, [3])) == [(4,)]
     assert [s.state for s in unrelated.shift(back, [3])] == ["nothing passed"]
     assert ids(replace(selector, selection="attribution").shift(there, [2])) == [(4, 2)]
-    assert ids(replace(selector, selection="human", human=[9, 1]).shift(there, [2])) == [(1, 9)]
 
 
 def test_the_papers_rule_zeroes_lower_ratings(selector: Selector) -> None:
@@ -67,11 +70,27 @@ def test_the_papers_rule_zeroes_lower_ratings(selector: Selector) -> None:
 
 
 def test_tpp_keeps_what_belongs_to_the_class(selector: Selector) -> None:
-    nurse, surgeon = selector.tpp(View(JOB, GENDER), [2])
+    view = View(JOB, GENDER, tpp=True)
+    nurse, surgeon = selector.tpp(view, [2])
     assert (ids(nurse), [s.state for s in surgeon]) == ([(2,)], ["not judged"])
-    assert ids(replace(selector, selection="attribution").tpp(View(JOB, GENDER), [1])[1]) == [(7,)]
+    assert ids(replace(selector, selection="attribution").tpp(view, [1])[1]) == [(7,)]
     with pytest.raises(ConfigError, match="not defined for TPP"):
-        replace(selector, selection="task-unrelated").tpp(View(JOB, GENDER), [1])
+        replace(selector, selection="task-unrelated").tpp(view, [1])
+
+
+def test_a_persons_set_counts_only_where_it_was_made(selector: Selector) -> None:
+    place = {"copied_from": None, "created": "", "recording_fingerprint": "r", "who": "ann", "name": "mine"}
+    there = {"metric": "shift", "task": "t: nurse/surgeon x f/m", "direction": "target job / spurious gender"}
+    sets = [
+        (DecisionSet(1, sae_fingerprint="s", **there, **place), [9, 1]),
+        (DecisionSet(2, sae_fingerprint="another SAE", **there, **place), [5]),
+        (DecisionSet(3, sae_fingerprint="s", metric="tpp", task="t", direction="nurse", **place), [2]),
+    ]
+    human = replace(selector, selection="human", human=sets)
+    assert ids(human.shift(View(JOB, GENDER), [2])) == [(1, 9)]
+    assert [s.state for s in human.shift(View(GENDER, JOB), [2])] == ["nothing marked"]
+    nurse, surgeon = human.tpp(View(JOB, GENDER, tpp=True), [1])
+    assert (ids(nurse), [s.state for s in surgeon]) == ([(2,)], ["nothing marked"])
 
 
 def test_unknown_selection_is_refused(selector: Selector) -> None:
