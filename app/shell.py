@@ -28,8 +28,8 @@ def main() -> None:
     chosen = st.navigation(pages, position="hidden" if state.presenting() else "top")
     with st.sidebar:
         pickers.sidebar()
-    keys.remember_name()
-    keys.leave_present()
+        keys.remember_name()  # in the sidebar, so that they take no room on the page
+        keys.leave_present()
     chosen.run()
     state.write_url()
 
