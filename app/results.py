@@ -11,7 +11,7 @@ from saeeval_core.bench_format import load_rows
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError
 
-COMMAND = "saeeval sweep --suite --task reviews --task bios"
+COMMAND = "saeeval sweep --sae DIR --sae DIR2 --task bios --task reviews --json sweep.json"
 Row = Mapping[str, Any]
 
 
