@@ -190,7 +190,7 @@ def _flip_note(total: int, shown: int) -> str:
 
 
 def _mark(decision: str | None) -> str:
-    return {"ablate": "added by you", "keep": "spared by you", "unsure": "unsure"}.get(decision or "", "")
+    return {"ablate": "added", "keep": "spared", "unsure": "unsure"}.get(decision or "", "")
 
 
 def _count(n: int, own: dict[int, str]) -> str:

@@ -9,6 +9,7 @@ from app.decisions import MINE, new_set, tpp_place
 from app.figures import say
 from app.services import Loaded
 from app.widgets import matrix
+from saeeval_core.contributions import RELATED
 from saeeval_core.errors import DataError
 from saeeval_core.pipeline import PART_NAMES
 from saeeval_core.store import DecisionSet
@@ -16,6 +17,10 @@ from saeeval_core.texts import TEST
 from saeeval_core.tpp_cells import chosen_sets
 from saeeval_core.uncertainty import Estimate
 
+JUDGE = "judge:"
+"""Start of the picker's value for what a judge would ablate; the rater's name follows."""
+JUDGED = 200
+"""Latents of each ranking a judge's set looks at."""
 ATTRIBUTION = "attribution"
 """Value of the set picker for the ranking alone."""
 
@@ -86,17 +91,36 @@ def class_sets(loaded: Loaded, value: str, who: str) -> ClassSets:
     every = services.store().list_sets(metric="tpp", task=task, sae_fingerprint=loaded.latents.sae_fingerprint)
     owners = dict.fromkeys((s.name, s.who) for s in every)
     # A number is a SHIFT set of the same link; it means nothing here.
-    own_name = MINE if value == ATTRIBUTION or "@" in value or value.isdigit() else value
+    special = value == ATTRIBUTION or "@" in value or value.isdigit() or value.startswith(JUDGE)
+    own_name = MINE if special else value
     options = [(ATTRIBUTION, "top N by attribution, nothing changed")]
     options += [(name, name) for name in dict.fromkeys([*(n for n, w in owners if w == who), own_name, MINE])]
     options += [(f"{n}@{w}", f"{n} (by {w})") for n, w in owners if w != who]
+    raters = services.store().raters(loaded.latents.sae_fingerprint)
+    judges = [(name, n) for name, kind, n in raters if n and kind in ("llm", "local")]
+    options += [(f"{JUDGE}{name}", f"kept by {name} (rated ≥ {RELATED})") for name, _ in judges]
     if value not in dict(options):
         value = MINE
+    if value.startswith(JUDGE):
+        rater = value.removeprefix(JUDGE)
+        kept = _judged(loaded, rater, dict(judges)[rater])
+        return ClassSets(value, rater, rater, False, task, tuple(classes), {}, kept, options)
     name, _, owner = value.partition("@")
     owner = owner or who
     chosen = {} if value == ATTRIBUTION else {s.direction: s for s in every if s.name == name and s.who == owner}
     decisions = [services.store().decisions(chosen[c].id) if c in chosen else {} for c in classes]
     return ClassSets(value, name, owner, owner == who, task, tuple(classes), chosen, decisions, options)
+
+
+@services.shared(max_entries=32)
+def _judged(loaded: Loaded, rater: str, _verdicts: int) -> list[dict[int, str]]:
+    """Per class: latents of the ranking that the judge does not relate to the class (or has not judged) are spared."""
+    rated = {v.latent: v.ratings for v in services.verdicts(loaded) if v.ok and v.rater == rater}
+    view = services.tpp_view(loaded, services.live_part(loaded))
+    return [
+        {int(i): "keep" for i in ranking[:JUDGED] if rated.get(int(i), {}).get(c, 0) < RELATED}
+        for c, ranking in zip(view.board.task.classes, view.rankings, strict=True)
+    ]
 
 
 def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[int, str], who: str) -> None:

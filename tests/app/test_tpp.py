@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from viewing import texts, view
+from viewing import texts, verdict, view
 
 from app import services
 from app.views import tpp_matrix
@@ -67,7 +67,7 @@ def test_sparing_a_latent_moves_its_row_only_and_undoing_leaves_no_mark(loaded):
     after = values(loaded, cell=(2, 2))
     assert after["matrix"][2] != before["matrix"][2] and after["matrix"][:2] == before["matrix"][:2]
     assert after["counts"][2] == "4 (−1)"
-    assert next(r for r in after["detail"]["latents"] if r["id"] == first)["mark"] == "spared by you"
+    assert next(r for r in after["detail"]["latents"] if r["id"] == first)["mark"] == "spared"
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 2, {first: "none"}, "Ada")
     assert values(loaded, cell=(2, 2)) == before
 
@@ -130,3 +130,15 @@ def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(load
     for flip in got["detail"]["flips"]:
         assert [i for i, (_, v) in enumerate(flip["tokens"]) if v] == [1] and not flip["note"]
     assert not got["detail"]["offer"]
+
+
+def test_a_judges_set_keeps_only_what_it_relates_to_the_class(loaded):
+    first = [int(r[0]) for r in services.tpp_view(loaded, DEV).rankings]
+    services.store().add_verdicts([verdict(loaded, first[0], "LocalJudge", "local", {"nurse": 3, "surgeon": 1})])
+    sets = class_sets(loaded, "judge:LocalJudge", "Ada")
+    assert ("judge:LocalJudge", "kept by LocalJudge (rated ≥ 2)") in sets.options and not sets.mine
+    ids = chosen_sets(services.tpp_view(loaded, DEV).rankings, 10, sets.decisions)
+    assert ids == [(first[0],), (), (), ()]
+    at = view("tpp_matrix", {"set": "judge:LocalJudge"})
+    assert not at.exception
+    assert not view("tpp_matrix", {"set": "judge:nobody"}).exception
