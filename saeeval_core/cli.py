@@ -334,7 +334,8 @@ def _saes(model: str) -> list[dict[str, Any]]:
             path = Path(info.location) / "about.json"
             about = json.loads(path.read_text()) if path.exists() else {}
             rows.append({"sae": info.id, "where": "bundled", "hook": info.hook, "latents": info.n_latents,
-                         "L0": about.get("l0"), "expl. var.": about.get("explained_variance_typical"), "dead": about.get("dead")})  # fmt: skip
+                         "L0": about.get("l0"), "expl. var.": about.get("explained_variance_typical"),
+                         "dead": about.get("dead")})  # fmt: skip
     for row in list_registry(model or None):
         rows.append({"sae": row.spec, "where": "Hub", "hook": row.hook, "latents": row.n_latents, "L0": row.expected_l0,
                      "expl. var.": None, "dead": None})  # fmt: skip
