@@ -1,7 +1,9 @@
 """Overview: what is loaded, what came out of it, what the two scores mean, what the data are, how to load your own."""
 
 import html
+from itertools import product
 
+import numpy as np
 import streamlit as st
 
 from app import services, state
@@ -23,7 +25,7 @@ EXAMPLES = 3
 
 def render(loaded: Loaded) -> None:
     """Headline first; everything below it explains it."""
-    st.header("Which latents carry a concept, and does removing them remove only that?")
+    st.header("Which latents carry a concept, and what else do they carry?")
     _loaded(loaded)
     _headline(loaded)
     left, right = st.columns(2, gap="large")
@@ -140,15 +142,11 @@ def _data(loaded: Loaded) -> None:
     for k, (target, spurious) in enumerate(loaded.task_set.pairs):
         with st.expander(f"SHIFT pair {provenance.plain(f'{target} x {spurious}')}", expanded=k == 0):
             t, a = texts.columns[target.column], texts.columns[spurious.column]
-            for column, values in ((target, (target.positive, target.negative)),):
-                for value in values:
-                    for other in (spurious.positive, spurious.negative):
-                        rows = [i for i in range(len(t)) if t[i] == value and a[i] == other]
-                        st.markdown(
-                            f"**{provenance.plain(f'{value}, {other}')}** · {len(rows):,} texts · {provenance.plain(column.column)}"
-                        )
-                        if rows:
-                            st.html(plain_html(texts.texts[rows[0]][:600]))
+            for value, other in product((target.positive, target.negative), (spurious.positive, spurious.negative)):
+                rows = np.flatnonzero((t == value) & (a == other))
+                st.markdown(f"**{provenance.plain(f'{value}, {other}')}** · {len(rows):,} texts")
+                if len(rows):
+                    st.html(plain_html(texts.texts[rows[0]][:600]))
     if loaded.task_set.tpp is not None:
         column, classes = loaded.task_set.tpp
         sizes = class_sizes(texts, column)

@@ -249,12 +249,12 @@ def _data(
     chosen = decisions.find_set(store, place, who, choice)
     current_decisions = {} if chosen is None else store.decisions(chosen.id)
     ids = tuple(sorted(i for i, d in current_decisions.items() if d == "ablate"))
-    scope = f"{id(loaded)}/{place.direction}/{place.task}/{rank}/{chosen.id if chosen else 'new'}"
-    if chosen is not None and memory.get("was_new") == (place, who, choice):
-        scope = memory["scope"]  # the set came to be with the first press: nothing on screen has to go
-    elif chosen is None:
-        memory["was_new"] = (place, who, choice)
-    memory["scope"] = scope
+    scope = f"{id(loaded)}/{place.task}/{place.direction}/{rank}/{chosen.id if chosen else 'new'}"
+    # A set comes to be with its first press: what is on screen stays valid, so its scope keeps the name it had.
+    begun = memory.setdefault("begun", {})
+    if chosen is None:
+        begun[place, who, choice, rank] = scope
+    scope = begun.get((place, who, choice, rank), scope)
     before = _before(memory, (place, choice, who, ablation), ids)
     rows, hash_ = queue_rows(loaded, view, rank, current_decisions)
     sent = memory["sent"]

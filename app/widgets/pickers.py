@@ -57,8 +57,9 @@ def sidebar() -> None:
     )  # fmt: skip
     with st.expander("Protocol and seed"):
         names = list(PROTOCOLS)
-        chosen = state.get("protocol") if state.get("protocol") in names else names[0]
-        st.selectbox("Protocol", names, index=names.index(chosen), key="w_protocol", on_change=state.choose, args=("protocol", "w_protocol"),
+        chosen = state.one_of("protocol", names)
+        st.selectbox("Protocol", names, index=names.index(chosen), key="w_protocol", on_change=state.choose,
+                     args=("protocol", "w_protocol"),
                      help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.")  # fmt: skip
         st.number_input(
             "Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed")
@@ -76,8 +77,9 @@ def sidebar() -> None:
 def run_box(config: RunConfig) -> None:
     """In place of a view: this SAE has not been run on these texts."""
     st.subheader("Not run yet")
-    st.write(f"There is no recording of {provenance.plain(config.saes[0])} on {provenance.plain(config.task or config.texts)}. One pass of the "
-             "language model over the texts makes it; every score afterwards is instant.")  # fmt: skip
+    sae, texts = provenance.plain(config.saes[0]), provenance.plain(config.task or config.texts)
+    st.write(f"There is no recording of {sae} on {texts}.")
+    st.write("One pass of the language model over the texts makes it; every score afterwards is instant.")
     job = services.job_of(config)
     if job is None or not job.active:
         if job is not None and job.error:

@@ -9,7 +9,8 @@ from PIL import Image
 from saeeval_core.errors import SaeEvalError
 
 PAGE_CSS = """<style>
-[data-testid=stMainBlockContainer] {padding-top: 3.6rem; padding-bottom: 2rem; padding-left: 1.6rem; padding-right: 1.6rem; max-width: 1900px;}
+[data-testid=stMainBlockContainer] {padding-top: 3.6rem; padding-bottom: 2rem;
+  padding-left: 1.6rem; padding-right: 1.6rem; max-width: 1900px;}
 [data-testid=stSidebarUserContent] {padding-top: 0.4rem;}
 [data-testid=stSidebar] [data-testid=stVerticalBlock] {gap: 0.55rem;}
 .how {font-size: 0.83rem; opacity: 0.72;}

@@ -72,7 +72,8 @@ def main() -> None:
     unanswered = sum(t < 0 for t in times)
     times = [t for t in times if t >= 0]
     result = {
-        "sessions": args.sessions, "seconds": round(wall, 1), "pressed": pressed, "stored": stored, "lost": pressed - stored, "errors": errors,
+        "sessions": args.sessions, "seconds": round(wall, 1), "pressed": pressed, "stored": stored,
+        "lost": pressed - stored, "errors": errors,
         "unanswered": unanswered, "page_p95_ms": round(percentile(times, 95), 1), "page_median_ms": round(percentile(times, 50), 1),
         "server_p95_ms": round(percentile(server, 95), 1) if server else None,
         "server_cpu_share": round((after.user + after.system - before.user - before.system) / wall, 2), "load_average": os.getloadavg()[0],
