@@ -93,6 +93,7 @@ def open_page(chromium, server, request) -> Iterator[Callable]:
         name = who or request.node.name.replace("[", "-").replace("]", "")
         context.add_cookies([{"name": "saeeval_who", "value": name, "url": server.url}])
         page = context.new_page()
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda e: problems.append(str(e)))
         page.goto(server.url + path)
         contexts.append(context)
