@@ -1,8 +1,8 @@
 """Making the verdict files that come with the bundled SAEs.
 
 ``assets/verdicts/SAE.jsonl`` holds two raters: LocalJudge for every latent that can enter a candidate queue, and a
-reference whose explanations and ratings were written by a language model from exactly the evidence and rubric a judge
-gets (rater kind "llm"). Neither is a person, and neither is ever counted as one.
+reference whose explanations and ratings were written by a language model with a judge's rubric, from excerpts of the
+evidence a judge gets (rater kind "llm"). Neither is a person, and neither is ever counted as one.
 """
 
 from collections.abc import Callable, Sequence
