@@ -1,5 +1,6 @@
 """Results as tables for the terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -37,15 +38,17 @@ def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> N
     table = Table(
         title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold"
     )
-    for column in ("direction", "base", "oracle", *(f"N={n}" for n in _shown(ns))):
-        table.add_column(column, overflow="fold")
+    table.add_column("direction", overflow="fold")
+    for column in ("base", "oracle", *(f"N={n}" for n in _shown(ns))):
+        table.add_column(column, no_wrap=True)
+    reasons = []
     for d in shift["directions"]:
         reason = d["reason"]["test"]
         cells = [_interval(b["test"]["score"], b["test"]["ci"]) for b in d["by_n"] if b["n"] in _shown(ns)]
-        table.add_row(f"{d['target_values']} not {d['spurious_values']}", f"{d['base']['test']['value']:.3f}",
-                      f"{d['oracle']['test']['value']:.3f}", *cells)  # fmt: skip
+        table.add_row(f"{d['target_values']} not {d['spurious_values']}", _short(d["base"]["test"]["value"]),
+                      _short(d["oracle"]["test"]["value"]), *cells)  # fmt: skip
         if reason:
-            table.add_row(f"  [dim]n/a: {reason}[/]")
+            reasons.append(f"{d['target_values']} not {d['spurious_values']}: n/a, {reason}")
     for part in reversed(parts):
         row = {a["n"]: a[part] for a in shift["aggregate"]}
         table.add_row(
@@ -55,6 +58,8 @@ def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> N
             *(_interval(row[n]["score"], row[n]["ci"]) for n in _shown(ns)),
         )
     console.print(table)
+    for line in reasons:
+        console.print(f"  {line}", style="dim", markup=False)
     last = shift["aggregate"][0]["test"]
     console.print(f"  {last['pairs']} pairs; {last['directions_left_out']} undefined directions left out", style="dim")
 
@@ -89,7 +94,13 @@ def _shown(ns: list[int]) -> list[int]:
     return usual if len(usual) >= 3 else ns[:4]
 
 
-def _interval(value: float | None, ci: list[float] | tuple[float, float] | None) -> str:
+def _interval(value: float | None, ci: Sequence[float] | None) -> str:
     if value is None:
         return "n/a"
-    return f"{value:.2f}" if ci is None else f"{value:.2f} [{ci[0]:.2f},{ci[1]:.2f}]"
+    return _short(value) if ci is None else f"{_short(value)} [{_short(ci[0])},{_short(ci[1])}]"
+
+
+def _short(value: float) -> str:
+    """Two decimals without the leading zero: .23, -.04, 1.10."""
+    text = f"{value:.2f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
