@@ -8,6 +8,7 @@ from typing import Any
 from app import figures, services
 from app.services import Loaded
 from saeeval_core.config import RunConfig
+from saeeval_core.errors import ArtifactError
 from saeeval_core.pipeline import versions
 from saeeval_core.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.store import DecisionSet
@@ -18,7 +19,12 @@ CONTEXTS = 5
 
 
 def result_page(result: Mapping[str, Any], *, when: str, n: int = 20) -> str:
-    """Report of the JSON of ``saeeval run``: per SAE the TPP matrix at ``n`` and the scores against N, test texts."""
+    """Report of the JSON of ``saeeval run``: per SAE the TPP matrix at ``n`` and the scores against N, test texts.
+
+    ArtifactError for the JSON of anything else.
+    """
+    if missing := [k for k in ("config", "task", "results", "versions") if k not in result]:
+        raise ArtifactError(f"the file has no '{missing[0]}'; give the JSON that saeeval run --json wrote")
     drawn: list[ReportFigure] = []
     headline: list[tuple[str, str]] = []
     for row in result["results"]:

@@ -8,6 +8,7 @@ from app import report_page, services
 from app.views import tpp_matrix
 from app.widgets.tpp_sets import class_sets, store_decisions
 from saeeval_core.config import RunConfig
+from saeeval_core.errors import ArtifactError
 from saeeval_core.pipeline import run
 from saeeval_core.texts import DEV
 from saeeval_core.tpp_cells import chosen_sets
@@ -39,3 +40,8 @@ def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):
 def test_command_line_quotes_what_a_shell_would_split():
     line = report_page.command_line(RunConfig(task="bios:surgeon/nurse", saes=("a b", "c"), seed=3))
     assert line == "saeeval run --task bios:surgeon/nurse --seed 3 --sae 'a b' --sae c"
+
+
+def test_another_json_is_refused_in_one_line():
+    with pytest.raises(ArtifactError, match="saeeval run --json"):
+        report_page.result_page({"kind": "sweep", "rows": []}, when="now")
