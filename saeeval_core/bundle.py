@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csc_array
@@ -122,16 +123,14 @@ def build_probes(say: Say) -> None:
         own = replace(config, task=task)
         task_set = load_task_set(task)
         residuals = pipeline.obtain_recordings(own, task_set, [DEFAULT_SAE]).residuals
-        for shift in task_set.shift_tasks(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell):
-            pipeline.shift_probes(residuals, shift, protocol, seed=config.seed)
-        pipeline.tpp_probes(
-            residuals,
-            task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell),
-            protocol,
-            seed=config.seed,
-        )
+        settings: dict[str, Any] = {"seed": config.seed, "protocol": protocol, "per_cell": config.texts_per_cell}
+        for shift in task_set.shift_tasks(**settings):
+            pipeline.shift_probes(residuals, shift, protocol, seed=config.seed, shipped=False)
+        pipeline.tpp_probes(residuals, task_set.tpp_task(**settings), protocol, seed=config.seed, shipped=False)
+        for path in (cache_dir() / "recordings").glob("probes-*.json"):
+            if json.loads(path.read_text()).get("residuals") == residuals.fingerprint:
+                _copy(f"{path.stem}*")
         say(f"{task}: probes")
-    _copy("probes-*")
 
 
 def ship(made: pipeline.Recordings, *, contexts_only: bool) -> None:

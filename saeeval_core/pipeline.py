@@ -232,7 +232,8 @@ class _KeptProbes:
     def save(self, probes: Sequence[Probe]) -> None:
         arrays = {"weight": np.stack([p.weight for p in probes]), "bias": np.array([p.bias for p in probes])}
         about = [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in probes]
-        save_arrays(cache_dir() / "recordings" / self._name, arrays, {"kind": "probes", "probes": about})
+        meta = {"kind": "probes", "residuals": self.residuals.fingerprint, "probes": about}
+        save_arrays(cache_dir() / "recordings" / self._name, arrays, meta)
 
 
 def run(
