@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Judge sparse autoencoders by what they let people do: SHIFT and TPP scores with error bars.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
-console = Console(width=min(100, Console().width), highlight=False)
+console = Console(width=min(100, Console().width) if sys.stdout.isatty() else 100, highlight=False)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the full result here as JSON.")]
 Model = Annotated[str, typer.Option("--model", help="Bundled name, local folder or Hub id.")]
