@@ -19,11 +19,11 @@ import numpy as np
 
 from saeeval_core.artifacts import exists, write_atomic
 from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
-from saeeval_core.contributions import judged_set, peak_tokens, random_sets, score_set
+from saeeval_core.contributions import peak_tokens, random_sets, score_set
 from saeeval_core.errors import Cancelled, DataError, SaeEvalError
 from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
-from saeeval_core.judging.verdict import contrast_concepts
+from saeeval_core.judging.select import Selector
 from saeeval_core.pipeline import (
     DirectionBoards,
     aggregate_over_pairs,
@@ -44,6 +44,7 @@ from saeeval_core.recording import (
     recording_folders,
 )
 from saeeval_core.registry import file_fingerprint, inspect_sae, local_folder
+from saeeval_core.selections import Rule
 from saeeval_core.shift import ShiftLatents, ShiftScore, shift_latents
 from saeeval_core.sources import TaskSet, general_texts, read_texts
 from saeeval_core.sources import _read_frame as read_frame
@@ -53,6 +54,8 @@ from saeeval_core.tpp import TppBoard, TppLatents, tpp_board, tpp_latents
 from saeeval_core.uncertainty import Estimate
 
 GENERAL = "general"
+RULE = Rule(threshold=2)
+"""When a judge's rating counts as related: in the rubric 1 means that no example is directly about the concept."""
 """Texts on which latents are looked at beside the task's own."""
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -556,21 +559,13 @@ def judge_sets(loaded: Loaded, view: ShiftLatents, rank: str, n: int) -> list[Na
     for v in recent_verdicts(loaded):
         if v.ok and v.rater_kind != "human":
             ratings.setdefault(v.rater, {})[v.latent] = v.ratings
-    task = view.board.task
-    by_attribute = rank != "base"
-    concepts = contrast_concepts(loaded.task_set, task.spurious if by_attribute else task.target)
+    task, by_attribute = view.board.task, rank != "base"
+    kind = "judge" if by_attribute else "task-unrelated"
+    about = f"related to {task.spurious.column}" if by_attribute else f"not related to {task.target.column}"
     out = []
     for rater, own in ratings.items():
-        ids, unjudged = judged_set(ranking(view, rank)[:n], own, concepts, keep_related=by_attribute)
-        about = f"{rater}: " + (
-            f"related to {task.spurious.column}" if by_attribute else f"not related to {task.target.column}"
-        )
-        note = f", {unjudged} of top {n} not judged" if unjudged else ""
-        out.append(
-            NamedSet(
-                f"judge {about}{note}",
-                ids if ids else None,
-                "nothing passed: no latent of the top set is rated 2 or more",
-            )
-        )
+        chosen = Selector(loaded.task_set, kind, rater, own, RULE).shift(view, [n])[0]
+        note = f", {chosen.not_judged} of top {n} not judged" if chosen.not_judged else ""
+        why = f"{chosen.state}: no latent of the top {n} is kept at ratings of {RULE.threshold} or more"
+        out.append(NamedSet(f"judge {rater}: {about}{note}", chosen.ids or None, why))
     return out

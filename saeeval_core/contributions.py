@@ -1,6 +1,6 @@
 """Who carries a SHIFT score: each latent alone, each latent's step into or out of a set, and sets drawn at random."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,24 +57,6 @@ def random_sets(
     pick = np.arange(samples.shape[1]) % draws
     mixed = samples[pick, np.arange(samples.shape[1])]
     return estimate(float(np.mean([s.score.value for s in scores])), mixed), mixed
-
-
-RELATED = 2
-"""Lowest rating that counts as related: in the rubric 1 means that no example is directly about the concept."""
-
-
-def judged_set(
-    ranking: np.ndarray, ratings: Mapping[int, Mapping[str, int]], concepts: Collection[str], *, keep_related: bool
-) -> tuple[tuple[int, ...], int]:
-    """(ids, latents without a verdict) of a ranking's first latents, as a judge would have it (DESIGN section 2).
-
-    ``keep_related``: ablate those related to the spurious label (attribute probe's ranking). Otherwise: ablate all but
-    those related to the target (C_b's ranking). A latent nobody could judge is left as the ranking has no say on it:
-    not ablated in the first case, ablated in the second.
-    """
-    related = {i: any(r.get(c, 0) >= RELATED for c in concepts) for i, r in ratings.items()}
-    ids = tuple(int(i) for i in ranking if related.get(int(i), False) == keep_related)
-    return ids, sum(int(i) not in related for i in ranking)
 
 
 def activation_histogram(view: ShiftLatents, latent: int, bins: int = 12) -> list[tuple[float, list[int]]]:

@@ -2,16 +2,16 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import DataError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 C_GRID = np.logspace(-4, 1, 11)
 FOLDS = 5
@@ -70,6 +70,10 @@ def fit_logistic(
 
     Log-loss, because accuracy is flat on biased data and would pick C at random (DESIGN section 2).
     """
+    # scikit-learn takes a second to import, and a dashboard with stored probes never trains one.
+    from sklearn.metrics import log_loss
+    from sklearn.preprocessing import StandardScaler
+
     weights = np.ones(len(labels)) if weights is None else weights * (len(labels) / weights.sum())
     fold = stratified_folds(strata, seed)
     losses = np.zeros((FOLDS, len(C_GRID)))
@@ -87,6 +91,9 @@ def fit_logistic(
 
 def refit_logistic(residuals: np.ndarray, labels: np.ndarray, c: float, weights: np.ndarray | None = None) -> Probe:
     """The same probe with C given."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(residuals)
     model = LogisticRegression(C=c, tol=1e-6, max_iter=2000)
     with threadpool_limits(1):
@@ -163,6 +170,9 @@ def stratified_folds(strata: np.ndarray, seed: int) -> np.ndarray:
 
 def _path(x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> "list[LogisticRegression]":
     """One fitted model per C of the grid, each started from the one before."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     fitted, coef, intercept = [], None, None
     for c in C_GRID:
         model = LogisticRegression(C=c, tol=1e-6, max_iter=2000, warm_start=True)

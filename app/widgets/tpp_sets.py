@@ -9,7 +9,6 @@ from app.decisions import MINE, new_set, tpp_place
 from app.figures import say
 from app.services import Loaded
 from app.widgets import matrix
-from saeeval_core.contributions import RELATED
 from saeeval_core.errors import DataError
 from saeeval_core.pipeline import PART_NAMES
 from saeeval_core.store import DecisionSet
@@ -98,7 +97,7 @@ def class_sets(loaded: Loaded, value: str, who: str) -> ClassSets:
     options += [(f"{n}@{w}", f"{n} (by {w})") for n, w in owners if w != who]
     raters = services.store().raters(loaded.latents.sae_fingerprint)
     judges = [(name, n) for name, kind, n in raters if n and kind in ("llm", "local")]
-    options += [(f"{JUDGE}{name}", f"kept by {name} (rated ≥ {RELATED})") for name, _ in judges]
+    options += [(f"{JUDGE}{name}", f"kept by {name} (rated ≥ {services.RULE.threshold})") for name, _ in judges]
     if value not in dict(options):
         value = MINE
     if value.startswith(JUDGE):
@@ -118,7 +117,7 @@ def _judged(loaded: Loaded, rater: str, _verdicts: int) -> list[dict[int, str]]:
     rated = {v.latent: v.ratings for v in services.verdicts(loaded) if v.ok and v.rater == rater}
     view = services.tpp_view(loaded, services.live_part(loaded))
     return [
-        {int(i): "keep" for i in ranking[:JUDGED] if rated.get(int(i), {}).get(c, 0) < RELATED}
+        {int(i): "keep" for i in ranking[:JUDGED] if rated.get(int(i), {}).get(c, 0) < services.RULE.threshold}
         for c, ranking in zip(view.board.task.classes, view.rankings, strict=True)
     ]
 

@@ -7,7 +7,7 @@ from app import decisions, services, state
 from app.views import shift_lab
 from app.widgets.score_card import Look, score_json, shares_json
 from saeeval_core.config import RunConfig
-from saeeval_core.contributions import judged_set, score_set, share
+from saeeval_core.contributions import score_set, share
 from saeeval_core.texts import DEV
 
 
@@ -115,12 +115,6 @@ def test_leave_one_out_and_solo_by_hand(view):
     out = shares_json(view, (5,), 17, "zero")
     assert not out["inside"] and out["change"]["value"] == pytest.approx(s.change.value)
     assert score_set(view, (5,), "mean").score == view.score_mean_ablated([5]).score
-
-
-def test_judged_set_keeps_what_is_related_and_drops_what_has_no_verdict():
-    ratings = {1: {"gender": 4}, 2: {"gender": 1}, 3: {"nurse": 4}}
-    assert judged_set(np.array([3, 1, 2, 9]), ratings, ["gender"], keep_related=True) == ((1,), 1)
-    assert judged_set(np.array([3, 1, 2, 9]), ratings, ["nurse"], keep_related=False) == ((1, 2, 9), 1)
 
 
 def test_a_commit_stores_the_test_score_and_the_looks(loaded):
