@@ -12,7 +12,6 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from toys import planted_world, residual_recording
 
-from saeeval_core import probes as probes_module
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import DataError
 from saeeval_core.probes import C_GRID, FOLDS, fit_adamw, fit_logistic, fit_probe, refit_logistic, stratified_folds
@@ -47,7 +46,7 @@ def test_c_has_the_smallest_mean_held_out_log_loss():
 
 def test_ties_go_to_the_smaller_c(monkeypatch):
     x, y, strata = blobs()
-    monkeypatch.setattr(probes_module, "log_loss", lambda *a, **k: 0.5)
+    monkeypatch.setattr("sklearn.metrics.log_loss", lambda *a, **k: 0.5)
     assert fit_logistic(x, y, strata, seed=0).c == C_GRID[0]
 
 
