@@ -16,7 +16,7 @@ demo: setup
 	$(BIN)/saeeval app
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
