@@ -236,7 +236,7 @@ def _accuracies(
 
     dots = {k: ablation.dot(latents.decoder, p.weight) for k, p in probes.items()}
     logits = {k: p.logits(residuals.residuals) for k, p in probes.items()}
-    pairs = [(k, k) for k in KEYS] + [("male_professor / female_nurse", k) for k in list(KEYS)[:2]]
+    pairs = [(probe, data) for probe in KEYS for data in KEYS]
 
     def named(probe: str, data: str) -> str:
         return data if probe == data else f"{probe} probe on {data} data"

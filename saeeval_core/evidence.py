@@ -172,6 +172,9 @@ def coactive(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour, 
 
 # Promoted tokens
 
+COSINE_EDGES = np.linspace(-0.24, 0.24, 25)
+"""Bin edges of the histogram over the vocabulary."""
+
 
 @dataclass(frozen=True)
 class TokenTable:
@@ -188,6 +191,8 @@ class TokenTable:
     """int32[latents, k]"""
     suppressed_cosine: np.ndarray
     """float16[latents, k]"""
+    histogram: np.ndarray
+    """uint32[latents, len(COSINE_EDGES) - 1]: vocabulary tokens per bin of cosine; the outer bins hold what lies beyond."""
     meta: dict = field(default_factory=dict)
 
     def of(self, latent: int) -> tuple[tuple[TokenCosine, ...], tuple[TokenCosine, ...]]:
@@ -204,7 +209,7 @@ class TokenTable:
         """Write ``path.safetensors`` and ``path.json``."""
         arrays = {
             "promoted": self.promoted, "promoted_cosine": self.promoted_cosine,
-            "suppressed": self.suppressed, "suppressed_cosine": self.suppressed_cosine,
+            "suppressed": self.suppressed, "suppressed_cosine": self.suppressed_cosine, "histogram": self.histogram,
         }  # fmt: skip
         meta = {
             "kind": "tokens",
@@ -228,19 +233,23 @@ def promoted_tokens(
     decoder [latents, d_model], unembedding [vocabulary, d_model]; the model's final normalisation is left out, as there.
     """
     directions, rows = _unit(decoder), _unit(unembedding)
-    best, worst = [], []
+    best, worst, counts = [], [], []
+    inside = np.nextafter(np.float32(COSINE_EDGES[-1]), np.float32(0))
     for start in range(0, len(directions), 256):
         cosine = directions[start : start + 256] @ rows.T
         best.append(_top(cosine, k))
         worst.append(_top(-cosine, k))
+        clipped = np.clip(cosine, COSINE_EDGES[0], inside)
+        counts += [np.histogram(row, COSINE_EDGES)[0].astype(np.uint32) for row in clipped]
     up, up_cosine = (np.concatenate(part) for part in zip(*best, strict=True))
     down, down_cosine = (np.concatenate(part) for part in zip(*worst, strict=True))
     used, index = np.unique(np.concatenate([up, down]), return_inverse=True)
     index = index.reshape(2, *up.shape).astype(np.int32)
     strings = tuple(token_strings[i] for i in used)
     return TokenTable(
-        sae_fingerprint, strings, index[0], up_cosine.astype(np.float16), index[1], (-down_cosine).astype(np.float16)
-    )
+        sae_fingerprint, strings, index[0], up_cosine.astype(np.float16), index[1], (-down_cosine).astype(np.float16),
+        np.stack(counts),
+    )  # fmt: skip
 
 
 def load_token_table(path: Path) -> TokenTable:
@@ -248,7 +257,7 @@ def load_token_table(path: Path) -> TokenTable:
     a, meta = load_arrays(path)
     if meta.get("kind") != "tokens":
         raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected 'tokens'; delete it and rebuild")
-    names = ("promoted", "promoted_cosine", "suppressed", "suppressed_cosine")
+    names = ("promoted", "promoted_cosine", "suppressed", "suppressed_cosine", "histogram")
     return TokenTable(meta["sae_fingerprint"], tuple(meta["strings"]), *(a[n] for n in names), meta.get("about", {}))
 
 

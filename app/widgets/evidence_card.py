@@ -5,7 +5,7 @@ from typing import Any
 from app import services
 from app.services import Loaded
 from saeeval_core.contributions import activation_histogram, quadrant_means
-from saeeval_core.evidence import EvidenceContext
+from saeeval_core.evidence import COSINE_EDGES, EvidenceContext, find_token_table
 from saeeval_core.shift import ShiftLatents
 
 PER_GROUP = 3
@@ -50,7 +50,7 @@ def _card(
         "noGeneral": "" if general else _why_no_general(loaded),
         "names": [view.board.task.quadrant_name(q) for q in QUADRANTS] if view else [],
         "hist": _histogram(histogram),
-        "logits": None,
+        "logits": _vocabulary(loaded, latent),
         "neighbours": [[n.latent, n.cosine, names.get(n.latent, ("",))[0]] for n in e.neighbours[:6]],
         "together": [[n.latent, n.cosine, names.get(n.latent, ("",))[0]] for n in e.coactive[:6]],
         "verdicts": [
@@ -127,6 +127,13 @@ def _histogram(bins: list[tuple[float, list[int]]]) -> dict[str, Any] | None:
     if not bins:
         return None
     return {"edges": [e for e, _ in bins], "counts": [[c[q] for q in QUADRANTS] for _, c in bins]}
+
+
+def _vocabulary(loaded: Loaded, latent: int) -> dict[str, Any] | None:
+    table = find_token_table(loaded.latents.sae, loaded.latents.sae_fingerprint)
+    if table is None:
+        return None
+    return {"edges": COSINE_EDGES[:-1].round(3).tolist(), "counts": [[int(n)] for n in table.histogram[latent]]}
 
 
 def _why_no_general(loaded: Loaded) -> str:

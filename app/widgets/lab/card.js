@@ -84,7 +84,7 @@ function drawCard(lab) {
   else if (card.noGeneral) parts.push(el("div", "how", card.noGeneral));
   const hist = el("div", "two");
   if (card.hist) hist.append(el("div", "", el("h4", "", "activation where it fires (dev texts)"), bars(card.hist, card.names, "Histogram of pooled activation by quadrant"), el("div", "how", "texts per bin, pooled activation; colours are quadrants, in the order above")));
-  if (card.logits) hist.append(el("div", "", el("h4", "", "effect on output tokens"), bars(card.logits, ["tokens"], "Histogram of logit effects"), el("div", "how", "vocabulary tokens per bin, D\u00b7W_U")));
+  if (card.logits) hist.append(el("div", "", el("h4", "", "effect on output tokens"), bars(card.logits, ["tokens"], "Histogram of logit effects"), el("div", "how", "vocabulary tokens per bin of cosine(D, W_U)")));
   parts.push(hist);
   const near = el("div", "two");
   const links = (list, what) => { const b = el("div"); for (const [i, v, text] of list) { const l = button("link num", String(i), () => lab.go(i)); b.append(el("div", "small", l, ` ${v.toFixed(2)} `, el("span", "mute", text))); } if (!list.length) b.append(el("div", "mute small", what)); return b; };
