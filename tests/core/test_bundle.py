@@ -12,7 +12,7 @@ from saeeval_core.pipeline import obtain_recordings, recording_key, task_set_of
 from saeeval_core.recording import bundled_decoder, find_latents, list_recordings
 from saeeval_core.registry import file_fingerprint, inspect_sae, list_bundled
 
-LIMIT = 110_000_000
+LIMIT = 100_000_000
 """Bytes; the clone everybody makes should stay small."""
 
 ASSETS = settings.assets_dir()
