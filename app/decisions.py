@@ -1,10 +1,11 @@
 """Which decision set a session works on, and what its presses do to the store. Shared by every view that decides."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.services import Loaded
+from saeeval_core.config import fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.pipeline import DirectionBoards
 from saeeval_core.store import DecisionSet, Store
@@ -85,21 +86,44 @@ def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: st
     store.decide(set_id, who, gone | wanted, reason)
 
 
+@dataclass(frozen=True)
+class Desk:
+    """Where presses go: a person's set in one place."""
+
+    place: Place
+    who: str
+    choice: str
+    """As in ``find_set``."""
+
+    @property
+    def name(self) -> str:
+        """The same after a reload or a restart; the browser marks every press with it."""
+        return fingerprint([asdict(self.place), self.who, self.choice])
+
+
 def apply(
-    store: Store, place: Place, who: str, choice: str, log: Sequence[Mapping[str, Any]], done: int
-) -> tuple[int, bool]:
-    """Carry out presses numbered above ``done`` in order. Returns (last number carried out, a commit was asked for)."""
-    commit = False
+    store: Store, desks: Mapping[str, Desk], log: Sequence[Mapping[str, Any]], acks: dict[str, int], client: str,
+    commit: Callable[[Desk], None],
+) -> None:  # fmt: skip
+    """Carry out presses numbered above ``acks[client]`` in order; ``commit`` does what a press on Commit asks for.
+
+    A press lands where it was made, whatever is on screen when it arrives. Each is noted as it is done: when one fails,
+    those before it are not carried out again. DataError for a press made where this session has never been.
+    """
     for press in sorted(log, key=lambda p: int(p["seq"])):
-        if int(press["seq"]) <= done:
+        if int(press["seq"]) <= acks.get(client, 0):
             continue
-        target = open_set(store, place, who, choice)
+        desk = desks.get(str(press["desk"]))
+        if desk is None:
+            acks[client] = int(press["seq"])
+            raise DataError("a press made before the connection was lost belongs to another page; decide there again")
+        target = open_set(store, desk.place, desk.who, desk.choice)
         if press["kind"] == "decide":
             latents = {int(i): str(press["decision"]) for i in press["latents"]}
-            store.decide(target.id, who, latents, str(press.get("reason", ""))[:500])
+            store.decide(target.id, desk.who, latents, str(press.get("reason", ""))[:500])
         elif press["kind"] == "undo":
-            store.undo(target.id, who)
+            store.undo(target.id, desk.who)
         elif press["kind"] == "commit":
-            commit = True
-        done = int(press["seq"])
-    return done, commit
+            acks[client] = int(press["seq"])  # noted first: a commit that cannot be done is told once, not for ever
+            commit(desk)
+        acks[client] = int(press["seq"])

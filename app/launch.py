@@ -1,5 +1,6 @@
 """Start the dashboard's server in this process: localhost only, no telemetry, the default bundle loaded meanwhile."""
 
+import gc
 import threading
 from pathlib import Path
 
@@ -15,7 +16,11 @@ OPTIONS = {
     "client.showErrorDetails": "type",
     "client.toolbarMode": "viewer",
     "client.showErrorLinks": False,
+    # Streamlit's own advertisements, on the terminal and over the top right corner of the page.
+    "logger.hideWelcomeMessage": True,
     "runner.magicEnabled": False,
+    # A full collection after every run costs more than a press itself; Python's own collector does its work anyway.
+    "runner.postScriptGC": False,
     "theme.light.primaryColor": "#0b6e99",
     "theme.dark.primaryColor": "#5ec8f2",
 }
@@ -48,6 +53,7 @@ def warm() -> None:
                 services.evidence(loaded, int(latent))
     except SaeEvalError:
         return
+    gc.freeze()  # what is loaded now stays: the collector need not walk through it again
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from saeeval_core.bench_format import load_rows
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError
 
-COMMAND = "saeeval sweep --sae DIR --sae DIR2 --task bios --task reviews --json sweep.json"
+COMMAND = "saeeval sweep --suite FOLDER --task bios --task reviews --json assets/results/sweep.json"
 Row = Mapping[str, Any]
 
 
@@ -64,7 +64,7 @@ def add(found: Results, path: Path) -> None:
         found.rows.extend(row | {"file": path.name} for row in load_rows(path))
         if kind == "sweep":
             found.differences.extend(content.get("differences") or [])
-            found.rank_agreement.extend(content.get("rank_agreement") or [])
+            found.rank_agreement.extend(r | {"file": path.name} for r in content.get("rank_agreement") or [])
     if isinstance(content, Mapping) and content.get("made_by"):
         found.made_by[path.name] = str(content["made_by"])
 

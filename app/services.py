@@ -7,10 +7,9 @@ import hashlib
 import json
 import os
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,15 +19,14 @@ import numpy as np
 from saeeval_core.artifacts import exists, write_atomic
 from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
 from saeeval_core.contributions import peak_tokens, random_sets, score_set
-from saeeval_core.errors import Cancelled, DataError, SaeEvalError
+from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
-from saeeval_core.judging.select import Selector
+from saeeval_core.known_saes import KnownSae, known_sae
 from saeeval_core.pipeline import (
     DirectionBoards,
     aggregate_over_pairs,
     check_tokens,
-    obtain_recordings,
     recording_key,
     scored_parts,
     shift_boards,
@@ -43,9 +41,9 @@ from saeeval_core.recording import (
     load_residuals,
     recording_folders,
 )
-from saeeval_core.registry import file_fingerprint, inspect_sae, local_folder
-from saeeval_core.selections import Rule
+from saeeval_core.registry import local_folder
 from saeeval_core.shift import ShiftLatents, ShiftScore, shift_latents
+from saeeval_core.small_n import Scored, shift_area, tpp_area
 from saeeval_core.sources import TaskSet, general_texts, read_texts
 from saeeval_core.sources import _read_frame as read_frame
 from saeeval_core.store import Store, Verdict, default_path
@@ -54,8 +52,8 @@ from saeeval_core.tpp import TppBoard, TppLatents, tpp_board, tpp_latents
 from saeeval_core.uncertainty import Estimate
 
 GENERAL = "general"
-RULE = Rule(threshold=2)
-"""When a judge's rating counts as related: in the rubric 1 means that no example is directly about the concept."""
+ABLATIONS = ("mean", "zero")
+"""What an ablated latent is set to; the first is the default, the second the paper's (``saeeval validate`` compares them)."""
 """Texts on which latents are looked at beside the task's own."""
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -198,7 +196,10 @@ def shift_view(loaded: Loaded, pair: str, target: str, part: int) -> ShiftLatent
 
 @shared(max_entries=24)
 def tpp_view(loaded: Loaded, part: int) -> TppLatents:
-    """Live TPP matrices (``.at(n)``, ``.score(sets)``) on DEV or TEST. DataError when the task set has no classes."""
+    """Live TPP matrices (``.at(n)``, ``.score(sets)``) on DEV or TEST, zero ablation; ``.mean_ablated`` is the other.
+
+    DataError when the task set has no classes.
+    """
     return tpp_latents(loaded.latents, _tpp_board(loaded, part))
 
 
@@ -289,15 +290,15 @@ def note_time(seconds: float) -> None:
 
 
 def latents_named(loaded: Loaded) -> dict[int, tuple[str, str]]:
-    """latent -> (explanation, who gave it), from the newest usable verdicts on these texts; people before judges."""
-    return _named(loaded, _moment())
+    """latent -> (explanation, who gave it), from the usable verdicts on these texts: people, then LLMs, then the rest."""
+    return _named(loaded, newest_verdict(loaded))
 
 
 @shared(max_entries=16)
-def _named(loaded: Loaded, moment: int) -> dict[int, tuple[str, str]]:
+def _named(loaded: Loaded, _newest: int) -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
-    for v in _verdicts_at(loaded, moment):
-        if v.ok and v.explanation and (v.latent not in found or v.rater_kind == "human"):
+    for v in by_standing(verdicts(loaded)):
+        if v.ok and v.explanation and v.latent not in found:
             found[v.latent] = (v.explanation, f"explanation by {v.rater} ({v.rater_kind})")
     return found
 
@@ -309,23 +310,25 @@ def tokens_of(loaded: Loaded, latent: int) -> str:
     return " \u00b7 ".join(token[:40] for token in found)
 
 
-def recent_verdicts(loaded: Loaded) -> list[Verdict]:
-    """As ``verdicts``, at most two seconds old: for what is drawn at every press."""
-    return _verdicts_at(loaded, _moment())
-
-
-def _moment() -> int:
-    return int(time.monotonic() // 2)
-
-
-@shared(max_entries=16)
-def _verdicts_at(loaded: Loaded, _moment: int) -> list[Verdict]:
-    return verdicts(loaded)
+def by_standing(given: Iterable[Verdict]) -> list[Verdict]:
+    """Whose explanation is shown first: a person's, an LLM's, an imported one, then the offline judge's word lists."""
+    order = ("human", "llm", "imported", "local")
+    return sorted(given, key=lambda v: order.index(v.rater_kind))
 
 
 def verdicts(loaded: Loaded) -> list[Verdict]:
     """The current verdict of every rater on this SAE's latents, for these texts."""
+    return _verdicts(loaded, newest_verdict(loaded))
+
+
+def newest_verdict(loaded: Loaded) -> int:
+    """Changes with every verdict on this SAE: what is derived from verdicts is kept under this number."""
     _ship_verdicts(str(default_path()), loaded)
+    return store().newest_verdict(loaded.latents.sae_fingerprint)
+
+
+@shared(max_entries=16)
+def _verdicts(loaded: Loaded, _newest: int) -> list[Verdict]:
     return store().verdicts(loaded.latents.sae_fingerprint, task=loaded.task_set.texts.name)
 
 
@@ -342,17 +345,27 @@ def parts(loaded: Loaded) -> tuple[int, ...]:
 
 
 @shared(max_entries=32)
-def shift_headline(loaded: Loaded, n: int, part: int) -> tuple[Estimate, str] | None:
-    """(S of the top n by attribution, mean over pairs, what was averaged); None without pairs."""
+def shift_headline(loaded: Loaded, part: int) -> tuple[Estimate, str] | None:
+    """(small-N area with mean ablation, mean over pairs, what was averaged); None without pairs."""
+    return _over_pairs(loaded, part, shift_area)
+
+
+@shared(max_entries=32)
+def shift_at(loaded: Loaded, n: int, part: int) -> tuple[Estimate, str] | None:
+    """(S of the top n by attribution, zero ablation as in the paper, what was averaged); None without pairs."""
+    n = min(n, loaded.latents.n_latents)
+    return _over_pairs(
+        loaded, part, lambda view: set_score(view, tuple(int(i) for i in view.attribute_ranking[:n]), "zero")
+    )
+
+
+def _over_pairs(loaded: Loaded, part: int, score: Callable[[ShiftLatents], Scored]) -> tuple[Estimate, str] | None:
     directions = shift_directions(loaded)
     if not directions:
         return None
-    n = min(n, loaded.latents.n_latents)
-    scores = []
-    for d in directions:
-        view = shift_view(loaded, d.pair, d.task.target.column, part)
-        scores.append((d.pair, set_score(view, tuple(int(i) for i in view.attribute_ranking[:n]), "zero")))
-    total = aggregate_over_pairs(scores)
+    total = aggregate_over_pairs(
+        [(d.pair, score(shift_view(loaded, d.pair, d.task.target.column, part))) for d in directions]
+    )
     left_out = total["directions_left_out"]
     note = f"mean over {total['pairs']} pair(s)" + (
         f", {left_out} undefined direction(s) left out" if left_out else ", both directions"
@@ -361,12 +374,17 @@ def shift_headline(loaded: Loaded, n: int, part: int) -> tuple[Estimate, str] | 
 
 
 @shared(max_entries=32)
-def tpp_headline(loaded: Loaded, n: int, part: int) -> tuple[Estimate, str] | None:
-    """(TPP score of the top n per class, what was scored); None without classes or under redrawn negatives."""
+def tpp_headline(loaded: Loaded, part: int) -> tuple[Estimate, str] | None:
+    """(small-N area with mean ablation, what was scored); None without classes or under redrawn negatives."""
     if loaded.task_set.tpp is None or loaded.protocol.redraw_negatives:
         return None
-    score = tpp_view(loaded, part).at(n)
-    return score.score, f"{len(loaded.task_set.tpp[1])} classes of {loaded.task_set.tpp[0]}"
+    return tpp_area(tpp_view(loaded, part)).score, f"{len(loaded.task_set.tpp[1])} classes of {loaded.task_set.tpp[0]}"
+
+
+@shared(max_entries=32)
+def tpp_at(loaded: Loaded, n: int, part: int) -> Estimate:
+    """TPP score of the top n per class, zero ablation as in the paper."""
+    return tpp_view(loaded, part).at(n).score
 
 
 def keep_upload(name: str, content: bytes) -> Path:
@@ -391,117 +409,33 @@ def read_upload(path: Path, text_column: str) -> LabelledTexts:
     return read_texts(path, text_column)
 
 
-@dataclass(eq=False)
-class Job:
-    """One pass over the texts in a background thread. Read its fields from any session; they only move forward."""
-
-    config: RunConfig
-    status: str = "waiting"
-    """waiting | running | done | failed | cancelled"""
-    step: str = "waiting for another run to finish"
-    done: int = 0
-    """Tokens"""
-    total: int = 0
-    eta: float | None = None
-    """Seconds left."""
-    error: str = ""
-    started: float = field(default_factory=time.monotonic)
-    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
-
-    @property
-    def active(self) -> bool:
-        """Still waiting or running."""
-        return self.status in ("waiting", "running")
-
-    def cancel(self) -> None:
-        """Ask the pass to stop after its current batch; what is done is kept and found again."""
-        self._stop.set()
-
-    def advance(self, progress: Any) -> None:
-        """Called by the recorder after every batch."""
-        if self._stop.is_set():
-            raise Cancelled("stopped; press Run to go on from here")
-        self.step, self.done, self.total, self.eta = "reading the texts", progress.done, progress.total, progress.eta
-
-
-_jobs: dict[tuple[str, str], Job] = {}
-_jobs_guard, _one_at_a_time = threading.Lock(), threading.Lock()
-
-
-def job_of(config: RunConfig) -> Job | None:
-    """The latest run of these settings in this process, whoever started it."""
-    return _jobs.get(_job_key(config))
-
-
-def start_job(config: RunConfig) -> Job:
-    """Record the SAEs of ``config`` in the background; joins a run of the same settings that is already going."""
-    with _jobs_guard:
-        job = _jobs.get(_job_key(config))
-        if job is None or not job.active:
-            job = _jobs[_job_key(config)] = Job(config)
-            threading.Thread(target=_work, args=(job,), daemon=True, name="saeeval-run").start()
-        return job
-
-
-def active_jobs() -> list[Job]:
-    """Runs waiting or going on in this process."""
-    return [job for job in _jobs.values() if job.active]
-
-
-def _job_key(config: RunConfig) -> tuple[str, str]:
-    return (config.to_json(), str(cache_dir()))
-
-
-def _work(job: Job) -> None:
-    try:
-        with _one_at_a_time:
-            if job._stop.is_set():
-                raise Cancelled("stopped before it began")
-            job.status, job.step = "running", "loading model and SAE"
-            obtain_recordings(
-                job.config, texts_of(replace(job.config, saes=())), job.config.saes, on_progress=job.advance
-            )
-        job.status = "done"
-    except Cancelled as error:
-        job.status, job.error = "cancelled", str(error)
-    except SaeEvalError as error:
-        job.status, job.error = "failed", str(error)
-    except Exception:
-        # A bug: the thread must still not leave the page waiting; the traceback goes to the server's log.
-        job.status, job.error = "failed", "internal error; the server's log has the details"
-        raise
-
-
 def _stored(config: RunConfig, texts_fingerprint: str) -> tuple[str, str] | None:
     """(path of the residuals, path of the latents) of a finished recording, or None."""
-    sae = config.saes[0]
-    folder = local_folder(sae)
-    if folder is None:
-        hook, print_ = _recorded_hub_sae(sae)
-    else:
-        stamp = tuple(f.stat().st_mtime_ns for f in sorted(folder.iterdir()))
-        hook, print_ = inspect_sae(sae).hook, _print_of(str(folder), stamp)
-    if hook is None:
+    known = _known(config.saes[0])
+    if known is None:
         return None
-    key = recording_key(config, hook, texts_fingerprint)
+    key = recording_key(config, known.hook, texts_fingerprint)
     for folder in recording_folders():
         residuals = folder / f"residuals-{key.fingerprint}"
         if not exists(residuals):
             continue
         for other in recording_folders():
-            latents = other / f"latents-{key.of_sae(str(print_))}"
+            latents = other / f"latents-{key.of_sae(known.fingerprint)}"
             if exists(latents):
                 return str(residuals), str(latents)
     return None
 
 
-def _recorded_hub_sae(sae: str) -> tuple[str | None, str | None]:
-    """(hook, fingerprint) of an SAE that is not a folder here but has been recorded before."""
-    hooks = {r["path"].rsplit("-", 1)[-1]: r["key"]["hook"] for r in list_recordings("residuals")}
-    for meta in list_recordings("latents"):
-        if meta["sae"] == sae and meta["residual_fingerprint"] in hooks:
-            return hooks[meta["residual_fingerprint"]], meta["sae_fingerprint"]
-    return None, None
+def _known(sae: str) -> KnownSae | None:
+    folder = local_folder(sae)
+    if folder is None:
+        return known_sae(sae)
+    return _known_folder(sae, tuple(f.stat().st_mtime_ns for f in sorted(folder.iterdir())))
+
+
+@shared(max_entries=64)
+def _known_folder(sae: str, _stamp: tuple[int, ...]) -> KnownSae | None:
+    return known_sae(sae)
 
 
 @shared(max_entries=8)
@@ -539,11 +473,6 @@ def _tpp_board(loaded: Loaded, part: int) -> TppBoard:
     return tpp_board(loaded.residuals, task, probes, part=part, seed=c.seed, resamples=c.resamples)
 
 
-@shared(max_entries=64)
-def _print_of(path: str, _stamp: tuple[int, ...]) -> str | None:
-    return file_fingerprint(inspect_sae(path))
-
-
 @dataclass(frozen=True)
 class NamedSet:
     """A set to compare with: ids, or why there is none."""
@@ -551,21 +480,3 @@ class NamedSet:
     name: str
     ids: tuple[int, ...] | None
     reason: str = ""
-
-
-def judge_sets(loaded: Loaded, view: ShiftLatents, rank: str, n: int) -> list[NamedSet]:
-    """What each judge would ablate of the top n; none without verdicts, and a reason where nothing passed."""
-    ratings: dict[str, dict[int, Mapping[str, int]]] = {}
-    for v in recent_verdicts(loaded):
-        if v.ok and v.rater_kind != "human":
-            ratings.setdefault(v.rater, {})[v.latent] = v.ratings
-    task, by_attribute = view.board.task, rank != "base"
-    kind = "judge" if by_attribute else "task-unrelated"
-    about = f"related to {task.spurious.column}" if by_attribute else f"not related to {task.target.column}"
-    out = []
-    for rater, own in ratings.items():
-        chosen = Selector(loaded.task_set, kind, rater, own, RULE).shift(view, [n])[0]
-        note = f", {chosen.not_judged} of top {n} not judged" if chosen.not_judged else ""
-        why = f"{chosen.state}: no latent of the top {n} is kept at ratings of {RULE.threshold} or more"
-        out.append(NamedSet(f"judge {rater}: {about}{note}", chosen.ids or None, why))
-    return out

@@ -10,6 +10,7 @@ import streamlit as st
 
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import DataError
+from saeeval_core.selections import Rule
 
 DEFAULTS: Mapping[str, str] = {
     "model": DEFAULT_MODEL,
@@ -20,7 +21,7 @@ DEFAULTS: Mapping[str, str] = {
     "pair": "",  # "" is the first pair; "all" the aggregate over pairs
     "target": "",  # column of the target label; "" is the direction with the larger gap
     "rank": "attribute",  # attribute | base
-    "ablation": "zero",  # zero | mean
+    "ablation": "mean",  # mean | zero
     "n": "20",
     "latent": "",
     "set": "mine",
@@ -28,6 +29,17 @@ DEFAULTS: Mapping[str, str] = {
     "scale": "",
     "compare": "",  # Compare: further SAEs, separated by spaces
     "search": "",
+    "effect": "",  # Latents: the probe whose effect is shown; "" is the first
+    "strength": "",  # Latents: "top 50", "> 0" and the like
+    "of": "",  # Latents: whose decisions are shown, "shift" or "tpp:CLASS"; "" is the first
+    "decision": "",  # Latents: decisions and verdicts shown, separated by commas; "" is all
+    "verdict": "",
+    "density": "",  # Latents: "low,high" in % of tokens
+    "silent": "",  # Latents: "1" shows latents that never fire here, too
+    "tab": "",  # Judge & agreement: the open tab
+    "judge_threshold": str(Rule().threshold),
+    "judge_zero": "",
+    "judge_order": Rule().order,
     "present": "",
 }  # fmt: skip
 """Every value a link carries, with what it is when the link does not say."""

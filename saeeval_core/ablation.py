@@ -40,10 +40,13 @@ def removed_by_n(
     return out, counts
 
 
-def mean_offset(ids: Sequence[int] | np.ndarray, train_mean: np.ndarray, decoder_dot_probe: np.ndarray) -> float:
-    """What mean ablation gives back to every logit: sum over the set of E_train[fbar_i] (D_i . w)."""
+def mean_offset(ids: Sequence[int] | np.ndarray, train_mean: np.ndarray, decoder_dot_probe: np.ndarray) -> np.ndarray:
+    """What mean ablation gives back to every logit: sum over the set of E_train[fbar_i] (D_i . w).
+
+    decoder_dot_probe: [latents] of one probe or [latents, probes]; the result has one value per probe.
+    """
     ids = np.asarray(ids, dtype=int)
-    return float(train_mean[ids] @ decoder_dot_probe[ids])
+    return np.asarray(train_mean[ids] @ decoder_dot_probe[ids])
 
 
 def padding_leak(

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import derive_rng
+from saeeval_core.config import assets_dir, derive_rng
 from saeeval_core.errors import DataError
-from saeeval_core.judging.imports import paper_ratings, read_paper_labels
+from saeeval_core.judging.imports import SaeIdentity, load_shipped, paper_ratings, read_paper_labels
+from saeeval_core.known_saes import identify
 from saeeval_core.store import Store, Verdict
 from saeeval_core.uncertainty import Estimate, interval, undefined
 
@@ -158,10 +159,10 @@ def adjudicated(verdict: Verdict, who: str, ratings: Mapping[str, int], reason: 
 
 
 def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | str, str], int]]:
-    """Cells per rater; failures and unrated concepts are simply absent."""
+    """Cells per rater; failures, unrated concepts and raters who only explained are simply absent."""
     out: dict[str, dict[tuple[int | str, str], int]] = {}
     for v in verdicts:
-        if v.ok:
+        if v.ok and v.ratings:
             out.setdefault(v.rater, {}).update({(v.latent, concept): r for concept, r in v.ratings.items()})
     return out
 
@@ -203,19 +204,22 @@ def report(
 
 
 def agreement_command(
-    *, labels: Path | None = None, sae_fingerprint: str = "", task: str | None = None, missing_as_zero: bool = False,
+    *, labels: Path | None = None, sae: str = "", task: str | None = None, missing_as_zero: bool = False,
     store: Store | None = None, resamples: int = 1000,
 ) -> dict[str, Any]:  # fmt: skip
-    """What ``saeeval agreement`` writes: of the paper's label file, or of everything in the store about one SAE."""
+    """What ``saeeval agreement`` writes: of the paper's label file, or of all verdicts on one SAE, shipped ones included."""
     if labels is not None:
         ratings = paper_ratings(read_paper_labels(labels))
         zero = ["llm"] if missing_as_zero else []
         return {"source": labels.name} | report(ratings, missing_as_zero=zero, resamples=resamples)
-    by_rater = ratings_by_rater((store or Store()).verdicts(sae_fingerprint, task=task))
+    known = identify(sae)
+    identity = SaeIdentity(known.id, known.fingerprint, known.n_latents)
+    store = store or Store()
+    load_shipped(store, assets_dir() / "verdicts", identity)
+    by_rater = ratings_by_rater(store.verdicts(identity.fingerprint, task=task))
+    about = {"source": "store", "sae": identity.sae, "sae_fingerprint": identity.fingerprint, "task": task}
     zero = list(by_rater) if missing_as_zero else []
-    return {"source": "store", "sae_fingerprint": sae_fingerprint} | report(
-        by_rater, missing_as_zero=zero, resamples=resamples
-    )
+    return about | report(by_rater, missing_as_zero=zero, resamples=resamples)
 
 
 def _exact(t: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.errors import ArtifactError
+from saeeval_core.small_n import RECOMMENDED
 
 SAEBENCH_NS = (2, 5, 10, 20, 50, 100, 500)
 """Numbers of ablated latents SAEBench has fields for."""
@@ -28,6 +29,13 @@ BLANK: Mapping[str, Any] = {
     "pairs": None, "left_out": None, "status": "ok", "error": None, "seed": None, "fingerprint": "",
 }  # fmt: skip
 """A row without values: the columns a sweep writes, so that results of any origin can be compared."""
+
+
+def pack(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """{"shared", "rows"} of a sweep's file: what all rows share once, in each row only what differs from it and BLANK."""
+    shared = {k: rows[0][k] for k in BLANK if all(r[k] == rows[0][k] for r in rows)} if rows else {}
+    plain = dict(BLANK) | shared
+    return {"shared": shared, "rows": [{k: v for k, v in r.items() if k == "sae" or v != plain[k]} for r in rows]}
 
 
 def export_saebench(result: Mapping[str, Any], *, when_ms: int) -> dict[str, dict[str, Any]]:
@@ -65,7 +73,8 @@ def rows_of(content: Any, source: str) -> list[dict[str, Any]]:
         if isinstance(content, Mapping) and isinstance(content.get("results"), list):
             return [cell for row in content["results"] for cell in _own(content, row)]
         if isinstance(content, Mapping) and content.get("kind") == "sweep":
-            return [dict(BLANK) | dict(row) for row in content["rows"]]
+            shared = dict(BLANK) | dict(content.get("shared") or {})
+            return [shared | dict(row) for row in content["rows"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
             f"'{source}' looks like a result file but lacks what is needed ({type(error).__name__}: {error}); make it again"
@@ -213,5 +222,12 @@ def _own(content: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, A
             rows.append(common | {
                 "metric": metric, "n": int(cell["n"]), "value": value["score"], "ci_low": low, "ci_high": high,
                 "reason": value.get("reason"), "pairs": value.get("pairs"), "left_out": value.get("directions_left_out"),
+            })  # fmt: skip
+        area = ((row.get(metric) or {}).get("small_n_area") or {}).get("test")
+        if area:
+            low, high = area.get("ci") or (None, None)
+            rows.append(common | {
+                "metric": metric, "variant": RECOMMENDED, "value": area.get("score", area.get("value")), "ci_low": low,
+                "ci_high": high, "reason": area.get("reason"), "pairs": area.get("pairs"),
             })  # fmt: skip
     return rows

@@ -26,10 +26,10 @@ SAES = {
     DEFAULT_SAE: TrainingConfig("topk", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
     "smollm2-135m-l15-standard-4k": TrainingConfig("standard", l1=3.0, samples=3_000_000, checkpoints=3, autocast=True),
     "smollm2-135m-l15-jumprelu-4k": TrainingConfig(
-        "jumprelu", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True
+        "jumprelu-tanh", l1=1.0, samples=2_000_000, checkpoints=3, autocast=True
     ),
     "smollm2-135m-l15-matryoshka-4k": TrainingConfig(
-        "matryoshka", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True
+        "matryoshka", target_l0=48, samples=1_500_000, checkpoints=3, autocast=True
     ),
 }
 """What is trained, by bundled name."""
@@ -49,6 +49,7 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
         "recordings": lambda: build_recordings(say),
         "tokens": lambda: build_tokens(say),
         "probes": lambda: build_probes(say),
+        "verdicts": lambda: build_shipped_verdicts(say),
     }
     for step in steps:
         if step not in known:
@@ -60,7 +61,8 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
 
 def build_texts(say: Say) -> None:
     """Render the composed texts and write what a bag of words makes of them."""
-    from saeeval_core.composed import load_stock, render, text_report, write_parquet
+    from saeeval_core.composed import load_stock, render
+    from saeeval_core.composed_report import text_report, write_parquet
 
     for name, per_cell in PER_CELL.items():
         stock = load_stock(assets_dir() / "texts" / f"{name}_stock.json")
@@ -131,6 +133,18 @@ def build_probes(say: Say) -> None:
             if json.loads(path.read_text()).get("residuals") == residuals.fingerprint:
                 _copy(f"{path.stem}*")
         say(f"{task}: probes")
+
+
+def build_shipped_verdicts(say: Say) -> None:
+    """LocalJudge on every candidate of every recorded task; reference verdicts stay as they are."""
+    from saeeval_core.judging.local import LocalJudge
+    from saeeval_core.judging.shipped import build_verdicts
+
+    judge = LocalJudge()
+    for name in _there():
+        tasks = BUNDLED_TASKS if name == DEFAULT_SAE else (RunConfig().task,)
+        path = build_verdicts(name, tasks, say=say, judge=judge)
+        say(f"{name}: {path.stat().st_size / 1e3:.0f} kB of verdicts")
 
 
 def ship(made: pipeline.Recordings, *, contexts_only: bool) -> None:

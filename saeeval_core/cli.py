@@ -102,7 +102,7 @@ def run(
     texts_per_cell: Annotated[int, typer.Option(help="Most texts drawn per quadrant or class.")] = 1500,
     select: Annotated[str, typer.Option("--select", help="attribution, judge, task-unrelated or human:SET.")] = "attribution",
     rater: Annotated[str, typer.Option(help="Whose verdicts the judge selections use.")] = "",
-    threshold: Annotated[int, typer.Option(help="Related means a rating of at least this: 1 or 2.")] = 1,
+    threshold: Annotated[int, typer.Option(help="Related means a rating of at least this: 1 (the paper) or 2.")] = 2,
     zero_non_maximum: Annotated[bool, typer.Option(help="Set every rating below the latent's highest to 0 first.")] = False,
     order: Annotated[str, typer.Option(help="top-then-filter or filter-then-top.")] = "top-then-filter",
     device: Device = "auto", dtype: Dtype = "float32",
@@ -135,7 +135,7 @@ def train_sae(
     out: Annotated[Path, typer.Option(help="Folder to write the SAE to.")],
     model: Model = DEFAULT_MODEL,
     hook: Annotated[str, typer.Option(help="Residual-stream hook to train on.")] = "blocks.15.hook_resid_post",
-    architecture: Annotated[str, typer.Option(help="topk, standard, jumprelu, gated, batchtopk or matryoshka.")] = "topk",
+    architecture: Annotated[str, typer.Option(help="topk, standard, jumprelu, jumprelu-tanh, gated, batchtopk or matryoshka.")] = "topk",
     latents: Annotated[int, typer.Option(help="Width of the SAE.")] = 4096,
     l0: Annotated[float, typer.Option(help="Active latents per token (TopK family, JumpReLU).")] = 50,
     l1: Annotated[float, typer.Option(help="Sparsity penalty (Standard, Gated).")] = 2.0,
@@ -224,37 +224,119 @@ def judge(
     _finish(json_path, result)
 
 
+@app.command("import-explanations")
+def import_explanations(
+    source: Annotated[str, typer.Argument(help="CSV or JSONL file with a column latent, or: neuronpedia (not verified live).")],
+    sae: Annotated[str, typer.Option("--sae", help="What they are about; every row is checked against it.")] = DEFAULT_SAE,
+    task: Annotated[str, typer.Option("--task", help="Texts the ratings are about; without it shown with every task.")] = "",
+    rater: Annotated[str, typer.Option(help="Name of the rater where a row gives none; default: the file's name.")] = "",
+    json_path: Json = None,
+) -> None:
+    """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4)."""
+    from saeeval_core.judging.import_command import import_command
+
+    _finish(json_path, import_command(source, sae, task=task, rater=rater))
+
+
 @app.command()
 def agreement(
     labels: Annotated[Path | None, typer.Option(help="The paper's label file; without it, the stored verdicts.")] = None,
     sae: Annotated[str, typer.Option("--sae")] = DEFAULT_SAE,
+    task: Annotated[str, typer.Option("--task", help="Only verdicts given for these texts, such as bios.")] = "",
     missing_as_zero: Annotated[bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (named in the output).")] = False,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the intervals.", min=1)] = 1000,
     json_path: Json = None,
 ) -> None:  # fmt: skip
     """How far raters agree: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
     from saeeval_core.agreement import agreement_command
-    from saeeval_core.registry import file_fingerprint, inspect_sae
 
-    own = "" if labels else str(file_fingerprint(inspect_sae(sae)))
-    result = agreement_command(labels=labels, sae_fingerprint=own, missing_as_zero=missing_as_zero)
+    if labels is not None and task:
+        raise ConfigError("--task goes with the stored verdicts; leave it out with --labels")
+    result = agreement_command(
+        labels=labels, sae="" if labels else sae, task=task or None, missing_as_zero=missing_as_zero, resamples=resamples
+    )
     _finish(json_path, result)
 
 
 @app.command()
+def suite(
+    corpus: Annotated[Path, typer.Option(help="Parquet or JSONL with a text column, or a .txt of paragraphs.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets one SAE folder per point.")],
+    architectures: Annotated[str, typer.Option(help="topk,batchtopk,standard,jumprelu-tanh,matryoshka; several runs may share --out.")] =
+        "topk,standard,jumprelu-tanh,matryoshka",
+    latents: Annotated[int, typer.Option(help="Width of every SAE.")] = 2048,
+    samples: Annotated[int, typer.Option(help="Training samples of each run, with repetition.")] = 3_000_000,
+    checkpoints: Annotated[int, typer.Option(help="Kept states of each run, the untrained one included.")] = 4,
+    seeds: Annotated[str, typer.Option(help="The first keeps every checkpoint, the others the last.")] = "0",
+    model: Model = DEFAULT_MODEL,
+    hook: Annotated[str, typer.Option(help="Residual-stream hook to train on.")] = "blocks.15.hook_resid_post",
+    tokens: Annotated[int, typer.Option(help="Distinct tokens of activations to cache.")] = 2_000_000,
+    cache: Annotated[Path | None, typer.Option(help="Folder for cached activations.")] = None,
+    device: Device = "auto", dtype: Dtype = "bfloat16",
+    json_path: Json = None,
+) -> None:  # fmt: skip
+    """Train architectures x three sparsities x checkpoints to compare with saeeval sweep --suite. Resumes when run again."""
+    from saeeval_core.models import load_model
+    from saeeval_core.suite import SuiteConfig, train_suite
+    from saeeval_core.training import cache_activations, read_corpus
+
+    config = SuiteConfig(tuple(_words(architectures)), latents, samples, checkpoints, _numbers(seeds, "--seeds"))
+    passages = read_corpus(corpus)
+    language_model = load_model(model, device=device, dtype=dtype)
+    with _bar("caching activations") as advance:
+        cached = cache_activations(
+            language_model, hook, passages, cache or cache_dir() / "activations", max_tokens=tokens,
+            progress=lambda _, done, total: advance(done, total),
+        )  # fmt: skip
+    del language_model
+    with _bar("training") as advance:
+        folders = train_suite(cached, out, config, progress=lambda what, done, total: advance(done, total, what))
+    about = [json.loads((f / "about.json").read_text()) | {"sae": f.name} for f in folders]
+    _write_json(json_path, about)
+    table = Table("SAE", "samples", "L0", "expl. var.", "dead", box=None, header_style="bold")
+    for a in about:
+        figures = f"{a['l0']:.1f}", f"{a['explained_variance_typical']:.3f}", f"{a['dead']:.1%}"
+        table.add_row(a["sae"], f"{a['training_samples']:,}", *figures)
+    console.print(table)
+
+
+@app.command()
 def sweep(
-    sae: Sae, model: Model = DEFAULT_MODEL,
+    sae: Sae = [],  # noqa: B006
+    suite: Annotated[Path | None, typer.Option("--suite", help="Folder made by saeeval suite: every SAE in it.")] = None,
+    model: Model = DEFAULT_MODEL,
     task: Annotated[list[str], typer.Option("--task", help="Repeatable.")] = [DEFAULT_TASK],  # noqa: B006
     protocol: Annotated[str, typer.Option("--protocol", help="robust,saebench,paper")] = "robust",
+    n: Annotated[str, typer.Option("--n", help="Numbers of latents to ablate.")] = ",".join(map(str, DEFAULT_NS)),
+    texts_per_cell: Annotated[int, typer.Option(help="Most texts per quadrant or class, of bundled tasks too.")] = 1500,
+    select: Annotated[str, typer.Option("--select", help="Also judged selections: judge,task-unrelated.")] = "",
+    rater: Annotated[str, typer.Option(help="Whose verdicts --select uses.")] = "",
+    threshold: Annotated[int, typer.Option(help="Related means a rating of at least this: 1 (the paper) or 2.")] = 2,
+    controls: Annotated[bool, typer.Option(help="Random latents, random and permuted decoders, PCA, residual basis, LEACE.")] = True,
+    deletion: Annotated[bool, typer.Option("--deletion", help="Control that deletes telling words (another pass).")] = False,
+    loss_recovered: Annotated[bool, typer.Option("--loss-recovered", help="Measure it on a few texts.")] = False,
     seed: Seed = 0, device: Device = "auto", json_path: Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
 ) -> None:  # fmt: skip
     """Compare many SAEs on several tasks and protocols in one model pass per hook, with controls beside every score."""
+    from saeeval_core.selections import Rule
+    from saeeval_core.suite import suite_folders
     from saeeval_core.sweep import SweepConfig
     from saeeval_core.sweep import sweep as run_sweep
+    from saeeval_core.sweep_judged import judged_selections
 
-    config = SweepConfig(tuple(sae), tuple(task), tuple(_words(protocol)), model=model, seed=seed, device=device)
+    saes = [*sae, *map(str, suite_folders(suite) if suite else ())]
+    if not saes:
+        raise ConfigError("nothing to compare; give --sae NAME (repeatable) or --suite FOLDER")
+    config = SweepConfig(
+        tuple(saes), tuple(task), tuple(_words(protocol)), ns=_numbers(n), model=model, seed=seed, controls=controls,
+        texts_per_cell=texts_per_cell, device=device, by_direction=suite is None, deletion=deletion,
+        loss_recovered=loss_recovered, selections=judged_selections(_words(select), rater, Rule(threshold)),
+    )  # fmt: skip
     with _bar("scoring") as advance:
-        result = run_sweep(config, json_path, csv_path, on_progress=lambda _, done, total: advance(done, total))
+        result = run_sweep(
+            config, json_path, csv_path, made_by=_command_line(), on_progress=lambda what, done, total: advance(done, total, what)
+        )
     failed = sorted({(r["sae"], r["error"]) for r in result["rows"] if r.get("error")})
     console.print(f"{len(result['rows'])} rows; the Compare view opens them from assets/results or --json FILE")
     for name, message in failed:
@@ -273,6 +355,37 @@ def validate(
         result = run_validation(json_path, protocols=tuple(_words(protocol)), on_progress=lambda _, d, t: advance(d, t))
     for line in result["verdict"]:
         console.print(line, markup=False)
+
+
+@app.command()
+def faults(
+    sae: Sae = [DEFAULT_SAE], model: Model = DEFAULT_MODEL, task: Task = DEFAULT_TASK,  # noqa: B006
+    seeds: Annotated[str, typer.Option("--seeds", help="Spread over these; the first one's score is shown.")] = "0,1,2,3,4",
+    planted: Annotated[bool, typer.Option("--planted", help="On planted worlds instead: agreement with the truth.")] = False,
+    device: Device = "auto", json_path: Json = None,
+) -> None:  # fmt: skip
+    """What each setting of earlier tools does to the score: one switched at a time. Resumes when run again."""
+    from saeeval_core import row_json
+    from saeeval_core.artifacts import write_atomic
+    from saeeval_core.tables import print_faults
+
+    with _bar("scoring") as advance:
+
+        def progress(what: str, done: int, total: int) -> None:
+            advance(done, total, what)
+
+        if planted:
+            from saeeval_core.planted_faults import planted_fault_table
+
+            result = planted_fault_table(on_progress=progress)
+        else:
+            from saeeval_core.faults import recorded_fault_table
+
+            config = RunConfig(model=model, saes=tuple(sae), task=task, device=device)
+            result = recorded_fault_table(config, seeds=_numbers(seeds, "--seeds"), on_progress=progress)
+    if json_path is not None:
+        write_atomic(json_path, row_json.dumps(result | {"made_by": _command_line()}).encode())
+    print_faults(console, result)
 
 
 @app.command()
@@ -295,7 +408,7 @@ def report(
 def build_bundle(
     corpus: Annotated[Path | None, typer.Option(help="Corpus the SAEs are trained on (steps 'saes').")] = None,
     step: Annotated[
-        list[str], typer.Option("--step", help="texts, saes, recordings, tokens or probes; default all, in order.")
+        list[str], typer.Option("--step", help="texts, saes, recordings, tokens, probes or verdicts; default all, in order.")
     ] = [],  # noqa: B006
 ) -> None:
     """Remake everything in assets/; each step can be run alone and resumes."""
@@ -312,6 +425,7 @@ def app_(
     """Open the dashboard on this machine."""
     from app.launch import main as launch
 
+    console.print(f"The dashboard: http://localhost:{port} (Ctrl-C ends it)", markup=False)
     launch(port=port, open_browser=open_browser)
 
 
@@ -365,15 +479,21 @@ def _task_row(name: str, texts: str, pairs: Sequence[str], classes: Sequence[str
     return {"task": name, "texts": texts, "SHIFT pairs": ", ".join(pairs), "TPP classes": ", ".join(classes)}
 
 
+def _command_line() -> str:
+    """The command as typed, folders and files by their last name: it is stored, and where they lie is nobody's business."""
+    words = [Path(w).name if "/" in w and Path(w).parent.exists() else w for w in sys.argv[1:]]
+    return " ".join(["saeeval", *words])
+
+
 def _words(text: str) -> list[str]:
     return [w.strip() for w in text.split(",") if w.strip()]
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, option: str = "--n") -> tuple[int, ...]:
     try:
         return tuple(int(w) for w in _words(text))
     except ValueError:
-        raise ConfigError(f"--n is '{text}'; give whole numbers such as 1,2,5,10") from None
+        raise ConfigError(f"{option} is '{text}'; give whole numbers such as 1,2,5,10") from None
 
 
 def _finish(path: Path | None, result: dict[str, Any]) -> None:
@@ -427,15 +547,15 @@ class _bar:
         self.bar = Progress(
             TextColumn(label),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[label]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
 
     def __enter__(self) -> Any:
         self.bar.start()
-        task = self.bar.add_task("", total=None)
-        return lambda done, total: self.bar.update(task, completed=done, total=total)
+        task = self.bar.add_task("", total=None, label="")
+        return lambda done, total, label="": self.bar.update(task, completed=done, total=total, label=label)
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()

@@ -15,7 +15,7 @@ from scipy.sparse import csc_array
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import DataError
 from saeeval_core.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
-from saeeval_core.shift import ShiftBoard, ShiftLatents, shift_latents, train_rows
+from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftScore, shift_latents, train_rows
 from saeeval_core.texts import TRAIN
 from saeeval_core.tpp import TppLatents, tpp_latents
 from saeeval_core.uncertainty import Estimate, undefined
@@ -24,6 +24,7 @@ DRAWS = 20
 NEAREST = 20
 """Each ablated latent is replaced by one of this many latents closest to it in log(mean pooled f * ||D||)."""
 TOP_WORDS = 20
+BASES = ("pca", "residual basis")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.UNICODE)
 
 
@@ -94,6 +95,11 @@ def recorded_controls(
     residuals: ResidualRecording, latents: LatentRecording, train: np.ndarray, seed: int
 ) -> list[LatentRecording]:
     """Random decoder, permuted decoder, principal components and residual coordinates, as recordings."""
+    return [*decoder_controls(latents, seed), *(basis_recording(residuals, train, kind) for kind in BASES)]
+
+
+def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecording]:
+    """The same codes with random and with permuted decoder rows."""
     rng = derive_rng(seed, "control decoders", latents.sae_fingerprint)
     noise = rng.standard_normal(latents.decoder.shape)
     noise *= np.linalg.norm(latents.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
@@ -101,11 +107,7 @@ def recorded_controls(
         "random decoder": (noise.astype(np.float32), "the same codes, each written along a random direction of the row's length"),
         "permuted decoder": (latents.decoder[rng.permutation(len(latents.decoder))], "the same codes, decoder rows shuffled"),
     }
-    return [
-        *(replace(latents, sae=name, decoder=rows, about={"control": about}) for name, (rows, about) in made.items()),
-        basis_recording(residuals, train, "pca"),
-        basis_recording(residuals, train, "residual basis"),
-    ]
+    return [replace(latents, sae=name, decoder=rows, about={"control": about}) for name, (rows, about) in made.items()]
 
 
 def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) -> LatentRecording:
@@ -137,6 +139,13 @@ def leace(residuals: ResidualRecording, board: ShiftBoard) -> Control:
     A reference, not a rival: it edits the whole residual with knowledge of the label. The covariance is shrunk
     (concept-erasure's optimal linear shrinkage), because there are about as many texts as dimensions.
     """
+    n = len(board.probes.training.balanced)
+    about = f"LEACE of the spurious label on {n} balanced training texts, shrunk covariance (optimal linear shrinkage)"
+    return Control("leace", leace_score(residuals, board).score, about)
+
+
+def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
+    """As ``leace``, with its resamples."""
     import torch
     from concept_erasure import LeaceEraser
 
@@ -144,9 +153,7 @@ def leace(residuals: ResidualRecording, board: ShiftBoard) -> Control:
     x = torch.from_numpy(residuals.residuals[task.rows[training.balanced]].astype(np.float64))
     z = torch.from_numpy(task.spurious_label[training.balanced].astype(np.float64))
     eraser = LeaceEraser.fit(x, z, shrinkage=True)
-    erased = eraser(torch.from_numpy(residuals.residuals[board.rows].astype(np.float64))).numpy()
-    about = f"LEACE of the spurious label on {len(x)} balanced training texts, shrunk covariance (optimal linear shrinkage)"
-    return Control("leace", _score_of(board, erased), about)
+    return edited_score(board, eraser(torch.from_numpy(residuals.residuals[board.rows].astype(np.float64))).numpy())
 
 
 def attribute_words(
@@ -186,22 +193,11 @@ def without_words(texts: Sequence[str], words: Sequence[str]) -> list[str]:
     return [re.sub(r"[ \t]{2,}", " ", _WORD.sub(cut, t)).strip() or "." for t in texts]
 
 
-def word_deletion(edited: ResidualRecording, board: ShiftBoard, words: Sequence[str]) -> Control:
-    """SHIFT when the words are deleted from the text instead of latents from the residual.
-
-    ``edited`` is a recording of ``without_words(all texts, words)`` at the same hook, row by row. C_b stays as it is.
-    """
-    if len(edited.residuals) <= int(board.rows.max()):
-        raise DataError(
-            f"the recording of edited texts has {len(edited.residuals)} rows, row {int(board.rows.max())} is needed; "
-            "record every text again, in the same order"
-        )
-    about = f"the {len(words)} words that best tell the spurious label deleted from the texts: {', '.join(words)}"
-    return Control("word deletion", _score_of(board, edited.residuals[board.rows]), about, tuple(words))
-
-
-def _score_of(board: ShiftBoard, edited: np.ndarray) -> Estimate:
-    return board.score(board.base_logits - board.probes.base.logits(edited), 0).score
+def edited_score(board: ShiftBoard, edited: np.ndarray) -> ShiftScore:
+    """SHIFT of the board's texts with these pooled residuals [scored texts, d_model] in place of their own."""
+    if len(edited) != len(board.rows):
+        raise DataError(f"{len(edited)} edited texts for {len(board.rows)} scored ones; edit each of them, in the same order")
+    return board.score(board.base_logits - board.probes.base.logits(edited), 0)
 
 
 def _random_latents(
@@ -235,6 +231,6 @@ def matched_latents(recording: LatentRecording, ids: np.ndarray, rng: np.random.
 
 
 __all__ = [
-    "Control", "attribute_words", "basis_recording", "leace", "matched_latents", "recorded_controls", "shift_controls",
-    "tpp_controls", "warnings_of", "without_words", "word_deletion",
+    "Control", "attribute_words", "basis_recording", "decoder_controls", "edited_score", "leace", "leace_score",
+    "matched_latents", "recorded_controls", "shift_controls", "tpp_controls", "warnings_of", "without_words",
 ]  # fmt: skip

@@ -1,21 +1,24 @@
-"""Why the old settings fail: one setting switched at a time, on planted worlds and on real tasks.
+"""Why the old settings fail: one setting switched at a time.
 
-Every row starts from the robust protocol and changes one thing towards SAEBench's. On planted worlds it says what happens to
-the agreement with truth; on a recording, what happens to the score and to its spread over seeds.
+Every row starts from the robust protocol and changes one thing towards SAEBench's. On a recording it says what happens to the
+score and to its spread over seeds; ``planted_faults`` says what happens to the agreement with planted truth.
 """
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import PROTOCOLS, Protocol
+from saeeval_core.artifacts import write_atomic
+from saeeval_core.config import PROTOCOLS, Protocol, RunConfig, cache_dir, fingerprint
+from saeeval_core.controls import recorded_controls
 from saeeval_core.errors import DataError
-from saeeval_core.pipeline import shift_probes, tpp_probes
+from saeeval_core.pipeline import obtain_recordings, shift_probes, task_set_of, tpp_probes
 from saeeval_core.probes import Probe, fit_probe
 from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents
+from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents, train_rows
 from saeeval_core.small_n import area_weights
 from saeeval_core.sources import TaskSet
 from saeeval_core.texts import TEST, ShiftTask, TppTask, shift_training
@@ -26,6 +29,11 @@ NS = (1, 2, 3, 5, 10, 20, 50, 100)
 BASE_N = 10
 """N of every row that does not say otherwise."""
 SEEDS = (0, 1, 2, 3, 4)
+_VERSION = 1
+"""Raised when scores computed earlier must not be used any more."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (what is done, units done, units in all)."""
 
 
 @dataclass(frozen=True)
@@ -125,128 +133,130 @@ class Bench:
             own = fit_tpp(residuals, tpp_task, protocol, seed=seed)
         return cls(residuals, protocol, directions, reasons, tpp_task, own)
 
-    def shift(self, latents: LatentRecording, setting: Setting) -> float | None:
-        """Mean over the defined directions of each pair, then over pairs."""
-        protocol = replace(self.protocol, imitate_padding_leak=setting.leak)
-        ns = NS if setting.n is None else (setting.n,)
-        pairs = []
-        for boards, reasons in zip(self.directions, self.reasons, strict=True):
-            own = []
-            for board, reason in zip(boards, reasons, strict=True):
-                if board.gap < 0.001 or (reason is not None and not setting.small_gaps):
-                    continue
-                view = shift_latents(self.residuals, latents, board, protocol)
-                own.append(_one(setting, [_shift_value(view, n, setting) for n in ns]))
-            if own:
-                pairs.append(float(np.mean(own)))
-        return float(np.mean(pairs)) if pairs else None
+    def scores(self, latents: LatentRecording, settings: Sequence[Setting], seed: int) -> dict[tuple[str, str], float | None]:
+        """(setting, metric) -> score; ``seed`` draws negatives. Settings must go with this bench's probes."""
+        found: dict[tuple[str, str], float | None] = {}
+        for metric, scorer in (("shift", self._shift), ("tpp", self._tpp)):
+            own = [s for s in settings if metric in s.metrics]
+            found |= {(name, metric): value for name, value in scorer(latents, own, seed).items()}
+        return found
 
-    def tpp(self, latents: LatentRecording, setting: Setting, seed: int) -> float | None:
-        """None where no TPP task is defined."""
+    def _shift(self, latents: LatentRecording, settings: Sequence[Setting], _seed: int) -> dict[str, float | None]:
+        """Mean over the defined directions of each pair, then over pairs."""
+        views = {
+            leak: [
+                [shift_latents(self.residuals, latents, board, replace(self.protocol, imitate_padding_leak=leak)) for board in pair]
+                for pair in self.directions
+            ]
+            for leak in {s.leak for s in settings}
+        }
+        found = {}
+        for setting in settings if self.directions else ():
+            pairs = []
+            for pair, reasons in zip(views[setting.leak], self.reasons, strict=True):
+                own = [
+                    _one(setting, [_shift_value(view, n, setting) for n in _ns(setting)])
+                    for view, reason in zip(pair, reasons, strict=True)
+                    if view.board.gap >= 0.001 and (reason is None or setting.small_gaps)
+                ]
+                if own:
+                    pairs.append(float(np.mean(own)))
+            found[setting.name] = float(np.mean(pairs)) if pairs else None
+        return found
+
+    def _tpp(self, latents: LatentRecording, settings: Sequence[Setting], seed: int) -> dict[str, float | None]:
         if self.tpp_task is None:
-            return None
-        switches = TppSwitches(
-            setting.redrawn_negatives, setting.zero_effects, setting.leak, setting.ablation == "mean", setting.measure == "auc"
-        )
-        ns = NS if setting.n is None else (setting.n,)
-        values = switched_tpp(self.residuals, latents, self.tpp_task, self.tpp_probes, switches, ns, seed=seed)
-        return _one(setting, values.tolist())
+            return {}
+        groups: dict[TppSwitches, list[Setting]] = {}
+        for s in settings:
+            switches = TppSwitches(s.redrawn_negatives, s.zero_effects, s.leak, s.ablation == "mean", s.measure == "auc")
+            groups.setdefault(switches, []).append(s)
+        found: dict[str, float | None] = {}
+        for switches, own in groups.items():
+            ns = sorted({n for s in own for n in _ns(s)})
+            values = switched_tpp(self.residuals, latents, self.tpp_task, self.tpp_probes, switches, ns, seed=seed)
+            at = dict(zip(ns, values.tolist(), strict=True))
+            found |= {s.name: _one(s, [at[n] for n in _ns(s)]) for s in own}
+        return found
+
+
+def recorded_fault_table(config: RunConfig, *, seeds: Sequence[int] = SEEDS, on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """``fault_table`` of the config's SAEs on its texts, with the controls of the first SAE beside them."""
+    task_set = task_set_of(config)
+    recordings = obtain_recordings(config, task_set, config.saes)
+    residuals, saes = recordings.residuals, recordings.latents
+    draw: dict[str, Any] = {"seed": seeds[0], "protocol": _ROBUST, "per_cell": config.texts_per_cell}
+    tasks = [*task_set.shift_tasks(**draw), *([task_set.tpp_task(**draw)] if task_set.tpp else [])]
+    if not tasks:
+        raise DataError(f"'{task_set.texts.name}' defines neither SHIFT pairs nor TPP classes; nothing to compare")
+    controls = recorded_controls(residuals, saes[0], train_rows(tasks[0]), seeds[0])
+    return fault_table(
+        residuals, saes, task_set, controls=controls, seeds=seeds, texts_per_cell=config.texts_per_cell, on_progress=on_progress
+    )
 
 
 def fault_table(
-    residuals: ResidualRecording, saes: Sequence[LatentRecording], task_set: TaskSet, *, seeds: Sequence[int] = SEEDS,
-    settings: Sequence[Setting] = SETTINGS, texts_per_cell: int = 1500, progress: Callable[[str], None] | None = None,
+    residuals: ResidualRecording, saes: Sequence[LatentRecording], task_set: TaskSet, *, controls: Sequence[LatentRecording] = (),
+    seeds: Sequence[int] = SEEDS, settings: Sequence[Setting] = SETTINGS, texts_per_cell: int = 1500,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores and their spread over seeds of every setting on a recording, texts fixed and texts redrawn.
 
     With the texts fixed a seed changes folds, initialisation, batches and drawn negatives. With the texts redrawn it also
-    changes the parts (stored ones are left aside) and the probes' training texts. DataError when a task cannot be made.
+    changes the parts (stored ones are left aside) and the probes' training texts. ``controls`` are scored with the first
+    seed only. Finished seeds are kept in the cache folder. DataError when a task cannot be made.
     """
-    unsplit = replace(task_set, texts=replace(task_set.texts, split=None))
-    scores: dict[tuple[str, str, str, str], list[float | None]] = {}
-    for texts in ("fixed", "redrawn"):
-        for seed in seeds:
-            drawn, own_set = (seed, unsplit) if texts == "redrawn" else (seeds[0], task_set)
-            shift_tasks = own_set.shift_tasks(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell)
-            tpp_task = own_set.tpp_task(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell) if task_set.tpp else None
-            for kind in dict.fromkeys(s.probes for s in settings):
-                if progress:
-                    progress(f"texts {texts}, seed {seed}, probes {kind}")
-                bench = Bench.prepare(
-                    residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, text_seed=drawn, keep=True
-                )
-                for setting in (s for s in settings if s.probes == kind):
-                    for sae in saes:
-                        if "shift" in setting.metrics and shift_tasks:
-                            key = (setting.name, "shift", sae.sae, texts)
-                            scores.setdefault(key, []).append(bench.shift(sae, setting))
-                        if "tpp" in setting.metrics and tpp_task is not None:
-                            scores.setdefault((setting.name, "tpp", sae.sae, texts), []).append(bench.tpp(sae, setting, seed))
-    if not scores:
+    draws = [(texts, seed) for texts in ("fixed", "redrawn") for seed in seeds]
+    found: dict[str, list[dict[tuple[str, str, str], float | None]]] = {"fixed": [], "redrawn": []}
+    for i, (texts, seed) in enumerate(draws):
+        if on_progress:
+            on_progress(f"texts {texts}, seed {seed}", i, len(draws))
+        own = [*saes, *controls] if i == 0 else list(saes)
+        found[texts].append(_seed_scores(residuals, own, task_set, texts, seed, seeds[0], settings, texts_per_cell))
+    if on_progress:
+        on_progress("done", len(draws), len(draws))
+    if not any(found["fixed"]):
         raise DataError(f"'{task_set.texts.name}' defines neither SHIFT pairs nor TPP classes; nothing to compare")
     rows = []
     for setting in settings:
         for metric in setting.metrics:
-            for sae in saes:
-                fixed, redrawn = (scores.get((setting.name, metric, sae.sae, texts)) for texts in ("fixed", "redrawn"))
-                if fixed is None or redrawn is None:
+            for sae in (*saes, *controls):
+                key = (setting.name, metric, sae.sae)
+                fixed, redrawn = ([d[key] for d in found[texts] if key in d] for texts in ("fixed", "redrawn"))
+                if not fixed:
                     continue
                 rows.append({
                     "setting": setting.name, "metric": metric, "where": task_set.texts.name, "sae": sae.sae,
-                    "score": _mean(fixed), "sd_texts_fixed": _sd(fixed), "sd_texts_redrawn": _sd(redrawn),
-                    "score_texts_redrawn": _mean(redrawn), "seeds": len(seeds),
+                    "role": "sae" if sae in saes else "control", "score": fixed[0], "seeds": len(fixed),
+                    "sd_texts_fixed": _sd(fixed), "mean_texts_redrawn": _mean(redrawn), "sd_texts_redrawn": _sd(redrawn),
                 })  # fmt: skip
-    return {"kind": "faults", "schema": 1, "rows": rows}
+    return {"kind": "faults", "schema": 1, "task": task_set.texts.name, "composed": task_set.texts.composed, "rows": rows}
 
 
-def planted_fault_table(
-    worlds: Sequence[Any], settings: Sequence[Setting] = SETTINGS, *, steps: int = 1200, progress: Callable[[str], None] | None = None
-) -> dict[str, Any]:
-    """Agreement with truth of every setting, averaged over planted worlds (``planted.WorldConfig``)."""
-    from saeeval_core.planted import build_world
-    from saeeval_core.validate import all_saes, spearman
-
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for config in worlds:
-        world = build_world(config)
-        benches = {
-            kind: Bench.prepare(world.residuals, world.shift_tasks, world.tpp_task, PROBE_SETTINGS[kind], seed=0)
-            for kind in dict.fromkeys(s.probes for s in settings)
-        }
-        points = []
-        for sae in all_saes(world, steps):
-            if progress:
-                progress(f"{config.name}: {sae.name}")
-            recording, truth = sae.record(world)
-            own = {}
-            for s in settings:
-                if "shift" in s.metrics:
-                    own[s.name, "shift"] = benches[s.probes].shift(recording, s)
-                if "tpp" in s.metrics:
-                    own[s.name, "tpp"] = benches[s.probes].tpp(recording, s, 0)
-            points.append((sae.role, truth["truth"], own))
-        for s in settings:
-            for metric in s.metrics:
-                by_role: dict[str, list[float]] = {}
-                for role, _, own in points:
-                    if (value := own[s.name, metric]) is not None:
-                        by_role.setdefault(role, []).append(value)
-                trained = [(own[s.name, metric], t) for role, t, own in points if role == "trained" and own[s.name, metric] is not None]
-                oracle = by_role.get("oracle", [None])[0]
-                found.setdefault((s.name, metric), []).append({
-                    "spearman": spearman([v for v, _ in trained], [t for _, t in trained]), "oracle": oracle,
-                    "rank": None if oracle is None else 1 + sum(v > oracle for v in by_role.get("trained", [])),
-                    "random": _mean(by_role.get("random", [])), "permuted": _mean(by_role.get("permuted", [])),
-                })  # fmt: skip
-    rows = [
-        {
-            "setting": name, "metric": metric, "where": "planted", "worlds": len(own), "spearman": _mean([w["spearman"] for w in own]),
-            "oracle_rank": _mean([w["rank"] for w in own]), "oracle_score": _mean([w["oracle"] for w in own]),
-            "random_score": _mean([w["random"] for w in own]), "permuted_score": _mean([w["permuted"] for w in own]),
-        }
-        for (name, metric), own in found.items()
-    ]  # fmt: skip
-    return {"kind": "faults", "schema": 1, "rows": rows}
+def _seed_scores(
+    residuals: ResidualRecording, saes: Sequence[LatentRecording], task_set: TaskSet, texts: str, seed: int, first: int,
+    settings: Sequence[Setting], texts_per_cell: int,
+) -> dict[tuple[str, str, str], float | None]:  # fmt: skip
+    """(setting, metric, SAE) -> score of one seed, from the cache folder where it is there."""
+    identity = [residuals.fingerprint, [[s.sae, s.sae_fingerprint] for s in saes], task_set.texts.name, texts, seed, first,
+                [asdict(s) for s in settings], texts_per_cell, _VERSION]  # fmt: skip
+    path = cache_dir() / "faults" / f"{fingerprint(identity)}.json"
+    if path.exists():
+        return {(a, b, c): value for a, b, c, value in json.loads(path.read_text())}
+    drawn = seed if texts == "redrawn" else first
+    if texts == "redrawn":
+        task_set = replace(task_set, texts=replace(task_set.texts, split=None))
+    shift_tasks = task_set.shift_tasks(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell)
+    tpp_task = task_set.tpp_task(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell) if task_set.tpp else None
+    scores = {}
+    for kind in dict.fromkeys(s.probes for s in settings):
+        bench = Bench.prepare(residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, text_seed=drawn, keep=True)
+        for sae in saes:
+            own = bench.scores(sae, [s for s in settings if s.probes == kind], seed)
+            scores |= {(name, metric, sae.sae): value for (name, metric), value in own.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps([[*key, value] for key, value in scores.items()]).encode())
+    return scores
 
 
 def _fit(residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int, text_seed: int) -> ShiftProbes:
@@ -275,6 +285,10 @@ def _shift_value(view: ShiftLatents, n: int, setting: Setting) -> float:
     else:
         score = (view.score_mean_ablated(ids) if setting.ablation == "mean" else view.score(ids)).score
     return float(score.value) if score.value is not None else float("nan")
+
+
+def _ns(setting: Setting) -> tuple[int, ...]:
+    return NS if setting.n is None else (setting.n,)
 
 
 def _one(setting: Setting, values: Sequence[float]) -> float:

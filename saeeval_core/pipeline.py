@@ -16,6 +16,7 @@ from saeeval_core.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.config import Protocol, RunConfig, cache_dir, fingerprint, get_protocol
 from saeeval_core.errors import ArtifactError, ConfigError, DataError, UnsupportedSAE
 from saeeval_core.identity import BUNDLED_MODEL, model_stamp
+from saeeval_core.known_saes import KnownSae, identify
 from saeeval_core.probes import Probe
 from saeeval_core.recording import (
     LatentRecording,
@@ -27,7 +28,6 @@ from saeeval_core.recording import (
     save_latents,
     save_residuals,
 )
-from saeeval_core.registry import SaeInfo, inspect_sae
 from saeeval_core.selections import Selected, by_attribution
 from saeeval_core.shift import (
     ShiftBoard,
@@ -38,6 +38,7 @@ from saeeval_core.shift import (
     shift_board,
     shift_latents,
 )
+from saeeval_core.small_n import DEFINITION, GRID, Area, Scored, small_n_area
 from saeeval_core.sources import BUNDLED_TASKS, TaskSet, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts import DEV, TEST, ShiftTask, TppTask, shift_training
 from saeeval_core.tpp import TppLatents, TppScore, fit_tpp_probes, tpp_board, tpp_latents
@@ -111,10 +112,10 @@ def obtain_recordings(
 
     Raises what loading models, SAEs and texts raises; a damaged stored recording is named on stderr and made again.
     """
-    infos = [inspect_sae(s) for s in saes]
-    hook = common_hook(infos)
+    known = [identify(s) for s in saes]
+    hook = common_hook(known)
     key = recording_key(config, hook, task_set.texts.fingerprint)
-    found = _find(key, infos, shipped)
+    found = _find(key, known, shipped)
     if found is not None:
         return found
     # Only now are torch, transformers and SAELens needed.
@@ -151,17 +152,20 @@ def recording_key(config: RunConfig, hook: str, texts_fingerprint: str) -> Recor
     )
 
 
-def common_hook(infos: Sequence[SaeInfo]) -> str:
-    """The one hook all these SAEs read. UnsupportedSAE for an SAE without a hook or several hooks."""
-    for info in infos:
-        if not info.hook:
-            raise UnsupportedSAE(
-                f"SAE '{info.id}' does not say which hook it reads; add metadata.hook_name to its cfg.json"
-            )
-    hooks = sorted({str(info.hook) for info in infos})
+def common_hook(saes: Sequence[KnownSae]) -> str:
+    """The one hook all these SAEs read. UnsupportedSAE for several hooks."""
+    hooks = sorted({sae.hook for sae in saes})
     if len(hooks) > 1:
         raise UnsupportedSAE(f"the SAEs read different hooks ({', '.join(hooks)}); run them one after another")
     return hooks[0]
+
+
+def check_texts(config: RunConfig, task_set: TaskSet) -> None:
+    """Before minutes are spent on a pass: DataError when a quadrant has too few texts to train on."""
+    protocol = get_protocol(config.protocol)
+    if "shift" in config.metrics:
+        for task in task_set.shift_tasks(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell):
+            shift_training(task, seed=config.seed, protocol=protocol)
 
 
 def label_cells(task_set: TaskSet) -> np.ndarray | None:
@@ -243,6 +247,7 @@ def run(
     select = select or TopByAttribution()
     protocol = get_protocol(config.protocol)
     task_set = task_set_of(config)
+    check_texts(config, task_set)
     recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
     result: dict[str, Any] = {
         "config": json.loads(config.to_json()),
@@ -323,17 +328,12 @@ def versions() -> dict[str, str]:
     return {"saeeval": version("saeeval"), "python": platform.python_version()} | {n: version(n) for n in names}
 
 
-def _find(key: RecordingKey, infos: Sequence[SaeInfo], shipped: bool) -> Recordings | None:
-    from saeeval_core.registry import file_fingerprint
-
-    prints = [file_fingerprint(i) for i in infos]
-    if any(p is None for p in prints):
-        return None
+def _find(key: RecordingKey, saes: Sequence[KnownSae], shipped: bool) -> Recordings | None:
     try:
         residuals = find_residuals(key, shipped=shipped)
         if residuals is None:
             return None
-        latents = [find_latents(key, str(p), shipped=shipped) for p in prints]
+        latents = [find_latents(key, sae.fingerprint, shipped=shipped) for sae in saes]
     except ArtifactError as error:
         sys.stderr.write(f"stored recording ignored and made again: {error}\n")
         return None
@@ -349,11 +349,17 @@ def _shift_result(
     boards: Sequence[DirectionBoards],
     select: Selector,
 ) -> dict[str, Any]:
-    directions, scores = [], []
+    directions, scores, areas = [], [], []
     for d in boards:
         views = {part: shift_latents(residuals, latents, board, protocol) for part, board in d.boards.items()}
         chosen = select.shift(views[TEST], config.ns)  # rankings come from training texts, the same for every part
         curves = {part: [view.score(c.ids) for c in chosen] for part, view in views.items()}
+        small = select.shift(views[TEST], GRID)
+        own_areas = {
+            part: Area(*small_n_area([_if_any(view.score_mean_ablated(c.ids), c) for c in small], GRID))
+            for part, view in views.items()
+        }
+        areas.append((d.pair, own_areas))
         # A selection that ended empty is a state, not a score of 0: it is left out of the mean.
         scores.append((d.pair, {p: [_if_any(s, c) for s, c in zip(own, chosen, strict=True)] for p, own in curves.items()}))
         directions.append({
@@ -364,18 +370,20 @@ def _shift_result(
                 | {PART_NAMES[p]: _shift_cell(views[p], curves[p][i], c, protocol) for p in curves}
                 for i, c in enumerate(chosen)
             ],
+            "small_n_area": {PART_NAMES[p]: a.score.to_dict() for p, a in own_areas.items()},
         } | _probe_summary(d))  # fmt: skip
     aggregate = [
         {"n": n}
         | {PART_NAMES[p]: aggregate_over_pairs([(pair, c[p][i]) for pair, c in scores]) for p in scored_parts(protocol)}
         for i, n in enumerate(config.ns)
     ]
-    return {"directions": directions, "aggregate": aggregate}
+    area = {PART_NAMES[p]: aggregate_over_pairs([(pair, a[p]) for pair, a in areas]) for p in scored_parts(protocol)}
+    return {"directions": directions, "aggregate": aggregate, "small_n_area": {"definition": DEFINITION} | area}
 
 
-def aggregate_over_pairs(scores: Sequence[tuple[str, ShiftScore]]) -> dict[str, Any]:
+def aggregate_over_pairs(scores: Sequence[tuple[str, Scored]]) -> dict[str, Any]:
     """Mean of the defined directions of each pair, then over pairs, with the count left out (DESIGN section 2)."""
-    by_pair: dict[str, list[ShiftScore]] = {}
+    by_pair: dict[str, list[Scored]] = {}
     for pair, score in scores:
         by_pair.setdefault(pair, []).append(score)
     means = [mean_of([s.score for s in own], [s.samples for s in own]) for own in by_pair.values()]
@@ -402,8 +410,8 @@ def _shift_cell(view: ShiftLatents, s: ShiftScore, chosen: Selected, protocol: P
         "accuracy": s.accuracy.value, "accuracy_ci": s.accuracy.ci, "score": s.score.value, "ci": s.score.ci,
         "reason": s.score.reason, "worst_group": s.worst_group.value, "worst_group_ci": s.worst_group.ci,
         "worst_group_name": s.worst_group_name, "leakage": s.leakage.value, "leakage_ci": s.leakage.ci,
-        "mean_ablation": view.score_mean_ablated(ids).score.to_dict(),
-        "auc": view.board.auc_score(view.removed(ids)).to_dict(),
+        "mean_ablation": _if_any(view.score_mean_ablated(ids), chosen).score.to_dict(),
+        "auc": (view.board.auc_score(view.removed(ids)) if ids else undefined(chosen.state)).to_dict(),
     }  # fmt: skip
     if not protocol.strict_gap:
         cell["saebench_value"] = s.score.value if s.score.value is not None else 0
@@ -423,6 +431,11 @@ def _tpp_result(
     check_tokens(residuals)
     task = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
     if protocol.redraw_negatives:
+        if str(select) != "attribution":
+            raise ConfigError(
+                f"protocol '{protocol.name}' scores TPP for its own ranking only, not for '{select}'; "
+                "use --protocol robust, or --metrics shift"
+            )
         from saeeval_core.saebench import redrawn_tpp
 
         return redrawn_tpp(residuals, latents, task, protocol, ns=config.ns, seed=config.seed)
@@ -433,21 +446,40 @@ def _tpp_result(
     }
     views = {part: tpp_latents(latents, board) for part, board in boards.items()}
     chosen = select.tpp(views[TEST], config.ns)
+    small = list(zip(*select.tpp(views[TEST], GRID), strict=True))
+    areas = {
+        part: small_n_area([_if_any_class(view.score_mean_ablated([c.ids for c in own]), own) for own in small], GRID)[0]
+        for part, view in views.items()
+    }
     by_n = []
     for i, n in enumerate(config.ns):
         sets = [own[i] for own in chosen]
-        scores = {part: view.score([c.ids for c in sets]) for part, view in views.items()}
+        ids = [c.ids for c in sets]
+        scores = {part: _if_any_class(view.score(ids), sets) for part, view in views.items()}
+        to_mean = {part: _if_any_class(view.score_mean_ablated(ids), sets) for part, view in views.items()}
         by_n.append(
             {"n": n, "n_ablated": [len(c.ids) for c in sets], "ids": [list(c.ids) for c in sets],
              "state": [c.state for c in sets]}
-            | {PART_NAMES[p]: _tpp_cell(s) for p, s in scores.items()}
+            | {
+                PART_NAMES[p]: _tpp_cell(s) | {"mean_ablation": _tpp_cell(to_mean[p])}
+                for p, s in scores.items()
+            }
         )  # fmt: skip
     return {
         "classes": list(task.classes),
         "clean": {PART_NAMES[p]: [c.to_dict() for c in b.clean] for p, b in boards.items()},
         "probes": [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in probes],
         "by_n": by_n,
+        "small_n_area": {"definition": DEFINITION} | {PART_NAMES[p]: area.to_dict() for p, area in areas.items()},
     }
+
+
+def _if_any_class(score: TppScore, chosen: Sequence[Selected]) -> TppScore:
+    """A selection that leaves every class empty is a state, not a score of 0."""
+    if any(c.ids for c in chosen):
+        return score
+    nothing = undefined(", ".join(dict.fromkeys(c.state for c in chosen)))
+    return replace(score, score=nothing, intended=nothing, unintended=nothing, samples=np.empty(0))
 
 
 def _tpp_cell(s: TppScore) -> dict[str, Any]:

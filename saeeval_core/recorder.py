@@ -127,6 +127,7 @@ class _Pass:
     @torch.inference_mode()
     def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
         started = saved = time.monotonic()
+        pause = SAVE_EVERY
         before = sum(int(self.n_valid[rows].sum()) for rows, _, _ in self.batches[: self.done])
         total, now = int(self.n_valid.sum()), 0
         try:
@@ -138,9 +139,12 @@ class _Pass:
                     on_progress(
                         Progress(before + now, total, (time.monotonic() - started) * (before + now) / max(now, 1))
                     )
-                if partial is not None and time.monotonic() - saved > SAVE_EVERY:
+                if partial is not None and time.monotonic() - saved > pause:
+                    begun = time.monotonic()
                     self.save(partial)
                     saved = time.monotonic()
+                    # Many SAEs make a large state: writing it must not take more than a small share of the time.
+                    pause = max(SAVE_EVERY, 20 * (saved - begun))
         except BaseException:
             # Cancelled, interrupted or out of memory: a batch is complete or not counted.
             if partial is not None and self.done:

@@ -16,6 +16,7 @@ from scipy.sparse import csc_array
 from saeeval_core.artifacts import exists, load_arrays, load_meta, save_arrays
 from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
 from saeeval_core.errors import ArtifactError
+from saeeval_core.packing import pack, unpack
 
 SCHEMA = 1
 """Raised whenever the meaning of a stored array changes; older recordings are then made again."""
@@ -158,11 +159,9 @@ def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
         "n_valid": recording.n_valid,
         "token_ends": recording.token_ends,
     }
-    save_arrays(
-        path,
-        arrays,
-        {"kind": "residuals", "key": vars(recording.key), "bos_id": recording.bos_id, "note": recording.note},
-    )
+    packed, layout = pack(arrays)
+    meta = {"kind": "residuals", "key": vars(recording.key), "bos_id": recording.bos_id, "note": recording.note}
+    save_arrays(path, packed, meta | {"packed": layout})
     return path
 
 
@@ -188,14 +187,14 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
         "unsupervised": dict(recording.unsupervised), "non_negative": recording.non_negative,
         "about": dict(recording.about or {}),
     }  # fmt: skip
-    save_arrays(path, arrays, meta)
+    packed, layout = pack(arrays)
+    save_arrays(path, packed, meta | {"packed": layout})
     return path
 
 
 def load_residuals(path: Path) -> ResidualRecording:
     """ArtifactError if damaged, half-written or of another kind."""
-    arrays, meta = load_arrays(path)
-    _expect(path, meta, "residuals")
+    arrays, meta = _read(path, "residuals")
     recording = ResidualRecording(
         RecordingKey(**meta["key"]), meta["bos_id"], arrays["residuals"].astype(np.float32), arrays["n_valid"],
         arrays["token_ends"], meta.get("note", ""),
@@ -206,8 +205,7 @@ def load_residuals(path: Path) -> ResidualRecording:
 
 def load_latents(path: Path) -> LatentRecording:
     """ArtifactError if damaged, half-written or of another kind."""
-    a, meta = load_arrays(path)
-    _expect(path, meta, "latents")
+    a, meta = _read(path, "latents")
     shape = tuple(meta["shape"])
     latents = _from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], shape)
     decoder = a["decoder"] if "decoder" in a else bundled_decoder(meta["sae"], meta["sae_fingerprint"])
@@ -306,9 +304,11 @@ def _from_gaps(data: np.ndarray, gaps: np.ndarray, indptr: np.ndarray, shape: tu
     return latents
 
 
-def _expect(path: Path, meta: Mapping[str, Any], kind: str) -> None:
+def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    packed, meta = load_arrays(path)
     if meta.get("kind") != kind:
         raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected '{kind}'; delete it and rebuild")
+    return unpack(packed, meta.get("packed", {})), meta
 
 
 def _freeze(*arrays: np.ndarray) -> None:

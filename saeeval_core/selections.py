@@ -22,10 +22,10 @@ Ratings = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Rule:
-    """How ratings become a yes or no. The paper's judge: Rule(1, True, "top-then-filter")."""
+    """How ratings become a yes or no. The paper's choices are PAPERS_RULE."""
 
-    threshold: int = 1
-    """"Related" means a rating of at least this: 1 or 2."""
+    threshold: int = 2
+    """"Related" means a rating of at least this: 1 or 2. In the rubric 1 says that no example is directly about it."""
     zero_non_maximum: bool = False
     """Set every rating that is not the latent's highest to 0 first, as the paper's code does; ties are kept."""
     order: str = "top-then-filter"
@@ -43,6 +43,17 @@ class Rule:
         zeroed = ", lower ratings zeroed" if self.zero_non_maximum else ""
         return f"related at >= {self.threshold}{zeroed}, {self.order}"
 
+    @property
+    def words(self) -> str:
+        """The rule in two sentences, for people."""
+        zeroed = ", after every rating below its highest is set to 0" if self.zero_non_maximum else ""
+        taken = (
+            "Of the N strongest latents those that pass are ablated: at most N."
+            if self.order == "top-then-filter"
+            else "The first N latents of the ranking that pass are ablated, however far down they stand."
+        )
+        return f"A latent counts as related to a concept when the judge rates it {self.threshold} or more of 4{zeroed}. {taken}"
+
     def related(self, ratings: Ratings, concepts: Sequence[str], among: Sequence[str]) -> bool | None:
         """Whether any of ``concepts`` reaches the threshold; None if one of them has no rating.
 
@@ -53,6 +64,10 @@ class Rule:
         highest = max((ratings[c] for c in among if c in ratings), default=0)
         values = [ratings[c] if not self.zero_non_maximum or ratings[c] == highest else 0 for c in concepts]
         return max(values, default=0) >= self.threshold
+
+
+PAPERS_RULE = Rule(1, True, "top-then-filter")
+"""What the paper's code does (paper.md section 1.3)."""
 
 
 @dataclass(frozen=True)

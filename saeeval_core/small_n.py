@@ -8,13 +8,20 @@ probe. The ranking, ablation and score are those of the fixed N.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol as TypeProtocol
 
 import numpy as np
 
 from saeeval_core.errors import ConfigError
+from saeeval_core.shift import ShiftLatents
+from saeeval_core.tpp import TppLatents
 from saeeval_core.uncertainty import Estimate, estimate, undefined
 
+AREA = "small-N area"
+MEAN = "mean ablation"
+RECOMMENDED = f"{MEAN}, {AREA}"
+"""Name of the variant that planted truth speaks for (``validate``): the area with ablated latents set to their mean."""
 M = 20
 GRID = (1, 2, 3, 5, 10, 20)
 """Default N at which the curve is computed."""
@@ -27,6 +34,29 @@ class Scored(TypeProtocol):
     def score(self) -> Estimate: ...
     @property
     def samples(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Area:
+    """One number for a whole curve."""
+
+    score: Estimate
+    samples: np.ndarray
+    """float[resamples]; empty where the score is undefined."""
+
+
+DEFINITION = f"small-N area, mean ablation: mean height of the curve of S over ln N, N = 1 to {M}"
+"""What ``shift_area`` and ``tpp_area`` compute; ``saeeval validate`` says why it stands beside the paper's score."""
+
+
+def shift_area(view: ShiftLatents, ns: Sequence[int] = GRID) -> Area:
+    """Area of one direction's curve: mean ablation of the top N by attribution."""
+    return Area(*small_n_area([view.score_mean_ablated(view.attribute_ranking[:n]) for n in ns], ns))
+
+
+def tpp_area(view: TppLatents, ns: Sequence[int] = GRID) -> Area:
+    """Area of the TPP curve: mean ablation of the top N of every class."""
+    return Area(*small_n_area([view.score_mean_ablated([r[:n] for r in view.rankings]) for n in ns], ns))
 
 
 def small_n_area(curve: Sequence[Scored], ns: Sequence[int]) -> tuple[Estimate, np.ndarray]:

@@ -314,13 +314,19 @@ class Store:
                 newest[place] = v
         return sorted(newest.values(), key=lambda v: (v.latent, v.rater, v.task))
 
+    def newest_verdict(self, sae_fingerprint: str) -> int:
+        """Number of the newest verdict on this SAE, 0 without any: whoever keeps verdicts sees whether there are new ones."""
+        with self._read() as c:
+            query = text("select coalesce(max(id), 0) from verdicts where sae_fingerprint = :s")
+            return int(c.execute(query, {"s": sae_fingerprint}).scalar_one())
+
     def verdict_history(
         self, sae_fingerprint: str, *, task: str | None = None, rater: str | None = None, latent: int | None = None
     ) -> list[Verdict]:
-        """Every verdict ever given that fits, oldest first."""
+        """Every verdict ever given that fits, oldest first. Those about no task ("", the SAE as such) fit every task."""
         wanted = {"sae_fingerprint": sae_fingerprint, "task": task, "rater": rater, "latent": latent}
         wanted = {k: v for k, v in wanted.items() if v is not None}
-        where = " and ".join(f"{k} = :{k}" for k in wanted)
+        where = " and ".join("task in (:task, '')" if k == "task" else f"{k} = :{k}" for k in wanted)
         with self._read() as c:
             rows = c.execute(text(f"select * from verdicts where {where} order by id"), wanted).mappings()
             return [_verdict(r) for r in rows]

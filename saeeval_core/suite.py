@@ -8,7 +8,7 @@ threshold of a batch-TopK SAE set on held-out tokens first (DESIGN section 6).
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +18,33 @@ import torch
 from saeeval_core import training
 from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import fingerprint
+from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.training import ActivationCache, TrainingConfig, measure
 
 OnSnapshot = Callable[[str, int, Any], None]
 """Called with (name of the SAE, samples seen so far, SAELens inference SAE)."""
 
-SUITE = {
+SPARSITIES = {
     "topk": ((16.0, 0.0), (32.0, 0.0), (64.0, 0.0)),
     "batchtopk": ((16.0, 0.0), (32.0, 0.0), (64.0, 0.0)),
     "standard": ((0.0, 8.0), (0.0, 4.0), (0.0, 2.0)),
-    "jumprelu": ((16.0, 0.0), (32.0, 0.0), (64.0, 0.0)),
+    "jumprelu-tanh": ((0.0, 4.0), (0.0, 2.0), (0.0, 1.0)),
     "matryoshka": ((16.0, 0.0), (32.0, 0.0), (64.0, 0.0)),
 }
-"""Architecture -> (target L0, L1 coefficient) of each of its three sparsities."""
+"""Architecture -> (target L0, sparsity coefficient) of each of its three sparsities."""
+MEASURED = 16_384
+"""Held-out tokens, about, on which the figures of a snapshot are measured."""
 
 
 def train_many(
     configs: dict[str, TrainingConfig], batches: Iterator[torch.Tensor], held_out: np.ndarray, *,
-    steps: int, snapshots: Sequence[int], on_snapshot: OnSnapshot, meta: dict[str, Any] | None = None,
+    steps: int, snapshots: Sequence[int], on_snapshot: OnSnapshot, on_step: Callable[[int], None] | None = None,
+    meta: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Step every SAE on the same batches; ``on_snapshot`` gets each at every step count named (0 = untrained).
 
     batches yield float32 [batch, d]; held_out float32 or float16 [tokens, d] sets thresholds only. All ``configs`` must
-    have the batch size of the batches.
+    have the batch size of the batches. ``on_step`` is called with the number of steps done.
     """
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
@@ -50,13 +54,13 @@ def train_many(
     for name, config in configs.items():
         with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
             torch.manual_seed(config.seed)
-            sae = training._training_sae(replace(config, samples=steps * config.batch), held_out.shape[1], meta)
+            sae = training.training_sae(replace(config, samples=steps * config.batch), held_out.shape[1], meta)
         trainers[name] = SAETrainer(
             cfg=SAETrainerConfig(
                 total_training_samples=steps * config.batch, train_batch_size_samples=config.batch, lr=config.lr,
                 lr_end=config.lr / 10, lr_warm_up_steps=min(200, steps // 10), lr_decay_steps=steps // 4,
                 dead_feature_window=min(300, max(20, steps // 5)), feature_sampling_window=200,
-                n_checkpoints=0, logger=LoggingConfig(log_to_wandb=False),
+                n_checkpoints=0, autocast=config.autocast, logger=LoggingConfig(log_to_wandb=False),
             ),
             sae=sae, data_provider=iter(()),
         )  # fmt: skip
@@ -73,6 +77,8 @@ def train_many(
                 trainer.maybe_reset_sparsity()
                 trainer.step(batch)
                 trainer.n_training_steps += 1
+            if on_step:
+                on_step(step + 1)
 
 
 @torch.no_grad()
@@ -90,53 +96,152 @@ def snapshot(sae: Any, config: TrainingConfig, held_out: np.ndarray, scale: floa
     sae.load_state_dict(before)
     sae.cfg.normalize_activations = kind
     if config.architecture in ("batchtopk", "matryoshka"):
-        training._set_threshold(inference, held_out, config.target_l0)
+        training.set_threshold(inference, held_out, config.target_l0)
     inference.cfg.metadata.training_architecture = config.architecture
     return inference
 
 
+@dataclass(frozen=True)
+class SuiteConfig:
+    """What a suite covers: architectures x sparsities (``SPARSITIES``) x checkpoints, and the last one for more seeds."""
+
+    architectures: tuple[str, ...] = tuple(SPARSITIES)
+    n_latents: int = 2048
+    samples: int = 3_000_000
+    """Training samples of each run, with repetition where the cache holds fewer."""
+    checkpoints: int = 4
+    """How often a run is kept: untrained, and at equal ratios from 5 % (early steps are a warm-up) to 100 % of training."""
+    seeds: tuple[int, ...] = (0,)
+    """The first seed keeps every checkpoint, the others the last one."""
+    batch: int = 512
+    lr: float = 1e-3
+    autocast: bool = True
+    """bfloat16 matrix products; about half the time on CPUs that have them."""
+
+    def __post_init__(self) -> None:
+        for name in self.architectures:
+            if name not in SPARSITIES:
+                raise ConfigError(unknown_name("architecture", name, SPARSITIES))
+        if not self.seeds or self.checkpoints < 2 or self.samples < 100 * self.batch:
+            raise ConfigError(
+                f"{self.checkpoints} checkpoints, {self.samples} samples in batches of {self.batch}, {len(self.seeds)} seeds; "
+                "a suite needs at least 2 checkpoints, 100 batches and 1 seed"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches of one run."""
+        return self.samples // self.batch
+
+    def kept_steps(self, seed: int) -> list[int]:
+        """Step counts at which a run of this seed is kept."""
+        if seed != self.seeds[0]:
+            return [self.steps]
+        trained = self.checkpoints - 1
+        return [0, *(max(1, round(self.steps * 20.0 ** (i / max(1, trained - 1) - 1))) for i in range(trained))]
+
+    def runs(self, architecture: str, seed: int) -> dict[str, TrainingConfig]:
+        """Name -> settings of the runs that differ in sparsity alone; the name says which."""
+        return {
+            f"{architecture}-{f'k{l0:g}' if l0 else f'l1-{l1:g}'}": TrainingConfig(
+                architecture,
+                self.n_latents,
+                l0 or 32.0,
+                l1 or 2.0,
+                self.samples,
+                self.batch,
+                self.lr,
+                seed,
+                self.autocast,
+            )
+            for l0, l1 in SPARSITIES[architecture]
+        }
+
+
 def train_suite(
-    cache: ActivationCache, out: Path, *, n_latents: int = 2048, samples: int = 3_000_000, checkpoints: int = 4,
-    seeds: Sequence[int] = (0,), architectures: Sequence[str] = tuple(SUITE), batch: int = 2048,
-    progress: training.Progress | None = None,
-) -> list[Path]:  # fmt: skip
-    """Architectures x sparsities x checkpoints (0 and 1 % to 100 % of training) x seeds; returns the SAE folders.
+    cache: ActivationCache, out: Path, config: SuiteConfig, *, progress: training.Progress | None = None
+) -> list[Path]:
+    """One SAE folder per architecture, sparsity, seed and checkpoint under ``out``; returns them all.
 
-    One pass trains all SAEs of one seed together, so activations are read once. Each folder has SAELens's two files and
-    an ``about.json`` with architecture, samples seen, seed and the L0 and explained variance measured on held-out tokens.
-    A folder that is complete is not written again, and a seed whose folders are all complete is not trained again.
+    The sparsities of one architecture and seed are trained in one pass and are what a kill costs: finished ones are not
+    trained again, so a suite can be made in pieces (``architectures``). Every run of a seed sees the same batches. A folder
+    has SAELens's two files and an ``about.json`` with architecture, samples seen, seed and figures on held-out tokens.
     """
-    steps = samples // batch
-    at = sorted({0, *(max(1, round(steps * 10.0 ** (-2 * i / max(1, checkpoints - 2)))) for i in range(checkpoints - 1))})
-    written = []
-    for seed in seeds:
-        configs = {
-            f"{a}-{i}": TrainingConfig(a, n_latents, l0 or 32.0, l1 or 2.0, samples, batch, seed=seed)
-            for a in architectures for i, (l0, l1) in enumerate(SUITE[a])
-        }  # fmt: skip
-        folders = {(name, step * batch): out / f"{name}-seed{seed}-{step * batch}" for name in configs for step in at}
-        written += folders.values()
-        if all((f / "about.json").exists() for f in folders.values()):
-            continue
+    measured = cache.held_out[:: max(1, len(cache.held_out) // MEASURED)]
+    written: list[Path] = []
+    for seed in config.seeds:
+        at = config.kept_steps(seed)
+        for architecture in config.architectures:
+            runs = config.runs(architecture, seed)
+            folders = {
+                (name, step * config.batch): out / f"{name}-seed{seed}-{step * config.batch}"
+                for name in runs
+                for step in at
+            }
+            written += folders.values()
+            if all(_is_of(folder, runs[name], cache) for (name, _), folder in folders.items()):
+                continue
 
-        def keep(name: str, seen: int, sae: Any, folders: Any = folders, configs: Any = configs, seed: int = seed) -> None:
-            folder = folders[name, seen]
-            folder.mkdir(parents=True, exist_ok=True)
-            figures = measure(sae, cache.held_out)
-            sae.cfg.dtype = "bfloat16"
-            sae.to(torch.bfloat16).save_model(str(folder))
-            about = asdict(configs[name]) | figures | {
-                "training_samples": seen, "seed": seed, "hook": cache.meta["hook"], "model": cache.meta["model"],
-                "suite": fingerprint([asdict(c) for c in configs.values()]),
-            }  # fmt: skip
-            write_atomic(folder / "about.json", json.dumps(about, indent=1).encode())
-            if progress:
-                progress(f"seed {seed}: {name}", seen, samples)
+            def keep(name: str, seen: int, sae: Any, folders: Any = folders, runs: Any = runs) -> None:
+                _save(sae, folders[name, seen], runs[name], seen, cache, measured)
 
-        train_many(
-            configs, cache.batches(batch, seed), cache.held_out, steps=steps, snapshots=at, on_snapshot=keep, meta=cache.meta
+            def step_done(
+                done: int, label: str = f"{architecture}, seed {seed}", last: int = config.steps * config.batch
+            ) -> None:
+                if progress:
+                    progress(label, done * config.batch, last)
+
+            train_many(
+                runs, cache.batches(config.batch, seed), cache.held_out, steps=config.steps, snapshots=at, on_snapshot=keep,
+                on_step=step_done, meta=cache.meta,
+            )  # fmt: skip
+    return written
+
+
+def suite_folders(folder: Path) -> list[Path]:
+    """The SAEs of a suite by architecture, sparsity, seed and training. ConfigError when there is none."""
+    found = [p.parent for p in folder.glob("*/about.json") if (p.parent / "cfg.json").exists()]
+    if not found:
+        raise ConfigError(
+            f"'{folder}' holds no SAE folder with about.json; make a suite with saeeval suite --out {folder}"
         )
-    return list(written)
+    about = {p: json.loads((p / "about.json").read_text()) for p in found}
+
+    def place(path: Path) -> tuple[Any, ...]:
+        a = about[path]
+        return a["architecture"], a["target_l0"], -a["l1"], a["seed"], a["training_samples"]
+
+    return sorted(found, key=place)
+
+
+def _save(
+    sae: Any, folder: Path, config: TrainingConfig, seen: int, cache: ActivationCache, measured: np.ndarray
+) -> None:
+    """Weights in bfloat16 and, last, the about.json that marks the folder complete. ``sae`` is changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sae.load_state_dict({k: v.to(torch.bfloat16).float() for k, v in sae.state_dict().items()})
+    figures = measure(sae, measured)
+    sae.cfg.dtype = "bfloat16"
+    sae.to(torch.bfloat16).save_model(str(folder))
+    about = asdict(config) | figures | {"training_samples": seen, "suite": _identity(config, cache), **_source(cache)}
+    write_atomic(folder / "about.json", json.dumps(about, indent=1).encode())
+
+
+def _is_of(folder: Path, config: TrainingConfig, cache: ActivationCache) -> bool:
+    """Whether the folder is complete and came from these settings and activations."""
+    try:
+        return json.loads((folder / "about.json").read_text()).get("suite") == _identity(config, cache)
+    except (OSError, json.JSONDecodeError):
+        return False
+
+
+def _identity(config: TrainingConfig, cache: ActivationCache) -> str:
+    return fingerprint([asdict(config), _source(cache)])
+
+
+def _source(cache: ActivationCache) -> dict[str, Any]:
+    names = {"hook": "hook", "model": "model", "corpus_fingerprint": "corpus"}
+    return {name: cache.meta[key] for name, key in names.items()} | {"distinct_tokens": cache.n_tokens}
 
 
 def _norm_scale(held_out: np.ndarray) -> float:

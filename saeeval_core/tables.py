@@ -33,6 +33,23 @@ def print_run(console: Console, result: dict[str, Any]) -> None:
     )
 
 
+def print_faults(console: Console, result: dict[str, Any]) -> None:
+    """The table of ``saeeval faults``: one line per setting and metric, of the SAEs (controls stay in the JSON)."""
+    rows = [r for r in result["rows"] if r.get("role") != "control"]
+    shown = {
+        "sae": "SAE", "where": "worlds", "score": "score", "sd_texts_fixed": "sd, texts fixed", "sd_texts_redrawn": "sd, redrawn",
+        "spearman": "Spearman", "oracle_rank": "oracle rank", "random_score": "random",
+    }  # fmt: skip
+    shown = {k: title for k, title in shown.items() if any(r.get(k) is not None for r in rows)}
+    if len({r.get("sae") for r in rows}) == 1:
+        shown.pop("sae", None)
+    table = Table("setting", "metric", *shown.values(), box=None, header_style="bold")
+    for r in rows:
+        cells = [r.get(k) for k in shown]
+        table.add_row(r["setting"], r["metric"], *("n/a" if v is None else v if isinstance(v, str) else _short(v) for v in cells))
+    console.print(table)
+
+
 def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> None:
     ns = [row["n"] for row in shift["directions"][0]["by_n"]]
     table = Table(
@@ -60,6 +77,7 @@ def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> N
     console.print(table)
     for line in reasons:
         console.print(f"  {line}", style="dim", markup=False)
+    _print_area(console, shift["small_n_area"], parts)
     last = shift["aggregate"][0]["test"]
     console.print(f"  {last['pairs']} pairs; {last['directions_left_out']} undefined directions left out", style="dim")
 
@@ -73,6 +91,8 @@ def _print_tpp(console: Console, tpp: dict[str, Any], parts: list[str]) -> None:
         table.add_row(str(row["n"]), *(_interval(row[p]["score"], row[p]["ci"]) for p in parts),
                       _interval(own["value"], own["ci"]), _interval(other["value"], other["ci"]))  # fmt: skip
     console.print(table)
+    if "small_n_area" in tpp:
+        _print_area(console, tpp["small_n_area"], parts)
     middle = tpp["by_n"][min(len(tpp["by_n"]) - 1, 4)]
     names = [c[:9] for c in tpp["classes"]]
     matrix = Table(
@@ -86,6 +106,12 @@ def _print_tpp(console: Console, tpp: dict[str, Any], parts: list[str]) -> None:
     for name, values in zip(names, middle["test"]["matrix"], strict=True):
         matrix.add_row(name, *("n/a" if v is None else f"{v:+.3f}" for v in values))
     console.print(matrix)
+
+
+def _print_area(console: Console, area: dict[str, Any], parts: list[str]) -> None:
+    values = {p: area[p].get("score", area[p].get("value")) for p in parts}
+    figures = ", ".join(f"{p} {_interval(values[p], area[p]['ci'])}" for p in reversed(parts))
+    console.print(f"  {area['definition']}: [bold]{figures}[/]", highlight=False)
 
 
 def _shown(ns: list[int]) -> list[int]:

@@ -7,7 +7,7 @@ same after ablating the latents of class i. The matrix is the result, the scalar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -142,6 +142,10 @@ class TppLatents:
     """float64[latents, classes]: D_i . w_j."""
     differences: np.ndarray
     """float64[latents, classes]: mean pooled latent on the class minus on the others (training texts)."""
+    train_mean: np.ndarray
+    """float64[latents]: mean pooled latent over all training texts, for mean ablation."""
+    set_to: np.ndarray
+    """float64[latents]: what ablation sets a pooled latent to: 0 (the paper), or ``train_mean`` in ``mean_ablated``."""
 
     @property
     def effects(self) -> np.ndarray:
@@ -159,11 +163,26 @@ class TppLatents:
     def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """float64[texts, classes]: what ablating these latents subtracts from every probe's logits."""
         ids = np.asarray(ids, dtype=int)
-        return self.latents[:, ids].astype(np.float64) @ self.dots[ids]
+        gone = self.latents[:, ids].astype(np.float64) @ self.dots[ids]
+        return gone - ablation.mean_offset(ids, self.set_to, self.dots)
+
+    def contributions(self, ids: Sequence[int] | np.ndarray, probe: int) -> np.ndarray:
+        """float64[texts, ids]: ``removed`` for one probe, latent by latent."""
+        ids = np.asarray(ids, dtype=int)
+        return (self.latents[:, ids].astype(np.float64).toarray() - self.set_to[ids]) * self.dots[ids, probe]
 
     def score(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
         """The matrix when class i's set is ``sets[i]``."""
         return self.board.score([self.removed(ids) for ids in sets], [len(ids) for ids in sets])
+
+    @cached_property
+    def mean_ablated(self) -> "TppLatents":
+        """The same latents, set to their mean over the training texts instead of 0."""
+        return replace(self, set_to=self.train_mean)
+
+    def score_mean_ablated(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
+        """As ``score`` under mean ablation."""
+        return self.mean_ablated.score(sets)
 
     def at(self, n: int) -> TppScore:
         """The matrix for the top n of every class; classes with fewer eligible latents ablate those there are."""
@@ -179,4 +198,5 @@ def tpp_latents(latents: LatentRecording, board: TppBoard) -> TppLatents:
         [attribution.mean_difference(own, label == j, balance_weights(label, j, m)) for j in range(m)], axis=1
     )
     dots = np.stack([ablation.dot(latents.decoder, p.weight) for p in board.probes], axis=1)
-    return TppLatents(board, latents, csc_array(latents.latents[board.rows]), dots, differences)
+    train_mean = np.asarray(own.mean(axis=0, dtype=np.float64)).ravel()
+    return TppLatents(board, latents, csc_array(latents.latents[board.rows]), dots, differences, train_mean, np.zeros_like(train_mean))

@@ -72,7 +72,8 @@ def cell_latents(view: TppLatents, ids: Sequence[int], probe: int) -> list[CellL
     """
     board, effects = view.board, view.effects
     reason = board.reasons[probe]
-    columns = view.latents[:, list(ids)].astype(np.float64).toarray() * view.dots[list(ids), probe]  # [texts, ids]
+    columns = view.contributions(ids, probe)
+    active = np.diff(view.latents[:, list(ids)].indptr)
     whole = columns.sum(1)
     solo_value, solo = _losses(board, probe, columns)
     spared_value, spared = _losses(board, probe, whole[:, None] - columns)
@@ -85,7 +86,7 @@ def cell_latents(view: TppLatents, ids: Sequence[int], probe: int) -> list[CellL
                 undefined(reason) if reason else estimate(solo_value[k], solo[:, k]),
                 undefined(reason) if reason
                 else paired_difference(set_value[0] - spared_value[k], set_samples[:, 0], spared[:, k]),
-                int((columns[:, k] != 0).sum()) if view.dots[latent, probe] else 0,
+                int(active[k]),
             )
         )  # fmt: skip
     return out
@@ -94,7 +95,7 @@ def cell_latents(view: TppLatents, ids: Sequence[int], probe: int) -> list[CellL
 def flipped_texts(view: TppLatents, ids: Sequence[int], probe: int, *, at_most: int = 50) -> tuple[list[Flip], int]:
     """Texts whose prediction by the probe changes, largest change of logit first, and how many there are in all."""
     board, ids = view.board, list(ids)
-    contributions = view.latents[:, ids].astype(np.float64).toarray() * view.dots[ids, probe]
+    contributions = view.contributions(ids, probe)
     before = board.logits[:, probe]
     after = before - contributions.sum(1)
     flipped = np.flatnonzero((before > 0) != (after > 0))

@@ -15,7 +15,7 @@ from saeeval_core.config import Protocol
 from saeeval_core.probes import Probe, train_adamw
 from saeeval_core.recording import LatentRecording, ResidualRecording
 from saeeval_core.texts import DEV, TEST, TRAIN, TppTask
-from saeeval_core.tpp import TppLatents, TppScore, balance_weights, fit_tpp_probes
+from saeeval_core.tpp import balance_weights, fit_tpp_probes
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,6 @@ def switched_tpp(
                 delta[k, i, j] = clean[j] - accuracy(logits[:, j] - gone, j)
     diagonal = np.eye(m, dtype=bool)
     return delta[:, diagonal].mean(1) - delta[:, ~diagonal].mean(1)
-
-
-def mean_ablated(view: TppLatents, sets: Sequence[np.ndarray]) -> TppScore:
-    """The matrix when class i's latents are set to their mean over the training texts instead of 0."""
-    task = view.board.task
-    train = view.recording.latents[task.rows[task.part == TRAIN]]
-    mean = np.asarray(train.mean(axis=0)).ravel()
-    removed = [view.removed(ids) - mean[ids] @ view.dots[ids] for ids in sets]
-    return view.board.score(removed, [len(ids) for ids in sets])
 
 
 def probes_for(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:

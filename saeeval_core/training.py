@@ -20,7 +20,7 @@ from saeeval_core.config import derive_rng, fingerprint
 from saeeval_core.errors import ConfigError, DataError, unknown_name
 from saeeval_core.models import LanguageModel, padded_batches
 
-ARCHITECTURES = ("topk", "standard", "jumprelu", "gated", "batchtopk", "matryoshka")
+ARCHITECTURES = ("topk", "standard", "jumprelu", "jumprelu-tanh", "gated", "batchtopk", "matryoshka")
 _SHARD_TEXTS = 512
 
 Progress = Callable[[str, int, int], None]
@@ -34,8 +34,9 @@ class TrainingConfig:
     architecture: str
     n_latents: int = 4096
     target_l0: float = 50.0
-    """k of the TopK family and of JumpReLU's quadratic sparsity loss; Standard and Gated use ``l1``."""
+    """k of the TopK family and target of "jumprelu", whose loss is quadratic in L0; the others use ``l1``."""
     l1: float = 2.0
+    """Sparsity coefficient of "standard" and "gated" (L1) and of "jumprelu-tanh"."""
     samples: int = 4_000_000
     """Training samples, counted with repetition when the cache holds fewer."""
     batch: int = 2048
@@ -134,7 +135,7 @@ def train_sae(
     d_in = cache.held_out.shape[1]
     with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
         torch.manual_seed(config.seed)
-        sae = _training_sae(config, d_in, cache.meta)
+        sae = training_sae(config, d_in, cache.meta)
     state = out.parent / f".{out.name}.state"
     steps = config.samples // config.batch
     trainer = SAETrainer(
@@ -250,7 +251,8 @@ def _open_cache(folder: Path, shards: Sequence[Path], meta: dict[str, Any]) -> A
     return ActivationCache(folder, meta, opened[:-n_held], np.concatenate(opened[-n_held:])[:50_000])
 
 
-def _training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> Any:
+def training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> Any:
+    """SAELens's training SAE of that architecture, with fresh weights from torch's global generator."""
     import sae_lens
     from sae_lens.saes.sae import SAEMetadata
 
@@ -269,6 +271,13 @@ def _training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> An
         "jumprelu": (
             "JumpReLU",
             {"jumprelu_sparsity_loss_mode": "quadratic", "target_l0": config.target_l0, "l0_warm_up_steps": warm_up},
+        ),
+        # Thresholds move by at most the learning rate (in log) per step, too slowly to reach a target L0 within a
+        # thousand steps; a loss on the activations themselves gets there through the encoder.
+        "jumprelu-tanh": (
+            "JumpReLU",
+            {"jumprelu_sparsity_loss_mode": "tanh", "l0_coefficient": config.l1, "l0_warm_up_steps": warm_up,
+             "jumprelu_init_threshold": 0.1, "jumprelu_bandwidth": 2.0, "pre_act_loss_coefficient": 3e-4},
         ),
     }
     name, extra = choices[config.architecture]
@@ -299,7 +308,7 @@ def _save(sae: Any, cache: ActivationCache, config: TrainingConfig, out: Path) -
     sae.save_inference_model(str(out))
     inference = SAE.load_from_disk(str(out))
     if config.architecture in ("batchtopk", "matryoshka"):
-        _set_threshold(inference, cache.held_out, config.target_l0)
+        set_threshold(inference, cache.held_out, config.target_l0)
     rounded = {k: v.to(torch.bfloat16).float() for k, v in inference.state_dict().items()}
     inference.load_state_dict(rounded)
     figures = measure(inference, cache.held_out)
@@ -310,7 +319,7 @@ def _save(sae: Any, cache: ActivationCache, config: TrainingConfig, out: Path) -
 
 
 @torch.no_grad()
-def _set_threshold(sae: Any, held_out: np.ndarray, target_l0: float) -> None:
+def set_threshold(sae: Any, held_out: np.ndarray, target_l0: float) -> None:
     """One global threshold such that mean L0 on held-out tokens is the k the SAE was trained with (DESIGN section 6)."""
     x = torch.from_numpy(held_out[:: max(1, len(held_out) // 8192)].astype(np.float32))
     sae.threshold.zero_()

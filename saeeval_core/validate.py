@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
+from saeeval_core import row_json
 from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import PROTOCOLS, Protocol, cache_dir, fingerprint
 from saeeval_core.planted import (
@@ -26,20 +26,20 @@ from saeeval_core.planted import (
     known_saes,
     trained_saes,
 )
+from saeeval_core.ranks import spearman
 from saeeval_core.recording import LatentRecording
 from saeeval_core.shift import ShiftBoard, fit_shift_probes, shift_board, shift_latents
-from saeeval_core.small_n import area_weights
+from saeeval_core.small_n import AREA, RECOMMENDED, area_weights
 from saeeval_core.texts import DEV, TEST
 from saeeval_core.tpp_switches import TppSwitches, probes_for, switched_tpp, without_dev
 from saeeval_core.uncertainty import Resamples
 
 NS = (1, 2, 3, 5, 10, 20, 50, 100)
-AREA = "small-N area"
 VARIANTS = ("top-N", "mean ablation", "auc")
 LOWER_BASE = "lower base"
 """SAEBench's headline: only the direction whose biased probe is worse."""
 HEADLINE = {
-    "robust": {"shift": (f"mean ablation, {AREA}", None), "tpp": (f"mean ablation, {AREA}", None)},
+    "robust": {"shift": (RECOMMENDED, None), "tpp": (RECOMMENDED, None)},
     "saebench": {"shift": (LOWER_BASE, 20), "tpp": ("top-N", 20)},
     "paper": {"shift": ("top-N", 20), "tpp": ("top-N", 20)},
 }
@@ -65,6 +65,8 @@ def validate(
         if on_progress:
             on_progress(config.name, i, len(configs))
         points += [p | {"held_out": held} for p in world_points(config, protocols, steps)]
+    if on_progress:
+        on_progress("done", len(configs), len(configs))
     result: dict[str, Any] = {
         "kind": "planted", "schema": 1, "made_by": "saeeval validate",
         "worlds": [asdict(c) | {"held_out": held} for c, held in configs], "ns": list(NS),
@@ -79,7 +81,7 @@ def validate(
     result["points"] = points
     if json_out is not None:
         json_out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(json_out, json.dumps(result, indent=1, allow_nan=False).encode())
+        write_atomic(json_out, row_json.dumps(result).encode())
     return result
 
 
@@ -218,6 +220,7 @@ def figures(points: Sequence[dict[str, Any]], metric: str, protocol: str, varian
         "spearman_mcc": mean("spearman_mcc"), "spearman_f1": mean("spearman_f1"),
         "spearman_by_world": {name: w["spearman"] for name, w in zip(worlds, per_world, strict=True)},
         "n_saes": sum(map(len, trained)), "n_worlds": len(worlds), "oracle_rank": mean("oracle_rank"),
+        "oracle_rank_by_world": {name: w["oracle_rank"] for name, w in zip(worlds, per_world, strict=True)},
         "oracle_first": sum(w["oracle_rank"] == 1 for w in per_world),
         "trend_with_training": mean("trend"), "trained_range": [mean("low"), mean("high")],
     } | {f"{role}_score": mean(role) for role in _REFERENCES} | {
@@ -234,15 +237,6 @@ def score_of(curves: dict[str, list[float | None]], variant: str, n: int | None)
     return None if any(s is None for _, s in used) else float(sum(w * s for w, s in used if s is not None))
 
 
-def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Rank correlation; None when either side does not vary or there are fewer than 3 pairs."""
-    if len(a) < 3:
-        return None
-    x, y = rankdata(a), rankdata(b)
-    spread = x.std() * y.std()
-    return float(((x - x.mean()) * (y - y.mean())).mean() / spread) if spread else None
-
-
 def verdict(result: dict[str, Any]) -> list[str]:
     """What the figures say, one sentence per finding."""
     lines = []
@@ -254,7 +248,8 @@ def verdict(result: dict[str, Any]) -> list[str]:
             shown = "undefined" if rho is None else f"{rho:+.2f} [{ci[0]:+.2f}, {ci[1]:+.2f}]"
             lines.append(
                 f"{metric}, {protocol} ({s['headline']}): Spearman with planted truth {shown} over {s['n_saes']} trained "
-                f"SAEs in {s['n_worlds']} worlds; the perfect SAE ranks first in {s['oracle_first']} of {s['n_worlds']}; "
+                f"SAEs in {s['n_worlds']} worlds; the perfect SAE ranks first in {s['oracle_first']} of {s['n_worlds']} "
+                f"(mean rank {s['oracle_rank']:.1f}); "
                 f"trend with training {_signed(s['trend_with_training'])}; random decoder {_signed(s['random_score'])}, "
                 f"permuted {_signed(s['permuted_score'])}"
             )

@@ -1,6 +1,7 @@
 """Compare SAEs: stored sweeps with intervals, published files beside ours, and two choices on one recording, paired."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.widgets.tpp_sets import class_sets
 from saeeval_core.bench_format import rows_of
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.registry import list_bundled
+from saeeval_core.small_n import AREA, MEAN, RECOMMENDED
 from saeeval_core.texts import DEV
 from saeeval_core.tpp_cells import chosen_sets, difference, row_difference
 from saeeval_core.uncertainty import LEVEL, Estimate, separable
@@ -26,6 +28,13 @@ AXES = {
 }  # fmt: skip
 LOGGED = ("l0", "training_tokens", "n_latents")
 METRICS = {"shift": "SHIFT score", "tpp": "TPP score"}
+VARIANTS = {
+    RECOMMENDED: "mean ablation, area over N = 1 to 20 (recommended)", "top-N": "zero ablation, top N (paper)",
+    AREA: "zero ablation, area over N = 1 to 20", MEAN: "mean ablation, top N",
+}  # fmt: skip
+PAPER = {"shift": "S_SHIFT, zero ablation (paper)", "tpp": "S_TPP, zero ablation (paper)"}
+PAPER_N = 10
+EQUATION = r"$\text{area} = \frac{1}{\ln 20}\int_{N=1}^{20} S(N)\, d\ln N$"
 CONFIG = {"displaylogo": False}
 
 
@@ -60,21 +69,26 @@ def _sweep(rows: list[Row], found: Results) -> None:
         return
     chosen = _choose(usable)
     x = st.selectbox("Against", list(AXES), format_func=AXES.__getitem__, key="w_cmp_x", width=280)
+    chosen = _checkpoints(chosen, x)
     shown = [r for r in chosen if r["role"] != "control" and r["value"] is not None and r.get(x) is not None]
     if not shown:
         missing = sum(r["value"] is not None and r["role"] != "control" for r in chosen)
         st.info(f"None of these scores can be drawn against {AXES[x]}: {missing} have no such value. Choose another axis.")
     else:
         first = shown[0]
-        n = f"N = {first['n']}" if first["n"] is not None else first["variant"]
-        title = f"{METRICS[first['metric']]} on {first['task']}, {n}, test texts"
+        n = "" if first["n"] is None else f", N = {first['n']}"
+        title = f"{METRICS[first['metric']]} on {first['task']}, {first['variant']}{n}, test texts"
         figure = figures.sweep_scatter(
-            chosen, x=x, x_title=AXES[x], y_title=METRICS[first["metric"]], title=title, log_x=x in LOGGED
+            _one_line_per_control(chosen), x=x, x_title=AXES[x], y_title=METRICS[first["metric"]], title=title, log_x=x in LOGGED
         )
         st.plotly_chart(figure, key="cmp_scatter", config=CONFIG)
-        st.caption(f"Bars: 95 % interval over {LEVEL}; published SAEBench files carry none. Dotted lines: controls.")
+        st.caption(
+            f"Bars: 95 % interval over {LEVEL}; published SAEBench files carry none. Dotted lines: controls, the mean over SAEs "
+            "where each has its own."
+        )
+        _how(first)
         export.figure_buttons(lambda: figure, lambda: chosen, "compare")
-    _numbers(chosen, x)
+    _numbers(chosen, x, usable)
     _failed(rows)
     for name, command in found.made_by.items():
         st.caption(f"{name} was made by:")
@@ -82,28 +96,86 @@ def _sweep(rows: list[Row], found: Results) -> None:
 
 
 def _choose(rows: list[Row]) -> list[Row]:
-    """Narrow down to one metric, task, protocol, selection, variant and N."""
+    """Narrow down to one file (another one may be about other texts), metric, task, protocol, selection, variant and N."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for key, label in (
-            ("metric", "Metric"), ("task", "Task"), ("protocol", "Protocol"), ("selection", "Selection"), ("variant", "Variant"),
-            ("scope", "Scope"), ("n", "N"),
+            ("file", "Result"), ("metric", "Metric"), ("task", "Task"), ("protocol", "Protocol"), ("selection", "Selection"),
+            ("variant", "Variant"), ("scope", "Scope"), ("n", "N"),
         ):  # fmt: skip
-            values = choices(rows, key)
+            values = choices(rows, key) if key != "file" else _largest_first(rows)
             if len(values) > 1:
-                start = values.index(20) if key == "n" and 20 in values else 0
                 value = st.selectbox(
-                    label, values, start, key=f"w_cmp_{key}", width=190, format_func=lambda v: METRICS.get(v, str(v))
+                    label, values, _start(key, values), key=f"w_cmp_{key}", width=300 if key == "variant" else 190, format_func=_say
                 )
-                rows = [r for r in rows if r[key] == value]
+                rows = [r for r in rows if (r.get(key) or "" if key == "file" else r[key]) == value]
     return rows
 
 
-def _numbers(rows: list[Row], x: str) -> None:
+def _largest_first(rows: list[Row]) -> list[str]:
+    """Files by falling number of SAEs in them."""
+    saes = Counter(file for file, _, role in {(r.get("file") or "", r["sae"], r["role"]) for r in rows} if role == "sae")
+    return [file for file, _ in saes.most_common()]
+
+
+def _start(key: str, values: list[Any]) -> int:
+    """Where a picker stands at first: the recommended variant, N = 10."""
+    wanted = {"variant": RECOMMENDED, "n": PAPER_N}.get(key)
+    return values.index(wanted) if wanted in values else 0
+
+
+def _say(value: Any) -> str:
+    return METRICS.get(value) or VARIANTS.get(value) or str(value)
+
+
+def _checkpoints(rows: list[Row], x: str) -> list[Row]:
+    """Only fully trained SAEs, unless the plot is about training or the reader wants all."""
+    steps = [r["training_tokens"] for r in rows if r["training_tokens"] is not None and r["role"] == "sae"]
+    if x == "training_tokens" or len(set(steps)) < 2:
+        return rows
+    wanted = st.segmented_control("Checkpoints", ["fully trained", "all"], default="fully trained", key="w_cmp_checkpoints")
+    last: dict[Any, int] = {}
+    for r in rows:
+        last[r["architecture"]] = max(last.get(r["architecture"], 0), r["training_tokens"] or 0)
+    if wanted == "all":
+        return rows
+    return [r for r in rows if r["training_tokens"] is None or r["training_tokens"] == last[r["architecture"]]]
+
+
+def _one_line_per_control(rows: list[Row]) -> list[Row]:
+    """Controls of many SAEs become one row each: their mean."""
+    kept, groups = [], {}
+    for r in rows:
+        if r["role"] != "control":
+            kept.append(r)
+        elif r["value"] is not None:
+            groups.setdefault(r["control"] or r["sae"], []).append(r)
+    for name, own in groups.items():
+        of = f"{name}, mean of {len(own)}" if len(own) > 1 else name
+        kept.append(own[0] | {"control": of, "value": sum(r["value"] for r in own) / len(own)})
+    return kept
+
+
+def _how(row: Row) -> None:
+    """How the shown variant is computed, in a sentence and at most one equation."""
+    if MEAN in row["variant"]:
+        st.caption(
+            "Mean ablation: an ablated latent is set to its mean over the probe's training texts instead of 0, so that ablating "
+            "does not also move the probe's threshold."
+        )
+    if AREA in row["variant"]:
+        st.caption(f"{EQUATION}, S(N) being the score with the N strongest latents ablated: few latents that do the work count.")
+
+
+def _numbers(rows: list[Row], x: str, usable: list[Row]) -> None:
+    place = ("sae", "metric", "task", "protocol", "selection", "scope", "file")
+    paper = {tuple(r.get(k) for k in place): r["value"] for r in usable if (r["variant"], r["n"]) == ("top-N", PAPER_N)}
+    beside = f"{PAPER.get(rows[0]['metric'], 'paper')}, N = {PAPER_N}" if rows else ""
     table = [
         {
             "SAE": r["sae"], "role": r["role"], "architecture": r["architecture"], AXES[x]: r.get(x), "score": r["value"],
             "low": r["ci_low"], "high": r["ci_high"], "n/a because": r["reason"], "latents ablated": r["n_ablated"],
             "selection": r["selection"], "judge": r["judge"], "file": r.get("file"),
+            beside: paper.get(tuple(r.get(k) for k in place)) if (r["variant"], r["n"]) != ("top-N", PAPER_N) else None,
         }
         for r in rows
     ]  # fmt: skip
@@ -149,8 +221,7 @@ def _differences(found: Results) -> None:
         for key, label in (("metric", "Metric"), ("task", "Task"), ("protocol", "Protocol"), ("variant", "Variant"), ("n", "N")):
             values = choices(rows, key)
             if len(values) > 1:
-                start = values.index(20) if key == "n" and 20 in values else 0
-                value = st.selectbox(label, values, start, key=f"w_dif_{key}", width=190)
+                value = st.selectbox(label, values, _start(key, values), key=f"w_dif_{key}", width=190, format_func=_say)
                 rows = [r for r in rows if r[key] == value]
     pairs = [(f"{r['sae_a']} − {r['sae_b']}", _estimate(r)) for r in rows]
     told = sum(separable(e) for _, e in pairs)
@@ -171,15 +242,20 @@ def _ranks(found: Results) -> None:
     if not found.rank_agreement:
         st.info("No rank agreement is stored; a sweep of at least three SAEs makes it.")
         return
-    names = list(dict.fromkeys(v for r in found.rank_agreement for v in (r["x"], r["y"])))
-    known = {(r["x"], r["y"]): r["spearman"] for r in found.rank_agreement}
+    rows, files = found.rank_agreement, list(dict.fromkeys(r["file"] for r in found.rank_agreement))
+    if len(files) > 1:
+        most = max(files, key=lambda f: max(r["n_saes"] for r in rows if r["file"] == f))
+        chosen = st.selectbox("Result", files, files.index(most), key="w_cmp_ranks_file", width=300)
+        rows = [r for r in rows if r["file"] == chosen]
+    names = list(dict.fromkeys(v for r in rows for v in (r["x"], r["y"])))
+    known = {(r["x"], r["y"]): r["spearman"] for r in rows}
     values = [[1.0 if a == b else known.get((a, b), known.get((b, a))) for b in names] for a in names]
-    ns = sorted({r["n_saes"] for r in found.rank_agreement})
+    ns = sorted({r["n_saes"] for r in rows})
     figure = figures.rank_agreement(names, values, title="Do the metrics rank SAEs alike? Spearman over SAEs", dark=_dark())
     st.plotly_chart(figure, key="cmp_ranks", config=CONFIG)
     st.caption(f"Over {', '.join(map(str, ns))} SAEs; few SAEs make wide uncertainty, so read signs, not digits.")
-    st.dataframe(found.rank_agreement, hide_index=True, key="cmp_ranks_table")
-    export.figure_buttons(lambda: figure, lambda: found.rank_agreement, "rank_agreement")
+    st.dataframe(rows, hide_index=True, key="cmp_ranks_table")
+    export.figure_buttons(lambda: figure, lambda: rows, "rank_agreement")
 
 
 @st.fragment
@@ -188,10 +264,11 @@ def _trust(found: Results) -> None:
         st.info("No validation on planted truth is stored. This command makes it:")
         st.code("saeeval validate --json assets/results/planted.json", language="bash")
         return
-    for content in found.planted:
+    for k, content in enumerate(found.planted):
         st.markdown(
             "**Planted truth**: worlds in which the concepts are known latents, so the right order of SAEs is known. "
-            "Spearman: score against true quality over trained SAEs. Oracle rank 1 is best; random and permuted should be 0."
+            "Spearman: score against true quality over trained SAEs. Oracle rank 1 is best; random and permuted should be 0. "
+            "Figures are of worlds that no choice was made on."
         )
         table = []
         for metric in ("shift", "tpp"):
@@ -200,13 +277,38 @@ def _trust(found: Results) -> None:
                 table.append({
                     "metric": METRICS[metric], "protocol": protocol, "headline": r.get("headline"),
                     "Spearman": figures.say(Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"), 2),
-                    "SAEs": r.get("n_saes"), "oracle rank": r.get("oracle_rank"), "random": r.get("random_score"),
+                    "SAEs": r.get("n_saes"), "oracle first": f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
+                    "oracle rank": r.get("oracle_rank"), "random": r.get("random_score"),
                     "permuted": r.get("permuted_score"), "trend with training": r.get("trend_with_training"),
                 })  # fmt: skip
-        st.dataframe(table, hide_index=True, key=f"cmp_planted_{id(content)}")
+        st.dataframe(table, hide_index=True, key=f"cmp_planted_{k}")
+        for line in content.get("verdict", [])[-1:]:
+            st.caption(line)
     if found.faults:
-        st.markdown("**Why old settings fail**: one setting switched at a time.")
-        st.dataframe(found.faults, hide_index=True, key="cmp_faults")
+        _faults(found.faults)
+
+
+def _faults(rows: list[Row]) -> None:
+    """One setting switched at a time: on texts the score and its controls, on planted worlds the agreement with truth."""
+    st.markdown("**Why old settings fail**: one setting switched at a time.")
+    with st.container(horizontal=True):
+        for key, label in (("where", "On"), ("metric", "Metric")):
+            values = list(dict.fromkeys(r[key] for r in rows if key in r))
+            if len(values) > 1:
+                value = st.selectbox(label, values, key=f"w_faults_{key}", width=230, format_func=_say)
+                rows = [r for r in rows if r.get(key) == value]
+    columns = {
+        "spearman": "Spearman with truth", "oracle_rank": "oracle rank", "random_score": "random decoder",
+        "permuted_score": "permuted decoder", "sd_texts_fixed": "sd over seeds, texts fixed",
+        "sd_texts_redrawn": "sd over seeds, texts redrawn",
+    }  # fmt: skip
+    table: dict[str, dict[str, Any]] = {}
+    for r in rows:
+        line = table.setdefault(r["setting"], {"setting": r["setting"]})
+        if r.get("score") is not None:
+            line[r["sae"]] = r["score"]
+        line |= {title: r[key] for key, title in columns.items() if r.get(key) is not None}
+    st.dataframe(list(table.values()), hide_index=True, key="cmp_faults")
 
 
 @st.fragment
@@ -271,7 +373,8 @@ def _name(loaded: Loaded, choice: tuple[Loaded, int, str]) -> str:
 
 def _tpp(loaded: Loaded, n: int, chosen: str, part: int) -> Any:
     sets = class_sets(loaded, chosen, state.who())
-    return matrix.scored(loaded, part, tuple(chosen_sets(services.tpp_view(loaded, part).rankings, n, sets.decisions)))
+    ids = tuple(chosen_sets(services.tpp_view(loaded, part).rankings, n, sets.decisions))
+    return matrix.scored(loaded, part, ids, state.one_of("ablation", services.ABLATIONS))
 
 
 def _shift(a: tuple[Loaded, int, str], b: tuple[Loaded, int, str], loaded: Loaded, part: int) -> tuple[list[Estimate], Estimate]:

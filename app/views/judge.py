@@ -12,6 +12,7 @@ import streamlit as st
 from app import figures, services, state
 from app.services import Loaded
 from app.widgets import export
+from app.widgets.ask_judge import ask_panel, retry_button
 from app.widgets.token_text import plain_html, tokens_html
 from saeeval_core import agreement as agree
 from saeeval_core.config import derive_rng
@@ -34,10 +35,15 @@ STATISTICS = {
 }  # fmt: skip
 
 
+TABS = {"verdicts": "Verdicts", "agreement": "Agreement", "conflicts": "Conflicts", "blind": "Rate blind", "paper": "The paper's labels"}
+
+
 def render(loaded: Loaded) -> None:
     """Verdicts, agreement and conflicts of this SAE's raters; rating blind; the paper's own labels."""
-    tabs = st.tabs(["Verdicts", "Agreement", "Conflicts", "Rate blind", "The paper's labels"])
+    first = TABS[state.one_of("tab", list(TABS))]
+    tabs = st.tabs(list(TABS.values()), default=first, key="w_judge_tab", on_change=_tab_chosen)
     with tabs[0]:
+        ask_panel(loaded)
         _verdicts(loaded)
     with tabs[1]:
         _agreement(_cells(loaded), "own")
@@ -49,28 +55,31 @@ def render(loaded: Loaded) -> None:
         _paper()
 
 
+def _tab_chosen() -> None:
+    state.put(tab=next((k for k, name in TABS.items() if name == st.session_state["w_judge_tab"]), ""))
+
+
 def _cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:
     return agree.ratings_by_rater(services.verdicts(loaded))
 
 
 def _empty() -> None:
-    st.info("No verdict on this SAE's latents for these texts yet. This command lets the offline judge rate the top 50:")
+    st.info("No verdict on this SAE's latents for these texts yet. Ask a judge above, or let the offline judge rate the top 50:")
     st.code(COMMAND, language="bash")
 
 
 @st.fragment
 def _verdicts(loaded: Loaded) -> None:
     every = services.verdicts(loaded)
-    raters = services.store().raters(loaded.latents.sae_fingerprint)
     if not every:
         _empty()
         return
     kinds = {v.rater: v.rater_kind for v in every}
     st.dataframe(
         [
-            {"rater": name, "kind": _KIND.get(kind, kind), "latents judged": n,
+            {"rater": name, "kind": _KIND.get(kind, kind), "latents judged": sum(v.ok for v in every if v.rater == name),
              "no verdict": sum(not v.ok for v in every if v.rater == name)}
-            for name, kind, n in raters if name in kinds
+            for name, kind in kinds.items()
         ],
         hide_index=True, key="judge_raters",
     )  # fmt: skip
@@ -83,7 +92,7 @@ def _verdicts(loaded: Loaded) -> None:
         state.put(latent=latent)
     own = [v for v in every if v.latent == latent]
     if own:
-        _reasons(own)
+        _reasons(own, loaded)
         _evidence(loaded, latent, blind=False)
     st.download_button(
         "Verdicts (CSV)", lambda: export.csv_text([_flat(v) for v in every]), "verdicts.csv", "text/csv", on_click="ignore",
@@ -101,7 +110,7 @@ def _side_by_side(every: Sequence[Verdict]) -> list[dict[str, Any]]:
         by_latent.setdefault(v.latent, {})[v.rater] = v
     rows = []
     for latent, own in sorted(by_latent.items()):
-        what = next((v.explanation for v in own.values() if v.ok and v.explanation), "")
+        what = next((v.explanation for v in services.by_standing(own.values()) if v.ok and v.explanation), "")
         rows.append({"latent": latent, "explanation": what} | {r: _words(own.get(r)) for r in raters})
     return rows
 
@@ -112,21 +121,25 @@ def _words(v: Verdict | None) -> str:
         return ""
     if not v.ok:
         return f"n/v: {v.status}"
+    if not v.ratings:
+        return "explanation only"
     return ", ".join(f"{c} {r}" for c, r in v.ratings.items() if r) or "all 0"
 
 
-def _reasons(verdicts: Sequence[Verdict]) -> None:
+def _reasons(verdicts: Sequence[Verdict], loaded: Loaded | None = None) -> None:
+    """What each rater said and why; with ``loaded``, failures can be asked again."""
     for v in verdicts:
         with st.container(border=True):
             head = f"{v.rater} ({_KIND.get(v.rater_kind, v.rater_kind)}{', ' + v.model if v.model else ''})"
             st.text(head if v.ok else f"{head}: no verdict, {v.status}")
             if v.ok:
                 st.text(v.explanation or "no explanation")
-                st.text(", ".join(f"{c} {r}/4" for c, r in v.ratings.items()))
+                st.text(", ".join(f"{c} {r}/4" for c, r in v.ratings.items()) or "no ratings")
                 st.html(plain_html(v.reason))
             else:
-                st.caption("This is not counted as a rating. Ask again with the same command: what is finished is kept.")
-                st.code(f"saeeval judge --latents {v.latent}", language="bash")
+                st.caption("This is not counted as a rating. Asking again costs only this latent: what is finished is kept.")
+                if loaded is not None:
+                    retry_button(loaded, v)
                 if v.raw:
                     with st.expander("What came back"):
                         st.html(plain_html(v.raw))

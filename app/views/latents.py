@@ -1,15 +1,19 @@
 """Latents: search and filter all of them, read one with its evidence, and try a text of one's own."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from app import decisions, live_model, services, state
 from app.services import Loaded
-from app.widgets import export, latent_table
+from app.widgets import bulk, export, latent_table
 from app.widgets.evidence_card import card
+from app.widgets.rule_picker import rule_from_state
 from app.widgets.token_text import tokens_html
 from app.widgets.tpp_sets import class_sets
+from saeeval_core.config import fingerprint
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.live_text import TextReading, TextVerdict, probe_verdict
 from saeeval_core.pipeline import DirectionBoards
@@ -26,7 +30,8 @@ def render(loaded: Loaded) -> None:
     """Table and filters beside the card; below, a text of one's own."""
     direction = _direction(loaded)
     if state.presenting():
-        _card(loaded, direction, [])
+        place = state.one_of("of", list(bulk.places(loaded, direction)) or [""])
+        _card(loaded, direction, [], bulk.decided(loaded, direction, place))
         return
     _browse(loaded, direction)
     st.subheader("Test my text", divider="gray")
@@ -46,51 +51,116 @@ def _direction(loaded: Loaded) -> DirectionBoards | None:
 @st.fragment
 def _browse(loaded: Loaded, direction: DirectionBoards | None) -> None:
     effects = latent_table.effect_columns(loaded, direction)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input(
-            "Search", state.get("search"), key="w_search", on_change=state.choose, args=("search", "w_search"), max_chars=80,
-            placeholder="id, word of an explanation, promoted token", width=260,
-        )  # fmt: skip
-        probe = st.selectbox("Effect on", list(effects), key="w_effect", width=280) if effects else None
-        decided = st.multiselect("Decision", [*_DECISIONS, latent_table.NONE], key="w_decision", width=180)
-        rated = st.multiselect("Verdict", _VERDICTS, key="w_verdict", width=180)
-        dense = st.slider("Density, % of tokens", 0.0, 100.0, (0.0, 100.0), 0.1, key="w_density", width=200)
-        firing = st.toggle("fires here", value=True, key="w_firing", help="Leave out latents that never fire on these texts.")
-    table = latent_table.frame(loaded, effects.get(probe) if probe else None, _decided(loaded, direction))
-    found = latent_table.filtered(
-        table, search=state.get("search"), density=(dense[0] / 100, dense[1] / 100), decisions=decided, verdicts=rated, firing=firing
-    )
+    probe, place, filters = _filters(effects, bulk.places(loaded, direction))
+    decided = bulk.decided(loaded, direction, place)
+    table = latent_table.frame(loaded, effects.get(probe) if probe else None, decided)
+    found = latent_table.filtered(table, search=state.get("search"), **filters)
     left, right = st.columns([0.46, 0.54])
     with left:
-        st.caption(f"{len(found):,} of {len(table):,} latents, strongest effect first. Select a row to read it.")
+        st.caption(f"{len(found):,} of {len(table):,} latents, strongest effect first. Select rows to read or decide on them.")
         if found.empty:
             st.info("No latent passes these filters. Widen the density range or clear the search.", icon=":material/filter_alt_off:")
+            bulk.bar(loaded, direction, place, [], "no rows")
         else:
-            event = st.dataframe(
-                found, hide_index=True, height=620, on_select="rerun", selection_mode="single-row", key="w_latents",
-                column_config={
-                    "latent": st.column_config.NumberColumn("id", format="%d", width=60),
-                    "density": st.column_config.NumberColumn("density", format="percent", width=70, help="share of tokens"),
-                    "effect": st.column_config.NumberColumn("effect", format="%.3g", width=75, help=f"attribution, {probe}"),
-                    "promotes": st.column_config.TextColumn("promotes", width=150),
-                    "verdict": st.column_config.TextColumn("verdict", width=70),
-                    "decision": st.column_config.TextColumn("decision", width=75),
-                },
-            )  # fmt: skip
-            rows = event["selection"]["rows"]
-            if rows != st.session_state.get("latents_rows"):
-                st.session_state["latents_rows"] = rows
-                if rows:
-                    state.put(latent=int(found["latent"].iloc[rows[0]]))
+            chosen = _table(found, probe)
+            what = f"{len(chosen)} selected rows" if chosen else f"all {len(found):,} rows"
+            bulk.bar(loaded, direction, place, chosen or found["latent"].tolist(), what)
         st.download_button(
             "These rows (CSV)", lambda: export.csv_text(found.to_dict("records")), "latents.csv", "text/csv", on_click="ignore",
             key="w_latents_csv", icon=":material/table_view:",
         )  # fmt: skip
     with right:
-        _card(loaded, direction, found["latent"].tolist())
+        _card(loaded, direction, found["latent"].tolist(), decided)
 
 
-def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int]) -> None:
+def _filters(effects: Mapping[str, Any], places: Mapping[str, str]) -> tuple[str | None, str, dict[str, Any]]:
+    """Draw the filters, all of them in the link; (probe whose effect is shown, set of the decisions, filters)."""
+    names, sets = list(effects), list(places)
+    probe, place = (state.one_of(k, options) if options else "" for k, options in (("effect", names), ("of", sets)))
+    low, high = _range(state.get("density"))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Search", state.get("search"), key="w_search", on_change=state.choose, args=("search", "w_search"), max_chars=80,
+            placeholder="id, word of an explanation, promoted token", width=260,
+        )  # fmt: skip
+        if names:
+            st.selectbox("Effect on", names, names.index(probe), key="w_effect", width=260,
+                         on_change=state.choose, args=("effect", "w_effect"))  # fmt: skip
+            strength = state.one_of("strength", latent_table.STRENGTHS)
+            st.selectbox(
+                "Effect", latent_table.STRENGTHS, latent_table.STRENGTHS.index(strength), key="w_strength", width=110,
+                format_func=lambda s: s or "any", on_change=state.choose, args=("strength", "w_strength"),
+                help="By the effect on the probe beside, among all latents.",
+            )  # fmt: skip
+        if sets:
+            st.selectbox("Decisions of", sets, sets.index(place), format_func=places.get, key="w_of", width=260,
+                         on_change=state.choose, args=("of", "w_of"), help="Which set the decisions below belong to.")  # fmt: skip
+        chosen = {
+            name: st.multiselect(label, options, _listed(name, options), key=f"w_{name}", width=180, on_change=_choose_list, args=(name,))
+            for name, label, options in (("decision", "Decision", [*_DECISIONS, latent_table.NONE]), ("verdict", "Verdict", _VERDICTS))
+        }
+        st.slider("Density, % of tokens", 0.0, 100.0, (low, high), 0.1, key="w_density", width=200, on_change=_choose_density)
+        firing = st.toggle(
+            "fires here", state.get("silent") != "1", key="w_firing", on_change=_choose_silent,
+            help="Leave out latents that never fire on these texts.",
+        )  # fmt: skip
+    filters = {"density": (low / 100, high / 100), "decisions": chosen["decision"], "verdicts": chosen["verdict"], "firing": firing}
+    return probe or None, place, filters | {"strength": state.one_of("strength", latent_table.STRENGTHS)}
+
+
+def _range(text: str) -> tuple[float, float]:
+    """ "0.5,20" as (0.5, 20.0); everything for what a link says wrongly."""
+    try:
+        low, high = (min(100.0, max(0.0, float(x))) for x in text.split(","))
+    except ValueError:
+        return 0.0, 100.0
+    return (low, high) if low <= high else (0.0, 100.0)
+
+
+def _listed(name: str, options: Sequence[str]) -> list[str]:
+    wanted = state.get(name).split(",")
+    return [o for o in options if o in wanted]
+
+
+def _choose_list(name: str) -> None:
+    state.put(**{name: ",".join(st.session_state[f"w_{name}"])})
+
+
+def _choose_density() -> None:
+    low, high = st.session_state["w_density"]
+    state.put(density="" if (low, high) == (0.0, 100.0) else f"{low:g},{high:g}")
+
+
+def _choose_silent() -> None:
+    state.put(silent="" if st.session_state["w_firing"] else "1")
+
+
+def _table(found: pd.DataFrame, probe: str | None) -> list[int]:
+    """Draw the rows; the latents of those selected. The row selected last is opened in the card."""
+    # Rows are selected by their place, so other rows need another table: a selection must never slip to other latents.
+    shown = fingerprint(found["latent"].tolist())
+    event = st.dataframe(
+        found, hide_index=True, height=560, on_select="rerun", selection_mode="multi-row", key=f"w_latents_{shown}",
+        column_order=["latent", "decision", "verdict", "effect", "density", "explanation", "promotes"],
+        column_config={
+            "latent": st.column_config.NumberColumn("id", format="%d", width=60),
+            "density": st.column_config.NumberColumn("density", format="percent", width=70, help="share of tokens"),
+            "effect": st.column_config.NumberColumn("effect", format="%.3g", width=75, help=f"attribution, {probe}"),
+            "promotes": st.column_config.TextColumn("promotes", width=150),
+            "verdict": st.column_config.TextColumn("verdict", width=70),
+            "decision": st.column_config.TextColumn("decision", width=75),
+        },
+    )  # fmt: skip
+    rows = [r for r in event["selection"]["rows"] if r < len(found)]
+    before = st.session_state.get("latents_rows", ("", []))
+    new = [r for r in rows if before[0] != shown or r not in before[1]]
+    st.session_state["latents_rows"] = (shown, rows)
+    if new:
+        state.put(latent=int(found["latent"].iloc[new[-1]]))
+    return [int(found["latent"].iloc[r]) for r in rows]
+
+
+def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int], decided: Mapping[int, str]) -> None:
     n = loaded.latents.n_latents
     current = state.number("latent", order[0] if order else 0)
     if not 0 <= current < n:
@@ -106,7 +176,7 @@ def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int]) -
         {
             "card": card(loaded, current, view), "current": current, "previous": before, "next": after,
             "place": f"{at + 1} of {len(order)}" if at is not None else "not in the table as filtered" if order else "",
-            "decision": _decided(loaded, direction).get(current), "present": state.presenting(),
+            "decision": decided.get(current), "present": state.presenting(),
             "effects": [[k, float(v[current])] for k, v in latent_table.effect_columns(loaded, direction).items()],
         },
         _go,
@@ -116,20 +186,6 @@ def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int]) -
 def _go() -> None:
     if went := st.session_state.get("latent_card", {}).get("go"):
         state.put(latent=int(went["latent"]))
-
-
-def _decided(loaded: Loaded, direction: DirectionBoards | None) -> dict[int, str]:
-    """Decisions of the present SHIFT set, over those of the present TPP sets."""
-    found: dict[int, str] = {}
-    if loaded.task_set.tpp is not None:
-        for own in class_sets(loaded, state.get("set"), state.who()).decisions:
-            found |= own
-    if direction is not None:
-        place = decisions.shift_place(loaded, direction)
-        stored = decisions.find_set(services.store(), place, state.who(), state.get("set"))
-        if stored is not None:
-            found |= services.store().decisions(stored.id)
-    return found
 
 
 _DECISIONS = ("ablate", "keep", "unsure")
@@ -210,7 +266,8 @@ def _verdicts(
             found.append(probe_verdict(reading, probe, decoder, ids, name=title, positive=c.positive, negative=c.negative))
     if loaded.task_set.tpp is not None:
         view = services.tpp_view(loaded, part)
-        sets = chosen_sets(view.rankings, n, class_sets(loaded, state.get("set"), state.who()).decisions)
+        own_sets = class_sets(loaded, state.get("set"), state.who(), n, rule_from_state())
+        sets = chosen_sets(view.rankings, n, own_sets.decisions)
         for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):
             candidates += [int(i) for i in ranking[:CANDIDATES]]
             title = f"TPP {c} ({len(ids)} own latents ablated)"

@@ -19,7 +19,11 @@ from saeeval_core.uncertainty import Estimate
 TITLE = "Overview"
 ICON = ":material/home:"
 N = 20
-"""Size of the headline's sets: fixed beforehand, so that test may be shown."""
+"""Size of the sets of the paper's score: fixed beforehand, so that test may be shown."""
+AREA = (
+    "Mean height of the curve of scores over ln N, N = 1 to 20, latents set to their training mean: what follows the truth "
+    "best on planted worlds (Compare, \u201cCan it be trusted?\u201d)."
+)
 EXAMPLES = 3
 
 
@@ -66,28 +70,29 @@ def _headline(loaded: Loaded) -> None:
     left, right = st.columns(2, gap="large", border=True)
     with left:
         try:
-            shift = services.shift_headline(loaded, N, TEST)
+            shift, paper = services.shift_headline(loaded, TEST), services.shift_at(loaded, N, TEST)
         except SaeEvalError as error:
             provenance.problem(error)
             shift = None
-        if shift is not None:
-            estimate, note = shift
-            provenance.number(f"S_SHIFT, top {N} latents by attribution, test", *_words(estimate), note)
-            provenance.how(
-                "Zero ablation. 1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm."
-            )
+        if shift is not None and paper is not None:
+            provenance.number("S_SHIFT, small-N area, mean ablation, test", *_words(shift[0]), shift[1])
+            provenance.how(AREA)
+            provenance.also(f"The paper's S_SHIFT, top {N} by attribution, zero ablation", *_words(paper[0]))
+            provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
             _go("shift_lab", "Open the SHIFT lab")
         else:
             st.write("This task defines no SHIFT pair.")
     with right:
         try:
-            tpp = services.tpp_headline(loaded, N, TEST)
+            tpp = services.tpp_headline(loaded, TEST)
         except SaeEvalError as error:
             provenance.problem(error)
             tpp = None
         if tpp is not None:
-            estimate, note = tpp
-            provenance.number(f"TPP, top {N} latents per class, test", *_words(estimate), note)
+            provenance.number("TPP, small-N area, mean ablation, test", *_words(tpp[0]), tpp[1])
+            provenance.how(AREA)
+            paper_tpp = services.tpp_at(loaded, N, TEST)
+            provenance.also(f"The paper's TPP, top {N} per class, zero ablation", *_words(paper_tpp))
             provenance.how(
                 "Accuracy points lost by the class whose latents are ablated, minus those lost by the others."
             )
@@ -129,10 +134,10 @@ def _tpp_words() -> None:
         "Ablating one class's latents should cost that class's probe its accuracy and leave every other probe alone. "
         "The matrix of losses is the result; the score is its diagonal minus everything else."
     )
-    st.latex(
-        r"S_\mathrm{TPP}=\frac1m\sum_i\Delta_{ii}-\frac1{m(m-1)}\sum_{i\neq j}\Delta_{ij},\qquad\Delta_{ij}=A_j-A_{ij}"
+    st.latex(r"S_\mathrm{TPP}=\frac1m\sum_i\Delta_{ii}-\frac1{m(m-1)}\sum_{i\neq j}\Delta_{ij}")
+    provenance.how(
+        "Δ_ij = A_j − A_ij; A_j: balanced accuracy of probe j; A_ij: the same after ablating the latents of class i."
     )
-    provenance.how("A_j: balanced accuracy of probe j; A_ij: the same after ablating the latents of class i.")
 
 
 def _data(loaded: Loaded) -> None:

@@ -7,14 +7,16 @@ from typing import Any
 import streamlit as st
 
 from app import decisions, services, state
-from app.decisions import Place
+from app.decisions import Desk, Place
+from app.judged import judge_sets
 from app.services import Loaded
 from app.widgets import provenance, shift_export
 from app.widgets.evidence_card import card
 from app.widgets.lab import lab
 from app.widgets.queue import queue_rows
+from app.widgets.rule_picker import rule_from_state, rule_popover
 from app.widgets.score_card import Look, latent_history, log_json, score_json, shares_json, test_json
-from saeeval_core.errors import SaeEvalError
+from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.pipeline import DirectionBoards, aggregate_over_pairs
 from saeeval_core.shift import ShiftLatents
 from saeeval_core.store import DecisionSet
@@ -27,7 +29,6 @@ AHEAD = 2
 """Cards sent beyond the current one, so that moving on shows them at once."""
 KEY = "lab"
 RANKS = ("attribute", "base")
-ABLATIONS = ("zero", "mean")
 
 
 def render(loaded: Loaded) -> None:
@@ -58,8 +59,9 @@ def render(loaded: Loaded) -> None:
     _settings(box, loaded)
     choice = _set_picker(box, loaded, view, place)
     if not state.presenting():
-        rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
-        shift_export.popover(box, loaded, view, place, choice, rank, ablation, _n())
+        rule_popover(box)
+        rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
+        shift_export.popover(box, loaded, view, place, choice, rank, ablation, _n(), rule_from_state())
     _about(loaded, chosen, part)
     _live(loaded, view, place, state.who(), choice)
 
@@ -109,7 +111,7 @@ def _settings(box: Any, loaded: Loaded) -> None:
         width=130,
         format_func=ranks.get,
     )
-    kinds = ABLATIONS
+    kinds = services.ABLATIONS
     kind = state.one_of("ablation", kinds)
     box.selectbox(
         "Ablation",
@@ -118,7 +120,9 @@ def _settings(box: Any, loaded: Loaded) -> None:
         key="w_ablation",
         on_change=state.choose,
         args=("ablation", "w_ablation"),
-        width=88,
+        width=130,
+        format_func={"mean": "to the mean", "zero": "to zero (paper)"}.get,
+        help="What an ablated latent is set to: its mean over the training texts, or 0. Zero also moves the threshold.",
     )
     ns = [n for n in NS if n <= loaded.latents.n_latents]
     n = _n()
@@ -168,9 +172,9 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
             width="stretch",
             key="w_top",
         )
-        for rival in services.judge_sets(loaded, view, state.one_of("rank", RANKS), n):
+        for rival in judge_sets(loaded, view, n, rule_from_state()):
             if rival.ids is not None:
-                st.button(f"Reset to {rival.name}", on_click=_reset, args=(place, who, now, rival.ids, f"reset to {rival.name}"),
+                st.button(f"Use {rival.name}", on_click=_reset, args=(place, who, now, rival.ids, f"reset to {rival.name}"),
                           width="stretch", key=f"w_reset_{rival.name}")  # fmt: skip
         st.caption("A reset is one step of the log: Z takes it back.")
     return now
@@ -228,7 +232,7 @@ def _about(loaded: Loaded, chosen: DirectionBoards, part: int) -> None:
 @st.fragment
 def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str) -> None:
     """Queue, card and score. A press runs this function alone."""
-    rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
+    rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
     if "lab_error" in st.session_state:
         provenance.problem(st.session_state["lab_error"])
     try:
@@ -236,7 +240,7 @@ def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: st
     except SaeEvalError as error:
         provenance.problem(error)
         return
-    lab(data, key=KEY, on_did_change=partial(_did, loaded, place, who, choice, ablation))
+    lab(data, key=KEY, on_did_change=partial(_did, loaded, ablation))
     began = st.session_state["lab_memory"].pop("began", None)
     if began is not None:
         services.note_time(time.perf_counter() - began)
@@ -245,16 +249,12 @@ def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: st
 def _data(
     loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str, rank: str, ablation: str
 ) -> dict[str, Any]:
-    store, memory = services.store(), st.session_state.setdefault("lab_memory", {"ack": {}, "sent": {}})
+    store, memory = services.store(), _memory()
     chosen = decisions.find_set(store, place, who, choice)
     current_decisions = {} if chosen is None else store.decisions(chosen.id)
     ids = tuple(sorted(i for i, d in current_decisions.items() if d == "ablate"))
-    scope = f"{id(loaded)}/{place.task}/{place.direction}/{rank}/{chosen.id if chosen else 'new'}"
-    # A set comes to be with its first press: what is on screen stays valid, so its scope keeps the name it had.
-    begun = memory.setdefault("begun", {})
-    if chosen is None:
-        begun[place, who, choice, rank] = scope
-    scope = begun.get((place, who, choice, rank), scope)
+    desk = Desk(place, who, choice)
+    memory["desks"][desk.name] = desk
     before = _before(memory, (place, choice, who, ablation), ids)
     rows, hash_ = queue_rows(loaded, view, rank, current_decisions)
     sent = memory["sent"]
@@ -265,7 +265,8 @@ def _data(
         ids, before, _set_name(chosen), len(current_decisions), rank, ablation, _n(), carry=bool(sent.get("carry"))
     )
     data = {
-        "scope": scope, "solo": False, "present": state.presenting(), "readonly": "", "ack": memory["ack"],
+        "scope": f"{desk.name}/{rank}", "desk": desk.name, "ack": memory["ack"],
+        "solo": False, "present": state.presenting(), "readonly": "",
         "queue": None if sent.get("queue") == hash_ else rows, "queueHash": hash_, "decisions": current_decisions,
         "current": current, "goto": memory.get("goto", 0), "cards": cards,
         "shares": None if current is None else shares_json(view, ids, current, ablation),
@@ -319,7 +320,7 @@ def _rivals(
     n = _n()
     order = services.ranking(view, rank)
     out = [services.NamedSet(f"top {n} by attribution", tuple(int(i) for i in order[:n]))]
-    out += services.judge_sets(loaded, view, rank, n)
+    out += judge_sets(loaded, view, n, rule_from_state())
     store = services.store()
     others = [s for s in store.list_sets(**place.scope) if chosen is None or s.id != chosen.id]
     return out + [services.NamedSet(f"{s.name} ({s.who})", tuple(store.ablated(s.id))) for s in others[-3:]]
@@ -331,40 +332,46 @@ def _commit_state(loaded: Loaded, ids: tuple[int, ...]) -> dict[str, Any]:
     return {"canCommit": bool(ids), "commitNote": "Commit: ablate at least one latent first"}
 
 
-def _did(loaded: Loaded, place: Place, who: str, choice: str, ablation: str) -> None:
+def _did(loaded: Loaded, ablation: str) -> None:
     """Presses of the browser: saved before anything is drawn."""
     sent = (st.session_state.get(KEY) or {}).get("did")
     if not sent:
         return
-    memory = st.session_state.setdefault("lab_memory", {"ack": {}, "sent": {}})
+    memory = _memory()
     memory["began"] = time.perf_counter()
     client, store = str(sent["client"]), services.store()
 
-    def work() -> None:
-        done, commit = decisions.apply(store, place, who, choice, sent["log"], memory["ack"].get(client, 0))
-        memory["ack"][client] = done
-        if commit:
-            _commit(loaded, place, who, choice, ablation)
+    def commit(desk: Desk) -> None:
+        _commit(loaded, desk, ablation)
 
-    _guard(work)
+    _guard(lambda: decisions.apply(store, memory["desks"], sent["log"], memory["ack"], client, commit))
     memory["sent"] = sent
     if sent.get("current") is not None:
         state.put(latent=sent["current"])
 
 
-def _commit(loaded: Loaded, place: Place, who: str, choice: str, ablation: str) -> None:
+def _memory() -> dict[str, Any]:
+    """What this session knows beyond the store: presses carried out, and where they may come from."""
+    return st.session_state.setdefault("lab_memory", {"ack": {}, "sent": {}, "desks": {}})
+
+
+def _commit(loaded: Loaded, desk: Desk, ablation: str) -> None:
     store = services.store()
-    chosen = decisions.open_set(store, place, who, choice)
+    chosen = decisions.open_set(store, desk.place, desk.who, desk.choice)
     ids = tuple(store.ablated(chosen.id))
-    direction = next(d for d in services.shift_directions(loaded) if decisions.shift_place(loaded, d) == place)
+    here = (d for d in services.shift_directions(loaded) if decisions.shift_place(loaded, d) == desk.place)
+    if (direction := next(here, None)) is None:
+        raise DataError(
+            "the set to commit belongs to another SAE or task than the page shows; open it there and commit"
+        )
     test = services.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
-    store.commit(chosen.id, who, ids, test_json(test, ids, ablation))
+    store.commit(chosen.id, desk.who, ids, test_json(test, ids, ablation))
 
 
 def _aggregate(loaded: Loaded, directions: tuple[DirectionBoards, ...]) -> None:
     """Mean of the defined directions of each pair, then over pairs."""
     store, who, part = services.store(), state.who(), services.live_part(loaded)
-    n, rank, ablation = _n(), state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
+    n, rank, ablation = _n(), state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
     rows, mine, top = [], [], []
     for d in directions:
         view = services.shift_view(loaded, d.pair, d.task.target.column, part)

@@ -11,10 +11,11 @@ import streamlit as st
 from app import figures, live_model, report_page, services, state
 from app.decisions import MINE
 from app.services import Loaded
-from app.widgets import export, matrix
+from app.widgets import export, matrix, provenance
+from app.widgets.rule_picker import rule_from_state, rule_popover
 from app.widgets.tpp_sets import ATTRIBUTION, ClassSets, class_sets, commit, store_decisions
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.texts import DEV
+from saeeval_core.pipeline import PART_NAMES
 from saeeval_core.tpp import TppScore
 from saeeval_core.tpp_cells import chosen_sets
 
@@ -31,6 +32,11 @@ def render(loaded: Loaded) -> None:
             icon=":material/info:",
         )
         return
+    if loaded.protocol.redraw_negatives:
+        provenance.how(
+            f"Protocol {loaded.protocol.name} draws new negatives for every number (saeeval run does); what is live here scores "
+            "all texts, every other class with the same weight."
+        )
     _live(loaded)
     if not state.presenting():
         _below(loaded)
@@ -46,21 +52,22 @@ def _live(loaded: Loaded) -> None:
         if "pages" in st.session_state:
             st.switch_page(st.session_state["pages"]["latents"])
     part, n = services.live_part(loaded), _n(loaded)
-    sets = class_sets(loaded, state.get("set"), state.who())
+    sets = _chosen(loaded, state.get("set"))
     view = services.tpp_view(loaded, part)
     ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
-    score = matrix.scored(loaded, part, ids)
+    score = matrix.scored(loaded, part, ids, _ablation())
     sets.note_look(state.who(), ids)
     ask = partial(
         matrix.payload, loaded, part=part, n=n, sets=ids, decisions=sets.decisions,
         cell=_cell(len(view.board.task.classes)), relative=state.get("scale") == "relative",
+        ablation=_ablation(),
     )  # fmt: skip
     values = _read(loaded, ask) if st.session_state.get("tpp_read") else ask()
     matrix.show(
         values
         | {
-            "cards": matrix.score_cards(score, part, _before(loaded, part, score)),
-            "setNote": "" if sets.empty else f"set '{sets.label}': {sets.summary}",
+            "cards": _nothing(sets, part) if sets.nothing else matrix.score_cards(score, part, _before(loaded, part, score)),
+            "setNote": sets.note,
             "ack": st.session_state.get("tpp_ack", {}), "heard": st.session_state.get("tpp_heard", {}),
             "present": state.presenting(), "readonly": not sets.mine,
         },
@@ -86,7 +93,7 @@ def _moved(loaded: Loaded) -> None:
     did: Mapping[str, Any] | None = st.session_state.get("tpp", {}).get("did")
     if not did:
         return
-    client, wishes = str(did["client"]), {k: did[k] for k in ("n", "cell", "scale") if k in did}
+    client, wishes = str(did["client"]), {k: did[k] for k in ("n", "cell", "scale", "ablation") if k in did}
     state.put(**wishes)
     if did.get("read"):
         st.session_state["tpp_read"] = True
@@ -100,7 +107,7 @@ def _moved(loaded: Loaded) -> None:
                 if name == ATTRIBUTION:  # a change needs a set of one's own to live in
                     name = MINE
                     state.put(set=name)
-                sets = class_sets(loaded, name, state.who())
+                sets = _chosen(loaded, name)
                 store_decisions(loaded, sets, int(step["row"]), {int(step["latent"]): str(step["decision"])}, state.who())
                 acks[client] = step["seq"]
     except SaeEvalError as error:
@@ -119,15 +126,16 @@ def _below(loaded: Loaded) -> None:
         _table(loaded)
     st.caption(
         "How computed: Δᵢⱼ = Aⱼ − Aᵢⱼ, clean minus ablated balanced accuracy of probe j when the top-N latents of class i "
-        "are set to zero, exact from pooled latents. Score: mean of the diagonal − mean of the rest. "
+        "are set to their mean over the training texts, or to zero as in the paper, exact from pooled latents. "
+        "Score: mean of the diagonal − mean of the rest. "
         "Intervals: 95 %, over resampled texts of the part shown; probes and training texts stay fixed."
     )
 
 
 @st.fragment
 def _sets(loaded: Loaded) -> None:
-    who, name = state.who(), state.get("set")
-    sets = class_sets(loaded, name, who)
+    who = state.who()
+    sets = _chosen(loaded, state.get("set"))
     options = sets.options
     labels = {v: label for v, label in options}
     values = [v for v, _ in options]
@@ -138,18 +146,20 @@ def _sets(loaded: Loaded) -> None:
             on_change=_chosen_set,
             help="A set is what you changed on top of the ranking: latents added beyond N and latents spared within N.",
         )  # fmt: skip
+        if rule_popover(st.container(), "tpp_rule") or st.session_state.pop("tpp_set_chosen", False):
+            st.rerun()  # this is a fragment of its own: the matrix above must follow
         new = st.text_input("Save these changes under a new name", key="w_tpp_name", max_chars=60)
         if st.button("Save as", disabled=not new.strip() or sets.empty, key="w_tpp_save"):
             for row, decisions in enumerate(sets.decisions):
                 if decisions:
-                    store_decisions(loaded, class_sets(loaded, new.strip(), who), row, decisions, who)
+                    store_decisions(loaded, _chosen(loaded, new.strip()), row, decisions, who)
             state.put(set=new.strip())
             st.rerun()
     with right:
         n = _n(loaded)
         st.markdown(f"**Commit** freezes the latents ablated now (N = {n}) and computes their test score once.")
-        if st.button("Commit", type="primary", key="w_tpp_commit"):
-            done = commit(loaded, sets, n, who)
+        if st.button("Commit", type="primary", key="w_tpp_commit", disabled=bool(sets.nothing), help=sets.nothing or None):
+            done = commit(loaded, sets, n, who, _ablation())
             st.success(f"Committed. Test score {figures.say(done)}")
         for line in sets.commits():
             st.text(line)
@@ -160,14 +170,14 @@ def _sets(loaded: Loaded) -> None:
 
     def keep(title: str, of: str, decisions: dict[int, str]) -> None:
         if of in classes:
-            store_decisions(loaded, class_sets(loaded, title, who), classes.index(of), decisions, who)
+            store_decisions(loaded, _chosen(loaded, title), classes.index(of), decisions, who)
 
     export.set_import(loaded, "tpp", sets.task, keep, "tpp")
 
 
 def _chosen_set() -> None:
     state.put(set=st.session_state["w_tpp_set"])
-    st.rerun()
+    st.session_state["tpp_set_chosen"] = True
 
 
 @st.fragment
@@ -175,14 +185,14 @@ def _all_n(loaded: Loaded) -> None:
     if not st.toggle("Compute the matrix for every N (top N by attribution)", key="w_tpp_all"):
         st.caption(f"N = {', '.join(map(str, MULTIPLES))}, on one colour scale, and the score against N.")
         return
-    scores = _scores(loaded)
-    classes = services.tpp_view(loaded, services.live_part(loaded)).board.task.classes
-    small = figures.tpp_small_multiples(
-        classes, [(n, s.matrix) for n, s in scores], title="TPP matrix at every N (dev texts)", dark=_dark()
-    )
+    scores, part = _scores(loaded), services.live_part(loaded)
+    classes = services.tpp_view(loaded, part).board.task.classes
+    how = f"{_ablation()} ablation ({PART_NAMES[part]} texts)"
+    matrices = [(n, s.matrix) for n, s in scores]
+    small = figures.tpp_small_multiples(classes, matrices, title=f"TPP matrix at every N, {how}", dark=_dark())
     st.plotly_chart(small, key="tpp_multiples", config={"displaylogo": False})
     rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
-    curve = figures.tpp_by_n(rows, marked=_n(loaded), title="TPP score against N (dev texts)")
+    curve = figures.tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
     st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
     table = [
         {"N": n, "score": figures.say(a), "diagonal": figures.say(b), "off-diagonal": figures.say(c)} for n, a, b, c in rows
@@ -198,14 +208,14 @@ def _table(loaded: Loaded) -> None:
         return
     n, part = _n(loaded), services.live_part(loaded)
     view, classes = services.tpp_view(loaded, part), services.tpp_view(loaded, part).board.task.classes
-    sets = class_sets(loaded, state.get("set"), state.who())
+    sets = _chosen(loaded, state.get("set"))
     ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
-    score = matrix.scored(loaded, part, ids)
+    score = matrix.scored(loaded, part, ids, _ablation())
     rows = [
         {"ablated": a} | {p: figures.say(score.matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)
     ]
     st.dataframe(rows, hide_index=True, key="tpp_table")
-    title = f"TPP matrix, {loaded.task_set.texts.name}, {loaded.latents.sae}, N = {n}, dev"
+    title = f"TPP matrix, {loaded.task_set.texts.name}, {loaded.latents.sae}, N = {n}, {_ablation()} ablation, {PART_NAMES[part]}"
     export.figure_buttons(
         lambda: figures.tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
         lambda: _cells(n, classes, score), f"tpp_{loaded.task_set.texts.name}_n{n}",
@@ -220,8 +230,8 @@ def _table(loaded: Loaded) -> None:
 def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
     """The page as it is now, as one file."""
     part = services.live_part(loaded)
-    score, classes = matrix.scored(loaded, part, ids), services.tpp_view(loaded, part).board.task.classes
-    name = "dev" if part == DEV else "test"
+    score, classes = matrix.scored(loaded, part, ids, _ablation()), services.tpp_view(loaded, part).board.task.classes
+    name = f"{PART_NAMES[part]}, {_ablation()} ablation"
     heat = figures.tpp_heatmap(classes, score.matrix, title=f"TPP matrix, N = {n}, {name}", n_ablated=score.n_ablated)
     rows = [(k, s.score, s.intended, s.unintended) for k, s in _scores(loaded)]
     curve = figures.tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
@@ -239,7 +249,7 @@ def _scores(loaded: Loaded) -> list[tuple[int, TppScore]]:
     part = services.live_part(loaded)
     rankings = services.tpp_view(loaded, part).rankings
     ns = [n for n in MULTIPLES if n <= loaded.latents.n_latents]
-    return [(n, matrix.scored(loaded, part, tuple(chosen_sets(rankings, n, [{}] * len(rankings))))) for n in ns]
+    return [(n, matrix.scored(loaded, part, tuple(chosen_sets(rankings, n, [{}] * len(rankings))), _ablation())) for n in ns]
 
 
 def _numbers(loaded: Loaded) -> list[dict[str, Any]]:
@@ -255,6 +265,21 @@ def _cells(n: int, classes: tuple[str, ...], score: TppScore) -> list[dict[str, 
         }
         for i, a in enumerate(classes) for j, p in enumerate(classes) for e in (score.matrix[i][j],)
     ]  # fmt: skip
+
+
+def _chosen(loaded: Loaded, name: str) -> ClassSets:
+    """The set of that name; a judge's depends on N and the rule of the link."""
+    return class_sets(loaded, name, state.who(), _n(loaded), rule_from_state())
+
+
+def _nothing(sets: ClassSets, part: int) -> list[dict[str, str]]:
+    """In place of scores: a judge's set that keeps no latent of any class is a state, not a score of 0."""
+    how = "no latent of any class passes the judge's rule, so there is nothing to score"
+    return [{"label": f"TPP score ({PART_NAMES[part]})", "value": "n/a", "ci": sets.nothing, "how": how}]
+
+
+def _ablation() -> str:
+    return state.one_of("ablation", services.ABLATIONS)
 
 
 def _n(loaded: Loaded) -> int:
@@ -274,7 +299,7 @@ def _cell(m: int) -> tuple[int, int] | None:
 def _before(loaded: Loaded, part: int, score: TppScore) -> TppScore | None:
     """The score shown before this one for the same SAE, texts and part; redrawing the same one keeps it."""
     kept = st.session_state.setdefault("tpp_shown", {})
-    key = (loaded.latents.fingerprint, loaded.config.protocol, loaded.config.seed, part)
+    key = (loaded.latents.fingerprint, loaded.config.protocol, loaded.config.seed, part, _ablation())
     last, before = kept.get(key, (None, None))
     if last is not score:
         last, before = score, last

@@ -18,20 +18,17 @@ QUADRANTS = (3, 2, 1, 0)
 
 def card(loaded: Loaded, latent: int, view: ShiftLatents | None = None) -> dict[str, Any]:
     """Everything shown for a latent that no decision changes. Without a view: no effects, contexts grouped as recorded."""
-    return _card(
-        loaded, view, latent, services.latents_named(loaded).get(latent, ("", "")), len(services.verdicts(loaded))
-    )
+    return _card(loaded, view, latent, services.newest_verdict(loaded))
 
 
 @services.shared(max_entries=4096)
-def _card(
-    loaded: Loaded, view: ShiftLatents | None, latent: int, named: tuple[str, str], _verdicts: int
-) -> dict[str, Any]:
+def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, _newest_verdict: int) -> dict[str, Any]:
     e = services.evidence(loaded, latent)
     own = [c for c in e.contexts if c.source == loaded.task_set.texts.name]
     general = [c for c in e.contexts if c.source != loaded.task_set.texts.name]
     histogram = activation_histogram(view, latent) if view else []
     names = services.latents_named(loaded)
+    named = names.get(latent, ("", ""))
     return {
         "id": latent,
         "what": named[0] or services.tokens_of(loaded, latent),
@@ -59,7 +56,7 @@ def _card(
                 ", ".join(f"{k} {n}" for k, n in v.ratings.items()) or f"no verdict: {v.status}",
                 v.reason[:400],
             ]
-            for v in services.recent_verdicts(loaded)
+            for v in services.verdicts(loaded)
             if v.latent == latent
         ],
     }

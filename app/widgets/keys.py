@@ -21,10 +21,12 @@ _cookie = st.components.v2.component(
 _escape = st.components.v2.component(
     "saeeval_escape",
     html="<i hidden></i>",
-    js="""export default function({setTriggerValue}) {
+    js="""export default function({parentElement, setTriggerValue}) {
       const key = (e) => { if (e.key === "Escape" && !document.querySelector("[role=dialog]")) setTriggerValue("left", true); };
-      document.addEventListener("keydown", key);
-      return () => document.removeEventListener("keydown", key);
+      // Run again at every redraw: the listener of the run before must go.
+      document.removeEventListener("keydown", parentElement.saeevalKey);
+      document.addEventListener("keydown", (parentElement.saeevalKey = key));
+      return () => document.removeEventListener("keydown", parentElement.saeevalKey);
     }""",
 )
 

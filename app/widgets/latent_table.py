@@ -13,6 +13,8 @@ from app.services import Loaded
 from saeeval_core.evidence import find_token_table
 
 NONE = "none"
+STRENGTHS = ("", "top 20", "top 50", "top 100", "top 200", "top 500", "> 0", "< 0")
+"""Filters by effect on the chosen probe; "" is no filter."""
 _HERE = Path(__file__).parent
 
 
@@ -61,12 +63,22 @@ def frame(loaded: Loaded, effect: np.ndarray | None, decisions: dict[int, str]) 
 
 
 def filtered(
-    table: pd.DataFrame, *, search: str, density: tuple[float, float], decisions: Sequence[str], verdicts: Sequence[str], firing: bool
-) -> pd.DataFrame:
-    """Rows that pass every filter, strongest effect first. ``search``: an id, or text of the explanation or tokens."""
+    table: pd.DataFrame, *, search: str, density: tuple[float, float], decisions: Sequence[str], verdicts: Sequence[str], firing: bool,
+    strength: str = "",
+) -> pd.DataFrame:  # fmt: skip
+    """Rows that pass every filter, strongest effect first. ``search``: an id, or text of the explanation or tokens.
+
+    ``strength``: one of STRENGTHS, about the effect shown; ranks are among all latents, before the other filters.
+    """
     keep = table["density"].between(*density)
     if firing:
         keep &= table["density"] > 0
+    if "effect" in table and strength:
+        effect = table["effect"]
+        if strength in ("> 0", "< 0"):
+            keep &= effect > 0 if strength == "> 0" else effect < 0
+        else:
+            keep &= effect.abs().rank(ascending=False, method="first") <= int(strength.removeprefix("top "))
     if decisions:
         keep &= table["decision"].isin(decisions)
     if verdicts:

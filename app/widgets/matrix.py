@@ -12,7 +12,7 @@ from app.figures import say
 from app.services import Loaded
 from saeeval_core.recording import LatentRecording
 from saeeval_core.texts import DEV
-from saeeval_core.tpp import TppScore
+from saeeval_core.tpp import TppLatents, TppScore
 from saeeval_core.tpp_cells import CellLatent, Flip, cell_latents, difference, flipped_texts, relative_matrix
 from saeeval_core.uncertainty import LEVEL, Estimate, separable
 
@@ -46,9 +46,14 @@ def show(values: dict[str, Any], on_move: Callable[[], None], key: str = "tpp") 
 
 
 @services.shared(max_entries=512)
-def scored(loaded: Loaded, part: int, sets: Sets) -> TppScore:
-    """The matrix of these latents per class."""
-    return services.tpp_view(loaded, part).score(sets)
+def scored(loaded: Loaded, part: int, sets: Sets, ablation: str) -> TppScore:
+    """The matrix of these latents per class under one of ``services.ABLATIONS``."""
+    return _view(loaded, part, ablation).score(sets)
+
+
+def _view(loaded: Loaded, part: int, ablation: str) -> TppLatents:
+    view = services.tpp_view(loaded, part)
+    return view.mean_ablated if ablation == "mean" else view
 
 
 def score_cards(score: TppScore, part: int, before: TppScore | None) -> list[dict[str, str]]:
@@ -76,11 +81,12 @@ def payload(
     decisions: Sequence[dict[int, str]],
     cell: tuple[int, int] | None,
     relative: bool,
+    ablation: str,
     read: bool = False,
 ) -> dict[str, Any]:
     """What the component draws, apart from the session's own bookkeeping. ``read``: the language model may be used."""
     view = services.tpp_view(loaded, part)
-    score, board = scored(loaded, part, sets), view.board
+    score, board = scored(loaded, part, sets, ablation), view.board
     shown = relative_matrix(board, score) if relative else score.matrix
     name = "dev" if part == DEV else "test"
     return {
@@ -88,6 +94,7 @@ def payload(
         "ns": [k for k in NS if k <= loaded.latents.n_latents],
         "n": n,
         "relative": relative,
+        "ablation": ablation,
         "title": f"Ablating the latents of one class, reading every probe ({name} texts)",
         "level": f"resampled {name} texts",
         "matrix": [[_json(e) for e in row] for row in shown],
@@ -96,24 +103,25 @@ def payload(
         "counts": [_count(len(ids), own) for ids, own in zip(sets, decisions, strict=True)],
         "countHow": "latents really ablated for this class (fewer than N when fewer argue for it), with your changes",
         "cell": list(cell) if cell else None,
-        "detail": _detail(loaded, part, n, sets, decisions, cell, read) if cell else None,
+        "detail": _detail(loaded, part, n, sets, decisions, cell, ablation, read) if cell else None,
     }
 
 
 def _detail(
-    loaded: Loaded, part: int, n: int, sets: Sets, decisions: Sequence[dict[int, str]], cell: tuple[int, int], read: bool
-) -> dict[str, Any]:
+    loaded: Loaded, part: int, n: int, sets: Sets, decisions: Sequence[dict[int, str]], cell: tuple[int, int],
+    ablation: str, read: bool,
+) -> dict[str, Any]:  # fmt: skip
     view, (i, j) = services.tpp_view(loaded, part), cell
     classes, ids, own = view.board.task.classes, sets[i], decisions[i]
     top = {int(k) for k in view.rankings[i][:n]}
-    parts = {p.latent: p for p in _contributions(loaded, part, ids[:LISTED], j)}
+    parts = {p.latent: p for p in _contributions(loaded, part, ids[:LISTED], j, ablation)}
     extra = [int(k) for k in view.rankings[i][: n + CANDIDATES] if int(k) not in set(ids)]
     place = {int(k): r for r, k in enumerate(view.rankings[i])}
     spared = [k for k in own if k not in ids and k not in extra]
     listed = sorted((*ids[:LISTED], *extra, *spared), key=lambda k: place.get(k, len(place)))
     names, effects = services.latents_named(loaded), view.effects[:, j]
-    flips, total = _flips(loaded, part, ids, j)
-    whole = scored(loaded, part, sets).matrix[i][j]
+    flips, total = _flips(loaded, part, ids, j, ablation)
+    whole = scored(loaded, part, sets, ablation).matrix[i][j]
     return {
         "title": f"{classes[i]} latents on the {classes[j]} probe",
         "summary": f"{len(ids)} latents ablated; accuracy lost: {say(whole)}",
@@ -137,13 +145,13 @@ def _detail(
 
 
 @services.shared(max_entries=512)
-def _contributions(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int) -> list[CellLatent]:
-    return cell_latents(services.tpp_view(loaded, part), ids, probe)
+def _contributions(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int, ablation: str) -> list[CellLatent]:
+    return cell_latents(_view(loaded, part, ablation), ids, probe)
 
 
 @services.shared(max_entries=512)
-def _flips(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int) -> tuple[list[Flip], int]:
-    return flipped_texts(services.tpp_view(loaded, part), ids, probe, at_most=FLIPS)
+def _flips(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int, ablation: str) -> tuple[list[Flip], int]:
+    return flipped_texts(_view(loaded, part, ablation), ids, probe, at_most=FLIPS)
 
 
 def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str], read: bool) -> dict[str, Any]:

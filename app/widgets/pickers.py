@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import services, state
+from app import recording_job, services, state
 from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
@@ -80,12 +80,12 @@ def run_box(config: RunConfig) -> None:
     sae, texts = provenance.plain(config.saes[0]), provenance.plain(config.task or config.texts)
     st.write(f"There is no recording of {sae} on {texts}.")
     st.write("One pass of the language model over the texts makes it; every score afterwards is instant.")
-    job = services.job_of(config)
+    job = recording_job.job_of(config)
     if job is None or not job.active:
         if job is not None and job.error:
             st.error(provenance.plain(job.error), icon=":material/error:")
         if st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run_main"):
-            services.start_job(config)
+            recording_job.start(config)
             st.rerun()
     else:
         job_progress(config)
@@ -94,7 +94,7 @@ def run_box(config: RunConfig) -> None:
 @st.fragment(run_every=0.7)
 def job_progress(config: RunConfig) -> None:
     """Progress, time left and cancel of the run of these settings; the page goes on when it is done."""
-    job = services.job_of(config)
+    job = recording_job.job_of(config)
     if job is None or not job.active:
         st.rerun(scope="app")
         return
@@ -141,13 +141,13 @@ def _run_button() -> None:
         known = services.load(config) is not None
     except SaeEvalError:
         return
-    job = services.job_of(config)
+    job = recording_job.job_of(config)
     if job is not None and job.active:
         job_progress(config)
     elif not known and st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run", width="stretch"):
-        services.start_job(config)
+        recording_job.start(config)
         st.rerun()
-    others = [j for j in services.active_jobs() if j is not job]
+    others = [j for j in recording_job.active_jobs() if j is not job]
     if others:
         st.caption(f"{len(others)} other run(s) going on")
 

@@ -56,3 +56,9 @@ def number(label: str, value: str, interval: str = "", note: str = "") -> None:
     st.html(
         f"<div>{e(label)}</div><div class='big'>{e(value)}</div><div class='ci'>{e(interval)}</div><div class='how'>{e(note)}</div>"
     )
+
+
+def also(label: str, value: str, interval: str = "") -> None:
+    """A second number beside the headline, in one line."""
+    e = html.escape
+    st.html(f"<div>{e(label)}: <b>{e(value)}</b> <span class='ci'>{e(interval)}</span></div>")

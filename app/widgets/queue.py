@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from app import services
 from app.services import Loaded
 from saeeval_core.config import fingerprint
+from saeeval_core.judging.verdict import contrast_concepts
 from saeeval_core.shift import ShiftLatents
 
 SHOWN = 100
@@ -19,8 +20,7 @@ def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[
 
     A changed hash means that the browser must get the rows again.
     """
-    names, ratings = services.latents_named(loaded), _ratings(loaded)
-    rows, hash_, shown = _top_rows(loaded, view, rank, fingerprint([names, ratings]))
+    rows, hash_, shown = _top_rows(loaded, view, rank, services.newest_verdict(loaded))
     place = _places(view, rank)
     more = sorted(set(decided) - shown, key=lambda i: place.get(i, len(place)))
     if not more:
@@ -30,7 +30,9 @@ def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[
 
 
 @services.shared(max_entries=64)
-def _top_rows(loaded: Loaded, view: ShiftLatents, rank: str, _verdicts: str) -> tuple[list[Row], str, frozenset[int]]:
+def _top_rows(
+    loaded: Loaded, view: ShiftLatents, rank: str, _newest_verdict: int
+) -> tuple[list[Row], str, frozenset[int]]:
     top = [int(i) for i in services.ranking(view, rank)[:SHOWN]]
     rows = [_row(loaded, view, rank, i) for i in top]
     return rows, fingerprint(rows), frozenset(top)
@@ -41,7 +43,7 @@ def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
     what = named[0] if named else services.tokens_of(loaded, latent)
     effect = view.base_effect if rank == "base" else view.attribute_effect
     place = _places(view, rank)
-    rating, text = _ratings(loaded).get(latent, (None, ""))
+    rating, text = _ratings(loaded, view, services.newest_verdict(loaded)).get(latent, (None, ""))
     return (
         latent, place.get(latent, len(place)) + 1, what, float(effect[latent]), float(loaded.latents.density[latent]), rating, text,
     )  # fmt: skip
@@ -52,16 +54,22 @@ def _places(view: ShiftLatents, rank: str) -> dict[int, int]:
     return {int(i): k for k, i in enumerate(services.ranking(view, rank))}
 
 
-def _ratings(loaded: Loaded) -> dict[int, tuple[int | None, str]]:
-    """latent -> (highest rating, "gender 4"); a failed verdict is "no verdict", never 0."""
+@services.shared(max_entries=64)
+def _ratings(loaded: Loaded, view: ShiftLatents, _newest_verdict: int) -> dict[int, tuple[int | None, str]]:
+    """latent -> (highest rating of the pair's own concepts, "gender 4/4"), as the judge of best standing gave it.
+
+    A failed verdict is "no verdict", never 0.
+    """
+    task = view.board.task
+    concepts = {name for c in (task.target, task.spurious) for name in contrast_concepts(loaded.task_set, c)}
     out: dict[int, tuple[int | None, str]] = {}
-    for v in services.recent_verdicts(loaded):
-        if v.rater_kind == "human":
+    for v in services.by_standing(services.verdicts(loaded)):
+        own = {k: r for k, r in v.ratings.items() if k in concepts}
+        if v.rater_kind == "human" or out.get(v.latent, (None, ""))[0] is not None:
             continue
         if not v.ok:
             out.setdefault(v.latent, (None, "no verdict"))
-        elif v.ratings:
-            concept, value = max(v.ratings.items(), key=lambda p: p[1])
-            if out.get(v.latent, (None, ""))[0] is None or value > int(out[v.latent][0] or 0):
-                out[v.latent] = (value, f"{concept} {value}/4" if value else "0/4")
+        elif own:
+            concept, value = max(own.items(), key=lambda p: p[1])
+            out[v.latent] = (value, f"{concept} {value}/4" if value else "0/4")
     return out

@@ -51,7 +51,7 @@ def score_json(view: ShiftLatents, look: Look, rivals: Sequence[services.NamedSe
         "score": mine.score.to_dict(), "delta": _delta(view, look, mine), "accuracy": mine.accuracy.to_dict(),
         "base": board.base.to_dict(), "oracle": board.oracle.to_dict(),
         "worst": mine.worst_group.to_dict(), "worstName": mine.worst_group_name, "leakage": mine.leakage.to_dict(),
-        "other": other.score.to_dict(), "otherName": "S, zero ablation" if ablation == "mean" else "S, mean ablation",
+        "other": other.score.to_dict(), "otherName": "S, zero ablation (paper)" if ablation == "mean" else "S, mean ablation",
         "otherHint": "the same set under the other ablation: a large difference means a shifted threshold",
         "how": _HOW[ablation].format(part=part, n=len(board.rows), k=len(mine.samples) or 1000),
         "curve": _curve(view, look, mine),

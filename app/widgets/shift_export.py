@@ -8,17 +8,19 @@ import streamlit as st
 
 from app import decisions, figures, report_page, services, state
 from app.decisions import Place
+from app.judged import judge_sets
 from app.services import Loaded
 from app.widgets import export
 from app.widgets.score_card import CURVE_NS
 from saeeval_core.pipeline import PART_NAMES
+from saeeval_core.selections import Rule
 from saeeval_core.shift import ShiftLatents, ShiftScore
 
 Points = list[tuple[int, ShiftScore]]
 
 
 def popover(
-    box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, rank: str, ablation: str, n: int
+    box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, rank: str, ablation: str, n: int, rule: Rule
 ) -> None:
     """Everything is made when pressed, from what the store holds then."""
     name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
@@ -38,7 +40,7 @@ def popover(
             name,
         )
         st.download_button(
-            "Report (HTML)", lambda: report(loaded, view, place, choice, who, rank, ablation, n), f"report_{name}.html", "text/html",
+            "Report (HTML)", lambda: report(loaded, view, place, choice, who, rank, ablation, n, rule), f"report_{name}.html", "text/html",
             on_click="ignore", key="w_shift_report", icon=":material/description:",
             help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
         )  # fmt: skip
@@ -54,7 +56,7 @@ def popover(
 
 
 def report(
-    loaded: Loaded, view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str, n: int
+    loaded: Loaded, view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str, n: int, rule: Rule
 ) -> str:
     """The lab as it is now, as one page."""
     points, you = _points(view, place, choice, who, rank, ablation)
@@ -65,7 +67,7 @@ def report(
         (f"top {n} by attribution", services.set_score(view, tuple(int(i) for i in order[:n]), ablation)),
         *(
             (r.name, services.set_score(view, r.ids, ablation))
-            for r in services.judge_sets(loaded, view, rank, n)
+            for r in judge_sets(loaded, view, n, rule)
             if r.ids
         ),
     ]

@@ -4,13 +4,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app import services
+from app import judged, services
 from app.decisions import MINE, new_set, tpp_place
 from app.figures import say
 from app.services import Loaded
 from app.widgets import matrix
 from saeeval_core.errors import DataError
 from saeeval_core.pipeline import PART_NAMES
+from saeeval_core.selections import SELECTED, Rule
 from saeeval_core.store import DecisionSet
 from saeeval_core.texts import TEST
 from saeeval_core.tpp_cells import chosen_sets
@@ -18,8 +19,6 @@ from saeeval_core.uncertainty import Estimate
 
 JUDGE = "judge:"
 """Start of the picker's value for what a judge would ablate; the rater's name follows."""
-JUDGED = 200
-"""Latents of each ranking a judge's set looks at."""
 ATTRIBUTION = "attribution"
 """Value of the set picker for the ranking alone."""
 
@@ -41,6 +40,10 @@ class ClassSets:
     """Per class: latent -> decision."""
     options: list[tuple[str, str]]
     """(value, label) of every set there is."""
+    states: tuple[str, ...] = ()
+    """A judge's set: per class "ok" or why nothing is ablated ("nothing passed", "not judged"); else empty."""
+    rule: Rule | None = None
+    """A judge's set: what made it."""
 
     @property
     def label(self) -> str:
@@ -58,6 +61,22 @@ class ClassSets:
         every = [d for own in self.decisions for d in own.values()]
         words = [f"{every.count(k)} {name}" for k, name in (("ablate", "added"), ("keep", "spared"), ("unsure", "unsure"))]
         return ", ".join(w for w in words if not w.startswith("0 ")) or "no changes"
+
+    @property
+    def note(self) -> str:
+        """What the set changes, in a line; for a judge's also the rule and the classes it leaves empty."""
+        if self.empty:
+            return ""
+        rule = f"; {self.rule}" if self.rule else ""
+        left = [f"{c}: {s}" for c, s in zip(self.classes, self.states, strict=False) if s != SELECTED]
+        return f"set '{self.label}': {self.summary}{rule}" + (f"; {', '.join(left)}" if left else "")
+
+    @property
+    def nothing(self) -> str:
+        """For a judge's set that leaves every row empty, why: then there is nothing to score. "" otherwise."""
+        if not self.states or any(s == SELECTED for s in self.states):
+            return ""
+        return ", ".join(f"{c}: {s}" for c, s in zip(self.classes, self.states, strict=True))
 
     @property
     def stored(self) -> list[tuple[str, DecisionSet]]:
@@ -82,8 +101,11 @@ class ClassSets:
         ]
 
 
-def class_sets(loaded: Loaded, value: str, who: str) -> ClassSets:
-    """The set a link or picker names; a name nobody has used yet is an empty set of one's own."""
+def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | None = None) -> ClassSets:
+    """The set a link or picker names; a name nobody has used yet is an empty set of one's own.
+
+    ``n`` and ``rule`` decide what a judge's set changes on top of the top N.
+    """
     assert loaded.task_set.tpp is not None
     classes = loaded.task_set.tpp[1]
     task = tpp_place(loaded, classes[0]).task
@@ -95,15 +117,15 @@ def class_sets(loaded: Loaded, value: str, who: str) -> ClassSets:
     options = [(ATTRIBUTION, "top N by attribution, nothing changed")]
     options += [(name, name) for name in dict.fromkeys([*(n for n, w in owners if w == who), own_name, MINE])]
     options += [(f"{n}@{w}", f"{n} (by {w})") for n, w in owners if w != who]
-    raters = services.store().raters(loaded.latents.sae_fingerprint)
-    judges = [(name, n) for name, kind, n in raters if n and kind in ("llm", "local")]
-    options += [(f"{JUDGE}{name}", f"kept by {name} (rated ≥ {services.RULE.threshold})") for name, _ in judges]
+    judges = judged.judges(loaded)
+    options += [(f"{JUDGE}{name}", f"kept by {name}") for name in judges]
     if value not in dict(options):
         value = MINE
     if value.startswith(JUDGE):
         rater = value.removeprefix(JUDGE)
-        kept = _judged(loaded, rater, dict(judges)[rater])
-        return ClassSets(value, rater, rater, False, task, tuple(classes), {}, kept, options)
+        rule = rule or Rule()
+        kept, states = _judged(loaded, rater, n, rule, services.newest_verdict(loaded))
+        return ClassSets(value, rater, rater, False, task, tuple(classes), {}, kept, options, states, rule)
     name, _, owner = value.partition("@")
     owner = owner or who
     chosen = {} if value == ATTRIBUTION else {s.direction: s for s in every if s.name == name and s.who == owner}
@@ -111,15 +133,18 @@ def class_sets(loaded: Loaded, value: str, who: str) -> ClassSets:
     return ClassSets(value, name, owner, owner == who, task, tuple(classes), chosen, decisions, options)
 
 
-@services.shared(max_entries=32)
-def _judged(loaded: Loaded, rater: str, _verdicts: int) -> list[dict[int, str]]:
-    """Per class: latents of the ranking that the judge does not relate to the class (or has not judged) are spared."""
-    rated = {v.latent: v.ratings for v in services.verdicts(loaded) if v.ok and v.rater == rater}
-    view = services.tpp_view(loaded, services.live_part(loaded))
-    return [
-        {int(i): "keep" for i in ranking[:JUDGED] if rated.get(int(i), {}).get(c, 0) < services.RULE.threshold}
-        for c, ranking in zip(view.board.task.classes, view.rankings, strict=True)
-    ]
+@services.shared(max_entries=128)
+def _judged(
+    loaded: Loaded, rater: str, n: int, rule: Rule, _newest: int
+) -> tuple[list[dict[int, str]], tuple[str, ...]]:
+    """Per class what the judge changes on top of the top N: spared where it says no or was not asked; and the states."""
+    rankings = services.tpp_view(loaded, services.live_part(loaded)).rankings
+    found = judged.judge_selector(loaded, "judge", rater, rule).tpp(services.tpp_view(loaded, services.live_part(loaded)), [n])
+    changes = []
+    for ranking, (chosen,) in zip(rankings, found, strict=True):
+        top, kept = [int(i) for i in ranking[:n]], set(chosen.ids)
+        changes.append({i: "keep" for i in top if i not in kept} | {i: "ablate" for i in kept - set(top)})
+    return changes, tuple(chosen.state for (chosen,) in found)
 
 
 def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[int, str], who: str) -> None:
@@ -131,11 +156,11 @@ def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[i
     services.store().decide(stored.id, who, decisions)
 
 
-def commit(loaded: Loaded, sets: ClassSets, n: int, who: str) -> Estimate:
+def commit(loaded: Loaded, sets: ClassSets, n: int, who: str, ablation: str) -> Estimate:
     """Freeze what is ablated now, score it on test once, and keep both for every class."""
     rankings = services.tpp_view(loaded, services.live_part(loaded)).rankings
     ids = chosen_sets(rankings, n, sets.decisions)
-    score = matrix.scored(loaded, TEST, tuple(ids))
+    score = matrix.scored(loaded, TEST, tuple(ids), ablation)
     own = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
     stored = {c: sets.by_class.get(c) or new_set(services.store(), tpp_place(loaded, c), who, own) for c in sets.classes}
     looks = max((services.store().dev_looks(s.id) for s in stored.values()), default=0)
@@ -143,7 +168,7 @@ def commit(loaded: Loaded, sets: ClassSets, n: int, who: str) -> Estimate:
         "batch": uuid.uuid4().hex, "n": n, "words": say(score.score), "score": score.score.to_dict(), "dev_looks": looks,
         "intended": score.intended.to_dict(), "unintended": score.unintended.to_dict(),
         "matrix": [[e.to_dict() for e in row] for row in score.matrix], "n_ablated": list(score.n_ablated),
-        "protocol": loaded.config.protocol, "part": PART_NAMES[TEST],
+        "protocol": loaded.config.protocol, "part": PART_NAMES[TEST], "ablation": ablation,
     }  # fmt: skip
     for label, own in zip(sets.classes, ids, strict=True):
         services.store().commit(stored[label].id, who, own, test)

@@ -17,7 +17,6 @@ from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.pipeline import (
     Recordings,
-    common_hook,
     obtain_recordings,
     recording_key,
     scored_parts,
@@ -26,7 +25,6 @@ from saeeval_core.pipeline import (
     tpp_probes,
 )
 from saeeval_core.recording import LatentRecording, find_latents, find_residuals
-from saeeval_core.registry import file_fingerprint, inspect_sae
 from saeeval_core.selections import Rule
 from saeeval_core.shift import shift_latents
 from saeeval_core.sources import TaskSet, general_texts, read_texts
@@ -74,8 +72,12 @@ def judge_command(
     *,
     store: Store | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    api_key: str = "",
 ) -> dict[str, Any]:
-    """What ``saeeval judge`` prints and writes; plain JSON values. Verdicts go to the store as they arrive."""
+    """What ``saeeval judge`` prints and writes; plain JSON values. Verdicts go to the store as they arrive.
+
+    ``api_key`` "" stands for the environment's ANTHROPIC_API_KEY.
+    """
     wanted = parse_latents(options.latents)
     budget = Budget(options.budget_tokens, options.budget_usd, options.price_in, options.price_out)
     task_set = task_set_of(config)
@@ -83,9 +85,7 @@ def judge_command(
     if not concepts:
         raise DataError(f"'{task_set.texts.name}' defines no concepts; give --target and --spurious, or --classes")
     recordings = obtain_recordings(config, task_set, config.saes[:1])
-    general = general_sources(
-        config, config.saes[:1], file=Path(options.general_text) if options.general_text else None
-    )
+    general = general_sources(config, recordings, file=Path(options.general_text) if options.general_text else None)
     sources = evidence_sources(task_set, recordings, general)[0]
     recording = sources[0].latents
     ids = candidate_latents(config, task_set, recordings, wanted) if isinstance(wanted, int) else wanted
@@ -93,7 +93,7 @@ def judge_command(
         raise DataError("no latent has an effect on any probe of this task; give ids with --latents")
     store = store or Store()
     load_shipped_verdicts(store, recording)
-    asker = make_judge(options)
+    asker = make_judge(options, api_key)
     questions = [asker.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
     about = {
         "judge": asker.rater, "rater_kind": asker.rater_kind, "sae": recording.sae, "task": task_set.texts.name,
@@ -106,7 +106,7 @@ def judge_command(
     return about | judge_questions(store, asker, questions, on_progress=on_progress).to_dict()
 
 
-def make_judge(options: JudgeOptions, api_key: str | None = None) -> Judge:
+def make_judge(options: JudgeOptions, api_key: str = "") -> Judge:
     """The judge of the options; Claude's key from ``api_key`` or the environment's ANTHROPIC_API_KEY."""
     if options.judge == "claude":
         settings = ClaudeSettings(
@@ -133,25 +133,24 @@ def evidence_sources(
     ]
 
 
-def general_sources(config: RunConfig, saes: Sequence[str], *, file: Path | None = None) -> list[EvidenceSource]:
+def general_sources(config: RunConfig, recordings: Recordings, *, file: Path | None = None) -> list[EvidenceSource]:
     """General text for evidence: the stored recording of news windows, or a text file recorded now.
 
     Without ``file`` nothing is computed: [] where no recording of these SAEs is stored or the corpus is not installed.
     """
-    infos = [inspect_sae(s) for s in saes]
     if file is not None:
         texts = replace(read_texts(file, config.text_column), name="general")
-        made = obtain_recordings(replace(config, texts=str(file)), TaskSet(texts), saes)
+        made = obtain_recordings(replace(config, texts=str(file)), TaskSet(texts), config.saes[: len(recordings.latents)])
         return [EvidenceSource(texts, made.residuals, latents) for latents in made.latents]
     try:
         texts = general_texts()
     except DataError:
         return []
-    key = recording_key(replace(config, task="general", texts=""), common_hook(infos), texts.fingerprint)
+    key = recording_key(replace(config, task="general", texts=""), recordings.residuals.key.hook, texts.fingerprint)
     residuals = find_residuals(key)
     if residuals is None:
         return []
-    found = [find_latents(key, fp) for info in infos if (fp := file_fingerprint(info)) is not None]
+    found = [find_latents(key, latents.sae_fingerprint) for latents in recordings.latents]
     return [EvidenceSource(texts, residuals, latents) for latents in found if latents is not None]
 
 
@@ -253,10 +252,9 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
         return Selector(task_set, "human", human=_marked_sets(store or Store(), set_name))
     if len(config.saes) != 1:
         raise ConfigError(f"--select {kind} uses verdicts on one SAE, found {len(config.saes)}: give one --sae")
-    sae = inspect_sae(config.saes[0])
-    key = str(file_fingerprint(sae))
     store = store or Store()
     recording = obtain_recordings(config, task_set, config.saes).latents[0]
+    key = recording.sae_fingerprint
     load_shipped_verdicts(store, recording)
     there = [name for name, _, _ in store.raters(key)]
     if not rater and len(there) == 1:
@@ -264,7 +262,7 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
     if rater not in there:
         known = ", ".join(there) or "none; run saeeval judge first"
         raise ConfigError(
-            f"no verdicts of rater '{rater}' on {sae.id}; raters with verdicts: {known}: choose with --rater"
+            f"no verdicts of rater '{rater}' on {recording.sae}; raters with verdicts: {known}: choose with --rater"
         )
     return Selector(task_set, kind, rater, ratings_of(store.verdicts(key, rater=rater), rater), rule)
 

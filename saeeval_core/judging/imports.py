@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saeeval_core.artifacts import write_atomic
 from saeeval_core.errors import DataError
 from saeeval_core.evidence import EvidenceContext, LatentEvidence, TokenCosine
 from saeeval_core.store import RATER_KINDS, Store, Verdict
 
 _CONCEPT = "rating:"
+_SHARED = ("sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "status")
+_OWN = ("latent", "ratings", "explanation", "reason", "evidence_hash")
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,40 @@ def check_latents(name: str, latents: Iterable[int], sae: SaeIdentity) -> None:
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
-    """One JSON object per line, readable and diffable; the prompt is left out (evidence hash and rater identify it)."""
-    kept = ("latent", "sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "ratings",
-            "explanation", "reason", "evidence_hash", "status")  # fmt: skip
-    lines = [json.dumps({k: _plain(getattr(v, k)) for k in kept}, ensure_ascii=False) for v in verdicts]
+    """One JSON object per line, readable and diffable; a line ``{"shared": ...}`` holds what the rows below it share.
+
+    What came back word for word (``raw``) is left out: explanation, reason and ratings are all there is to it.
+    """
+    lines: list[str] = []
+    above: dict[str, Any] | None = None
+    for v in verdicts:
+        shared = {k: getattr(v, k) for k in _SHARED}
+        if shared != above:
+            lines.append(json.dumps({"shared": shared}, ensure_ascii=False))
+            above = shared
+        lines.append(json.dumps({k: _plain(getattr(v, k)) for k in _OWN}, ensure_ascii=False))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
     """Inverse of ``write_verdicts``; DataError for a line that is not a verdict."""
     out = []
-    for line, row in _rows(path):
-        if row.get("rater_kind") not in RATER_KINDS or not isinstance(row.get("ratings"), dict):
-            raise DataError(f"line {line} of '{path.name}' is not a verdict: it needs rater_kind and ratings")
+    shared: dict[str, Any] = {}
+    for line, own in _rows(path):
+        if isinstance(own.get("shared"), dict):
+            shared = own["shared"]
+            continue
+        row = shared | own
+        if (
+            set(row) != {*_SHARED, *_OWN}
+            or row["rater_kind"] not in RATER_KINDS
+            or not isinstance(row["ratings"], dict)
+        ):
+            raise DataError(
+                f"line {line} of '{path.name}' is not a verdict; it needs exactly {', '.join(_OWN)}, and above it "
+                f"a line with {', '.join(_SHARED)}: make the file again with saeeval build-bundle --step verdicts"
+            )
         out.append(Verdict(**row))
     return out
 

@@ -12,7 +12,7 @@ from saeeval_core.config import RunConfig, assets_dir
 from saeeval_core.judging.command import candidate_latents, evidence_sources, general_sources, judged_evidence
 from saeeval_core.judging.imports import read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
-from saeeval_core.judging.verdict import task_concepts
+from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.pipeline import obtain_recordings, task_set_of
 from saeeval_core.store import Verdict
 
@@ -27,30 +27,46 @@ def build_verdicts(
     say: Callable[[str], None] = lambda _: None,
     judge: LocalJudge | None = None,
 ) -> Path:
-    """Rate every candidate of these tasks with LocalJudge and write the SAE's verdict file; reference rows are kept.
+    """Rate every candidate of these tasks with LocalJudge and write the SAE's verdict file, after each task.
 
-    Reference rows written for other weights are dropped: they would explain other latents.
+    Reference rows and other tasks' rows are kept, and what was asked before about the same evidence is not asked again.
+    Rows about other weights are dropped: they would explain other latents.
     """
     path = assets_dir() / "verdicts" / f"{sae}.jsonl"
     judge = judge or LocalJudge()
-    rows: list[Verdict] = []
-    fingerprint = ""
     for task in tasks:
-        config = RunConfig(task=task, saes=(sae,))
-        task_set = task_set_of(config)
-        recordings = obtain_recordings(config, task_set, [sae])
-        fingerprint = recordings.latents[0].sae_fingerprint
-        sources = evidence_sources(task_set, recordings, general_sources(config, [sae]))[0]
-        ids = candidate_latents(config, task_set, recordings, k)
-        say(f"{sae}, {task}: {len(ids)} candidates")
-        concepts = task_concepts(task_set)
-        questions = [judge.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
-        judge.ask(questions, lambda verdict, _usage: rows.append(verdict))
-    written = [v for v in read_verdicts(path) if v.rater == REFERENCE] if path.exists() else []
-    kept = [v for v in written if v.sae_fingerprint == fingerprint]
-    if len(kept) < len(written):
-        say(f"{sae}: {len(written) - len(kept)} reference verdicts are about other weights and were dropped")
-    write_verdicts(
-        path, sorted([*kept, *(v for v in rows if v.ok)], key=lambda v: (v.rater != REFERENCE, v.task, v.latent))
-    )
+        questions, fingerprint = _questions(sae, task, k, judge)
+        there = _written(path, fingerprint, lambda line: say(f"{sae}: {line}"))
+        known = {v.key: v for v in there if v.rater == judge.rater}
+        answered: list[Verdict] = [known[q.blank.key] for q in questions if q.blank.key in known]
+        say(f"{sae}, {task}: {len(questions)} candidates, {len(answered)} rated before")
+        new = [q for q in questions if q.blank.key not in known]
+        judge.ask(new, lambda verdict, _usage, to=answered: to.append(verdict))
+        asked = {q.blank.task for q in questions}
+        others = [v for v in there if v.rater != judge.rater or v.task not in asked]
+        write_verdicts(path, sorted([*others, *(v for v in answered if v.ok)], key=_order))
     return path
+
+
+def _questions(sae: str, task: str, k: int, judge: LocalJudge) -> tuple[list[Question], str]:
+    """What is asked about every candidate of one task, and the weights it is about."""
+    config = RunConfig(task=task, saes=(sae,))
+    task_set = task_set_of(config)
+    recordings = obtain_recordings(config, task_set, [sae])
+    sources = evidence_sources(task_set, recordings, general_sources(config, recordings))[0]
+    ids, concepts = candidate_latents(config, task_set, recordings, k), task_concepts(task_set)
+    questions = [judge.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
+    return questions, recordings.latents[0].sae_fingerprint
+
+
+def _written(path: Path, fingerprint: str, say: Callable[[str], None]) -> list[Verdict]:
+    """Rows of the file that are about these weights."""
+    every = read_verdicts(path) if path.exists() else []
+    own = [v for v in every if v.sae_fingerprint == fingerprint]
+    if len(own) < len(every):
+        say(f"{len(every) - len(own)} verdicts are about other weights and were dropped")
+    return own
+
+
+def _order(v: Verdict) -> tuple[bool, str, str, int]:
+    return (v.rater != REFERENCE, v.rater, v.task, v.latent)

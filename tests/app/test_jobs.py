@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from app import services
+from app import recording_job, services
+from app.recording_job import RecordingJob
 from saeeval_core.config import RunConfig
 
 
@@ -17,7 +18,7 @@ def config(tiny_model_dir, tiny_sae_dirs, tiny_texts_file, cache) -> RunConfig:
     )  # fmt: skip
 
 
-def finished(job: services.Job, seconds: float = 120) -> services.Job:
+def finished(job: RecordingJob, seconds: float = 120) -> RecordingJob:
     """Wait for the job's thread."""
     end = time.monotonic() + seconds
     while job.active and time.monotonic() < end:
@@ -27,8 +28,8 @@ def finished(job: services.Job, seconds: float = 120) -> services.Job:
 
 def test_a_run_ends_with_a_recording_that_views_can_open(config):
     assert services.load(config) is None
-    job = services.start_job(config)
-    assert services.start_job(config) is job and services.job_of(config) is job
+    job = recording_job.start(config)
+    assert recording_job.start(config) is job and recording_job.job_of(config) is job
     assert finished(job).status == "done", job.error
     assert job.done == job.total > 0
     loaded = services.load_or_raise(config)
@@ -36,15 +37,15 @@ def test_a_run_ends_with_a_recording_that_views_can_open(config):
 
 
 def test_cancel_stops_and_a_second_run_goes_on(config, monkeypatch):
-    job = services.Job(config)
+    job = RecordingJob(config)
     job.cancel()
-    services._work(job)
+    job.run()
     assert job.status == "cancelled" and services.load(config) is None
-    assert finished(services.start_job(config)).status == "done"
+    assert finished(recording_job.start(config)).status == "done"
 
 
 def test_a_failed_run_says_why_in_one_line(config):
     from dataclasses import replace
 
-    job = finished(services.start_job(replace(config, model="./no-such-model")))
+    job = finished(recording_job.start(replace(config, model="./no-such-model")))
     assert job.status == "failed" and "no-such-model" in job.error and "\n" not in job.error

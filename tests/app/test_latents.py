@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from viewing import texts, verdict, view
 
-from app import live_model, services
+from app import decisions, live_model, services
 from app.views import latents
 from app.widgets import latent_table
+from app.widgets.tpp_sets import class_sets
 from saeeval_core.config import RunConfig
 from saeeval_core.live_text import TextReading, probe_verdict
 from saeeval_core.probes import Probe
@@ -51,6 +52,65 @@ def test_search_by_id_explanation_and_token_and_filters(loaded):
     assert rows(table)["latent"].iloc[0] == loaded.latents.n_latents - 1
     dense = rows(table, density=(0.2, 1.0))
     assert 0 < len(dense) < len(table) and (dense["density"] >= 0.2).all()
+
+
+def test_filter_by_effect_counts_ranks_among_all_latents(loaded):
+    effect = np.linspace(-1, 1, loaded.latents.n_latents)
+    table = latent_table.frame(loaded, effect, {})
+    n = loaded.latents.n_latents
+    assert set(rows(table, strength="top 20")["latent"]) == {*range(10), *range(n - 10, n)}
+    assert (rows(table, strength="> 0")["effect"] > 0).all() and len(rows(table, strength="< 0")) == n // 2
+    assert rows(table, strength="top 20", search="128").empty  # it is not among the 20 strongest
+
+
+def test_bulk_decides_on_every_row_shown_and_undo_is_one_step(loaded):
+    at = view("latents", {"strength": "top 20", "of": "shift"}, {"who": "Ada"})
+    place = decisions.shift_place(loaded, latents._direction(loaded))
+    shown = at.dataframe[0].value["latent"].tolist()
+    assert len(shown) == 20 and "all 20 rows" in texts(at)
+    at.button(key="w_bulk_ablate").click().run()
+    assert not at.exception and "20 latents set to ablate" in texts(at)
+    stored = decisions.find_set(services.store(), place, "Ada")
+    assert services.store().ablated(stored.id) == sorted(shown)
+    assert set(at.dataframe[0].value["decision"]) == {"ablate"}
+    at.button(key="w_bulk_undo").click().run()
+    assert services.store().ablated(stored.id) == [] and "20 decisions taken back" in texts(at)
+
+
+def test_bulk_goes_to_the_class_that_is_chosen_and_clears(loaded):
+    at = view("latents", {"search": "17", "of": "tpp:nurse"}, {"who": "Ada"})
+    at.button(key="w_bulk_keep").click().run()
+    sets = class_sets(loaded, "mine", "Ada")
+    assert [d for d in sets.decisions if d] == [sets.decisions[sets.classes.index("nurse")]] and 17 in sets.decisions[0]
+    at.button(key="w_bulk_none").click().run()
+    assert not at.exception and class_sets(loaded, "mine", "Ada").empty
+
+
+def test_bulk_refuses_a_judges_set_and_too_many_rows(loaded):
+    services.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"nurse": 3, "gender": 3})])
+    at = view("latents", {"search": "17", "of": "tpp:nurse", "set": "judge:judge"}, {"who": "Ada"})
+    at.button(key="w_bulk_keep").click().run()
+    assert "belongs to judge" in at.error[0].value
+    assert class_sets(loaded, "mine", "Ada").empty
+
+
+def test_filters_are_in_the_link_and_come_back_from_it(loaded):
+    url = {"decision": "none", "verdict": "none,4/4", "density": "1,90", "silent": "1", "strength": "> 0", "effect": "TPP probe of nurse"}
+    at = view("latents", url)
+    assert at.selectbox(key="w_effect").value == "TPP probe of nurse" and at.selectbox(key="w_strength").value == "> 0"
+    assert at.multiselect(key="w_verdict").value == ["4/4", "none"] and at.slider(key="w_density").value == (1.0, 90.0)
+    assert not at.toggle(key="w_firing").value and (at.dataframe[0].value["effect"] > 0).all()
+    at.multiselect(key="w_verdict").set_value(["1/4"]).run()
+    at.slider(key="w_density").set_value((0.0, 50.0)).run()
+    assert at.session_state["view"]["verdict"] == "1/4" and at.session_state["view"]["density"] == "0,50"
+
+
+@pytest.mark.parametrize(
+    "url", [{"density": "x"}, {"density": "9,1"}, {"effect": "?"}, {"of": "tpp:x"}, {"verdict": ",,"}, {"strength": "top"}]
+)
+def test_filters_typed_wrongly_are_no_filters(loaded, url):
+    at = view("latents", url)
+    assert not at.exception and not at.error and len(at.dataframe[0].value) > 100
 
 
 def test_effects_are_offered_for_every_probe(loaded):

@@ -1,5 +1,7 @@
 """Overview: full, with little, and with a file of one's own."""
 
+import html
+
 from app import services
 from app.views import overview
 
@@ -13,7 +15,8 @@ def test_says_what_is_loaded_and_both_scores_with_intervals(planted_app):
     assert not test.exception and not test.error
     text = text_of(test)
     assert "smollm2-135m-instruct" in text and "composed texts" in text
-    assert "S_SHIFT, top 20" in text and "TPP, top 20" in text and text.count("95 % interval [") >= 2
+    assert "S_SHIFT, small-N area" in text and "TPP, small-N area" in text and text.count("95 % interval [") >= 4
+    assert "The paper's S_SHIFT, top 20" in html.unescape(text) and "The paper's TPP, top 20" in html.unescape(text)
     assert len(test.latex) == 2
 
 

@@ -12,6 +12,7 @@ from app.widgets import export, matrix
 from app.widgets.tpp_sets import ATTRIBUTION, class_sets, commit, store_decisions
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
+from saeeval_core.selections import Rule
 from saeeval_core.texts import DEV
 from saeeval_core.tpp_cells import chosen_sets
 
@@ -22,10 +23,10 @@ def loaded(planted_app):
     return services.load_or_raise(RunConfig())
 
 
-def values(loaded, n=5, cell=None, who="Ada", name="mine", relative=False):
+def values(loaded, n=5, cell=None, who="Ada", name="mine", relative=False, ablation="zero"):
     sets = class_sets(loaded, name, who)
     ids = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, n, sets.decisions))
-    return matrix.payload(loaded, part=DEV, n=n, sets=ids, decisions=sets.decisions, cell=cell, relative=relative)
+    return matrix.payload(loaded, part=DEV, n=n, sets=ids, decisions=sets.decisions, cell=cell, relative=relative, ablation=ablation)
 
 
 def test_view_draws_and_says_how_it_is_computed(loaded):
@@ -86,7 +87,7 @@ def test_commit_stores_the_test_score_and_the_looks(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
     sets = class_sets(loaded, "mine", "Ada")
     sets.note_look("Ada", chosen_sets(services.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
-    score = commit(loaded, sets, 5, "Ada")
+    score = commit(loaded, sets, 5, "Ada", "mean")
     (line,) = class_sets(loaded, "mine", "Ada").commits()
     assert f"{score.value:.3f}" in line and "after 1 dev looks" in line
 
@@ -126,19 +127,41 @@ def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(load
 
     monkeypatch.setattr(live_model, "row_activations", fires_on_the_second_token)
     sets = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, 20, [{}] * 4))
-    got = matrix.payload(loaded, part=DEV, n=20, sets=sets, decisions=[{}] * 4, cell=(2, 2), relative=False, read=True)
+    got = matrix.payload(loaded, part=DEV, n=20, sets=sets, decisions=[{}] * 4, cell=(2, 2), relative=False, ablation="mean", read=True)
     for flip in got["detail"]["flips"]:
         assert [i for i, (_, v) in enumerate(flip["tokens"]) if v] == [1] and not flip["note"]
     assert not got["detail"]["offer"]
 
 
 def test_a_judges_set_keeps_only_what_it_relates_to_the_class(loaded):
-    first = [int(r[0]) for r in services.tpp_view(loaded, DEV).rankings]
-    services.store().add_verdicts([verdict(loaded, first[0], "LocalJudge", "local", {"nurse": 3, "surgeon": 1})])
-    sets = class_sets(loaded, "judge:LocalJudge", "Ada")
-    assert ("judge:LocalJudge", "kept by LocalJudge (rated ≥ 2)") in sets.options and not sets.mine
-    ids = chosen_sets(services.tpp_view(loaded, DEV).rankings, 10, sets.decisions)
-    assert ids == [(first[0],), (), (), ()]
-    at = view("tpp_matrix", {"set": "judge:LocalJudge"})
-    assert not at.exception
+    rankings = services.tpp_view(loaded, DEV).rankings
+    first = [int(r[0]) for r in rankings]
+    nurse = services.tpp_view(loaded, DEV).board.task.classes.index("nurse")
+    deep = int(rankings[nurse][15])
+    services.store().add_verdicts([
+        verdict(loaded, first[nurse], "LocalJudge", "local", {"nurse": 3, "surgeon": 1, "teacher": 0, "professor": 0}),
+        verdict(loaded, deep, "LocalJudge", "local", {"nurse": 1, "surgeon": 4, "teacher": 0, "professor": 0}),
+    ])  # fmt: skip
+
+    def ids(rule, n=10):
+        sets = class_sets(loaded, "judge:LocalJudge", "Ada", n, rule)
+        return chosen_sets(rankings, n, sets.decisions), sets
+
+    kept, sets = ids(Rule(2))
+    assert kept[nurse] == (first[nurse],) and not sets.mine and sets.states[nurse] == "ok" and not sets.nothing
+    assert ("judge:LocalJudge", "kept by LocalJudge") in sets.options
+    # the first n that pass, however far down: the rule's other order reaches the 16th latent
+    assert set(ids(Rule(1, order="filter-then-top"))[0][nurse]) == {first[nurse], deep}
+    assert deep not in ids(Rule(1, True, "filter-then-top"))[0][nurse]
+    assert not view("tpp_matrix", {"set": "judge:LocalJudge"}).exception
     assert not view("tpp_matrix", {"set": "judge:nobody"}).exception
+
+
+def test_a_judge_who_relates_nothing_leaves_a_state(loaded):
+    top = [int(i) for r in services.tpp_view(loaded, DEV).rankings for i in r[:3]]
+    zero = dict.fromkeys(services.tpp_view(loaded, DEV).board.task.classes, 0)
+    services.store().add_verdicts([verdict(loaded, i, "strict", "llm", zero) for i in dict.fromkeys(top)])
+    sets = class_sets(loaded, "judge:strict", "Ada", 3)
+    assert sets.nothing.count("nothing passed") == 4
+    services.store().add_verdicts([verdict(loaded, top[0], "terse", "imported", {}, explanation="only words")])
+    assert "judge:terse" not in dict(class_sets(loaded, "mine", "Ada").options)

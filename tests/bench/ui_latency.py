@@ -30,9 +30,9 @@ _WATCH = """() => {
     }
     return null;
   };
-  const lab = window.__lab = find(document);
+  window.__lab = () => find(document);
   window.__times = [];
-  const shown = () => lab.querySelector('[data-testid=score]').textContent + lab.querySelector('.score .small').textContent;
+  const shown = () => __lab().querySelector('[data-testid=score]').textContent + __lab().querySelector('.score .small').textContent;
   window.__press = (key) => new Promise((done) => {
     const before = shown(), t0 = performance.now();
     const watch = new MutationObserver(() => {
@@ -40,7 +40,7 @@ _WATCH = """() => {
       watch.disconnect();
       requestAnimationFrame(() => done(performance.now() - t0));
     });
-    watch.observe(lab, {childList: true, subtree: true, characterData: true});
+    watch.observe(__lab(), {childList: true, subtree: true, characterData: true});
     setTimeout(() => { watch.disconnect(); done(-1); }, 10000);
     document.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
   });
@@ -176,7 +176,7 @@ def main() -> None:
             first = time.monotonic() - started
             page.wait_for_timeout(2000)
             pressed = decisions(page, args.presses)
-            rows = page.evaluate("window.__lab.querySelectorAll('.qrow').length - 1")
+            rows = page.evaluate("window.__lab().querySelectorAll('.qrow').length - 1")
             moved = slider(page, url, 24)
             browser.close()
     result = {

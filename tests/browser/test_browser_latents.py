@@ -54,3 +54,14 @@ def test_cell_latent_opens_its_page(open_page):
     name = link.inner_text()
     link.click()
     expect(page.locator(".lab.solo .title b")).to_have_text(f"latent {name}", timeout=WAIT)
+
+
+def test_rows_of_the_table_are_decided_at_once_and_stand_in_the_lab(open_page):
+    page = ready(open_page("/latents?strength=top+20&of=shift"))
+    page.get_by_role("button", name="Ablate", exact=True).click()
+    expect(page.get_by_text("20 latents set to ablate")).to_be_visible(timeout=WAIT)
+    page.get_by_role("link", name="SHIFT lab").click()
+    expect(page.locator(".score .small").first).to_contain_text("20 ablated", timeout=WAIT)
+    page.get_by_role("link", name="Latents").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("20 decisions taken back")).to_be_visible(timeout=WAIT)

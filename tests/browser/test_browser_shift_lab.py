@@ -188,3 +188,16 @@ def test_present_has_no_controls_and_escape_leaves(open_page):
     expect(page.get_by_text("Language model")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(page.locator(".queue")).to_be_visible(timeout=45_000)
+
+
+def test_a_key_counts_once_however_often_the_page_was_redrawn(open_page):
+    page = lab(open_page("/shift"))
+    order = page.locator(".qrow:not(.qhead)").evaluate_all("rows => rows.map((r) => r.children[2].textContent)")
+    for _ in range(15):  # faster than answers come, so that redraws overlap
+        page.keyboard.press("a")
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(100)
+    lab(page)
+    assert here(page).split()[-1] == order[15]
+    press(page, "z")
+    assert "14 ablated" in ablated(page)

@@ -11,20 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from saeeval_core.composed import (
-    MAX_JACCARD,
-    ComposedText,
-    LabelReport,
-    PairReport,
-    Stock,
-    TextReport,
-    faults,
-    load_stock,
-    render,
-    shingles,
-    text_report,
-    write_parquet,
-)
+from saeeval_core.composed import MAX_JACCARD, ComposedText, Stock, faults, load_stock, render, shingles
+from saeeval_core.composed_report import LabelReport, PairReport, TextReport, text_report, write_parquet
 from saeeval_core.errors import DataError
 
 TEXTS = Path(__file__).parents[2] / "assets" / "texts"

@@ -29,27 +29,39 @@ def test_the_baseline_is_the_robust_score(planted, planted_probes, bench):
         score = view.score(view.attribute_ranking[:10]).score
         if score.value is not None:
             values.append(score.value)
-    assert bench.shift(planted.latents, SETTINGS[0]) == pytest.approx(np.mean(values))
+    assert one(bench, planted.latents, SETTINGS[0], "shift") == pytest.approx(np.mean(values))
 
 
 def test_switches_change_the_score(planted, bench):
     from dataclasses import replace
 
     leaking = replace(planted.latents, zero_code=np.full(64, 0.5, np.float32))
-    assert bench.shift(leaking, Setting("leak", leak=True)) != bench.shift(leaking, Setting("no leak"))
-    assert bench.shift(planted.latents, Setting("area", n=None)) != bench.shift(planted.latents, Setting("n"))
-    assert bench.tpp(planted.latents, Setting("mean", ablation="mean"), 0) is not None
-    kept = bench.shift(planted.latents, Setting("gaps", small_gaps=True))
-    assert kept is not None
+    assert one(bench, leaking, Setting("leak", leak=True), "shift") != one(bench, leaking, Setting("no leak"), "shift")
+    assert one(bench, planted.latents, Setting("area", n=None), "shift") != one(bench, planted.latents, Setting("n"), "shift")
+    assert one(bench, planted.latents, Setting("mean", ablation="mean"), "tpp") is not None
+    assert one(bench, planted.latents, Setting("gaps", small_gaps=True), "shift") is not None
+
+
+def test_a_score_does_not_depend_on_the_settings_asked_for_with_it(planted, bench):
+    own = [s for s in SETTINGS if s.probes == "robust" and not s.redrawn_negatives]
+    together = bench.scores(planted.latents, own, 0)
+    for s in own:
+        for metric in s.metrics:
+            assert together[s.name, metric] == pytest.approx(one(bench, planted.latents, s, metric), abs=1e-12)
 
 
 def test_redrawn_negatives_vary_with_the_seed_and_fixed_ones_do_not(planted, bench):
     redrawn = Setting("redrawn", redrawn_negatives=True)
-    assert bench.tpp(planted.latents, redrawn, 0) != bench.tpp(planted.latents, redrawn, 1)
-    assert bench.tpp(planted.latents, SETTINGS[0], 0) == bench.tpp(planted.latents, SETTINGS[0], 1)
+    assert one(bench, planted.latents, redrawn, "tpp") != one(bench, planted.latents, redrawn, "tpp", 1)
+    assert one(bench, planted.latents, SETTINGS[0], "tpp") == one(bench, planted.latents, SETTINGS[0], "tpp", 1)
 
 
-def test_the_table_has_a_spread_for_fixed_and_redrawn_texts(tiny_texts, tiny_recording):
+def one(bench: Bench, latents, setting: Setting, metric: str, seed: int = 0) -> float | None:
+    return bench.scores(latents, [setting], seed)[setting.name, metric]
+
+
+def test_the_table_has_a_spread_for_fixed_and_redrawn_texts(tiny_texts, tiny_recording, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
     residuals, saes = tiny_recording
     task_set = TaskSet(tiny_texts, tpp=("meal", ("tea", "soup", "bread")))
     chosen = [Setting("baseline"), Setting("redrawn", redrawn_negatives=True, metrics=("tpp",))]
@@ -57,4 +69,7 @@ def test_the_table_has_a_spread_for_fixed_and_redrawn_texts(tiny_texts, tiny_rec
     rows = {(r["setting"], r["metric"]): r for r in table["rows"]}
     assert set(rows) == {("baseline", "tpp"), ("redrawn", "tpp")}
     assert rows["redrawn", "tpp"]["sd_texts_fixed"] > 0
-    assert rows["baseline", "tpp"]["seeds"] == 2
+    assert rows["baseline", "tpp"]["seeds"] == 2 and rows["baseline", "tpp"]["role"] == "sae"
+    # Finished seeds are not computed again.
+    monkeypatch.setattr(Bench, "prepare", lambda *_a, **_k: pytest.fail("computed again"))
+    assert fault_table(residuals, saes[:1], task_set, seeds=(0, 1), settings=chosen) == table

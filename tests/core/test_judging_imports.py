@@ -96,6 +96,12 @@ def test_verdict_files_round_trip_and_load_once(tmp_path: Path) -> None:
         load_shipped(store, tmp_path, SaeIdentity("toy-sae", "toyprint", 1))
 
 
+@pytest.mark.parametrize("line", ['{"latent": 1}', '{"shared": {"task": "toy"}}\n{"latent": 1, "ratings": {}}'])
+def test_lines_that_are_no_verdicts_are_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DataError, match="is not a verdict"):
+        read_verdicts(write(tmp_path / "x.jsonl", line + "\n"))
+
+
 @pytest.mark.needs_shared("judge_labels/paper_labels.json")
 def test_paper_labels_keep_marks_and_leave_missing_ratings_out(shared: Path) -> None:
     items = read_paper_labels(shared / "judge_labels/paper_labels.json")

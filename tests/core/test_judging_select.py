@@ -42,7 +42,7 @@ def selector() -> Selector:
         "t", ("a",) * 4, {"job": np.array(["nurse", "surgeon", "cook", ""]), "gender": np.array(["f", "m", "f", "m"])}
     )
     task_set = TaskSet(texts, ((JOB, GENDER),), ("job", ("nurse", "surgeon")))
-    return Selector(task_set, "judge", "judge", ratings_of(VERDICTS, "judge"))
+    return Selector(task_set, "judge", "judge", ratings_of(VERDICTS, "judge"), Rule(1))
 
 
 def ids(selected) -> list[tuple[int, ...]]:

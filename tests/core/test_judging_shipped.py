@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from judge_fixtures import toy_source
 
+from saeeval_core import config as settings
+from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.judging import shipped
 from saeeval_core.judging.imports import SaeIdentity, load_shipped, read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.pipeline import Recordings
-from saeeval_core.sources import TaskSet
+from saeeval_core.sources import BUNDLED_TASKS, TaskSet
 from saeeval_core.store import Store, Verdict
 from saeeval_core.texts import Contrast
 
@@ -39,15 +41,45 @@ def test_file_is_made_again_with_the_reference_kept(folder: Path, tiny_model, tm
     path = shipped.build_verdicts("toy-sae", ["toy"], say=said.append, judge=judge)
     found = [(v.latent, v.rater_kind) for v in read_verdicts(path)]
     assert found == [(0, "llm"), (0, "local"), (2, "local")]  # latent 3 never fires: no verdict, so no row
-    assert said == ["toy-sae, toy: 3 candidates"]
+    assert said == ["toy-sae, toy: 3 candidates, 0 rated before"]
     store = Store(tmp_path / "s.sqlite")
     assert load_shipped(store, folder, SaeIdentity("toy-sae", "toyprint", 4)) == 3
     assert {k for _, k, _ in store.raters("toyprint")} == {"llm", "local"}  # nothing shipped is human
 
 
-def test_reference_of_other_weights_is_dropped_and_said(folder: Path, tiny_model) -> None:
+def test_a_second_run_asks_for_nothing_new_and_keeps_other_tasks(folder: Path, tiny_model) -> None:
+    other = replace(REFERENCE, task="elsewhere", rater=LocalJudge.rater, rater_kind="local")
+    write_verdicts(folder / "toy-sae.jsonl", [REFERENCE, other])
+    path = shipped.build_verdicts("toy-sae", ["toy"], judge=LocalJudge(lambda: tiny_model))
+    first = path.read_bytes()
+    assert other in read_verdicts(path)
+
+    class Asked(LocalJudge):
+        asked = 0
+
+        def rate(self, question):
+            self.asked += 1
+            return super().rate(question)
+
+    judge = Asked(lambda: tiny_model)
+    assert shipped.build_verdicts("toy-sae", ["toy"], judge=judge).read_bytes() == first
+    assert judge.asked == 1  # latent 3 had nothing to judge, so nothing was kept of it
+
+
+def test_rows_of_other_weights_are_dropped_and_said(folder: Path, tiny_model) -> None:
     write_verdicts(folder / "toy-sae.jsonl", [replace(REFERENCE, sae_fingerprint="before retraining")])
     said: list[str] = []
     path = shipped.build_verdicts("toy-sae", ["toy"], say=said.append, judge=LocalJudge(lambda: tiny_model))
     assert {v.rater_kind for v in read_verdicts(path)} == {"local"}
-    assert "1 reference verdicts are about other weights and were dropped" in said[1]
+    assert "1 verdicts are about other weights and were dropped" in said[0]
+
+
+def test_the_shipped_files_are_small_and_cover_every_bundled_task() -> None:
+    files = list((settings.assets_dir() / "verdicts").glob("*.jsonl"))
+    if not files:
+        pytest.skip("the bundle has not been built")
+    assert sum(f.stat().st_size for f in files) < 2_000_000
+    rows = read_verdicts(settings.assets_dir() / "verdicts" / f"{DEFAULT_SAE}.jsonl")
+    assert {v.task for v in rows if v.rater == LocalJudge.rater} == set(BUNDLED_TASKS)
+    assert len({v.latent for v in rows if v.rater == shipped.REFERENCE}) >= 120
+    assert not any(v.rater_kind == "human" for v in rows)

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted(p for p in (ROOT / "saeeval_core").rglob("*.py"))
 _FLOW = (
-    "errors config artifacts identity hub texts sources models registry saes baselines recording contexts recorder probes "
-    "attribution ablation uncertainty selections shift tpp saebench tpp_cells pipeline"
+    "errors config artifacts identity hub texts sources models registry saes baselines packing recording known_saes contexts "
+    "recorder probes attribution ablation uncertainty selections shift tpp saebench tpp_cells small_n pipeline"
 )
 ORDER = _FLOW.split()
 """The data flow; a file imports only from those before it. Files not named here come after all of these."""

@@ -1,4 +1,4 @@
-"""Loss recovered: 1 for an SAE that loses nothing, 0 for one that rebuilds zeros, in between for a real one."""
+"""Loss recovered: 1 for an SAE that loses nothing, 0 for one that rebuilds zeros, None where nothing is rebuilt."""
 
 from dataclasses import replace
 
@@ -6,21 +6,25 @@ import pytest
 import torch
 from toys import HOOK, save_tiny_sae
 
+from saeeval_core import loss_recovered as module
 from saeeval_core.baselines import residual_basis
-from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.loss_recovered import loss_recovered
+from saeeval_core.loss_recovered import loss_recovered, stored_loss_recovered
 from saeeval_core.saes import load_sae
 
 
-def test_the_residual_basis_recovers_everything_and_silence_nothing(tiny_model, tiny_texts):
-    texts = list(tiny_texts.texts[:12])
+def test_the_residual_basis_recovers_everything_and_silence_nothing(tiny_model, tiny_texts, tmp_path):
     whole = residual_basis(16, hook=HOOK)
-    assert loss_recovered(tiny_model, whole, HOOK, texts) == pytest.approx(1, abs=1e-4)
     silent = replace(whole, encoder=lambda x: torch.zeros_like(x))
-    assert loss_recovered(tiny_model, silent, HOOK, texts) == pytest.approx(0, abs=1e-4)
+    transcoder = load_sae(str(save_tiny_sae(tmp_path / "t", "transcoder")))
+    found = loss_recovered(tiny_model, [whole, transcoder, silent], HOOK, list(tiny_texts.texts[:12]))
+    assert found[0] == pytest.approx(1, abs=1e-4) and found[1] is None and found[2] == pytest.approx(0, abs=1e-4)
 
 
-def test_an_sae_that_does_not_rebuild_its_input_is_refused(tiny_model, tiny_texts, tmp_path):
-    sae = load_sae(str(save_tiny_sae(tmp_path / "t", "transcoder")))
-    with pytest.raises(UnsupportedSAE, match="does not rebuild"):
-        loss_recovered(tiny_model, sae, HOOK, list(tiny_texts.texts[:3]))
+def test_a_figure_is_measured_once(tiny_model, tiny_model_dir, tiny_sae_dirs, tiny_texts, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "load_model", lambda *_a, **_k: tiny_model)
+    saes = [str(tiny_sae_dirs["topk"]), str(tiny_sae_dirs["standard"])]
+    first = stored_loss_recovered(str(tiny_model_dir), saes[:1], HOOK, tiny_texts.texts)
+    monkeypatch.setattr(module, "load_sae", lambda sae, **_: load_sae(sae) if sae == saes[1] else pytest.fail("loaded again"))
+    both = stored_loss_recovered(str(tiny_model_dir), saes, HOOK, tiny_texts.texts)
+    assert set(both) == set(saes) and both[saes[0]] == first[saes[0]]

@@ -16,7 +16,10 @@ from saeeval_core import pipeline, shift
 from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng, fingerprint
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
 from saeeval_core.pipeline import aggregate_over_pairs, run
+from saeeval_core.saes import load_sae
+from saeeval_core.selections import Selected
 from saeeval_core.shift import ShiftScore
+from saeeval_core.small_n import GRID, area_weights
 from saeeval_core.uncertainty import Estimate, estimate, undefined
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
@@ -92,6 +95,21 @@ def test_scores_follow_from_the_accuracies_beside_them(result):
             assert cell["test"]["score"] == pytest.approx(np.diag(m).mean() - m[~np.eye(3, dtype=bool)].mean())
 
 
+def test_the_small_n_area_is_the_mean_height_of_the_mean_ablated_curve(config, own_cache):
+    row = run(replace(config, ns=GRID))["results"][0]
+    weights = area_weights(GRID)
+    for direction in row["shift"]["directions"]:
+        for part in ("dev", "test"):
+            heights = [cell[part]["mean_ablation"]["value"] for cell in direction["by_n"]]
+            area = direction["small_n_area"][part]["value"]
+            assert (area is None) == (None in heights)
+            if area is not None:
+                assert area == pytest.approx(weights @ np.array(heights))
+    heights = [cell["test"]["mean_ablation"]["score"] for cell in row["tpp"]["by_n"]]
+    area = row["tpp"]["small_n_area"]["test"]["value"]
+    assert area is None if None in heights else area == pytest.approx(weights @ np.array(heights))
+
+
 def test_the_same_settings_give_the_same_json_from_an_empty_cache(result, config, cache):
     assert canonical(run(config)) == canonical(result)
     assert cache.exists()
@@ -122,6 +140,47 @@ def test_another_seed_is_another_experiment_on_the_same_recording(result, config
     other = run(replace(config, seed=1, metrics=("shift",)))
     assert other["probes"]["shift"] != result["probes"]["shift"]
     assert "tpp" not in other["results"][0]
+
+
+class Nothing:
+    """A judge that keeps no latent at all."""
+
+    def shift(self, view, ns):
+        return [Selected(n, (), "nothing passed", n, n, 0) for n in ns]
+
+    def tpp(self, view, ns):
+        return [self.shift(view, ns) for _ in view.rankings]
+
+    def __str__(self) -> str:
+        return "judge (nobody)"
+
+
+def test_a_selection_that_keeps_nothing_is_a_state_and_not_a_score(config, own_cache):
+    row = run(config, select=Nothing())["results"][0]
+    for cells in ([c["test"] for c in row["tpp"]["by_n"]], [c["test"] for d in row["shift"]["directions"] for c in d["by_n"]]):
+        assert all(c["score"] is None and c["reason"] for c in cells)
+    assert {c["test"]["reason"] for c in row["tpp"]["by_n"]} == {"nothing passed"}
+    assert {c["test"]["mean_ablation"]["score"] for c in row["tpp"]["by_n"]} == {None}
+    assert row["tpp"]["small_n_area"]["test"]["value"] is row["shift"]["small_n_area"]["test"]["score"] is None
+
+
+def test_redrawn_negatives_have_no_judged_tpp(config, own_cache, monkeypatch):
+    monkeypatch.setattr("saeeval_core.saebench.redrawn_tpp", lambda *_, **__: pytest.fail("scored another selection"))
+    quick = replace(PROTOCOLS["saebench"], epochs=1)
+    monkeypatch.setattr("saeeval_core.pipeline.get_protocol", lambda name: quick)
+    with pytest.raises(ConfigError, match=r"scores TPP for its own ranking only, not for 'judge \(nobody\)'"):
+        run(replace(config, metrics=("tpp",), protocol="saebench"), select=Nothing())
+
+
+def test_an_sae_of_the_registry_runs_and_is_known_afterwards(result, config, own_cache, tiny_sae_dirs, monkeypatch):
+    spec = "gpt2-small-res-jb/blocks.0.hook_resid_pre"
+    local = load_sae(str(tiny_sae_dirs["topk"]))
+    downloaded = replace(local, info=replace(local.info, id=spec), fingerprint="registry")
+    monkeypatch.setattr("saeeval_core.saes._from_registry", lambda *_: downloaded)
+    first = run(replace(config, saes=(spec,)))
+    assert first["results"][0]["shift"] == result["results"][0]["shift"]
+    monkeypatch.setattr("saeeval_core.saes._from_registry", lambda *_: pytest.fail("loaded although recorded"))
+    assert canonical(run(replace(config, saes=(spec,)))) == canonical(first)
 
 
 def test_several_saes_in_one_run_equal_each_alone(result, config, own_cache, tiny_sae_dirs):
@@ -222,6 +281,12 @@ def test_labels_do_not_go_with_a_named_task(config):
 def test_texts_without_labels_define_no_task(config):
     with pytest.raises(DataError, match="defines no task for shift"):
         run(replace(config, target="", spurious="", metrics=("shift",)))
+
+
+def test_too_few_texts_are_refused_before_anything_is_loaded(config, monkeypatch):
+    monkeypatch.setattr(pipeline, "obtain_recordings", lambda *_, **__: pytest.fail("recorded although nothing can be scored"))
+    with pytest.raises(DataError, match=r"has \d+ training texts; at least \d+ are needed"):
+        run(replace(config, texts_per_cell=10))
 
 
 def test_texts_without_tokens_are_refused(tiny_recording):

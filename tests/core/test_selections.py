@@ -3,7 +3,7 @@
 import pytest
 
 from saeeval_core.errors import ConfigError
-from saeeval_core.selections import Rule, by_attribution, by_judge, by_person, task_unrelated
+from saeeval_core.selections import PAPERS_RULE, Rule, by_attribution, by_judge, by_person, task_unrelated
 
 RANKING = [5, 3, 8, 1]
 VERDICTS = {
@@ -67,3 +67,10 @@ def test_a_persons_set_does_not_depend_on_n() -> None:
 def test_unknown_rules_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         Rule(**wrong)
+
+
+def test_a_rule_says_in_words_what_it_does() -> None:
+    assert "rates it 2 or more of 4." in Rule().words and "at most N" in Rule().words
+    papers = PAPERS_RULE.words
+    assert "rates it 1 or more of 4, after every rating below its highest is set to 0." in papers
+    assert "first N latents of the ranking that pass" in Rule(order="filter-then-top").words

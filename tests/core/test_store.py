@@ -1,6 +1,7 @@
 """The store: append-only decisions with undo and history, looks, commits, verdicts; old schemas; many writers."""
 
-import multiprocessing
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -221,30 +222,30 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         Store(path)
 
 
-def _write_many(path: Path, who: str, set_id: int) -> None:
-    store = Store(path)
-    for latent in range(20):
-        store.decide(set_id, who, {latent: "ablate" if latent % 2 else "keep"})
-        store.decide(set_id, who, {latent: "none"})
+_WRITER = """
+import sys
+from pathlib import Path
+from saeeval_core.store import Store
+store = Store(Path(sys.argv[1]))
+for latent in range(20 if len(sys.argv) > 2 else 0):
+    store.decide(int(sys.argv[3]), sys.argv[2], {latent: "ablate" if latent % 2 else "keep"})
+    store.decide(int(sys.argv[3]), sys.argv[2], {latent: "none"})
+"""
 
 
 def test_ten_processes_write_at_once(tmp_path: Path) -> None:
     """Every row's old value is the value left by the row before it, whoever wrote that."""
     path = tmp_path / "new" / "s.sqlite"
-    context = multiprocessing.get_context("spawn")
-    openers = [context.Process(target=Store, args=(path,)) for _ in range(3)]
-    for p in openers:
-        p.start()
-    for p in openers:
-        p.join(60)
+
+    def start(*args: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", _WRITER, str(path), *map(str, args)])
+
+    openers = [start() for _ in range(3)]
+    assert [p.wait(60) for p in openers] == [0] * 3
     store = Store(path)
     set_id = make_set(store).id
-    writers = [context.Process(target=_write_many, args=(path, f"p{i}", set_id)) for i in range(10)]
-    for p in writers:
-        p.start()
-    for p in writers:
-        p.join(120)
-    assert [p.exitcode for p in openers + writers] == [0] * 13
+    writers = [start(f"p{i}", set_id) for i in range(10)]
+    assert [p.wait(120) for p in writers] == [0] * 10
     state: dict[int, str] = {}
     for d in store.history(set_id):
         assert d.old == state.get(d.latent, "none")

@@ -2,15 +2,20 @@
 
 import csv
 import io
-import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from saeeval_core import pipeline, sweep
-from saeeval_core.bench_format import BLANK
-from saeeval_core.config import RunConfig
-from saeeval_core.sweep import Selection, SweepConfig
+from saeeval_core import pipeline, sweep, sweep_summary
+from saeeval_core.bench_format import BLANK, load_rows
+from saeeval_core.config import RunConfig, cache_dir
+from saeeval_core.selections import NOTHING_PASSED, Selected
+from saeeval_core.small_n import RECOMMENDED
+from saeeval_core.sweep import SweepConfig
+from saeeval_core.sweep_rows import Scorer, Selection, display_name, over_pairs
+from saeeval_core.sweep_summary import rank_agreement, to_csv
 from saeeval_core.uncertainty import estimate, undefined
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
@@ -44,7 +49,10 @@ def result(config, own_cache, passes, tmp_path_factory) -> dict:
         patch.setattr(recorder, "record", lambda *a, **k: passes.append(len(a[4])) or original(*a, **k))
         folder = tmp_path_factory.mktemp("out")
         found = sweep.sweep(config, folder / "a.json", folder / "a.csv")
-    assert json.loads((folder / "a.json").read_text())["rows"] == found["rows"]
+    for stored, row in zip(load_rows(folder / "a.json"), found["rows"], strict=True):
+        assert stored == {k: pytest.approx(v, abs=1e-5) if isinstance(v, float) else v for k, v in row.items()}
+    text = (folder / "a.json").read_text()
+    assert str(Path(config.saes[0]).parent) not in text and str(config.model) not in text
     with (folder / "a.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(found["rows"])
     return found
@@ -78,17 +86,35 @@ def test_controls_of_every_sae_and_bases_once(result):
         r["sae"] for r in result["rows"]
         if r["role"] == "control" and r["metric"] == "tpp" and r["variant"] == "top-N" and r["n"] == 1
     ]  # fmt: skip
-    assert len(names) == len(set(names)) == 2 * 2 + 2
+    assert len(names) == len(set(names)) == 2 * 3 + 2
+
+
+def test_random_latents_stand_beside_every_sae_with_their_range(result):
+    rows = result["rows"]
+    own = [r for r in rows if r["control"] == "random latents"]
+    assert {r["of"] for r in own} == {r["sae"] for r in rows if r["role"] == "sae" and r["status"] == "ok"}
+    assert {r["metric"] for r in own} == {"shift", "tpp"} and {r["level"] for r in own} == {"range of 20 draws"}
+    for r in own:
+        assert (r["value"] is None) == (r["ci_low"] is None)
+        assert r["value"] is None or r["ci_low"] <= r["value"] <= r["ci_high"]
+
+
+def test_leace_stands_beside_every_n_and_variant(result):
+    rows = [r for r in result["rows"] if r["control"] == "leace"]
+    assert {(r["variant"], r["n"]) for r in rows} == {
+        (r["variant"], r["n"]) for r in result["rows"] if r["metric"] == "shift" and r["scope"] == "all"
+    }
+    assert len({r["value"] for r in rows}) == 1 and rows[0]["value"] is not None
 
 
 def test_scores_equal_those_of_run(result, config, own_cache):
     single = pipeline.run(config.run_config("toys", "robust", config.saes[:1]))
     expected = single["results"][0]["shift"]["aggregate"][0]["test"]
-    (row,) = [r for r in result["rows"] if r["sae"] == config.saes[0] and r["metric"] == "shift" and r["variant"] == "top-N"
+    (row,) = [r for r in result["rows"] if r["sae"] == display_name(config.saes[0]) and r["metric"] == "shift" and r["variant"] == "top-N"
               and r["scope"] == "all" and r["n"] == 1]  # fmt: skip
     assert row["value"] == expected["score"] and row["pairs"] == expected["pairs"]
     cell = single["results"][0]["tpp"]["by_n"][0]["test"]
-    (row,) = [r for r in result["rows"] if r["sae"] == config.saes[0] and r["metric"] == "tpp" and r["variant"] == "top-N"
+    (row,) = [r for r in result["rows"] if r["sae"] == display_name(config.saes[0]) and r["metric"] == "tpp" and r["variant"] == "top-N"
               and r["n"] == 1]  # fmt: skip
     assert row["value"] == cell["score"]
 
@@ -102,30 +128,97 @@ def test_differences_carry_their_words(result):
 
 
 def test_a_second_sweep_reuses_finished_units(result, config, own_cache, monkeypatch):
-    monkeypatch.setattr(sweep._Scorer, "unit", lambda *_a, **_k: pytest.fail("scored again"))
+    monkeypatch.setattr(Scorer, "unit", lambda *_a, **_k: pytest.fail("scored again"))
     assert sweep.sweep(config)["rows"] == result["rows"]
 
 
-def test_judged_selections_are_rows_with_the_judge(config, own_cache):
-    from dataclasses import replace
+class _OneOrNone:
+    """The strongest latent in place of the first direction seen; nothing in the other ones."""
 
-    one = Selection("judge", "Tester (local)", lambda view, n: view.attribute_ranking[:n][:1], "v1")
-    found = sweep.sweep(replace(config, saes=config.saes[:1], metrics=("shift",), controls=False, selections=(one,)))
+    def __init__(self):
+        self.first = None
+
+    def shift(self, view, ns):
+        self.first = self.first or view.board.task.direction
+        ids = (int(view.attribute_ranking[0]),) if view.board.task.direction == self.first else ()
+        return [Selected(n, ids, "ok" if ids else NOTHING_PASSED, 1, 0, 0) for n in ns]
+
+    def tpp(self, view, ns):
+        return [[Selected(n, tuple(int(i) for i in r[:1]), "ok", 1, 0, 0) for n in ns] for r in view.rankings]
+
+
+def test_judged_selections_are_rows_with_the_judge(config, own_cache):
+    one = Selection("judge", "Tester (local)", lambda _t, _l: _OneOrNone(), lambda _l: "v1")
+    found = sweep.sweep(replace(config, saes=config.saes[:1], controls=False, selections=(one,)))
     judged = [r for r in found["rows"] if r["selection"] == "judge"]
-    assert judged and {r["judge"] for r in judged} == {"Tester (local)"} and {r["n_ablated"] for r in judged if r["n"]} == {1.0}
+    assert {r["judge"] for r in judged} == {"Tester (local)"} and {r["metric"] for r in judged} == {"shift", "tpp"}
+    # A direction in which nothing is selected is left out; it does not count as 0.
+    shift = next(r for r in judged if r["metric"] == "shift" and r["variant"] == "top-N" and r["n"] == 1)
+    (own,) = [r for r in found["rows"] if r["metric"] == "shift" and r["n"] == 1 and r["scope"] != "all"
+              and r["value"] == shift["value"]][:1]  # fmt: skip
+    assert own["selection"] == "attribution" and shift["left_out"] >= 1
+
+
+def test_word_deletion_and_loss_recovered_on_request(config, own_cache, monkeypatch):
+    from saeeval_core import deletion, loss_recovered
+
+    passes = []
+    original = deletion._record
+    monkeypatch.setattr(deletion, "_record", lambda *a: passes.append(len(a[2])) or original(*a))
+    wanted = replace(config, saes=config.saes[:1], deletion=True, loss_recovered=True, by_direction=False)
+    found = sweep.sweep(wanted)
+    deleted = [r for r in found["rows"] if r["control"] == "word deletion"]
+    assert deleted and len(passes) == 1 and {r["metric"] for r in deleted} == {"shift"}
+    assert {r["scope"] for r in found["rows"]} == {"all"}
+    sae = [r for r in found["rows"] if r["role"] == "sae"]
+    assert all(r["loss_recovered"] is not None for r in sae)
+    monkeypatch.setattr(deletion, "_record", lambda *_a: pytest.fail("read again"))
+    monkeypatch.setattr(loss_recovered, "loss_recovered", lambda *_a: pytest.fail("measured again"))
+    assert sweep.sweep(wanted)["rows"] == found["rows"]
+
+
+def test_a_bundled_task_is_cut_to_the_texts_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
+    whole = sweep._task_set(SweepConfig(("x",), tasks=("bios",)), "bios")
+    cut = sweep._task_set(SweepConfig(("x",), tasks=("bios",), texts_per_cell=60), "bios")
+    assert 8 * 60 <= len(cut.texts.texts) < len(whole.texts.texts) / 2
+    assert cache_dir() == tmp_path
 
 
 def test_aggregates_average_pairs_of_defined_directions():
     a, b, c = (estimate(v, np.full(3, v)) for v in (0.2, 0.4, 0.9))
     full = np.ones(3)
-    value, samples, pairs, out = sweep.over_pairs(
+    value, samples, pairs, out = over_pairs(
         ["x", "x", "y", "y"], [(a, 0.2 * full), (b, 0.4 * full), (c, 0.9 * full), (undefined("no gap"), np.empty(0))]
     )
     assert value.value == pytest.approx((0.3 + 0.9) / 2) and pairs == 2 and out == 1 and samples == pytest.approx(0.6 * full)
-    assert sweep.over_pairs(["x"], [(undefined("no gap"), np.empty(0))])[0].reason == "no gap"
+    assert over_pairs(["x"], [(undefined("no gap"), np.empty(0))])[0].reason == "no gap"
 
 
 def test_csv_has_the_columns_and_leaves_undefined_empty():
-    text = sweep.to_csv([dict(BLANK) | {"sae": "a", "value": None}])
+    text = to_csv([dict(BLANK) | {"sae": "a", "value": None}])
     (row,) = csv.DictReader(io.StringIO(text))
     assert list(row) == list(BLANK) and row["value"] == "" and row["sae"] == "a"
+
+
+def _unit(sae: str, tokens: int, **more) -> dict:
+    row = dict(BLANK) | {"sae": sae, "metric": "tpp", "architecture": "topk", "training_tokens": tokens, "variant": RECOMMENDED,
+                         "task": "t", "value": 0.1} | more  # fmt: skip
+    return {"rows": [row], "samples": {sweep_summary.sample_key(row): [0.1, 0.2, 0.15]}}
+
+
+def test_many_saes_are_compared_where_it_matters(monkeypatch):
+    monkeypatch.setattr(sweep_summary, "MANY_SAES", 2)
+    others = [_unit(sae, 100, variant="top-N", n=3) for sae in "cd"]
+    units = [_unit("a", 100), _unit("b", 100), _unit("young", 10), *others]
+    (only,) = sweep_summary.differences(units)
+    assert {only["sae_a"], only["sae_b"]} == {"a", "b"}
+
+
+def test_ranks_are_of_the_recommended_score_and_the_papers():
+    rows = []
+    for i, sae in enumerate("abc"):
+        rows += [_unit(sae, 10, value=i, l0=float(i))["rows"][0], _unit(sae, 10, value=-i, variant="top-N", n=10)["rows"][0]]
+    found = {(r["x"], r["y"]): r["spearman"] for r in rank_agreement(rows)}
+    assert found[f"t tpp {RECOMMENDED}", "t tpp top-10"] == pytest.approx(-1)
+    assert found[f"t tpp {RECOMMENDED}", "l0"] == pytest.approx(1)

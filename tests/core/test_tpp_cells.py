@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app"))
 from synthetic import make_loaded
 
 from app.services import tpp_view
-from saeeval_core.texts import DEV
+from saeeval_core.texts import DEV, TRAIN
 from saeeval_core.tpp_cells import cell_latents, difference, flipped_texts, relative_matrix, row_difference
 
 
@@ -70,3 +70,17 @@ def test_difference_of_a_set_with_itself_is_zero_and_covers_it(view):
     gap = difference(score, score)
     assert gap.value == 0 and gap.ci == (0, 0)
     assert row_difference(score, view.at(1))[0][0] == pytest.approx(score.matrix[0][0].value - view.at(1).matrix[0][0].value)
+
+
+def test_mean_ablation_sets_latents_to_their_training_mean(view):
+    """Token by token: z' of every probe when the latents of a row take their mean over the training texts."""
+    task, ids = view.board.task, [int(i) for i in view.rankings[0][:3]]
+    pooled = view.recording.latents.toarray().astype(float)
+    mean = pooled[task.rows[task.part == TRAIN]].mean(axis=0)
+    changed = pooled[view.board.rows][:, ids] - mean[ids]
+    removed = view.mean_ablated.removed(ids)
+    np.testing.assert_allclose(removed, changed @ view.dots[ids], atol=1e-6)
+    np.testing.assert_allclose(view.mean_ablated.contributions(ids, 1).sum(axis=1), removed[:, 1], atol=1e-9)
+    assert view.mean_ablated.score([ids] * len(task.classes)).score != view.score([ids] * len(task.classes)).score
+    found = cell_latents(view.mean_ablated, ids, 0)
+    assert [c.active_texts for c in found] == [c.active_texts for c in cell_latents(view, ids, 0)]

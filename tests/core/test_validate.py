@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from saeeval_core import planted, validate
+from saeeval_core import planted, planted_faults, validate
 from saeeval_core.config import PROTOCOLS
+from saeeval_core.faults import Setting
 from saeeval_core.planted import WorldConfig, build_world, controls_of, known_saes
+from saeeval_core.planted_faults import planted_fault_table
 from saeeval_core.texts import TRAIN
 from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.tpp_switches import TppSwitches, mean_ablated, one_to_one, switched_tpp, weighted_auc
+from saeeval_core.tpp_switches import TppSwitches, one_to_one, switched_tpp, weighted_auc
 
 TINY = WorldConfig(
     "tiny", 3, n_features=48, d_model=24, correlation=0.0, concept_size=2, pairs=1, classes=3, per_quadrant=120, per_class=80
@@ -96,7 +98,7 @@ def test_all_switches_off_is_the_robust_score(world, known):
     np.testing.assert_allclose(own, [view.at(n).score.value for n in ns], atol=1e-9)
     mean = switched_tpp(world.residuals, recording, world.tpp_task, probes, TppSwitches(mean_ablation=True), ns, seed=0)
     sets = [[r[:n] for r in view.rankings] for n in ns]
-    np.testing.assert_allclose(mean, [mean_ablated(view, s).score.value for s in sets], atol=1e-9)
+    np.testing.assert_allclose(mean, [view.score_mean_ablated(s).score.value for s in sets], atol=1e-9)
 
 
 def test_auc_by_hand_and_drawn_negatives():
@@ -159,3 +161,14 @@ def test_figures_by_hand():
 def test_training_texts_never_reach_the_scored_parts(world):
     task = world.shift_tasks[0]
     assert set(task.rows[task.part == TRAIN]).isdisjoint(task.rows[task.part != TRAIN])
+
+
+def test_the_fault_table_of_planted_worlds_ranks_saes_and_knows_the_spread_over_texts(monkeypatch):
+    settings = [Setting("baseline"), Setting("redrawn", redrawn_negatives=True, metrics=("tpp",))]
+    table = planted_fault_table({"development": [TINY]}, settings, steps=30, redraws=2)
+    rows = {(r["setting"], r["metric"]): r for r in table["rows"]}
+    assert set(rows) == {("baseline", "shift"), ("baseline", "tpp"), ("redrawn", "tpp")}
+    assert rows["baseline", "tpp"]["sd_texts_redrawn"] > 0 and rows["baseline", "tpp"]["oracle_rank"] >= 1
+    assert -1 <= rows["baseline", "tpp"]["spearman"] <= 1 and rows["baseline", "tpp"]["random_score"] is not None
+    monkeypatch.setattr(planted_faults, "build_world", lambda *_a, **_k: pytest.fail("built again"))
+    assert planted_fault_table({"development": [TINY]}, settings, steps=30, redraws=2) == table

@@ -2,6 +2,8 @@
 // A press is shown at once, kept until the server says it is stored, and sent again if no answer comes: none is lost.
 const LABS = new WeakMap();
 const RESEND_MS = 4000;
+// Of the page, not of one drawing of it: a lab that is built anew goes on with what is still on its way.
+const OUT = (window.saeevalPresses ??= { client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()), seq: 0, pending: [] });
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
@@ -10,18 +12,30 @@ export default function (component) {
   if (!lab) LABS.set(root, (lab = makeLab(root)));
   lab.trigger = setTriggerValue;
   receive(lab, data);
+  listen(lab);
+  return () => lab.stop?.();
+}
+
+// This module's function runs again at every redraw, its cleanup only when the lab leaves the page: listen once.
+function listen(lab) {
+  if (lab.stop) return;
   const key = (e) => onKey(lab, e), seen = () => { if (!document.hidden && Date.now() - lab.heard > 2000) send(lab); };
   document.addEventListener("keydown", key);
   document.addEventListener("visibilitychange", seen);
-  const timer = setInterval(() => { if (lab.pending.length && Date.now() - lab.sent > RESEND_MS) send(lab); }, 1000);
-  return () => { document.removeEventListener("keydown", key); document.removeEventListener("visibilitychange", seen); clearInterval(timer); };
+  const timer = setInterval(() => { if (OUT.pending.length && Date.now() - lab.sent > RESEND_MS) send(lab); }, 1000);
+  lab.stop = () => {
+    document.removeEventListener("keydown", key);
+    document.removeEventListener("visibilitychange", seen);
+    clearInterval(timer);
+    lab.stop = null;
+  };
 }
 
 function makeLab(root) {
   const parts = { queue: el("section", "panel queue"), card: el("section", "panel card"), score: el("section", "panel score") };
   parts.queue.setAttribute("aria-label", "Queue"); parts.card.setAttribute("aria-label", "Evidence"); parts.score.setAttribute("aria-label", "Score");
   const lab = {
-    root, parts, client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()), seq: 0, pending: [], sent: 0, heard: Date.now(), scope: null, queue: [], byId: new Map(),
+    root, parts, sent: 0, heard: Date.now(), scope: null, queue: [], byId: new Map(),
     stored: {}, decisions: {}, current: null, cards: new Map(), reason: "", open: {}, score: null, mini: el("span"),
   };
   lab.go = (id) => go(lab, id);
@@ -44,8 +58,9 @@ function receive(lab, data) {
   lab.readonly = data.readonly; lab.solo = data.solo;
   lab.root.className = "lab" + (data.present ? " present" : "") + (data.solo ? " solo" : "");
   lab.root.dataset.mode = dark(lab.root) ? "dark" : "light";
-  const ack = data.ack[lab.client] ?? 0;
-  lab.pending = lab.pending.filter((p) => p.seq > ack);
+  lab.desk = data.desk;
+  const ack = data.ack[OUT.client] ?? 0;
+  OUT.pending = OUT.pending.filter((p) => p.seq > ack);
   const newQueue = data.queue && data.queueHash !== lab.queueHash;
   if (newQueue) {
     lab.queue = data.queue.map(([id, rank, what, effect, density, verdict, verdictText]) => ({ id, rank, what, effect, density, verdict, verdictText }));
@@ -63,15 +78,15 @@ function receive(lab, data) {
   if (before !== lab.current || data.cards[lab.current]) { drawCard(lab); reveal(lab); } else { drawBadge(lab); drawShare(lab); }
   if (data.score) lab.score = data.score;
   drawScore(lab);
-  lab.root.dataset.pending = lab.pending.length;
-  lab.parts.score.classList.toggle("busy", lab.pending.length > 0);
-  if (lab.pending.length && ack < lab.pending[0].seq && Date.now() - lab.sent > RESEND_MS) send(lab);
+  lab.root.dataset.pending = OUT.pending.length;
+  lab.parts.score.classList.toggle("busy", OUT.pending.length > 0);
+  if (OUT.pending.length && Date.now() - lab.sent > RESEND_MS) send(lab);
 }
 
 // What is stored, with the presses on their way laid over it.
 function overlay(lab) {
   lab.decisions = { ...lab.stored };
-  for (const p of lab.pending) if (p.kind === "decide") for (const i of p.latents) p.decision === "none" ? delete lab.decisions[i] : (lab.decisions[i] = p.decision);
+  for (const p of OUT.pending) if (p.kind === "decide" && p.desk === lab.desk) for (const i of p.latents) p.decision === "none" ? delete lab.decisions[i] : (lab.decisions[i] = p.decision);
 }
 function decide(lab, decision, ids) {
   const latents = ids || (lab.current === null ? [] : [lab.current]);
@@ -84,7 +99,7 @@ function decide(lab, decision, ids) {
 }
 function act(lab, what) {
   if (lab.readonly) return;
-  lab.pending.push({ seq: ++lab.seq, ...what });
+  OUT.pending.push({ seq: ++OUT.seq, desk: lab.desk, ...what });
   overlay(lab);
   markQueue(lab);
   drawBadge(lab);
@@ -93,8 +108,8 @@ function act(lab, what) {
 }
 function send(lab) {
   lab.sent = Date.now();
-  lab.root.dataset.pending = lab.pending.length;
-  lab.trigger("did", { client: lab.client, log: lab.pending, current: lab.current, have: [...lab.cards.keys()], queue: lab.queueHash, carry: Boolean(lab.open.carry), at: Date.now() });
+  lab.root.dataset.pending = OUT.pending.length;
+  lab.trigger("did", { client: OUT.client, log: OUT.pending, current: lab.current, have: [...lab.cards.keys()], queue: lab.queueHash, carry: Boolean(lab.open.carry), at: Date.now() });
 }
 function go(lab, id) {
   if (id === null || id === undefined || id === lab.current) return;

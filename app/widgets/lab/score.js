@@ -16,7 +16,7 @@ function drawScore(lab) {
   else {
     head.push(el("div", "ci", `95 % interval${ci(s.score)}`));
     if (s.delta && s.delta.value !== null)
-      head.push(el("div", s.delta.value > 0 ? "up" : s.delta.value < 0 ? "down" : "mute", `${est(s.delta, 3, signed)} from the set before`));
+      head.push(el("div", s.delta.value >= 0.0005 ? "up" : s.delta.value <= -0.0005 ? "down" : "mute", `${est(s.delta, 3, signed)} from the set before`));
   }
   head.push(el("div", "small", el("b", "", s.setName), ` \u00b7 ${s.n} ablated \u00b7 ${s.decided} decided`));
   const facts = el("table"), body = el("tbody");

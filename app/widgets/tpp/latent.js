@@ -40,7 +40,7 @@ export default function (component) {
   // Every redraw calls this function again: the handler that knew the old neighbours must go.
   if (page.key) document.removeEventListener("keydown", page.key);
   document.addEventListener("keydown", (page.key = key));
-  return () => document.removeEventListener("keydown", key);
+  return () => document.removeEventListener("keydown", page.key);
 }
 
 function luminance(root) {

@@ -87,7 +87,8 @@ function buildBar(page) {
   page.shown = el("output", "n");
   bar.append(el("label", "slide", el("span", "", "N = "), page.shown, page.slider));
   page.scale = button("", "", () => move(page, { scale: page.data.relative ? "" : "relative" }));
-  bar.append(page.scale, (page.note = el("span", "mute small")));
+  page.ablation = button("", "", () => move(page, { ablation: page.data.ablation === "mean" ? "zero" : "mean" }));
+  bar.append(page.scale, page.ablation, (page.note = el("span", "mute small")));
 }
 function drawBar(page) {
   const d = page.data;
@@ -101,6 +102,8 @@ function drawBar(page) {
   page.scale.textContent = d.relative ? "scale: relative to chance" : "scale: absolute";
   page.scale.setAttribute("aria-pressed", d.relative);
   page.scale.title = "Switch between the loss of balanced accuracy and its share of the probe's accuracy above chance";
+  page.ablation.textContent = d.ablation === "mean" ? "ablation: to the mean" : "ablation: to zero (paper)";
+  page.ablation.title = "What an ablated latent is set to: its mean over the training texts, or 0 as in the paper. Zero also moves the probes' thresholds, which a random decoder can do as well.";
   page.note.textContent = d.setNote;
 }
 function drawCards(page) {

@@ -1,0 +1,45 @@
+"""Work that goes on while the app stays usable: a thread whose progress every session may read."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from saeeval_core.errors import Cancelled, SaeEvalError
+
+
+@dataclass(eq=False, kw_only=True)
+class Background:
+    """One piece of work. Its fields only move forward; read them from any session."""
+
+    status: str = "waiting"
+    """waiting | running | done | failed | cancelled"""
+    error: str = ""
+    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def active(self) -> bool:
+        """Still waiting or running."""
+        return self.status in ("waiting", "running")
+
+    def cancel(self) -> None:
+        """Ask it to stop at the next ``check``."""
+        self._stop.set()
+
+    def check(self, message: str) -> None:
+        """Raises Cancelled with the message when somebody asked to stop."""
+        if self._stop.is_set():
+            raise Cancelled(message)
+
+    def carry_out(self, work: Callable[[], None]) -> None:
+        """Do it, in the thread that calls; how it ended is in ``status`` and ``error``."""
+        try:
+            work()
+            self.status = "done"
+        except Cancelled as error:
+            self.status, self.error = "cancelled", str(error)
+        except SaeEvalError as error:
+            self.status, self.error = "failed", str(error)
+        except Exception:
+            # A bug: the page must still not be left waiting; the traceback goes to the server's log.
+            self.status, self.error = "failed", "internal error; the server's log has the details"
+            raise

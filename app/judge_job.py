@@ -1,0 +1,79 @@
+"""A judge at work in the background: one run per SAE and texts, seen by every session. The key stays with the run."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from app import services
+from app.background import Background
+from app.services import Loaded
+from saeeval_core.config import RunConfig
+from saeeval_core.judging.command import JudgeOptions, judge_command
+from saeeval_core.store import Store
+
+
+@dataclass(eq=False)
+class JudgeJob(Background):
+    """One run of a judge; what arrived when it stops is kept."""
+
+    options: JudgeOptions
+    done: int = 0
+    """Verdicts that arrived."""
+    total: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+    """What ``judge_command`` returned."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Called with every verdict."""
+        self.done, self.total = done, total
+        self.check("stopped; verdicts that arrived are kept, and asking again asks only for the rest")
+
+
+_jobs: dict[tuple[str, str, str], JudgeJob] = {}
+_guard = threading.Lock()
+
+
+def job_of(loaded: Loaded) -> JudgeJob | None:
+    """The latest run on this SAE and these texts in this process, whoever started it."""
+    return _jobs.get(_key(loaded))
+
+
+def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
+    """Ask in the background; joins a run that is already going. ``api_key`` "" stands for the server's environment."""
+    with _guard:
+        job = _jobs.get(_key(loaded))
+        if job is None or not job.active:
+            job = _jobs[_key(loaded)] = JudgeJob(options)
+            args = (job, loaded.config, services.store(), api_key)
+            threading.Thread(target=_work, args=args, daemon=True, name="saeeval-judge").start()
+        return job
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What came of a run, in one line; failures by their names."""
+    if count := result.get("count"):
+        counted = "" if count["exact"] else "about "
+        line = f"{count['requests']} requests, {counted}{count['input_tokens']:,} tokens in, at most {count['output_tokens_at_most']:,} out"
+        if "asked" not in result:
+            return f"{line}; {result['from_store']} verdicts are there already."
+    if "asked" not in result:
+        return f"{result['latents']} latents; {result['from_store']} verdicts are there already."
+    failed = ", ".join(f"{name} {n}" for name, n in result["failures"].items())
+    parts = [f"{result['answered']} new verdicts", f"{result['from_store']} were there already"]
+    parts += [f"no verdict: {failed}"] if failed else []
+    parts += [f"{result['not_asked']} not asked: the budget is used up"] if result["not_asked"] else []
+    used = result["used"]
+    tokens = used["input"] + used["cached"] + used["output"]
+    return "; ".join(parts) + (f". {tokens:,} tokens used." if tokens else ".")
+
+
+def _key(loaded: Loaded) -> tuple[str, str, str]:
+    return (str(services.store().path), loaded.latents.sae_fingerprint, loaded.task_set.texts.name)
+
+
+def _work(job: JudgeJob, config: RunConfig, store: Store, api_key: str) -> None:
+    def ask() -> None:
+        job.status = "running"
+        job.result = judge_command(config, job.options, store=store, on_progress=job.advance, api_key=api_key)
+
+    job.carry_out(ask)

@@ -1,0 +1,48 @@
+"""What each judge would ablate under a rule: the paper's judged selections, from the verdicts in the store."""
+
+from app import services
+from app.services import Loaded, NamedSet
+from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.selections import NOT_JUDGED, Rule
+from saeeval_core.shift import ShiftLatents
+
+
+def judges(loaded: Loaded) -> list[str]:
+    """Raters, people left out, with ratings for these texts; the one who rated most comes first."""
+    counts: dict[str, int] = {}
+    for v in services.verdicts(loaded):
+        if v.ok and v.ratings and v.rater_kind != "human":
+            counts[v.rater] = counts.get(v.rater, 0) + 1
+    return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def judge_selector(loaded: Loaded, selection: str, rater: str, rule: Rule) -> Selector:
+    """The selection "judge" or "task-unrelated" by one rater."""
+    return Selector(loaded.task_set, selection, rater, ratings_of(services.verdicts(loaded), rater), rule)
+
+
+def judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule) -> list[NamedSet]:
+    """Both judged selections of every judge, whatever the view is ranked by; a reason where nothing is left.
+
+    ``judge``: of the attribute probe's ranking what is related to the spurious label. ``task-unrelated`` (the original
+    SHIFT): of the biased probe's ranking what is related to nothing of the target label.
+    """
+    return _judge_sets(loaded, view, n, rule, services.newest_verdict(loaded))
+
+
+@services.shared(max_entries=256)
+def _judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule, _newest: int) -> list[NamedSet]:
+    task = view.board.task
+    kinds = {
+        "judge": f"top {n} related to {task.spurious.column}",
+        "task-unrelated": f"biased probe's top {n} not related to {task.target.column}",
+    }
+    out = []
+    for rater in judges(loaded):
+        for selection, about in kinds.items():
+            (chosen,) = judge_selector(loaded, selection, rater, rule).shift(view, [n])
+            note = f", {chosen.not_judged} not judged" if chosen.not_judged else ""
+            why = "none of them has a verdict" if chosen.state == NOT_JUDGED else f"none of them passes ({rule})"
+            name = f"{selection}, {rater}: {about}{note}" + ("" if chosen.ids else f": {chosen.state}")
+            out.append(NamedSet(name, chosen.ids or None, f"{chosen.state}: {why}"))
+    return out

@@ -1,0 +1,55 @@
+"""The judge's rule: what makes ratings a yes or no. Chosen by whoever looks, said in words, carried by the link."""
+
+from typing import Any
+
+import streamlit as st
+
+from app import state
+from saeeval_core.selections import ORDERS, PAPERS_RULE, Rule
+
+_ORDERS = {"top-then-filter": "top N, then filter (the paper)", "filter-then-top": "filter, then the first N"}
+_THRESHOLDS = {1: "1 or more (the paper)", 2: "2 or more"}
+
+
+def rule_from_state() -> Rule:
+    """The rule of the link; what a link does not say, or says wrongly, is the default."""
+    default = Rule()
+    threshold = state.number("judge_threshold", default.threshold)
+    order = state.get("judge_order")
+    return Rule(
+        threshold if threshold in _THRESHOLDS else default.threshold, state.get("judge_zero") == "1",
+        order if order in ORDERS else default.order,
+    )  # fmt: skip
+
+
+def rule_popover(box: Any, key: str = "rule") -> bool:
+    """Draw the picker into ``box``; True in the run right after a change (inside a fragment: run the page again)."""
+    rule = rule_from_state()
+    shown = {f"w_{key}_threshold": rule.threshold, f"w_{key}_zero": rule.zero_non_maximum, f"w_{key}_order": rule.order}
+    # What the link says decides; widgets only show it, so that "the paper's rule" and a copied link move them too.
+    st.session_state.update(shown)
+    with box.popover("Judge's rule", icon=":material/rule:"):
+        st.radio(
+            "Related means a rating of", list(_THRESHOLDS), format_func=_THRESHOLDS.__getitem__, key=f"w_{key}_threshold",
+            on_change=_chosen, args=(key,), horizontal=True,
+            help="In the rubric 1 says: related only distantly, no example is directly about the concept.",
+        )  # fmt: skip
+        st.toggle("Lower ratings count as 0 (the paper)", key=f"w_{key}_zero", on_change=_chosen, args=(key,),
+                  help="Before that, every rating of a latent that is not its highest is set to 0; ties are kept.")  # fmt: skip
+        st.radio("Order", list(ORDERS), format_func=_ORDERS.__getitem__, key=f"w_{key}_order", on_change=_chosen, args=(key,))
+        st.caption(rule.words)
+        st.button("The paper's rule", key=f"w_{key}_paper", disabled=rule == PAPERS_RULE, on_click=_put, args=(PAPERS_RULE,),
+                  width="stretch", help="Rated 1 or more after lower ratings are set to 0, top N first.")  # fmt: skip
+    return bool(st.session_state.pop("rule_changed", False))
+
+
+def _chosen(key: str) -> None:
+    s = st.session_state
+    _put(Rule(s[f"w_{key}_threshold"], s[f"w_{key}_zero"], s[f"w_{key}_order"]))
+
+
+def _put(rule: Rule) -> None:
+    state.put(
+        judge_threshold=rule.threshold, judge_zero="1" if rule.zero_non_maximum else "", judge_order=rule.order
+    )
+    st.session_state["rule_changed"] = True

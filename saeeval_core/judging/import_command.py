@@ -1,0 +1,57 @@
+"""``saeeval import-explanations``: explanations and ratings made elsewhere, checked against the SAE, into the store."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from saeeval_core.errors import DataError
+from saeeval_core.judging.imports import SaeIdentity, read_explanations
+from saeeval_core.judging.neuronpedia import BASE_URL, fetch_explanations
+from saeeval_core.known_saes import identify
+from saeeval_core.store import Store, Verdict
+
+NEURONPEDIA = "neuronpedia"
+"""Source that stands for the public service in place of a file."""
+
+
+def import_command(
+    source: str, sae: str, *, task: str = "", rater: str = "", store: Store | None = None, base_url: str = BASE_URL
+) -> dict[str, Any]:
+    """Put a file's rows, or Neuronpedia's explanations, into the store as rater kind "imported"; plain JSON values.
+
+    Without ``task`` a row is about the SAE as such and shown with every task. A row that says what the store already has
+    is left out; nothing is stored when one row does not fit (DataError).
+    """
+    known = identify(sae)
+    identity = SaeIdentity(known.id, known.fingerprint, known.n_latents)
+    if source == NEURONPEDIA:
+        rows = [replace(v, task=task) for v in fetch_explanations(known.neuronpedia_id, identity, base_url=base_url)]
+    else:
+        rows = read_explanations(Path(source), identity, task=task, rater=rater)
+    store = store or Store()
+    _refuse_taken_names(store, identity, rows)
+    now = {(v.task, v.rater, v.latent): _said(v) for v in store.verdicts(identity.fingerprint)}
+    new = [v for v in rows if now.get((v.task, v.rater, v.latent)) != _said(v)]
+    store.add_verdicts(new)
+    return {
+        "source": source, "sae": identity.sae, "sae_fingerprint": identity.fingerprint, "rows": len(rows), "new": len(new),
+        "latents": len({v.latent for v in rows}), "raters": dict(Counter(v.rater for v in rows)),
+        "tasks": sorted({v.task for v in rows}), "rated": sum(bool(v.ratings) for v in rows),
+        "concepts": sorted({c for v in rows for c in v.ratings}),
+    }  # fmt: skip
+
+
+def _refuse_taken_names(store: Store, sae: SaeIdentity, rows: list[Verdict]) -> None:
+    """An import must not speak in the name of a person or of a judge that ran here."""
+    taken = {name: kind for name, kind, _ in store.raters(sae.fingerprint) if kind != "imported"}
+    for v in rows:
+        if v.rater in taken:
+            raise DataError(
+                f"rater '{v.rater}' already has verdicts here of kind {taken[v.rater]}, which an import may not replace; "
+                "give the imported rows another name (column rater, or --rater)"
+            )
+
+
+def _said(v: Verdict) -> tuple[str, str, dict[str, int]]:
+    return v.explanation, v.reason, dict(v.ratings)

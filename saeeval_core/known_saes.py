@@ -1,0 +1,66 @@
+"""Which SAE a name means: hook and fingerprint, told without loading it wherever that is possible."""
+
+from dataclasses import dataclass
+
+from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.recording import list_recordings
+from saeeval_core.registry import file_fingerprint, inspect_sae, local_folder, registry
+
+
+@dataclass(frozen=True)
+class KnownSae:
+    """What recordings and verdicts are filed under."""
+
+    id: str
+    hook: str
+    """Where it reads; the pass over the texts is made there."""
+    fingerprint: str
+    n_latents: int
+    neuronpedia_id: str | None = None
+
+
+def known_sae(spec: str) -> KnownSae | None:
+    """A bundled SAE, a folder, or one that was recorded here before; None for one that has to be loaded first.
+
+    UnsupportedSAE for a folder that cannot be used or does not say which hook it reads.
+    """
+    if local_folder(spec) is not None:
+        info = inspect_sae(spec)
+        fingerprint = file_fingerprint(info)
+        if fingerprint is not None:
+            return _with_hook(info.id, info.hook, fingerprint, info.n_latents, info.neuronpedia_id)
+    hooks = {r["path"].rsplit("-", 1)[-1]: r["key"]["hook"] for r in list_recordings("residuals")}
+    for meta in list_recordings("latents"):
+        if meta["sae"] == spec and meta["residual_fingerprint"] in hooks:
+            hook = hooks[meta["residual_fingerprint"]]
+            return KnownSae(spec, hook, meta["sae_fingerprint"], int(meta["shape"][1]), _neuronpedia_id(spec))
+    return None
+
+
+def identify(spec: str) -> KnownSae:
+    """As ``known_sae``; an SAE of SAELens's registry or the Hub that was never recorded is downloaded and loaded.
+
+    Raises what ``saes.load_sae`` raises.
+    """
+    found = known_sae(spec)
+    if found is not None:
+        return found
+    from saeeval_core.saes import load_sae
+
+    loaded = load_sae(spec)
+    info = loaded.info
+    return _with_hook(info.id, info.hook, loaded.fingerprint, info.n_latents, info.neuronpedia_id)
+
+
+def _with_hook(spec: str, hook: str | None, fingerprint: str, n_latents: int, neuronpedia_id: str | None) -> KnownSae:
+    if not hook:
+        raise UnsupportedSAE(f"SAE '{spec}' does not say which hook it reads; add metadata.hook_name to its cfg.json")
+    return KnownSae(spec, hook, fingerprint, n_latents, neuronpedia_id)
+
+
+def _neuronpedia_id(spec: str) -> str | None:
+    release, _, sae_id = spec.replace(":", "/", 1).partition("/")
+    if not sae_id or local_folder(spec) is not None:
+        return None
+    row = registry().get((release, sae_id))
+    return row.neuronpedia_id if row else None

@@ -1,0 +1,50 @@
+"""Arrays as compressed byte planes: about half the size for pooled latents, and exactly the same numbers back.
+
+Bytes of equal significance are stored together (signs and exponents repeat, mantissas do not), then deflated.
+"""
+
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from saeeval_core.errors import ArtifactError
+
+_LEVEL = 1
+"""Higher levels save 4 % more and take three times as long."""
+
+Layout = dict[str, dict[str, Any]]
+"""Name of a packed array -> its dtype and shape."""
+
+
+def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Layout]:
+    """Every array as uint8[compressed bytes], and what ``unpack`` needs to know."""
+    layout = {name: {"dtype": a.dtype.str, "shape": list(a.shape)} for name, a in arrays.items()}
+    return {name: np.frombuffer(zlib.compress(_planes(a), _LEVEL), np.uint8) for name, a in arrays.items()}, layout
+
+
+def unpack(arrays: Mapping[str, np.ndarray], layout: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Inverse of ``pack``; arrays the layout does not name are returned as they are. ArtifactError if they do not fit."""
+    return {name: _array(name, a, layout[name]) if name in layout else a for name, a in arrays.items()}
+
+
+def _planes(a: np.ndarray) -> bytes:
+    return np.ascontiguousarray(a).reshape(-1).view(np.uint8).reshape(a.size, a.dtype.itemsize).T.tobytes()
+
+
+def _array(name: str, packed: np.ndarray, about: Mapping[str, Any]) -> np.ndarray:
+    dtype, shape = np.dtype(about["dtype"]), tuple(about["shape"])
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        inflater = zlib.decompressobj()
+        raw = inflater.decompress(packed.tobytes(), size + 1)  # never more than the layout promises
+    except zlib.error as error:
+        raise ArtifactError(f"packed array '{name}' cannot be read ({error}); delete the recording and rebuild") from None
+    if len(raw) != size:
+        raise ArtifactError(
+            f"packed array '{name}' holds {len(raw)} bytes, expected {size}; delete the recording and rebuild"
+        )
+    planes = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, math.prod(shape))
+    return planes.T.copy().view(dtype).reshape(shape)

@@ -1,0 +1,44 @@
+"""Judged selections for a sweep: each SAE is given what one rater's stored or shipped verdicts on it select."""
+
+from collections.abc import Mapping, Sequence
+
+from saeeval_core.config import fingerprint
+from saeeval_core.errors import ConfigError, unknown_name
+from saeeval_core.judging.command import load_shipped_verdicts
+from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.recording import LatentRecording
+from saeeval_core.selections import Ratings, Rule
+from saeeval_core.sources import TaskSet
+from saeeval_core.store import Store
+from saeeval_core.sweep_rows import Selection
+
+JUDGED = ("judge", "task-unrelated")
+
+
+def judged_selections(
+    names: Sequence[str], rater: str, rule: Rule | None = None, *, store: Store | None = None
+) -> tuple[Selection, ...]:
+    """One selection per name in JUDGED. An SAE without verdicts of the rater gets rows that say "not judged"."""
+    for name in names:
+        if name not in JUDGED:
+            raise ConfigError(unknown_name("selection", name, JUDGED))
+    if names and not rater:
+        raise ConfigError("judged selections need to know whose verdicts they use; name the judge with --rater")
+    rule, opened = rule or Rule(), store or Store()
+
+    def ratings(latents: LatentRecording) -> Mapping[int, Ratings]:
+        load_shipped_verdicts(opened, latents)
+        return ratings_of(opened.verdicts(latents.sae_fingerprint, rater=rater), rater)
+
+    def selection(name: str) -> Selection:
+        return Selection(
+            name, f"{rater} ({rule})",
+            lambda task_set, latents: _chooser(task_set, name, rater, ratings(latents), rule),
+            lambda latents: fingerprint([name, rater, str(rule), sorted((i, dict(r)) for i, r in ratings(latents).items())]),
+        )  # fmt: skip
+
+    return tuple(selection(name) for name in names)
+
+
+def _chooser(task_set: TaskSet, name: str, rater: str, ratings: Mapping[int, Ratings], rule: Rule) -> Selector:
+    return Selector(task_set, name, rater, ratings, rule)

@@ -1,0 +1,140 @@
+"""Judges in a real browser, on a server and a store of their own: Claude from the button to the score, rules, agreement."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from saeeval_core.config import DEFAULT_SAE
+from saeeval_core.judging.verdict import Concept, field_names
+from saeeval_core.registry import file_fingerprint, inspect_sae
+from saeeval_core.store import Store, Verdict
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+from fake_claude import FakeClaude, message  # noqa: E402
+
+WAIT = 60_000
+CONCEPTS = ("nurse", "professor", "surgeon", "teacher", "gender")
+
+
+def reply(number: int) -> dict:
+    """Every second latent is about gender (4), the others distantly (1); the third request is refused."""
+    if number == 3:
+        return message("I would rather not", "refusal")
+    names = field_names([Concept(c) for c in CONCEPTS])
+    ratings = dict.fromkeys(names, 0) | {names[-1]: 4 if number % 2 else 1}
+    return message(json.dumps({"explanation": f"pronouns, number {number}", "reason": "windows", "ratings": ratings}))
+
+
+@pytest.fixture
+def own(server, chromium, tmp_path: Path, monkeypatch) -> Iterator[tuple[Callable[[str], Page], Store]]:
+    """(open a page of a server that talks to a local Claude, that server's store)."""
+    fake = FakeClaude(behaviour=lambda request, number: reply(number)).start()
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", fake.url)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    monkeypatch.setenv("SAEEVAL_ASSETS", server.env["SAEEVAL_ASSETS"])
+    running = type(server)(Path(server.env["SAEEVAL_ASSETS"]), tmp_path)
+    context = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    context.add_cookies([{"name": "saeeval_who", "value": "Ada", "url": running.url}])
+
+    def open_(path: str) -> Page:
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.goto(running.url + path)
+        return page
+
+    yield open_, Store(running.store)
+    context.close()
+    running.kill()
+    fake.stop()
+
+
+def ablated(page: Page) -> None:
+    page.get_by_test_id("score").wait_for()
+    expect(page.locator(".lab")).to_have_attribute("data-pending", "0", timeout=WAIT)
+
+
+def test_claude_from_the_button_to_the_score_and_a_rule_changes_it(own):
+    open_, store = own
+    page = open_("/judge")
+    page.get_by_text("Ask a judge", exact=True).click()
+    page.get_by_role("combobox", name="Judge").click()
+    page.get_by_role("option", name=re.compile("^Claude")).click()
+    page.get_by_role("textbox", name="Latents").fill("top5")
+    page.get_by_role("textbox", name="Latents").press("Enter")
+    page.get_by_role("button", name="Count tokens").click()
+    expect(page.get_by_text(re.compile(r"\d+ requests, [\d,]+ tokens in"))).to_be_visible(timeout=WAIT)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_text(re.compile(r"\d+ new verdicts.*no verdict: refused 1"))).to_be_visible(timeout=WAIT)
+
+    page.goto(page.url.split("/judge")[0] + "/shift?n=5&target=profession")
+    ablated(page)
+    before = page.get_by_test_id("score").inner_text()
+    use = page.get_by_role("button", name=re.compile("^Use judge, Claude"))
+    page.get_by_role("button", name="Sets", exact=True).click()
+    use.click()
+    expect(page.get_by_test_id("score")).not_to_have_text(before, timeout=WAIT)
+    first = page.locator(".score .small").first.inner_text()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Judge's rule").click()
+    page.get_by_text("1 or more (the paper)").click()
+    expect(page).to_have_url(re.compile("judge_threshold=1"), timeout=WAIT)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Sets", exact=True).click()
+    use.click()
+    expect(page.locator(".score .small").first).not_to_have_text(first, timeout=WAIT)
+    assert "sk-test" not in page.content()
+    refused = [v for v in Store(store.path).verdict_history(_print()) if not v.ok]
+    assert [v.status for v in refused] == ["refused"]
+
+
+def test_agreement_shows_figures_and_conflicts_are_clicked_through(own):
+    open_, store = own
+    page = open_("/judge?tab=agreement")
+    expect(page.get_by_text("Agreement needs two raters")).to_be_visible(timeout=WAIT)
+    _two_raters(store)
+    page.reload()
+    expect(page.get_by_text(re.compile(r"ratings on 8 latents"))).to_be_visible(timeout=WAIT)
+    page.get_by_role("tab", name="Conflicts").click()
+    expect(page.get_by_text("2 conflicts, the furthest apart first; 0 settled.")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("Latent 3", exact=True)).to_be_visible(timeout=WAIT)
+    table = page.get_by_test_id("stDataFrame").locator("visible=true").last
+    table.click(position={"x": 14, "y": 35 + 35 + 17})  # the second row's box
+    expect(page.get_by_text("Latent 4", exact=True)).to_be_visible(timeout=WAIT)
+    page.get_by_text("2 a few").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("2 conflicts, the furthest apart first; 1 settled.")).to_be_visible(timeout=WAIT)
+
+
+def test_the_tpp_page_follows_the_rule_and_says_when_nothing_is_left(own):
+    open_, store = own
+    _two_raters(store)
+    page = open_("/tpp?set=judge:A")
+    note = page.get_by_text(re.compile("^set 'kept by A'"))
+    expect(note).to_contain_text("related at >= 2, top-then-filter", timeout=WAIT)
+    expect(page.locator(".tppscore")).to_have_text("n/a")
+    page.get_by_role("button", name="Judge's rule").click()
+    page.get_by_text("filter, then the first N").click()
+    expect(note).to_contain_text("filter-then-top", timeout=WAIT)
+    page.keyboard.press("Escape")
+    page.get_by_role("combobox", name="Set").click()
+    page.get_by_role("option", name="top N by attribution, nothing changed").click()
+    expect(page.locator(".tppscore")).not_to_have_text("n/a", timeout=WAIT)
+
+
+def _print() -> str:
+    return str(file_fingerprint(inspect_sae(DEFAULT_SAE)))
+
+
+def _two_raters(store: Store) -> None:
+    one = Verdict(0, _print(), DEFAULT_SAE, "bios", "A", "llm", explanation="e", reason="r")
+    rows = []
+    for i in range(8):
+        rows.append(replace(one, latent=i, ratings={"gender": 4 if i < 5 else 0, "nurse": 0}))
+        rows.append(replace(one, latent=i, rater="B", ratings={"gender": 4 if i < 3 else 0, "nurse": 0}))
+    store.add_verdicts(rows)
