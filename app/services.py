@@ -25,13 +25,11 @@ from saeeval_core.judging.imports import SaeIdentity, load_shipped
 from saeeval_core.known_saes import KnownSae, known_sae
 from saeeval_core.pipeline import (
     DirectionBoards,
-    aggregate_over_pairs,
-    check_tokens,
     recording_key,
     scored_parts,
     shift_boards,
     task_set_of,
-    tpp_probes,
+    tpp_boards,
 )
 from saeeval_core.recording import (
     LatentRecording,
@@ -43,18 +41,18 @@ from saeeval_core.recording import (
 )
 from saeeval_core.registry import local_folder
 from saeeval_core.shift import ShiftLatents, ShiftScore, shift_latents
-from saeeval_core.small_n import Scored, shift_area, tpp_area
+from saeeval_core.small_n import shift_area, tpp_area
 from saeeval_core.sources import TaskSet, general_texts, read_texts
 from saeeval_core.sources import _read_frame as read_frame
 from saeeval_core.store import Store, Verdict, default_path
 from saeeval_core.texts import DEV, LabelledTexts
-from saeeval_core.tpp import TppBoard, TppLatents, tpp_board, tpp_latents
-from saeeval_core.uncertainty import Estimate
+from saeeval_core.tpp import TppBoard, TppLatents, tpp_latents
+from saeeval_core.uncertainty import Estimate, Scored, over_pairs
 
 GENERAL = "general"
+"""Texts on which latents are looked at beside the task's own."""
 ABLATIONS = ("mean", "zero")
 """What an ablated latent is set to; the first is the default, the second the paper's (``saeeval validate`` compares them)."""
-"""Texts on which latents are looked at beside the task's own."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -200,7 +198,7 @@ def tpp_view(loaded: Loaded, part: int) -> TppLatents:
 
     DataError when the task set has no classes.
     """
-    return tpp_latents(loaded.latents, _tpp_board(loaded, part))
+    return tpp_latents(loaded.latents, _tpp_boards(loaded)[part])
 
 
 def live_part(loaded: Loaded) -> int:
@@ -347,30 +345,27 @@ def parts(loaded: Loaded) -> tuple[int, ...]:
 @shared(max_entries=32)
 def shift_headline(loaded: Loaded, part: int) -> tuple[Estimate, str] | None:
     """(small-N area with mean ablation, mean over pairs, what was averaged); None without pairs."""
-    return _over_pairs(loaded, part, shift_area)
+    return _mean_over_pairs(loaded, part, shift_area)
 
 
 @shared(max_entries=32)
 def shift_at(loaded: Loaded, n: int, part: int) -> tuple[Estimate, str] | None:
     """(S of the top n by attribution, zero ablation as in the paper, what was averaged); None without pairs."""
     n = min(n, loaded.latents.n_latents)
-    return _over_pairs(
+    return _mean_over_pairs(
         loaded, part, lambda view: set_score(view, tuple(int(i) for i in view.attribute_ranking[:n]), "zero")
     )
 
 
-def _over_pairs(loaded: Loaded, part: int, score: Callable[[ShiftLatents], Scored]) -> tuple[Estimate, str] | None:
+def _mean_over_pairs(loaded: Loaded, part: int, score: Callable[[ShiftLatents], Scored]) -> tuple[Estimate, str] | None:
     directions = shift_directions(loaded)
     if not directions:
         return None
-    total = aggregate_over_pairs(
-        [(d.pair, score(shift_view(loaded, d.pair, d.task.target.column, part))) for d in directions]
+    total = over_pairs([(d.pair, score(shift_view(loaded, d.pair, d.task.target.column, part))) for d in directions])
+    note = f"mean over {total.pairs} pair(s)" + (
+        f", {total.left_out} undefined direction(s) left out" if total.left_out else ", both directions"
     )
-    left_out = total["directions_left_out"]
-    note = f"mean over {total['pairs']} pair(s)" + (
-        f", {left_out} undefined direction(s) left out" if left_out else ", both directions"
-    )
-    return Estimate(total["score"], total["ci"], total["reason"]), note
+    return total.score, note
 
 
 @shared(max_entries=32)
@@ -454,9 +449,9 @@ def _latents(path: str) -> LatentRecording:
     return load_latents(Path(path))
 
 
-def _probes_key(loaded: Loaded, *more: Hashable) -> Hashable:
+def _probes_key(loaded: Loaded) -> Hashable:
     """Boards depend on the pass, the texts' labels and the settings, not on the SAE."""
-    return (replace(loaded.config, saes=()), loaded.residuals.fingerprint, *more)
+    return (replace(loaded.config, saes=()), loaded.residuals.fingerprint)
 
 
 @shared(max_entries=8, key=_probes_key)
@@ -465,12 +460,10 @@ def _shift_boards(loaded: Loaded) -> tuple[DirectionBoards, ...]:
 
 
 @shared(max_entries=8, key=_probes_key)
-def _tpp_board(loaded: Loaded, part: int) -> TppBoard:
-    check_tokens(loaded.residuals)
+def _tpp_boards(loaded: Loaded) -> dict[int, TppBoard]:
     c = loaded.config
     task = loaded.task_set.tpp_task(seed=c.seed, protocol=loaded.protocol, per_cell=c.texts_per_cell)
-    probes = tpp_probes(loaded.residuals, task, loaded.protocol, seed=c.seed)
-    return tpp_board(loaded.residuals, task, probes, part=part, seed=c.seed, resamples=c.resamples)
+    return tpp_boards(c, task, loaded.residuals, loaded.protocol)
 
 
 @dataclass(frozen=True)

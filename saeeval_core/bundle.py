@@ -29,11 +29,11 @@ SAES = {
         "jumprelu-tanh", l1=1.0, samples=2_000_000, checkpoints=3, autocast=True
     ),
     "smollm2-135m-l15-matryoshka-4k": TrainingConfig(
-        "matryoshka", target_l0=48, samples=1_500_000, checkpoints=3, autocast=True
+        "matryoshka", target_l0=48, samples=2_400_000, batch=1024, checkpoints=3, autocast=True
     ),
 }
 """What is trained, by bundled name."""
-ACTIVATIONS = 1_300_000
+ACTIVATIONS = 1_340_000
 """Distinct tokens the bundled SAEs are trained on."""
 RENDER_SEED = 1
 PER_CELL = {"bios": 300, "reviews": 250}

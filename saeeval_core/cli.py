@@ -106,11 +106,14 @@ def run(
     zero_non_maximum: Annotated[bool, typer.Option(help="Set every rating below the latent's highest to 0 first.")] = False,
     order: Annotated[str, typer.Option(help="top-then-filter or filter-then-top.")] = "top-then-filter",
     device: Device = "auto", dtype: Dtype = "float32",
+    controls: Annotated[bool, typer.Option(help="Score controls beside the SAE: random latents, shuffled decoders, PCA, LEACE.")] = True,
+    deletion: Annotated[bool, typer.Option("--deletion", help="Control that deletes telling words (another pass).")] = False,
+    refits: Annotated[int, typer.Option(help="Also vary the probes' training texts: refit them this often (20 or more).")] = 0,
     shipped_recording: Annotated[bool, typer.Option(help="Use recordings that came with the package.")] = True,
     json_path: Json = None,
 ) -> None:  # fmt: skip
     """Score SAEs: SHIFT in both directions, its aggregate over pairs, and the TPP matrix, for every N."""
-    from saeeval_core import pipeline
+    from saeeval_core import beside, pipeline
 
     config = RunConfig(
         model=model, saes=tuple(sae), task="" if texts else task, texts=texts, text_column=text_column, target=target,
@@ -124,7 +127,12 @@ def run(
 
         chooser = selector(config, rater, Rule(threshold, zero_non_maximum, order))
     with _recording_bar() as on_progress:
-        result = pipeline.run(config, select=chooser, shipped=shipped_recording, on_progress=on_progress)
+        prepared = pipeline.prepare(config, shipped=shipped_recording, on_progress=on_progress)
+    result = pipeline.score(prepared, chooser)
+    if controls or deletion:
+        beside.add_controls(prepared, result, deletion=deletion)
+    if refits:
+        beside.add_refits(prepared, result, refits)
     _write_json(json_path, result)
     print_run(console, result)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ DEFAULT_NS = (1, 2, 3, 5, 10, 20, 50, 100)
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_SAE = "smollm2-135m-l15-topk-4k"
 DEFAULT_TASK = "bios"
+HEADLINE_N = 10
+"""The N of the paper's score that is shown first and compared with its controls."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +143,8 @@ def cache_dir() -> Path:
     path = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "saeeval"
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def headline_n(ns: Sequence[int]) -> int:
+    """The largest of ``ns`` up to HEADLINE_N, else the smallest."""
+    return max((n for n in ns if n <= HEADLINE_N), default=min(ns))

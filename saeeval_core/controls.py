@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from saeeval_core.config import Protocol, derive_rng
+from saeeval_core.contributions import score_set
 from saeeval_core.errors import DataError
 from saeeval_core.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
 from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftScore, shift_latents, train_rows
@@ -21,10 +22,23 @@ from saeeval_core.tpp import TppLatents, tpp_latents
 from saeeval_core.uncertainty import Estimate, undefined
 
 DRAWS = 20
+"""Draws of the random-latents control."""
 NEAREST = 20
 """Each ablated latent is replaced by one of this many latents closest to it in log(mean pooled f * ||D||)."""
 TOP_WORDS = 20
 BASES = ("pca", "residual basis")
+ABOUT = {
+    "random latents": f"mean and range of {DRAWS} draws of as many other latents of the same strength, log(mean pooled f x |D|)",
+    "random decoder": "the same codes, each written along a random direction of the row's length",
+    "permuted decoder": "the same codes, decoder rows shuffled",
+    "pca": "principal components of the pooled training residuals as latents; zero ablation sets one to its training mean",
+    "residual basis": "coordinates of the residual stream as latents",
+    "word deletion": f"the {TOP_WORDS} words that tell the spurious label most deleted from the texts, which are read again",
+    "leace": "LEACE of the spurious label on the balanced training texts, shrunk covariance (optimal linear shrinkage)",
+}
+"""How each control is made, for the reader."""
+REFERENCES = ("word deletion", "leace")
+"""What can be done with knowledge of the label and without any SAE: shown beside a score, but no bar it has to pass."""
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.UNICODE)
 
 
@@ -33,57 +47,67 @@ class Control:
     """A reference for one score at one N."""
 
     name: str
-    """random latents | random decoder | permuted decoder | pca | residual basis | word deletion | leace."""
+    """A key of ABOUT."""
     score: Estimate
     """Its ``ci`` is the range over draws for random latents, else the 95 % interval over test texts."""
-    about: str
-    """How it was made, for the reader."""
-    words: tuple[str, ...] = ()
-    """The deleted words."""
+
+    @property
+    def about(self) -> str:
+        """How it was made, for the reader."""
+        return ABOUT[self.name]
 
     def warning(self, score: Estimate) -> str | None:
-        """The sentence to show when a score does not beat this control, else None."""
-        if score.value is None or self.score.value is None or score.value > self.score.value:
+        """The sentence to show when a score does not beat this control; None when it does, and for a reference."""
+        if self.name in REFERENCES or score.value is None or self.score.value is None or score.value > self.score.value:
             return None
         return f"{score.value:.2f} is not above its control, {self.name} ({self.score.value:.2f}): {self.about}"
 
     def to_dict(self) -> dict[str, object]:
         """JSON form."""
-        return {"name": self.name, "about": self.about, "words": list(self.words)} | self.score.to_dict()
+        return {"name": self.name, "about": self.about} | self.score.to_dict()
 
 
 def shift_controls(
-    residuals: ResidualRecording, view: ShiftLatents, protocol: Protocol, n: int, *, seed: int = 0, draws: int = DRAWS
-) -> list[Control]:
-    """Every control of the top-n score of one SAE in one direction that needs no further pass."""
+    residuals: ResidualRecording, view: ShiftLatents, protocol: Protocol, ids: Sequence[int], ablation: str, *, seed: int = 0,
+    draws: int = DRAWS,
+) -> list[Control]:  # fmt: skip
+    """Every control of one set in one direction that needs no further pass.
 
-    def top_n(other: LatentRecording) -> Estimate:
+    Another decoder or basis is represented by its own top ``len(ids)`` by attribution, under the same "zero" or "mean".
+    """
+
+    def top(other: LatentRecording) -> Estimate:
         own = shift_latents(residuals, other, view.board, protocol)
-        return own.score(own.attribute_ranking[:n]).score
+        return score_set(own, own.attribute_ranking[: len(ids)], ablation).score
 
-    ids = view.attribute_ranking[:n]
-    found = [_random_latents(view.recording, ids, lambda drawn: view.score(drawn).score, seed, draws)]
+    def of_set(drawn: np.ndarray) -> Estimate:
+        return score_set(view, drawn, ablation).score
+
+    found = [_random_latents(view.recording, np.asarray(ids), of_set, seed, draws)]
     others = recorded_controls(residuals, view.recording, train_rows(view.board.task), seed)
-    found += [Control(c.sae, top_n(c), str((c.about or {})["control"])) for c in others]
-    return [*found, leace(residuals, view.board)]
+    found += [Control(c.sae, top(c)) for c in others]
+    return [*found, Control("leace", leace_score(residuals, view.board).score)]
 
 
 def tpp_controls(
-    residuals: ResidualRecording, view: TppLatents, n: int, *, seed: int = 0, draws: int = DRAWS
+    residuals: ResidualRecording, view: TppLatents, sets: Sequence[Sequence[int]], *, seed: int = 0, draws: int = DRAWS
 ) -> list[Control]:
-    """The same for TPP; random latents are matched class by class, and there is no LEACE (it knows no other classes)."""
+    """The same for TPP, latents set to what ``view`` sets them to; there is no LEACE (it knows no other classes)."""
     task = view.board.task
-    sets = [ranking[:n] for ranking in view.rankings]
+    sizes = [len(s) for s in sets]
+    to_mean = bool(view.set_to.any())
 
     def of_sets(drawn: np.ndarray) -> Estimate:
-        edges = np.cumsum([0, *(len(s) for s in sets)])
-        return view.score([drawn[a:b] for a, b in zip(edges, edges[1:], strict=False)]).score
+        return view.score(np.split(drawn, np.cumsum(sizes)[:-1])).score
 
-    found = [_random_latents(view.recording, np.concatenate(sets), of_sets, seed, draws)]
+    def top(other: LatentRecording) -> Estimate:
+        own = tpp_latents(other, view.board)
+        own = own.mean_ablated if to_mean else own
+        return own.score([ranking[:n] for ranking, n in zip(own.rankings, sizes, strict=True)]).score
+
+    found = [_random_latents(view.recording, np.concatenate([np.asarray(s, dtype=int) for s in sets]), of_sets, seed, draws)]
     train = task.rows[task.part == TRAIN]
-    for control in recorded_controls(residuals, view.recording, train, seed):
-        found.append(Control(control.sae, tpp_latents(control, view.board).at(n).score, str((control.about or {})["control"])))
-    return found
+    return found + [Control(c.sae, top(c)) for c in recorded_controls(residuals, view.recording, train, seed)]
 
 
 def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
@@ -103,11 +127,8 @@ def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecordin
     rng = derive_rng(seed, "control decoders", latents.sae_fingerprint)
     noise = rng.standard_normal(latents.decoder.shape)
     noise *= np.linalg.norm(latents.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-    made = {
-        "random decoder": (noise.astype(np.float32), "the same codes, each written along a random direction of the row's length"),
-        "permuted decoder": (latents.decoder[rng.permutation(len(latents.decoder))], "the same codes, decoder rows shuffled"),
-    }
-    return [replace(latents, sae=name, decoder=rows, about={"control": about}) for name, (rows, about) in made.items()]
+    made = {"random decoder": noise.astype(np.float32), "permuted decoder": latents.decoder[rng.permutation(len(latents.decoder))]}
+    return [replace(latents, sae=name, decoder=rows, about={"control": ABOUT[name]}) for name, rows in made.items()]
 
 
 def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) -> LatentRecording:
@@ -116,10 +137,8 @@ def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) 
     if kind == "pca":
         mean = x[train].mean(0)
         _, _, rows = np.linalg.svd(x[train] - mean, full_matrices=False)
-        about = "principal components of the pooled training residuals; ablation sets one to its training mean"
     else:
         mean, rows = np.zeros(x.shape[1]), np.eye(x.shape[1])
-        about = "coordinates of the residual stream; ablation sets one to 0"
     codes = (x - mean) @ rows.T
     n = len(rows)
     nothing = Contexts(
@@ -129,23 +148,16 @@ def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) 
     return LatentRecording(
         kind, kind, residuals.fingerprint, csc_array(codes.astype(np.float32)), np.zeros(n, np.float32), np.ones(n, np.float32),
         rows.astype(np.float32), nothing, {"l0": float(n), "explained_variance": 1.0, "dead": 0.0, "tokens": None},
-        non_negative=False, about={"control": about},
+        non_negative=False, about={"control": ABOUT[kind]},
     )  # fmt: skip
 
 
-def leace(residuals: ResidualRecording, board: ShiftBoard) -> Control:
+def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
     """SHIFT of LEACE on pooled residuals: the spurious label made linearly unreadable, fitted on the balanced training texts.
 
     A reference, not a rival: it edits the whole residual with knowledge of the label. The covariance is shrunk
     (concept-erasure's optimal linear shrinkage), because there are about as many texts as dimensions.
     """
-    n = len(board.probes.training.balanced)
-    about = f"LEACE of the spurious label on {n} balanced training texts, shrunk covariance (optimal linear shrinkage)"
-    return Control("leace", leace_score(residuals, board).score, about)
-
-
-def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
-    """As ``leace``, with its resamples."""
     import torch
     from concept_erasure import LeaceEraser
 
@@ -204,33 +216,41 @@ def _random_latents(
     recording: LatentRecording, ids: np.ndarray, score: Callable[[np.ndarray], Estimate], seed: int, draws: int
 ) -> Control:
     rng = derive_rng(seed, "random latents", recording.sae_fingerprint)
-    values = [score(matched_latents(recording, ids, rng)) for _ in range(draws)]
-    about = f"mean and range of {draws} draws of as many other latents of the same strength, log(mean pooled f x |D|)"
+    strength = log_strength(recording)
+    values = [score(matched_latents(strength, ids, rng)) for _ in range(draws)]
     kept = [v.value for v in values if v.value is not None]
     if not kept:
-        return Control("random latents", undefined(values[0].reason or "undefined"), about)
-    return Control("random latents", Estimate(float(np.mean(kept)), (min(kept), max(kept))), about)
+        return Control("random latents", undefined(values[0].reason or "undefined"))
+    return Control("random latents", Estimate(float(np.mean(kept)), (min(kept), max(kept))))
 
 
-def matched_latents(recording: LatentRecording, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """int[len(ids)]: other live latents, each drawn from the NEAREST unused ones in log(mean pooled |f| * ||D||)."""
+def log_strength(recording: LatentRecording) -> np.ndarray:
+    """float[latents]: log(mean pooled |f| * ||D||); -inf for latents that never fire."""
     mean = np.asarray(abs(recording.latents).mean(axis=0)).ravel() * np.linalg.norm(recording.decoder, axis=1)
-    strength = np.log(np.maximum(mean, 1e-30))
-    free = mean > 0
+    with np.errstate(divide="ignore"):
+        return np.log(mean)
+
+
+def matched_latents(strength: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """int[len(ids)]: other live latents, each drawn from the NEAREST unused ones in ``log_strength``."""
+    live = np.isfinite(strength)
+    free = live.copy()
     free[ids] = False
     drawn = np.empty(len(ids), dtype=int)
     for k, i in enumerate(ids):
         pool = np.flatnonzero(free)
         if not len(pool):  # fewer live latents than asked for: the ones already drawn may come again
-            drawn[k] = rng.choice(np.setdiff1d(np.flatnonzero(mean > 0), ids)) if (mean > 0).sum() > len(ids) else i
+            drawn[k] = rng.choice(np.setdiff1d(np.flatnonzero(live), ids)) if live.sum() > len(ids) else i
             continue
-        near = pool[np.argsort(np.abs(strength[pool] - strength[i]), kind="stable")[:NEAREST]]
-        drawn[k] = rng.choice(near)
+        own = strength[i] if live[i] else strength[live].min()
+        distance = np.abs(strength[pool] - own)
+        near = np.argpartition(distance, NEAREST - 1)[:NEAREST] if len(pool) > NEAREST else np.arange(len(pool))
+        drawn[k] = rng.choice(np.sort(pool[near]))
         free[drawn[k]] = False
     return drawn
 
 
 __all__ = [
-    "Control", "attribute_words", "basis_recording", "decoder_controls", "edited_score", "leace", "leace_score",
+    "Control", "attribute_words", "basis_recording", "decoder_controls", "edited_score", "leace_score", "log_strength",
     "matched_latents", "recorded_controls", "shift_controls", "tpp_controls", "warnings_of", "without_words",
 ]  # fmt: skip

@@ -38,11 +38,11 @@ from saeeval_core.shift import (
     shift_board,
     shift_latents,
 )
-from saeeval_core.small_n import DEFINITION, GRID, Area, Scored, small_n_area
+from saeeval_core.small_n import DEFINITION, GRID, small_n_area
 from saeeval_core.sources import BUNDLED_TASKS, TaskSet, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts import DEV, TEST, ShiftTask, TppTask, shift_training
-from saeeval_core.tpp import TppLatents, TppScore, fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.uncertainty import LEVEL, mean_of, undefined
+from saeeval_core.tpp import TppBoard, TppLatents, TppScore, fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.uncertainty import LEVEL, over_pairs, undefined
 
 PART_NAMES = {DEV: "dev", TEST: "test"}
 
@@ -240,48 +240,6 @@ class _KeptProbes:
         save_arrays(cache_dir() / "recordings" / self._name, arrays, meta)
 
 
-def run(
-    config: RunConfig, *, select: Selector | None = None, shipped: bool = True, on_progress: Any = None
-) -> dict[str, Any]:
-    """Everything ``saeeval run`` prints and writes (DESIGN section 4); plain JSON values."""
-    select = select or TopByAttribution()
-    protocol = get_protocol(config.protocol)
-    task_set = task_set_of(config)
-    check_texts(config, task_set)
-    recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
-    result: dict[str, Any] = {
-        "config": json.loads(config.to_json()),
-        "model": {"name": config.model, "dtype": config.dtype, "hook": recordings.residuals.key.hook, "note": recordings.residuals.note,
-                  "bos_id": recordings.residuals.bos_id},
-        "task": {"name": task_set.texts.name, "source": task_set.texts.source, "composed": task_set.texts.composed,
-                 "texts": len(task_set.texts.texts), "fingerprint": task_set.texts.fingerprint,
-                 "dropped": dict(task_set.texts.dropped), "small": task_set.small, "interval_level": LEVEL},
-        "probes": {},
-        "results": [],
-        "versions": versions(),
-    }  # fmt: skip
-    metrics = [m for m in config.metrics if (m == "shift" and task_set.pairs) or (m == "tpp" and task_set.tpp)]
-    if not metrics:
-        raise DataError(
-            f"'{task_set.texts.name}' defines no task for {', '.join(config.metrics)}; give --target and --spurious, or --classes"
-        )
-    boards = shift_boards(config, task_set, recordings.residuals, protocol, shipped) if "shift" in metrics else []
-    result["probes"]["shift"] = [_probe_summary(b) for b in boards]
-    for latents in recordings.latents:
-        if max(config.ns) > latents.n_latents:
-            raise ConfigError(
-                f"N = {max(config.ns)} but SAE '{latents.sae}' has {latents.n_latents} latents; lower --n"
-            )
-        row: dict[str, Any] = {"sae": latents.sae, "about": latents.about, "selection": str(select),
-                               "unsupervised": latents.unsupervised}  # fmt: skip
-        if boards:
-            row["shift"] = _shift_result(config, protocol, recordings.residuals, latents, boards, select)
-        if "tpp" in metrics:
-            row["tpp"] = _tpp_result(config, protocol, task_set, recordings, latents, select, shipped)
-        result["results"].append(row)
-    return result
-
-
 @dataclass(frozen=True)
 class DirectionBoards:
     """One direction of one pair on the parts that are scored."""
@@ -289,6 +247,78 @@ class DirectionBoards:
     pair: str
     task: ShiftTask
     boards: dict[int, ShiftBoard]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run scores, before any latent is chosen."""
+
+    config: RunConfig
+    protocol: Protocol
+    task_set: TaskSet
+    recordings: Recordings
+    directions: list[DirectionBoards]
+    """SHIFT; empty when it is not wanted or the texts define no pair."""
+    tpp: TppTask | None
+    tpp_boards: dict[int, TppBoard]
+    """Empty when TPP is not wanted, not defined, or redraws its negatives (and so has no board)."""
+
+
+def prepare(config: RunConfig, *, shipped: bool = True, on_progress: Any = None) -> Prepared:
+    """Texts, recordings and probes of these settings, found or made. Raises what each of these raises."""
+    protocol = get_protocol(config.protocol)
+    task_set = task_set_of(config)
+    check_texts(config, task_set)
+    recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
+    metrics = [m for m in config.metrics if (m == "shift" and task_set.pairs) or (m == "tpp" and task_set.tpp)]
+    if not metrics:
+        raise DataError(
+            f"'{task_set.texts.name}' defines no task for {', '.join(config.metrics)}; give --target and --spurious, or --classes"
+        )
+    directions = shift_boards(config, task_set, recordings.residuals, protocol, shipped) if "shift" in metrics else []
+    tpp = None
+    if "tpp" in metrics:
+        tpp = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
+    live = tpp is not None and not protocol.redraw_negatives
+    boards = tpp_boards(config, tpp, recordings.residuals, protocol, shipped) if live else {}
+    return Prepared(config, protocol, task_set, recordings, directions, tpp, boards)
+
+
+def score(prepared: Prepared, select: Selector | None = None) -> dict[str, Any]:
+    """Everything ``saeeval run`` prints and writes (DESIGN section 4); plain JSON values."""
+    select = select or TopByAttribution()
+    config, task_set, recordings = prepared.config, prepared.task_set, prepared.recordings
+    result: dict[str, Any] = {
+        "config": json.loads(config.to_json()),
+        "model": {"name": config.model, "dtype": config.dtype, "hook": recordings.residuals.key.hook, "note": recordings.residuals.note,
+                  "bos_id": recordings.residuals.bos_id},
+        "task": {"name": task_set.texts.name, "source": task_set.texts.source, "composed": task_set.texts.composed,
+                 "texts": len(task_set.texts.texts), "fingerprint": task_set.texts.fingerprint,
+                 "dropped": dict(task_set.texts.dropped), "small": task_set.small, "interval_level": LEVEL},
+        "probes": {"shift": [_probe_summary(d) for d in prepared.directions]},
+        "results": [],
+        "versions": versions(),
+    }  # fmt: skip
+    for latents in recordings.latents:
+        if max(config.ns) > latents.n_latents:
+            raise ConfigError(
+                f"N = {max(config.ns)} but SAE '{latents.sae}' has {latents.n_latents} latents; lower --n"
+            )
+        row: dict[str, Any] = {"sae": latents.sae, "about": latents.about, "selection": str(select),
+                               "unsupervised": latents.unsupervised}  # fmt: skip
+        if prepared.directions:
+            row["shift"] = _shift_result(prepared, latents, select)
+        if prepared.tpp is not None:
+            row["tpp"] = _tpp_result(prepared, prepared.tpp, latents, select)
+        result["results"].append(row)
+    return result
+
+
+def run(
+    config: RunConfig, *, select: Selector | None = None, shipped: bool = True, on_progress: Any = None
+) -> dict[str, Any]:
+    """``prepare`` and ``score`` in one."""
+    return score(prepare(config, shipped=shipped, on_progress=on_progress), select)
 
 
 def shift_boards(
@@ -308,6 +338,18 @@ def shift_boards(
             }
             out.append(DirectionBoards(task.name, direction, boards))
     return out
+
+
+def tpp_boards(
+    config: RunConfig, task: TppTask, residuals: ResidualRecording, protocol: Protocol, shipped: bool = True
+) -> dict[int, TppBoard]:
+    """Part -> board of all probes, every other class with the same weight."""
+    check_tokens(residuals)
+    probes = tpp_probes(residuals, task, protocol, seed=config.seed, shipped=shipped)
+    return {
+        part: tpp_board(residuals, task, probes, part=part, seed=config.seed, resamples=config.resamples)
+        for part in scored_parts(protocol)
+    }
 
 
 def scored_parts(protocol: Protocol) -> tuple[int, ...]:
@@ -341,22 +383,16 @@ def _find(key: RecordingKey, saes: Sequence[KnownSae], shipped: bool) -> Recordi
     return Recordings(residuals, kept) if len(kept) == len(latents) else None
 
 
-def _shift_result(
-    config: RunConfig,
-    protocol: Protocol,
-    residuals: ResidualRecording,
-    latents: LatentRecording,
-    boards: Sequence[DirectionBoards],
-    select: Selector,
-) -> dict[str, Any]:
+def _shift_result(prepared: Prepared, latents: LatentRecording, select: Selector) -> dict[str, Any]:
+    config, protocol = prepared.config, prepared.protocol
     directions, scores, areas = [], [], []
-    for d in boards:
-        views = {part: shift_latents(residuals, latents, board, protocol) for part, board in d.boards.items()}
+    for d in prepared.directions:
+        views = {part: shift_latents(prepared.recordings.residuals, latents, board, protocol) for part, board in d.boards.items()}
         chosen = select.shift(views[TEST], config.ns)  # rankings come from training texts, the same for every part
         curves = {part: [view.score(c.ids) for c in chosen] for part, view in views.items()}
         small = select.shift(views[TEST], GRID)
         own_areas = {
-            part: Area(*small_n_area([_if_any(view.score_mean_ablated(c.ids), c) for c in small], GRID))
+            part: small_n_area([_if_any(view.score_mean_ablated(c.ids), c) for c in small], GRID)
             for part, view in views.items()
         }
         areas.append((d.pair, own_areas))
@@ -374,28 +410,11 @@ def _shift_result(
         } | _probe_summary(d))  # fmt: skip
     aggregate = [
         {"n": n}
-        | {PART_NAMES[p]: aggregate_over_pairs([(pair, c[p][i]) for pair, c in scores]) for p in scored_parts(protocol)}
+        | {PART_NAMES[p]: over_pairs([(pair, c[p][i]) for pair, c in scores]).to_dict() for p in scored_parts(protocol)}
         for i, n in enumerate(config.ns)
     ]
-    area = {PART_NAMES[p]: aggregate_over_pairs([(pair, a[p]) for pair, a in areas]) for p in scored_parts(protocol)}
+    area = {PART_NAMES[p]: over_pairs([(pair, a[p]) for pair, a in areas]).to_dict() for p in scored_parts(protocol)}
     return {"directions": directions, "aggregate": aggregate, "small_n_area": {"definition": DEFINITION} | area}
-
-
-def aggregate_over_pairs(scores: Sequence[tuple[str, Scored]]) -> dict[str, Any]:
-    """Mean of the defined directions of each pair, then over pairs, with the count left out (DESIGN section 2)."""
-    by_pair: dict[str, list[Scored]] = {}
-    for pair, score in scores:
-        by_pair.setdefault(pair, []).append(score)
-    means = [mean_of([s.score for s in own], [s.samples for s in own]) for own in by_pair.values()]
-    samples = [
-        np.mean([s.samples for s in own if s.score.value is not None] or [np.empty(0)], axis=0)
-        for own in by_pair.values()
-    ]
-    total, pairs_out = mean_of([m for m, _ in means], samples)
-    return {
-        "score": total.value, "ci": total.ci, "reason": total.reason, "pairs": len(by_pair) - pairs_out,
-        "directions_left_out": sum(out for _, out in means),
-    }  # fmt: skip
 
 
 def _if_any(score: ShiftScore, chosen: Selected) -> ShiftScore:
@@ -418,18 +437,8 @@ def _shift_cell(view: ShiftLatents, s: ShiftScore, chosen: Selected, protocol: P
     return cell
 
 
-def _tpp_result(
-    config: RunConfig,
-    protocol: Protocol,
-    task_set: TaskSet,
-    recordings: Recordings,
-    latents: LatentRecording,
-    select: Selector,
-    shipped: bool,
-) -> dict[str, Any]:
-    residuals = recordings.residuals
-    check_tokens(residuals)
-    task = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
+def _tpp_result(prepared: Prepared, task: TppTask, latents: LatentRecording, select: Selector) -> dict[str, Any]:
+    config, protocol = prepared.config, prepared.protocol
     if protocol.redraw_negatives:
         if str(select) != "attribution":
             raise ConfigError(
@@ -438,17 +447,14 @@ def _tpp_result(
             )
         from saeeval_core.saebench import redrawn_tpp
 
-        return redrawn_tpp(residuals, latents, task, protocol, ns=config.ns, seed=config.seed)
-    probes = tpp_probes(residuals, task, protocol, seed=config.seed, shipped=shipped)
-    boards = {
-        part: tpp_board(residuals, task, probes, part=part, seed=config.seed, resamples=config.resamples)
-        for part in scored_parts(protocol)
-    }
+        check_tokens(prepared.recordings.residuals)
+        return redrawn_tpp(prepared.recordings.residuals, latents, task, protocol, ns=config.ns, seed=config.seed)
+    boards = prepared.tpp_boards
     views = {part: tpp_latents(latents, board) for part, board in boards.items()}
     chosen = select.tpp(views[TEST], config.ns)
     small = list(zip(*select.tpp(views[TEST], GRID), strict=True))
     areas = {
-        part: small_n_area([_if_any_class(view.score_mean_ablated([c.ids for c in own]), own) for own in small], GRID)[0]
+        part: small_n_area([_if_any_class(view.score_mean_ablated([c.ids for c in own]), own) for own in small], GRID).score
         for part, view in views.items()
     }
     by_n = []
@@ -468,7 +474,7 @@ def _tpp_result(
     return {
         "classes": list(task.classes),
         "clean": {PART_NAMES[p]: [c.to_dict() for c in b.clean] for p, b in boards.items()},
-        "probes": [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in probes],
+        "probes": [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in boards[TEST].probes],
         "by_n": by_n,
         "small_n_area": {"definition": DEFINITION} | {PART_NAMES[p]: area.to_dict() for p, area in areas.items()},
     }

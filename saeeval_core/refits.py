@@ -1,10 +1,11 @@
 """Intervals that also vary the probes' training texts: every resample of them refits the probes with C as chosen.
 
-Slower than resampling test texts alone (each refit fits three probes), so on request. Attribution is taken on the resampled
-texts too: the ranking of latents is part of what varies.
+Slower than resampling test texts alone (each refit fits every probe again), so on request. Attribution is taken on the
+resampled texts too: the ranking of latents is part of what varies.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,64 +14,114 @@ from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import ConfigError
 from saeeval_core.probes import Probe, refit_logistic
 from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.shift import ShiftBoard, ShiftProbes, shift_board, shift_latents
-from saeeval_core.uncertainty import Estimate, interval, paired_difference, redraw_within, undefined
+from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents
+from saeeval_core.texts import TRAIN, TppTask
+from saeeval_core.tpp import TppBoard, TppLatents, balance_weights, tpp_board, tpp_latents
+from saeeval_core.uncertainty import Estimate, Scored, interval, over_pairs, paired_difference, redraw_within, undefined
 
 REFITS = 20
 _RESAMPLES = 50
 """Resamples of test texts within each refit."""
 
+ShiftScores = Callable[[ShiftLatents], Sequence[Scored]]
+"""The scores wanted of one direction, such as ``lambda view: view.curve(view.attribute_ranking, ns)``."""
+TppScores = Callable[[TppLatents], Sequence[Scored]]
+
 
 @dataclass(frozen=True)
-class RefitScores:
-    """SHIFT of one SAE under resampled training and test texts."""
+class RefitScore:
+    """One score of one SAE under resampled training and test texts."""
 
-    ns: tuple[int, ...]
-    values: tuple[Estimate, ...]
-    """Per N: the score on the real texts, with the interval at level "train and test texts"."""
+    score: Estimate
+    """The score on the real texts, with the interval at level "train and test texts"."""
     samples: np.ndarray
-    """float[refits * resamples, len(ns)]; NaN where a refit's score is undefined."""
+    """float[refits * resamples]; NaN where a refit's score is undefined."""
 
-    def difference(self, other: "RefitScores", n: int) -> Estimate:
-        """This SAE minus another at one N, over the same refits and resamples."""
-        k = self.ns.index(n)
-        a, b = self.values[k].value, other.values[k].value
-        if a is None or b is None:
+    def difference(self, other: "RefitScore") -> Estimate:
+        """This score minus another over the same refits and resamples."""
+        if self.score.value is None or other.score.value is None:
             return undefined("one of the two scores is undefined")
-        both = np.isfinite(self.samples[:, k]) & np.isfinite(other.samples[:, k])
-        return paired_difference(a - b, self.samples[both, k], other.samples[both, k])
+        both = np.isfinite(self.samples) & np.isfinite(other.samples)
+        return paired_difference(self.score.value - other.score.value, self.samples[both], other.samples[both])
 
 
 def shift_refits(
-    residuals: ResidualRecording, saes: Sequence[LatentRecording], board: ShiftBoard, protocol: Protocol, ns: Sequence[int], *,
-    seed: int = 0, refits: int = REFITS,
-) -> list[RefitScores]:  # fmt: skip
-    """One result per SAE, all over the same draws. ConfigError for a protocol without C or fewer than 20 refits."""
-    if board.probes.base.c is None:
+    residuals: ResidualRecording, saes: Sequence[LatentRecording], directions: Sequence[tuple[str, ShiftBoard]], protocol: Protocol,
+    scores: ShiftScores, *, seed: int = 0, refits: int = REFITS,
+) -> list[list[RefitScore]]:  # fmt: skip
+    """[SAE][score]: mean over the (pair, direction) given, all over the same draws.
+
+    A direction undefined on the real texts stays out. ConfigError for a protocol without C or fewer than 20 refits.
+    """
+    _check([board.probes.base for _, board in directions], refits)
+    by_pair: dict[str, list[ShiftBoard]] = {}
+    for pair, board in directions:
+        by_pair.setdefault(pair, []).append(board)
+    # [SAE][score][pair] -> rows of float[refits * resamples], one per defined direction
+    drawn: list[list[list[np.ndarray]]] = [[] for _ in saes]
+    real: list[list[list[tuple[str, Scored]]]] = [[] for _ in saes]
+    for pair, boards in by_pair.items():
+        again = [_refitted(residuals, boards, protocol, derive_rng(seed, "refits", pair, r), seed * 1000 + r) for r in range(refits)]
+        for k, latents in enumerate(saes):
+            true = [scores(shift_latents(residuals, latents, board, protocol)) for board in boards]
+            seen = [
+                [scores(shift_latents(residuals, latents, own[d], protocol)) for own in again] for d in range(len(boards))
+            ]
+            for s in range(len(true[0])):
+                if len(real[k]) <= s:
+                    real[k].append([])
+                    drawn[k].append([])
+                real[k][s] += [(pair, own[s]) for own in true]
+                defined = [d for d in range(len(boards)) if true[d][s].score.value is not None]
+                if defined:
+                    drawn[k][s].append(_mean([_joined([found[s] for found in seen[d]]) for d in defined]))
+    return [
+        [_refit_score(over_pairs(own).score, _mean(rows) if rows else np.empty(0)) for own, rows in zip(real[k], drawn[k], strict=True)]
+        for k in range(len(saes))
+    ]
+
+
+def tpp_refits(
+    residuals: ResidualRecording, saes: Sequence[LatentRecording], board: TppBoard, scores: TppScores, *, seed: int = 0,
+    refits: int = REFITS,
+) -> list[list[RefitScore]]:  # fmt: skip
+    """The same for TPP: [SAE][score]."""
+    _check(board.probes, refits)
+    again = []
+    for r in range(refits):
+        task = _redrawn(board.task, derive_rng(seed, "refits", board.task.name, r))
+        train = task.part == TRAIN
+        x, label, m = residuals.residuals[task.rows[train]], task.label[train], len(task.classes)
+        probes = [_fit_like(p, x, label == j, balance_weights(label, j, m) * len(label)) for j, p in enumerate(board.probes)]
+        again.append(tpp_board(residuals, task, probes, part=board.part, seed=seed * 1000 + r, resamples=_RESAMPLES))
+    out = []
+    for latents in saes:
+        true = scores(tpp_latents(latents, board))
+        seen = [scores(tpp_latents(latents, own)) for own in again]
+        out.append([_refit_score(s.score, _joined([found[i] for found in seen])) for i, s in enumerate(true)])
+    return out
+
+
+def _check(probes: Sequence[Probe], refits: int) -> None:
+    if any(p.c is None for p in probes):
         raise ConfigError("resampling the training texts keeps C, which only the robust protocol has; choose --protocol robust")
     if refits < REFITS:
         raise ConfigError(f"{refits} refits give no interval; use at least {REFITS}")
-    rng = derive_rng(seed, "refits")
-    found: list[list[np.ndarray]] = [[] for _ in saes]
-    for r in range(refits):
-        own = shift_board(
-            residuals, board.task, _refit(residuals, board, rng), protocol, part=board.part, seed=seed * 1000 + r, resamples=_RESAMPLES
+
+
+def _refitted(
+    residuals: ResidualRecording, boards: Sequence[ShiftBoard], protocol: Protocol, rng: np.random.Generator, seed: int
+) -> list[ShiftBoard]:
+    """One refit of a pair's probes, seen from each of its directions."""
+    first = boards[0]
+    probes = _refit(residuals, first, rng)
+    return [
+        shift_board(
+            residuals, board.task, probes if board.task.target == first.task.target else probes.swapped(), protocol,
+            part=board.part, seed=seed, resamples=_RESAMPLES,
         )
-        for k, latents in enumerate(saes):
-            view = shift_latents(residuals, latents, own, protocol)
-            curve = view.curve(view.attribute_ranking, ns)
-            found[k].append(np.stack([s.samples if len(s.samples) else np.full(_RESAMPLES, np.nan) for s in curve], axis=1))
-    out = []
-    for latents, own in zip(saes, found, strict=True):
-        samples = np.concatenate(own)
-        view = shift_latents(residuals, latents, board, protocol)
-        real = [s.score for s in view.curve(view.attribute_ranking, ns)]
-        values = [
-            e if e.value is None else Estimate(e.value, interval(column[np.isfinite(column)]))
-            for e, column in zip(real, samples.T, strict=True)
-        ]
-        out.append(RefitScores(tuple(ns), tuple(values), samples))
-    return out
+        for board in boards
+    ]  # fmt: skip
 
 
 def _refit(residuals: ResidualRecording, board: ShiftBoard, rng: np.random.Generator) -> ShiftProbes:
@@ -80,8 +131,7 @@ def _refit(residuals: ResidualRecording, board: ShiftBoard, rng: np.random.Gener
     biased = training.biased[redraw_within(quadrant[training.biased], rng)]
 
     def fit(rows: np.ndarray, labels: np.ndarray, like: Probe) -> Probe:
-        assert like.c is not None
-        return refit_logistic(residuals.residuals[task.rows[rows]], labels[rows], like.c)
+        return _fit_like(like, residuals.residuals[task.rows[rows]], labels[rows])
 
     return ShiftProbes(
         replace(training, balanced=balanced, biased=biased),
@@ -89,3 +139,34 @@ def _refit(residuals: ResidualRecording, board: ShiftBoard, rng: np.random.Gener
         oracle=fit(balanced, task.target_label, board.probes.oracle),
         attribute=fit(balanced, task.spurious_label, board.probes.attribute),
     )
+
+
+def _fit_like(probe: Probe, x: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Probe:
+    assert probe.c is not None
+    return refit_logistic(x, labels, probe.c, weights)
+
+
+def _redrawn(task: TppTask, rng: np.random.Generator) -> TppTask:
+    """The task with its training texts resampled within each class; the other parts stay."""
+    train = np.flatnonzero(task.part == TRAIN)
+    rows = np.concatenate([train[redraw_within(task.label[train], rng)], np.flatnonzero(task.part != TRAIN)])
+    return replace(task, rows=task.rows[rows], label=task.label[rows], part=task.part[rows])
+
+
+def _joined(scored: Sequence[Scored]) -> np.ndarray:
+    """float[refits * resamples] of one score; a refit that leaves it undefined is NaN."""
+    return np.concatenate([s.samples if len(s.samples) else np.full(_RESAMPLES, np.nan) for s in scored])
+
+
+def _mean(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of the defined ones, position by position."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all undefined: NaN is what is meant
+        return np.nanmean(rows, axis=0)
+
+
+def _refit_score(score: Estimate, samples: np.ndarray) -> RefitScore:
+    kept = samples[np.isfinite(samples)]
+    if score.value is None or not len(kept):
+        return RefitScore(replace(score, ci=None), samples)
+    return RefitScore(Estimate(score.value, interval(kept)), samples)

@@ -9,14 +9,13 @@ probe. The ranking, ablation and score are those of the fixed N.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol as TypeProtocol
 
 import numpy as np
 
 from saeeval_core.errors import ConfigError
 from saeeval_core.shift import ShiftLatents
 from saeeval_core.tpp import TppLatents
-from saeeval_core.uncertainty import Estimate, estimate, undefined
+from saeeval_core.uncertainty import Estimate, Scored, estimate, undefined
 
 AREA = "small-N area"
 MEAN = "mean ablation"
@@ -25,15 +24,6 @@ RECOMMENDED = f"{MEAN}, {AREA}"
 M = 20
 GRID = (1, 2, 3, 5, 10, 20)
 """Default N at which the curve is computed."""
-
-
-class Scored(TypeProtocol):
-    """A ShiftScore or TppScore."""
-
-    @property
-    def score(self) -> Estimate: ...
-    @property
-    def samples(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -51,25 +41,25 @@ DEFINITION = f"small-N area, mean ablation: mean height of the curve of S over l
 
 def shift_area(view: ShiftLatents, ns: Sequence[int] = GRID) -> Area:
     """Area of one direction's curve: mean ablation of the top N by attribution."""
-    return Area(*small_n_area([view.score_mean_ablated(view.attribute_ranking[:n]) for n in ns], ns))
+    return small_n_area([view.score_mean_ablated(view.attribute_ranking[:n]) for n in ns], ns)
 
 
 def tpp_area(view: TppLatents, ns: Sequence[int] = GRID) -> Area:
     """Area of the TPP curve: mean ablation of the top N of every class."""
-    return Area(*small_n_area([view.score_mean_ablated([r[:n] for r in view.rankings]) for n in ns], ns))
+    return small_n_area([view.score_mean_ablated([r[:n] for r in view.rankings]) for n in ns], ns)
 
 
-def small_n_area(curve: Sequence[Scored], ns: Sequence[int]) -> tuple[Estimate, np.ndarray]:
-    """(area with its interval, float[resamples]) of one curve; undefined where any needed score is."""
+def small_n_area(curve: Sequence[Scored], ns: Sequence[int]) -> Area:
+    """Area of one curve; undefined where any needed score is."""
     weights = area_weights(ns)
     used = np.flatnonzero(weights)
     missing = next((curve[i].score for i in used if curve[i].score.value is None), None)
     if missing is not None:
-        return undefined(missing.reason or "a score on the curve is undefined"), np.empty(0)
+        return Area(undefined(missing.reason or "a score on the curve is undefined"), np.empty(0))
     value = sum(weights[i] * float(curve[i].score.value or 0) for i in used)
     samples = sum(weights[i] * curve[i].samples for i in used)
     assert isinstance(samples, np.ndarray)
-    return estimate(value, samples), samples
+    return Area(estimate(value, samples), samples)
 
 
 def area_weights(ns: Sequence[int]) -> np.ndarray:

@@ -24,7 +24,7 @@ from saeeval_core.pipeline import (
     recording_key,
     shift_boards,
     task_set_of,
-    tpp_probes,
+    tpp_boards,
     versions,
 )
 from saeeval_core.recording import ResidualRecording, recording_folders
@@ -32,9 +32,9 @@ from saeeval_core.sources import TaskSet
 from saeeval_core.sweep_rows import Scorer, Selection, display_name
 from saeeval_core.sweep_summary import differences, rank_agreement, to_csv
 from saeeval_core.texts import TEST
-from saeeval_core.tpp import TppBoard, tpp_board
+from saeeval_core.tpp import TppBoard
 
-_VERSION = 3
+_VERSION = 4
 """Raised when units computed earlier must not be used any more."""
 
 OnProgress = Callable[[str, int, int], None]
@@ -219,8 +219,7 @@ def _tpp_board(
     if "tpp" not in config.metrics or not task_set.tpp or protocol.redraw_negatives:
         return None
     task = task_set.tpp_task(seed=run.seed, protocol=protocol, per_cell=run.texts_per_cell)
-    probes = tpp_probes(residuals, task, protocol, seed=run.seed, shipped=shipped)
-    return tpp_board(residuals, task, probes, part=TEST, seed=run.seed, resamples=run.resamples)
+    return tpp_boards(run, task, residuals, protocol, shipped)[TEST]
 
 
 def _failed_unit(

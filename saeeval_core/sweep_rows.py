@@ -10,17 +10,25 @@ import numpy as np
 
 from saeeval_core.bench_format import BLANK
 from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng
-from saeeval_core.controls import BASES, basis_recording, decoder_controls, leace_score, matched_latents
+from saeeval_core.controls import (
+    BASES,
+    DRAWS,
+    basis_recording,
+    decoder_controls,
+    leace_score,
+    log_strength,
+    matched_latents,
+)
 from saeeval_core.pipeline import DirectionBoards, Selector
 from saeeval_core.recording import LatentRecording, ResidualRecording
 from saeeval_core.registry import local_folder
 from saeeval_core.selections import Selected
 from saeeval_core.shift import ShiftScore, shift_latents, train_rows
-from saeeval_core.small_n import AREA, MEAN, small_n_area
+from saeeval_core.small_n import AREA, GRID, MEAN, Area, M, small_n_area
 from saeeval_core.sources import TaskSet
 from saeeval_core.texts import TEST
 from saeeval_core.tpp import TppBoard, tpp_latents
-from saeeval_core.uncertainty import LEVEL, Estimate, estimate, mean_of, undefined
+from saeeval_core.uncertainty import LEVEL, Estimate, OverPairs, Scored, over_pairs, undefined
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,6 @@ class Selection:
     identity: Callable[[LatentRecording], str]
     """Changes whenever the same SAE could be given another selection (the verdicts' fingerprint)."""
 
-
-RANDOM_DRAWS = 20
-"""Draws of the random-latents control."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ class Scorer:
             if scores:
                 # They ablate no latents, so one number stands beside every N and variant.
                 blank = dict(BLANK) | self._task_columns() | {"sae": name, "role": "control", "control": name, "metric": "shift"}
-                total = over_pairs(pairs, [(s.score, s.samples) for s in scores])
+                total = over_pairs(list(zip(pairs, scores, strict=True)))
                 for variant in ("top-N", MEAN):
                     for n in self.ns:
-                        self._keep(unit, blank | {"variant": variant, "n": n}, *total)
-                    self._keep(unit, blank | {"variant": _area_name(variant)}, *total)
+                        self._keep_mean(unit, blank | {"variant": variant, "n": n}, total)
+                    self._keep_mean(unit, blank | {"variant": _area_name(variant)}, total)
 
     def _blank(self, sae: str, latents: LatentRecording) -> dict[str, Any]:
         """What an SAE's own ``about.json`` says (held-out tokens of its training corpus) goes before the recording's figures."""
@@ -159,12 +164,12 @@ class Scorer:
         pairs = [d.pair for d in self.boards]
         for variant, by_direction in curves.items():
             for k, n in enumerate(ns):
-                cells = [(curve[k].score, curve[k].samples) for curve in by_direction]
                 ablated = float(np.mean([curve[k].n_ablated for curve in by_direction]))
-                self._keep(unit, blank | {"variant": variant, "n": n, "n_ablated": ablated}, *over_pairs(pairs, cells))
-            if 1 in ns and 20 in ns:
-                cells = [small_n_area(curve, ns) for curve in by_direction]
-                self._keep(unit, blank | {"variant": _area_name(variant)}, *over_pairs(pairs, cells))
+                total = over_pairs([(pair, curve[k]) for pair, curve in zip(pairs, by_direction, strict=True)])
+                self._keep_mean(unit, blank | {"variant": variant, "n": n, "n_ablated": ablated}, total)
+            if 1 in ns and M in ns:
+                total = over_pairs([(pair, _area(curve, ns)) for pair, curve in zip(pairs, by_direction, strict=True)])
+                self._keep_mean(unit, blank | {"variant": _area_name(variant)}, total)
 
     def _tpp(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
         ns = [n for n in self.ns if n <= latents.n_latents]
@@ -196,9 +201,9 @@ class Scorer:
         for variant, curve in curves.items():
             for n, s in zip(ns, curve, strict=True):
                 row = blank | {"variant": variant, "n": n, "n_ablated": float(np.mean(s.n_ablated))}
-                self._keep(unit, row, s.score, s.samples)
-            if 1 in ns and 20 in ns:
-                self._keep(unit, blank | {"variant": _area_name(variant)}, *small_n_area(curve, ns))
+                self._keep(unit, row, s)
+            if 1 in ns and M in ns:
+                self._keep(unit, blank | {"variant": _area_name(variant)}, _area(curve, ns))
 
     def _random(
         self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording, rankings: Sequence[np.ndarray],
@@ -208,15 +213,15 @@ class Scorer:
         name = "random latents"
         row = blank | {"sae": f"{name} of {blank['sae']}", "role": "control", "control": name, "of": blank["sae"]}
         rng = derive_rng(self.run.seed, name, latents.sae_fingerprint, blank["metric"])
-        draws = []
-        for _ in range(RANDOM_DRAWS):
+        strength, draws = log_strength(latents), []
+        for _ in range(DRAWS):
             scratch: dict[str, Any] = {"rows": [], "samples": {}}
-            score(scratch, row, [matched_latents(latents, order[: max(ns)], rng) for order in rankings])
+            score(scratch, row, [matched_latents(strength, order[: max(ns)], rng) for order in rankings])
             draws.append(scratch["rows"])
         for same in zip(*draws, strict=True):
             values = [r["value"] for r in same if r["value"] is not None]
             known = {"value": float(np.mean(values)), "ci_low": min(values), "ci_high": max(values)} if values else {}
-            unit["rows"].append(same[0] | known | {"level": f"range of {RANDOM_DRAWS} draws"})
+            unit["rows"].append(same[0] | known | {"level": f"range of {DRAWS} draws"})
 
     def _redrawn_tpp(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
         from saeeval_core.saebench import redrawn_tpp
@@ -228,31 +233,14 @@ class Scorer:
             unit["rows"].append(blank | {"n": cell["n"], "n_ablated": float(np.mean(cell["n_ablated"])), "value": test["score"],
                                          "reason": test["reason"]})  # fmt: skip
 
-    def _keep(
-        self, unit: dict[str, Any], row: dict[str, Any], score: Estimate, samples: np.ndarray,
-        pairs: int | None = None, left_out: int | None = None,
-    ) -> None:  # fmt: skip
-        row = _cell(row | {"pairs": pairs, "left_out": left_out}, score)
+    def _keep_mean(self, unit: dict[str, Any], row: dict[str, Any], total: OverPairs) -> None:
+        self._keep(unit, row | {"pairs": total.pairs, "left_out": total.left_out}, total)
+
+    def _keep(self, unit: dict[str, Any], row: dict[str, Any], scored: Scored) -> None:
+        row = _cell(row, scored.score)
         unit["rows"].append(row)
-        if row["role"] == "sae" and score.value is not None:
-            unit["samples"][sample_key(row)] = np.round(samples, 5).tolist()
-
-
-def over_pairs(pairs: Sequence[str], cells: Sequence[tuple[Estimate, np.ndarray]]) -> tuple[Estimate, np.ndarray, int, int]:
-    """(estimate, samples, defined pairs, directions left out) of per-direction scores."""
-    by_pair: dict[str, list[tuple[Estimate, np.ndarray]]] = {}
-    for pair, cell in zip(pairs, cells, strict=True):
-        by_pair.setdefault(pair, []).append(cell)
-    means, left_out = [], 0
-    for own in by_pair.values():
-        mean, out = mean_of([e for e, _ in own], [s for _, s in own])
-        left_out += out
-        if mean.value is not None:
-            means.append((mean.value, np.mean([s for e, s in own if e.value is not None], axis=0)))
-    if not means:
-        return Estimate(None, None, cells[0][0].reason if cells else "no pair"), np.empty(0), 0, left_out
-    samples = np.mean([s for _, s in means], axis=0)
-    return estimate(float(np.mean([v for v, _ in means])), samples), samples, len(means), left_out
+        if row["role"] == "sae" and scored.score.value is not None:
+            unit["samples"][sample_key(row)] = np.round(scored.samples, 5).tolist()
 
 
 def display_name(sae: str) -> str:
@@ -281,6 +269,12 @@ def _if_any(score: Any, *chosen: Selected) -> Any:
 def _cell(row: dict[str, Any], score: Estimate) -> dict[str, Any]:
     low, high = score.ci or (None, None)
     return row | {"value": score.value, "ci_low": low, "ci_high": high, "reason": score.reason}
+
+
+def _area(curve: Sequence[Scored], ns: Sequence[int]) -> Area:
+    """On the default grid where all of it is there, so that areas of different sweeps are the same number."""
+    kept = [k for k, n in enumerate(ns) if n in GRID or not set(GRID) <= set(ns)]
+    return small_n_area([curve[k] for k in kept], [ns[k] for k in kept])
 
 
 def _area_name(variant: str) -> str:

@@ -6,6 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from saeeval_core.config import headline_n
+from saeeval_core.small_n import RECOMMENDED
+
 
 def print_run(console: Console, result: dict[str, Any]) -> None:
     """The tables of ``saeeval run``, readable at 100 columns."""
@@ -25,6 +28,9 @@ def print_run(console: Console, result: dict[str, Any]) -> None:
             _print_shift(console, row["shift"], parts)
         if "tpp" in row:
             _print_tpp(console, row["tpp"], parts)
+        if "controls" in row:
+            _print_controls(console, row)
+    _print_deleted_words(console, result["probes"].get("deleted_words", {}))
     console.print(
         f"\nIntervals: 95 %, {result['config']['resamples']} resamples of {task['interval_level']}. "
         f"Selection: {result['results'][0]['selection']}. n/a: undefined, with the reason beside it.",
@@ -78,6 +84,7 @@ def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> N
     for line in reasons:
         console.print(f"  {line}", style="dim", markup=False)
     _print_area(console, shift["small_n_area"], parts)
+    _print_refits(console, shift)
     last = shift["aggregate"][0]["test"]
     console.print(f"  {last['pairs']} pairs; {last['directions_left_out']} undefined directions left out", style="dim")
 
@@ -93,6 +100,7 @@ def _print_tpp(console: Console, tpp: dict[str, Any], parts: list[str]) -> None:
     console.print(table)
     if "small_n_area" in tpp:
         _print_area(console, tpp["small_n_area"], parts)
+    _print_refits(console, tpp)
     middle = tpp["by_n"][min(len(tpp["by_n"]) - 1, 4)]
     names = [c[:9] for c in tpp["classes"]]
     matrix = Table(
@@ -112,6 +120,42 @@ def _print_area(console: Console, area: dict[str, Any], parts: list[str]) -> Non
     values = {p: area[p].get("score", area[p].get("value")) for p in parts}
     figures = ", ".join(f"{p} {_interval(values[p], area[p]['ci'])}" for p in reversed(parts))
     console.print(f"  {area['definition']}: [bold]{figures}[/]", highlight=False)
+
+
+def _print_refits(console: Console, metric: dict[str, Any]) -> None:
+    """The test scores once more, with intervals that vary the training texts too."""
+    if "refits" not in metric:
+        return
+    found = metric["refits"]
+    ns = _shown([row["n"] for row in found["by_n"]])
+    cells = [f"N={r['n']} {_interval(r['value'], r['ci'])}" for r in found["by_n"] if r["n"] in ns]
+    area = _interval(found["small_n_area"]["value"], found["small_n_area"]["ci"])
+    console.print(
+        f"  intervals over {found['level']}, {found['refits']} refits: area {area}; {', '.join(cells)}", markup=False, highlight=False
+    )
+
+
+def _print_controls(console: Console, row: dict[str, Any]) -> None:
+    """One line per control, in the two variants that are headlines; then what the SAE does not beat."""
+    n = headline_n([c["n"] for c in row["controls"] if c["n"] is not None])
+    scored = dict.fromkeys(c["metric"] for c in row["controls"])
+    columns = [(metric, *variant) for metric in scored for variant in ((RECOMMENDED, None), ("top-N", n))]
+    table = Table(title="Controls (test; of the top N by attribution)", title_justify="left", box=None, header_style="bold")
+    table.add_column("control")
+    for metric, _, k in columns:
+        table.add_column(f"{metric.upper()} {'area' if k is None else f'N={k}'}", no_wrap=True)
+    by_place = {(c["metric"], c["variant"], c["n"], c["name"]): c for c in row["controls"]}
+    for name in dict.fromkeys(c["name"] for c in row["controls"]):
+        cells = [by_place.get((*place, name)) for place in columns]
+        table.add_row(name, *("" if c is None else _interval(c["value"], c["ci"]) for c in cells))
+    console.print(table)
+    for line in row["warnings"]:
+        console.print(f"  {line}", style="yellow", markup=False, highlight=False)
+
+
+def _print_deleted_words(console: Console, deleted: dict[str, Any]) -> None:
+    for direction, found in deleted.items():
+        console.print(f"  deleted for {direction}: {', '.join(found['words'])}", style="dim", markup=False, highlight=False)
 
 
 def _shown(ns: list[int]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,6 +33,37 @@ class Estimate:
 def undefined(reason: str) -> Estimate:
     """No number, and why."""
     return Estimate(None, None, reason)
+
+
+class Scored(Protocol):
+    """A score and its resamples: a ShiftScore, a TppScore, an Area."""
+
+    @property
+    def score(self) -> Estimate: ...
+    @property
+    def samples(self) -> np.ndarray:
+        """float[resamples]; empty where the score is undefined."""
+        ...
+
+
+@dataclass(frozen=True)
+class OverPairs:
+    """Mean of the defined directions of each pair, then over pairs (DESIGN section 2)."""
+
+    score: Estimate
+    samples: np.ndarray
+    """float[resamples]; empty where the score is undefined."""
+    pairs: int
+    """Pairs with a defined direction."""
+    left_out: int
+    """Undefined directions."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "score": self.score.value, "ci": self.score.ci, "reason": self.score.reason, "pairs": self.pairs,
+            "directions_left_out": self.left_out,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,6 +123,25 @@ def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tup
         return undefined("no defined part"), len(estimates)
     value = float(np.mean([e.value for e, _ in kept]))
     return estimate(value, np.mean([s for _, s in kept], axis=0)), len(estimates) - len(kept)
+
+
+def over_pairs(scores: Sequence[tuple[str, Scored]]) -> OverPairs:
+    """Aggregate (pair, score of one direction); undefined directions are left out and counted."""
+    by_pair: dict[str, list[Scored]] = {}
+    for pair, score in scores:
+        by_pair.setdefault(pair, []).append(score)
+    values, samples, left_out = [], [], 0
+    for own in by_pair.values():
+        mean, out = mean_of([s.score for s in own], [s.samples for s in own])
+        left_out += out
+        if mean.value is not None:
+            values.append(mean.value)
+            samples.append(np.mean([s.samples for s in own if s.score.value is not None], axis=0))
+    if not values:
+        reason = next((s.score.reason for _, s in scores if s.score.reason), None)
+        return OverPairs(undefined(reason or "no pair"), np.empty(0), 0, left_out)
+    total = np.mean(samples, axis=0)
+    return OverPairs(estimate(float(np.mean(values)), total), total, len(values), left_out)
 
 
 LEVEL_WITH_TRAINING = "train and test texts"

@@ -17,10 +17,11 @@ from app.widgets.queue import queue_rows
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from app.widgets.score_card import Look, latent_history, log_json, score_json, shares_json, test_json
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.pipeline import DirectionBoards, aggregate_over_pairs
+from saeeval_core.pipeline import DirectionBoards
 from saeeval_core.shift import ShiftLatents
 from saeeval_core.store import DecisionSet
 from saeeval_core.texts import TEST
+from saeeval_core.uncertainty import over_pairs
 
 TITLE = "SHIFT lab"
 ICON = ":material/tune:"
@@ -388,14 +389,11 @@ def _aggregate(loaded: Loaded, directions: tuple[DirectionBoards, ...]) -> None:
         })  # fmt: skip
     for name, scores in ((f"top {n} by attribution", top), ("my sets (pairs that have one)", mine)):
         if scores:
-            total = aggregate_over_pairs(scores)
-            interval = (
-                f"95 % interval [{total['ci'][0]:.2f}, {total['ci'][1]:.2f}]"
-                if total["ci"]
-                else str(total["reason"] or "")
-            )
-            value = "n/a" if total["score"] is None else f"{total['score']:.3f}"
-            note = f"{total['pairs']} pairs, {total['directions_left_out']} undefined directions left out"
+            total = over_pairs(scores)
+            ci = total.score.ci
+            interval = f"95 % interval [{ci[0]:.2f}, {ci[1]:.2f}]" if ci else str(total.score.reason or "")
+            value = "n/a" if total.score.value is None else f"{total.score.value:.3f}"
+            note = f"{total.pairs} pairs, {total.left_out} undefined directions left out"
             provenance.number(f"S_SHIFT, {name}", value, interval, note)
     st.dataframe(rows, width="stretch", hide_index=True)
     provenance.how(

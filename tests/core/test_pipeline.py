@@ -15,12 +15,12 @@ from toys import save_tiny_sae
 from saeeval_core import pipeline, shift
 from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng, fingerprint
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
-from saeeval_core.pipeline import aggregate_over_pairs, run
+from saeeval_core.pipeline import run
 from saeeval_core.saes import load_sae
 from saeeval_core.selections import Selected
 from saeeval_core.shift import ShiftScore
 from saeeval_core.small_n import GRID, area_weights
-from saeeval_core.uncertainty import Estimate, estimate, undefined
+from saeeval_core.uncertainty import Estimate, estimate, over_pairs, undefined
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 
@@ -248,10 +248,10 @@ def test_the_aggregate_averages_defined_directions_then_pairs():
     # Pair a: mean of .4 and .6; pair b: .1 alone; pair c: nothing. Mean of .5 and .1, three directions left out.
     scores = [("a", score_of(0.4)), ("a", score_of(0.6)), ("b", score_of(0.1)), ("b", score_of(None)),
               ("c", score_of(None)), ("c", score_of(None))]  # fmt: skip
-    got = aggregate_over_pairs(scores)
+    got = over_pairs(scores).to_dict()
     assert got["score"] == pytest.approx(0.3) and got["ci"] == pytest.approx((0.3, 0.3))
     assert (got["pairs"], got["directions_left_out"], got["reason"]) == (2, 3, None)
-    nothing = aggregate_over_pairs(scores[4:])
+    nothing = over_pairs(scores[4:]).to_dict()
     assert (
         nothing["score"] is None and nothing["reason"] and (nothing["pairs"], nothing["directions_left_out"]) == (0, 2)
     )

@@ -6,10 +6,11 @@ from toys import latent_recording
 
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import ConfigError
-from saeeval_core.refits import shift_refits
+from saeeval_core.refits import shift_refits, tpp_refits
 from saeeval_core.shift import ShiftScore, shift_board, shift_latents
-from saeeval_core.small_n import area_weights, small_n_area
+from saeeval_core.small_n import area_weights, shift_area, small_n_area
 from saeeval_core.texts import TEST
+from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.uncertainty import (
     LEVEL_WITH_TRAINING,
     Estimate,
@@ -31,25 +32,25 @@ def score(value: float | None) -> ShiftScore:
 def test_the_area_of_a_flat_curve_is_its_height_and_weights_sum_to_one():
     ns = (1, 2, 3, 5, 10, 20, 50, 100)
     assert area_weights(ns).sum() == pytest.approx(1)
-    area, samples = small_n_area([score(0.7)] * 8, ns)
-    assert area.value == pytest.approx(0.7) and samples == pytest.approx(np.full(4, 0.7))
+    area = small_n_area([score(0.7)] * 8, ns)
+    assert area.score.value == pytest.approx(0.7) and area.samples == pytest.approx(np.full(4, 0.7))
 
 
 def test_the_area_by_hand():
     # One trapezoid from N = 1 to 20 in ln N: the mean of its ends. What happens beyond 20 does not count.
-    area, _ = small_n_area([score(0.2), score(0.8), score(-5.0)], (1, 20, 50))
-    assert area.value == pytest.approx(0.5)
+    area = small_n_area([score(0.2), score(0.8), score(-5.0)], (1, 20, 50))
+    assert area.score.value == pytest.approx(0.5)
     np.testing.assert_allclose(area_weights((1, 4, 20)), [np.log(4) / 2 / np.log(20), 0.5, np.log(5) / 2 / np.log(20)])
 
 
 def test_the_area_of_a_rising_line_in_ln_n_is_exact():
     ns = (1, 2, 3, 5, 10, 20)
-    area, _ = small_n_area([score(np.log(n) / np.log(20)) for n in ns], ns)
-    assert area.value == pytest.approx(0.5)
+    area = small_n_area([score(np.log(n) / np.log(20)) for n in ns], ns)
+    assert area.score.value == pytest.approx(0.5)
 
 
 def test_an_undefined_score_leaves_the_area_undefined_and_missing_ends_are_refused():
-    assert small_n_area([score(None), score(0.5)], (1, 20))[0].reason == "no gap"
+    assert small_n_area([score(None), score(0.5)], (1, 20)).score.reason == "no gap"
     with pytest.raises(ConfigError, match="N = 1 and N = 20"):
         area_weights((2, 20))
 
@@ -77,19 +78,51 @@ def test_refits_widen_the_interval_and_tell_a_good_sae_from_a_shuffled_one(plant
     shuffled = latent_recording(
         planted.latents.latents.toarray(), planted.latents.decoder[np.random.default_rng(1).permutation(64)], name="shuffled"
     )
-    good, bad = shift_refits(planted.residuals, [planted.latents, shuffled], board, ROBUST, (1, 4))
+    both = [("pair", board)]
+
+    def scores(view):
+        return [*view.curve(view.attribute_ranking, (1, 4)), shift_area(view)]
+
+    good, bad = shift_refits(planted.residuals, [planted.latents, shuffled], both, ROBUST, scores)
     view = shift_latents(planted.residuals, planted.latents, board, ROBUST)
     only_test = view.score(view.attribute_ranking[:4]).score
-    assert good.values[1].value == only_test.value
-    wide, narrow = good.values[1].ci, only_test.ci
+    assert good[1].score.value == only_test.value
+    assert good[2].score.value == shift_area(view).score.value
+    wide, narrow = good[1].score.ci, only_test.ci
     assert wide[1] - wide[0] > 0.8 * (narrow[1] - narrow[0])
-    assert good.samples.shape == (20 * 50, 2)
-    difference = good.difference(bad, 4)
-    assert difference.ci[0] > 0
-    again = shift_refits(planted.residuals, [planted.latents], board, ROBUST, (1, 4))[0]
-    np.testing.assert_array_equal(again.samples, good.samples)
+    assert good[1].samples.shape == (20 * 50,)
+    assert good[1].difference(bad[1]).ci[0] > 0
+    again = shift_refits(planted.residuals, [planted.latents], both, ROBUST, scores)[0]
+    np.testing.assert_array_equal(again[1].samples, good[1].samples)
+
+
+def test_refits_average_the_directions_of_a_pair_that_are_defined(planted, planted_probes, board):
+    other = shift_board(
+        planted.residuals, planted.shift.swapped(), planted_probes.swapped(), ROBUST, part=TEST, seed=0, resamples=200
+    )
+
+    def refits(first, second):
+        values = {board.task.target: first, other.task.target: second}
+        directions = [("pair", board), ("pair", other)]
+        return shift_refits(planted.residuals, [planted.latents], directions, ROBUST, lambda v: [score(values[v.board.task.target])])[0][0]
+
+    both, one, nothing = refits(0.2, 0.6), refits(0.2, None), refits(None, None)
+    assert both.score.value == pytest.approx(0.4) and both.samples == pytest.approx(np.full(80, 0.4))
+    assert one.score.value == pytest.approx(0.2) and one.samples == pytest.approx(np.full(80, 0.2))
+    assert nothing.score.value is None and nothing.score.reason == "no gap" and not len(nothing.samples)
+    assert both.difference(nothing).value is None
+
+
+def test_tpp_refits_keep_the_value_and_widen_the_interval(planted):
+    probes = fit_tpp_probes(planted.residuals, planted.tpp, ROBUST, seed=0)
+    board = tpp_board(planted.residuals, planted.tpp, probes, part=TEST, seed=0, resamples=200)
+    ((found,),) = tpp_refits(planted.residuals, [planted.latents], board, lambda view: [view.at(1)])
+    only_test = tpp_latents(planted.latents, board).at(1).score
+    assert found.score.value == only_test.value
+    assert found.score.ci[1] - found.score.ci[0] > 0.8 * (only_test.ci[1] - only_test.ci[0])
+    assert found.samples.shape == (20 * 50,)
 
 
 def test_too_few_refits_and_probes_without_c_are_refused(planted, board):
     with pytest.raises(ConfigError, match="at least 20"):
-        shift_refits(planted.residuals, [planted.latents], board, ROBUST, (1,), refits=5)
+        shift_refits(planted.residuals, [planted.latents], [("pair", board)], ROBUST, lambda view: [], refits=5)

@@ -5,7 +5,6 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from saeeval_core import pipeline, sweep, sweep_summary
@@ -14,9 +13,8 @@ from saeeval_core.config import RunConfig, cache_dir
 from saeeval_core.selections import NOTHING_PASSED, Selected
 from saeeval_core.small_n import RECOMMENDED
 from saeeval_core.sweep import SweepConfig
-from saeeval_core.sweep_rows import Scorer, Selection, display_name, over_pairs
+from saeeval_core.sweep_rows import Scorer, Selection, display_name
 from saeeval_core.sweep_summary import rank_agreement, to_csv
-from saeeval_core.uncertainty import estimate, undefined
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 
@@ -183,16 +181,6 @@ def test_a_bundled_task_is_cut_to_the_texts_asked_for(tmp_path, monkeypatch):
     cut = sweep._task_set(SweepConfig(("x",), tasks=("bios",), texts_per_cell=60), "bios")
     assert 8 * 60 <= len(cut.texts.texts) < len(whole.texts.texts) / 2
     assert cache_dir() == tmp_path
-
-
-def test_aggregates_average_pairs_of_defined_directions():
-    a, b, c = (estimate(v, np.full(3, v)) for v in (0.2, 0.4, 0.9))
-    full = np.ones(3)
-    value, samples, pairs, out = over_pairs(
-        ["x", "x", "y", "y"], [(a, 0.2 * full), (b, 0.4 * full), (c, 0.9 * full), (undefined("no gap"), np.empty(0))]
-    )
-    assert value.value == pytest.approx((0.3 + 0.9) / 2) and pairs == 2 and out == 1 and samples == pytest.approx(0.6 * full)
-    assert over_pairs(["x"], [(undefined("no gap"), np.empty(0))])[0].reason == "no gap"
 
 
 def test_csv_has_the_columns_and_leaves_undefined_empty():
