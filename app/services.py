@@ -16,15 +16,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from saeeval_core import beside
 from saeeval_core.artifacts import exists, write_atomic
+from saeeval_core.beside import Placed
 from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
 from saeeval_core.contributions import peak_tokens, random_sets, score_set
+from saeeval_core.controls import Control, shift_controls, tpp_controls
 from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
 from saeeval_core.known_saes import KnownSae, known_sae
 from saeeval_core.pipeline import (
     DirectionBoards,
+    Prepared,
+    Recordings,
     recording_key,
     scored_parts,
     shift_boards,
@@ -39,6 +44,7 @@ from saeeval_core.recording import (
     load_residuals,
     recording_folders,
 )
+from saeeval_core.refits import RefitScore, shift_refits, tpp_refits
 from saeeval_core.registry import local_folder
 from saeeval_core.shift import ShiftLatents, ShiftScore, shift_latents
 from saeeval_core.small_n import shift_area, tpp_area
@@ -46,7 +52,7 @@ from saeeval_core.sources import TaskSet, general_texts, read_texts
 from saeeval_core.sources import _read_frame as read_frame
 from saeeval_core.store import Store, Verdict, default_path
 from saeeval_core.texts import DEV, LabelledTexts
-from saeeval_core.tpp import TppBoard, TppLatents, tpp_latents
+from saeeval_core.tpp import TppBoard, TppLatents, TppScore, tpp_latents
 from saeeval_core.uncertainty import Estimate, Scored, over_pairs
 
 GENERAL = "general"
@@ -340,6 +346,66 @@ def _ship_verdicts(_store_path: str, loaded: Loaded) -> int:
 def parts(loaded: Loaded) -> tuple[int, ...]:
     """Parts that are scored under the protocol."""
     return scored_parts(loaded.protocol)
+
+
+def prepared(loaded: Loaded) -> Prepared:
+    """What ``saeeval run`` would score for the same settings."""
+    tpp = None
+    if loaded.task_set.tpp is not None:
+        c = loaded.config
+        tpp = loaded.task_set.tpp_task(seed=c.seed, protocol=loaded.protocol, per_cell=c.texts_per_cell)
+    live = tpp is not None and not loaded.protocol.redraw_negatives
+    recordings = Recordings(loaded.residuals, [loaded.latents])
+    boards = _tpp_boards(loaded) if live else {}
+    return Prepared(loaded.config, loaded.protocol, loaded.task_set, recordings, list(shift_directions(loaded)), tpp, boards)
+
+
+def controls_are_kept(loaded: Loaded) -> bool:
+    """Whether ``controls`` answers at once."""
+    return beside.kept_controls(prepared(loaded), loaded.latents) is not None
+
+
+@shared(max_entries=16)
+def controls(loaded: Loaded) -> list[Placed]:
+    """Controls of the headline scores on test; seconds of work the first time."""
+    return beside.controls_of(prepared(loaded), loaded.latents)
+
+
+@shared(max_entries=64)
+def shift_set_controls(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> list[Control]:
+    """Controls of one set in one direction."""
+    return shift_controls(loaded.residuals, view, loaded.protocol, ids, ablation, seed=loaded.config.seed)
+
+
+@shared(max_entries=64)
+def tpp_set_controls(loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...], ablation: str) -> list[Control]:
+    """Controls of one set per class."""
+    view = tpp_view(loaded, part)
+    return tpp_controls(loaded.residuals, view.mean_ablated if ablation == "mean" else view, sets, seed=loaded.config.seed)
+
+
+@shared(max_entries=64)
+def shift_set_refits(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], n: int, ablation: str) -> list[RefitScore]:
+    """[this set, top n by attribution] with intervals that vary the training texts too; the ranking is taken anew each time."""
+
+    def scores(own: ShiftLatents) -> list[ShiftScore]:
+        return [score_set(own, ids, ablation), score_set(own, own.attribute_ranking[:n], ablation)]
+
+    boards = [("", view.board)]
+    return shift_refits(loaded.residuals, [loaded.latents], boards, loaded.protocol, scores, seed=loaded.config.seed)[0]
+
+
+@shared(max_entries=64)
+def tpp_set_refits(
+    loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...], n: int, ablation: str
+) -> list[RefitScore]:
+    """[these sets, top n per class] in the same way."""
+
+    def scores(own: TppLatents) -> list[TppScore]:
+        own = own.mean_ablated if ablation == "mean" else own
+        return [own.score(sets), own.at(n)]
+
+    return tpp_refits(loaded.residuals, [loaded.latents], tpp_view(loaded, part).board, scores, seed=loaded.config.seed)[0]
 
 
 @shared(max_entries=32)

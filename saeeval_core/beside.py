@@ -3,50 +3,92 @@
 Both are added to the result of ``pipeline.score`` and come from the same recordings and boards.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from saeeval_core.config import headline_n
+from saeeval_core.artifacts import write_atomic
+from saeeval_core.config import RunConfig, cache_dir, fingerprint, headline_n
 from saeeval_core.controls import ABOUT, Control, warnings_of
 from saeeval_core.deletion import word_deletions
 from saeeval_core.errors import ConfigError
-from saeeval_core.pipeline import Prepared
+from saeeval_core.pipeline import Prepared, shift_identity, tpp_identity
+from saeeval_core.recording import LatentRecording, recording_folders
 from saeeval_core.refits import REFITS, RefitScore, shift_refits, tpp_refits
 from saeeval_core.shift import ShiftLatents
 from saeeval_core.small_n import GRID, RECOMMENDED, shift_area, tpp_area
 from saeeval_core.sweep_rows import Scorer
 from saeeval_core.texts import TEST
 from saeeval_core.tpp import TppLatents
-from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, Scored
+from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, Scored, over_pairs
+
+_VERSION = 1
+"""Raised when controls kept earlier must not be used any more."""
 
 
-def add_controls(prepared: Prepared, result: dict[str, Any], *, deletion: bool = False) -> None:
-    """Give every SAE of the result its controls and a sentence for each it does not beat.
+@dataclass(frozen=True)
+class Placed:
+    """A control and the score it stands beside."""
 
-    ``results[k]["controls"]`` are those of ``saeeval sweep``: per metric, variant and N, on the test part, of the top N by
-    attribution whatever was selected. ``deletion`` adds the attribute-token deletion, which needs another pass.
+    metric: str
+    """shift | tpp"""
+    variant: str
+    """As in a sweep's rows: "top-N", or a name of small_n."""
+    n: int | None
+    """None for an area."""
+    control: Control
+
+
+def controls_of(prepared: Prepared, latents: LatentRecording, *, shipped: bool = True) -> list[Placed]:
+    """The controls of one SAE, for every metric, variant and N on the test part; kept on disk, because they take seconds.
+
+    They are those of ``saeeval sweep``: of the top N by attribution, whatever was selected. TPP has none where the protocol
+    redraws its negatives.
     """
-    config, recordings = prepared.config, prepared.recordings
-    deleted = []
-    if deletion and prepared.directions:
-        deleted = word_deletions(config, prepared.task_set, recordings.residuals.key.hook, prepared.directions)
-        for direction, (words, score) in zip(prepared.directions, deleted, strict=True):
-            result["probes"].setdefault("deleted_words", {})[f"{direction.task.name}, {direction.task.direction}"] = {
-                "words": words, "score": score.score.to_dict(),
-            }  # fmt: skip
+    found = kept_controls(prepared, latents, shipped=shipped)
+    if found is not None:
+        return found
     metrics = tuple(m for m, there in (("shift", prepared.directions), ("tpp", prepared.tpp_boards)) if there)
     scorer = Scorer(
-        metrics=metrics, ns=tuple(sorted({*config.ns, *GRID})), controls=True, by_direction=False, selections=(),
-        deletions=[score for _, score in deleted], loss_recovered={}, run=config, task_set=prepared.task_set,
-        residuals=recordings.residuals, boards=prepared.directions, tpp=prepared.tpp_boards.get(TEST), identity="",
+        metrics=metrics, ns=_ns(prepared.config), controls=True, by_direction=False, selections=(), deletions=(),
+        loss_recovered={}, run=prepared.config, task_set=prepared.task_set, residuals=prepared.recordings.residuals,
+        boards=prepared.directions, tpp=prepared.tpp_boards.get(TEST), identity="",
     )  # fmt: skip
-    for row, latents in zip(result["results"], recordings.latents, strict=True):
-        unit = scorer.unit(row["sae"], latents, with_bases=True)
-        rows = [r for r in unit["rows"] if r["role"] == "control" and (r["n"] is None or r["n"] in config.ns)]
-        row["controls"] = [
-            {"metric": r["metric"], "variant": r["variant"], "n": r["n"]} | _control(r).to_dict() for r in rows
-        ]
-        row["warnings"] = [line for metric in metrics for line in _warnings(row, metric, rows)]
+    rows = scorer.unit(latents.sae, latents, with_bases=True)["rows"] if metrics else []
+    found = [_placed(r, r["control"], (r["ci_low"], r["ci_high"])) for r in rows if r["role"] == "control"]
+    path = cache_dir() / "recordings" / f"{controls_name(prepared, latents)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps([_to_dict(p) for p in found]).encode())
+    return found
+
+
+def kept_controls(prepared: Prepared, latents: LatentRecording, *, shipped: bool = True) -> list[Placed] | None:
+    """Those made before for the same recording, task, protocol, seed and N; None when there are none."""
+    for folder in recording_folders(shipped=shipped):
+        path = folder / f"{controls_name(prepared, latents)}.json"
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            return [_placed(r, r["name"], r["ci"]) for r in rows]
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            sys.stderr.write(f"stored controls ignored and made again: {path.name}: {error}\n")
+    return None
+
+
+def add_controls(prepared: Prepared, result: dict[str, Any], *, deletion: bool = False, shipped: bool = True) -> None:
+    """Give every SAE of the result its controls and a sentence for each that a headline score does not beat.
+
+    ``deletion`` adds the attribute-token deletion, which needs another pass.
+    """
+    deleted = _deleted(prepared, result) if deletion and prepared.directions else []
+    for row, latents in zip(result["results"], prepared.recordings.latents, strict=True):
+        found = [p for p in controls_of(prepared, latents, shipped=shipped) if p.n is None or p.n in prepared.config.ns]
+        found += deleted
+        row["controls"] = [_to_dict(p) for p in found]
+        row["warnings"] = [line for metric in ("shift", "tpp") if metric in row for line in _warnings(row, metric, found)]
     result["controls"] = {name: about for name, about in ABOUT.items() if deletion or name != "word deletion"}
 
 
@@ -89,19 +131,51 @@ def _refit_rows(found: Sequence[RefitScore], ns: Sequence[int], refits: int) -> 
     }  # fmt: skip
 
 
-def _warnings(row: dict[str, Any], metric: str, controls: Sequence[dict[str, Any]]) -> Iterable[str]:
+def _warnings(row: dict[str, Any], metric: str, controls: Sequence[Placed]) -> Iterable[str]:
     """Sentences on the two headline scores: the recommended area, and the paper's at ``headline_n``."""
-    area = row[metric]["small_n_area"]["test"]
-    scores = [(RECOMMENDED, None, area.get("score", area.get("value")))]
+    area = row[metric]["small_n_area"]["test"] if "small_n_area" in row[metric] else {}
     cells = row["shift"]["aggregate"] if metric == "shift" else row["tpp"]["by_n"]
-    headline = headline_n([cell["n"] for cell in cells])
-    scores += [("top-N", cell["n"], cell["test"]["score"]) for cell in cells if cell["n"] == headline]
-    for variant, n, value in scores:
-        own = [_control(r) for r in controls if (r["metric"], r["variant"], r["n"]) == (metric, variant, n)]
-        name = variant if n is None else f"N = {n}, zero ablation"
+    n = headline_n([cell["n"] for cell in cells])
+    scores = [(RECOMMENDED, None, area.get("score", area.get("value")))]
+    scores += [("top-N", n, cell["test"]["score"]) for cell in cells if cell["n"] == n]
+    for variant, k, value in scores:
+        own = [p.control for p in controls if (p.metric, p.variant, p.n) == (metric, variant, k)]
+        name = variant if k is None else f"N = {k}, zero ablation"
         yield from (f"{metric.upper()}, {name}: {line}" for line in warnings_of(Estimate(value), own))
 
 
-def _control(row: dict[str, Any]) -> Control:
-    ci = None if row["ci_low"] is None else (row["ci_low"], row["ci_high"])
-    return Control(row["control"], Estimate(row["value"], ci, row["reason"]))
+def _deleted(prepared: Prepared, result: dict[str, Any]) -> list[Placed]:
+    """Word deletion ablates no latents: one number beside every N and variant. Its words go into the result."""
+    config, directions = prepared.config, prepared.directions
+    found = word_deletions(config, prepared.task_set, prepared.recordings.residuals.key.hook, directions)
+    result["probes"]["deleted_words"] = {
+        f"{d.task.name}, {d.task.direction}": {"words": words, "score": score.score.to_dict()}
+        for d, (words, score) in zip(directions, found, strict=True)
+    }
+    total = over_pairs([(d.pair, score) for d, (_, score) in zip(directions, found, strict=True)])
+    control = Control("word deletion", total.score)
+    return [Placed("shift", RECOMMENDED, None, control), *(Placed("shift", "top-N", n, control) for n in config.ns)]
+
+
+def controls_name(prepared: Prepared, latents: LatentRecording) -> str:
+    """Name of the file, without ending, in which an SAE's controls are kept beside the recordings."""
+    config = prepared.config
+    tasks = [shift_identity(d.task) for d in prepared.directions]
+    tpp = None if prepared.tpp is None else tpp_identity(prepared.tpp)
+    key = [latents.fingerprint, tasks, tpp, asdict(prepared.protocol), config.seed, config.resamples, _ns(config), _VERSION]
+    return f"controls-{fingerprint(key)}"
+
+
+def _ns(config: RunConfig) -> tuple[int, ...]:
+    """The N asked for and those the area needs."""
+    return tuple(sorted({*config.ns, *GRID}))
+
+
+def _to_dict(placed: Placed) -> dict[str, Any]:
+    return {"metric": placed.metric, "variant": placed.variant, "n": placed.n} | placed.control.to_dict()
+
+
+def _placed(row: Mapping[str, Any], name: str, ci: Sequence[float | None] | None) -> Placed:
+    low, high = ci or (None, None)
+    score = Estimate(row["value"], None if low is None or high is None else (low, high), row["reason"])
+    return Placed(row["metric"], row["variant"], row["n"], Control(name, score))

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from saeeval_core import pipeline
+from saeeval_core.beside import controls_name, controls_of
 from saeeval_core.config import DEFAULT_SAE, RunConfig, assets_dir, cache_dir, get_protocol
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.recording import LatentRecording, save_latents
@@ -49,6 +50,7 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
         "recordings": lambda: build_recordings(say),
         "tokens": lambda: build_tokens(say),
         "probes": lambda: build_probes(say),
+        "controls": lambda: build_controls(say),
         "verdicts": lambda: build_shipped_verdicts(say),
     }
     for step in steps:
@@ -135,6 +137,17 @@ def build_probes(say: Say) -> None:
         say(f"{task}: probes")
 
 
+def build_controls(say: Say) -> None:
+    """Controls of every shipped recording under the default protocol and seed."""
+    for name in _there():
+        for task in _tasks(name):
+            prepared = pipeline.prepare(replace(RunConfig(), task=task, saes=(name,)))
+            latents = prepared.recordings.latents[0]
+            controls_of(prepared, latents)
+            _copy(f"{controls_name(prepared, latents)}*")
+            say(f"{task}, {name}: controls")
+
+
 def build_shipped_verdicts(say: Say) -> None:
     """LocalJudge on every candidate of every recorded task; reference verdicts stay as they are."""
     from saeeval_core.judging.local import LocalJudge
@@ -142,8 +155,7 @@ def build_shipped_verdicts(say: Say) -> None:
 
     judge = LocalJudge()
     for name in _there():
-        tasks = BUNDLED_TASKS if name == DEFAULT_SAE else (RunConfig().task,)
-        path = build_verdicts(name, tasks, say=say, judge=judge)
+        path = build_verdicts(name, _tasks(name), say=say, judge=judge)
         say(f"{name}: {path.stat().st_size / 1e3:.0f} kB of verdicts")
 
 
@@ -160,6 +172,11 @@ def ship(made: pipeline.Recordings, *, contexts_only: bool) -> None:
 
 def _there() -> list[str]:
     return [name for name in SAES if (assets_dir() / "saes" / name / "about.json").exists()]
+
+
+def _tasks(sae: str) -> tuple[str, ...]:
+    """The tasks an SAE is recorded on."""
+    return BUNDLED_TASKS if sae == DEFAULT_SAE else (RunConfig().task,)
 
 
 def _without_pooled(latents: LatentRecording) -> LatentRecording:

@@ -130,7 +130,7 @@ def run(
         prepared = pipeline.prepare(config, shipped=shipped_recording, on_progress=on_progress)
     result = pipeline.score(prepared, chooser)
     if controls or deletion:
-        beside.add_controls(prepared, result, deletion=deletion)
+        beside.add_controls(prepared, result, deletion=deletion, shipped=shipped_recording)
     if refits:
         beside.add_refits(prepared, result, refits)
     _write_json(json_path, result)

@@ -187,7 +187,7 @@ def shift_probes(
 ) -> ShiftProbes:
     """The probes of one direction, from disk if this recording has them for this task, protocol and seed."""
     training = shift_training(task, seed=seed, protocol=protocol)
-    kept = _KeptProbes(residuals, ["shift", *_shift_identity(task)], protocol, seed, shipped)
+    kept = _KeptProbes(residuals, ["shift", *shift_identity(task)], protocol, seed, shipped)
     found = kept.load()
     if found is None:
         fitted = fit_shift_probes(residuals, task, protocol, seed=seed)
@@ -200,7 +200,7 @@ def tpp_probes(
     residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int, shipped: bool = True
 ) -> list[Probe]:
     """The one-vs-rest probes, from disk if this recording has them for this task, protocol and seed."""
-    kept = _KeptProbes(residuals, ["tpp", task.column, list(task.classes), _rows_hash(task)], protocol, seed, shipped)
+    kept = _KeptProbes(residuals, ["tpp", *tpp_identity(task)], protocol, seed, shipped)
     found = kept.load()
     if found is None:
         found = fit_tpp_probes(residuals, task, protocol, seed=seed)
@@ -511,8 +511,14 @@ def _probe_summary(d: DirectionBoards) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _shift_identity(task: ShiftTask) -> list[Any]:
+def shift_identity(task: ShiftTask) -> list[Any]:
+    """Labels, texts and parts of one direction, for fingerprints."""
     return [vars(task.target), vars(task.spurious), _rows_hash(task)]
+
+
+def tpp_identity(task: TppTask) -> list[Any]:
+    """The same of a TPP task."""
+    return [task.column, list(task.classes), _rows_hash(task)]
 
 
 def _rows_hash(task: ShiftTask | TppTask) -> str:

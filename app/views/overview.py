@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import services, state
 from app.services import Loaded
-from app.widgets import own_texts, provenance
+from app.widgets import beside, own_texts, provenance
 from app.widgets.token_text import plain_html
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.pipeline import PART_NAMES, versions
@@ -79,6 +79,7 @@ def _headline(loaded: Loaded) -> None:
             provenance.how(AREA)
             provenance.also(f"The paper's S_SHIFT, top {N} by attribution, zero ablation", *_words(paper[0]))
             provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
+            beside.headline(loaded, "shift", shift[0], paper[0], N)
             _go("shift_lab", "Open the SHIFT lab")
         else:
             st.write("This task defines no SHIFT pair.")
@@ -96,6 +97,7 @@ def _headline(loaded: Loaded) -> None:
             provenance.how(
                 "Accuracy points lost by the class whose latents are ablated, minus those lost by the others."
             )
+            beside.headline(loaded, "tpp", tpp[0], paper_tpp, N)
             _go("tpp_matrix", "Open the TPP matrix")
         else:
             st.write("This task defines no TPP classes.")

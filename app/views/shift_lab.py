@@ -10,7 +10,7 @@ from app import decisions, services, state
 from app.decisions import Desk, Place
 from app.judged import judge_sets
 from app.services import Loaded
-from app.widgets import provenance, shift_export
+from app.widgets import beside, provenance, shift_export
 from app.widgets.evidence_card import card
 from app.widgets.lab import lab
 from app.widgets.queue import queue_rows
@@ -63,6 +63,7 @@ def render(loaded: Loaded) -> None:
         rule_popover(box)
         rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
         shift_export.popover(box, loaded, view, place, choice, rank, ablation, _n(), rule_from_state())
+        _checks(box, loaded, view, place, choice, ablation)
     _about(loaded, chosen, part)
     _live(loaded, view, place, state.who(), choice)
 
@@ -179,6 +180,24 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
                           width="stretch", key=f"w_reset_{rival.name}")  # fmt: skip
         st.caption("A reset is one step of the log: Z takes it back.")
     return now
+
+
+def _checks(box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, ablation: str) -> None:
+    """Controls and refits of the set as it is when pressed."""
+    n, store = _n(), services.store()
+
+    def ids() -> tuple[int, ...]:
+        chosen = decisions.find_set(store, place, state.who(), choice)
+        if chosen is None or not (found := tuple(store.ablated(chosen.id))):
+            raise DataError("the set is empty; ablate at least one latent first")
+        return found
+
+    with box.popover("Trust", icon=":material/balance:"):
+        beside.checks(
+            "shift", lambda: services.set_score(view, ids(), ablation).score,
+            lambda: services.shift_set_controls(loaded, view, ids(), ablation),
+            lambda: services.shift_set_refits(loaded, view, ids(), n, ablation), n,
+        )  # fmt: skip
 
 
 def _new_set(place: Place, who: str, name: str) -> None:

@@ -11,10 +11,10 @@ import streamlit as st
 from app import figures, live_model, report_page, services, state
 from app.decisions import MINE
 from app.services import Loaded
-from app.widgets import export, matrix, provenance
+from app.widgets import beside, export, matrix, provenance
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from app.widgets.tpp_sets import ATTRIBUTION, ClassSets, class_sets, commit, store_decisions
-from saeeval_core.errors import SaeEvalError
+from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.pipeline import PART_NAMES
 from saeeval_core.tpp import TppScore
 from saeeval_core.tpp_cells import chosen_sets
@@ -117,11 +117,13 @@ def _moved(loaded: Loaded) -> None:
 
 def _below(loaded: Loaded) -> None:
     """Sets, all N, the table and downloads: they run with the page, or on their own when opened."""
-    tab_sets, tab_n, tab_table = st.tabs(["Sets and commit", "All N", "Table and downloads"])
+    tab_sets, tab_n, tab_trust, tab_table = st.tabs(["Sets and commit", "All N", "Trust", "Table and downloads"])
     with tab_sets:
         _sets(loaded)
     with tab_n:
         _all_n(loaded)
+    with tab_trust:
+        _checks(loaded)
     with tab_table:
         _table(loaded)
     st.caption(
@@ -199,6 +201,25 @@ def _all_n(loaded: Loaded) -> None:
     ]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
     export.figure_buttons(lambda: small, lambda: _numbers(loaded), f"tpp_{loaded.task_set.texts.name}_all_n")
+
+
+@st.fragment
+def _checks(loaded: Loaded) -> None:
+    """Controls and refits of the matrix as it is when pressed."""
+    n, part, ablation = _n(loaded), services.live_part(loaded), _ablation()
+    rankings = services.tpp_view(loaded, part).rankings
+
+    def ids() -> matrix.Sets:
+        found = tuple(chosen_sets(rankings, n, _chosen(loaded, state.get("set")).decisions))
+        if not any(found):
+            raise DataError("no latent of any class is ablated; choose N or toggle one first")
+        return found
+
+    beside.checks(
+        "tpp", lambda: matrix.scored(loaded, part, ids(), ablation).score,
+        lambda: services.tpp_set_controls(loaded, part, ids(), ablation),
+        lambda: services.tpp_set_refits(loaded, part, ids(), n, ablation), n,
+    )  # fmt: skip
 
 
 @st.fragment

@@ -41,3 +41,13 @@ def test_an_engine_error_is_one_box(planted_app, monkeypatch):
     monkeypatch.setattr(overview.services, "shift_headline", fail)
     test = planted_app("overview")
     assert not test.exception and "at least 20" in test.error[0].value.replace("\\", "")
+
+
+def test_controls_are_scored_once_and_then_shown(planted_app):
+    test = planted_app("overview")
+    assert not any("random decoder" in str(h.value) for h in test.get("html"))
+    test = test.button(key="w_controls_shift").click().run()
+    text = text_of(test)
+    assert not test.exception and "random decoder" in text and "leace" in text
+    again = text_of(planted_app("overview"))
+    assert again.count("permuted decoder") == 2  # beside SHIFT and beside TPP, without a press

@@ -259,3 +259,21 @@ def test_a_link_carries_the_rule(planted_app):
     test.button(key="w_rule_paper").click().run()
     assert test.radio(key="w_rule_order").value == "top-then-filter" and "judge_order" not in test.query_params
     assert not planted_app("shift_lab", judge_threshold="9", judge_order="?").exception
+
+
+def test_an_empty_set_has_nothing_to_be_checked(planted_app):
+    test = planted_app("shift_lab")
+    test = test.button(key="w_shift_controls").click().run()
+    assert not test.exception and "the set is empty" in test.error[0].value
+
+
+def test_controls_and_refits_of_the_set_are_shown_when_pressed(planted_app, loaded, view):
+    store, place = services.store(), decisions.shift_place(loaded, services.default_direction(loaded, PAIR))
+    decisions.new_set(store, place, state.DEFAULTS.get("who") or "me", "mine", {0: "ablate", 1: "ablate"}, "test")
+    test = planted_app("shift_lab", set=str(store.list_sets(**place.scope)[-1].id))
+    test = test.button(key="w_shift_controls").click().run()
+    shown = " ".join(str(h.value) for h in [*test.get("html"), *test.text])
+    assert not test.exception and not test.error and "This set:" in shown and "random latents" in shown
+    test = test.button(key="w_shift_refits").click().run()
+    shown = " ".join(str(t.value) for t in test.text)
+    assert not test.exception and not test.error and "train and test texts" in shown and "minus top" in shown

@@ -165,3 +165,18 @@ def test_a_judge_who_relates_nothing_leaves_a_state(loaded):
     assert sets.nothing.count("nothing passed") == 4
     services.store().add_verdicts([verdict(loaded, top[0], "terse", "imported", {}, explanation="only words")])
     assert "judge:terse" not in dict(class_sets(loaded, "mine", "Ada").options)
+
+
+def test_controls_and_refits_of_the_matrix_are_shown_when_pressed(loaded):
+    at = view("tpp_matrix", {"n": "2"})
+    at = at.button(key="w_tpp_controls").click().run()
+    assert not at.exception and "This set:" in texts(at)
+    assert any("permuted decoder" in str(h.value) for h in at.get("html"))
+    at = at.button(key="w_tpp_refits").click().run()
+    assert not at.exception and "train and test texts" in texts(at)
+
+
+def test_an_empty_matrix_has_nothing_to_be_checked(loaded):
+    at = view("tpp_matrix", {"n": "0"})
+    at = at.button(key="w_tpp_controls").click().run()
+    assert not at.exception and "no latent of any class" in " ".join(e.value for e in at.error)

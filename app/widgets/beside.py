@@ -1,0 +1,95 @@
+"""Beside a score: its controls, with a sentence where it does not beat them, and intervals that vary the training texts."""
+
+import html
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from app import services
+from app.figures import say
+from app.services import Loaded
+from app.widgets import provenance
+from saeeval_core.controls import ABOUT, Control, warnings_of
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.refits import REFITS, RefitScore
+from saeeval_core.small_n import RECOMMENDED
+from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
+
+_CSS = (
+    "<style>.beside {border-collapse: collapse; font-size: 0.83rem; font-variant-numeric: tabular-nums; margin: 0.2rem 0;}"
+    ".beside th, .beside td {text-align: left; padding: 1px 14px 1px 0; font-weight: 400; vertical-align: top;}"
+    ".beside th {opacity: 0.72;}</style>"
+)
+
+
+def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
+    """Controls of the two headline scores of one metric; a button where making them takes seconds."""
+    if not services.controls_are_kept(loaded) and not st.button(
+        "Score the controls", key=f"w_controls_{metric}", help="Random latents, other decoders and bases, LEACE: seconds of work, once."
+    ):
+        return
+    with st.spinner("Scoring the controls"):
+        found = [p for p in services.controls(loaded) if p.metric == metric]
+    scores = ((RECOMMENDED, None, area, "area"), ("top-N", n, paper, f"top {n}, zero"))
+    columns = []
+    for variant, k, score, label in scores:
+        own = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}
+        columns.append((label, own))
+        _warn(score, list(own.values()), label)
+    if names := list(dict.fromkeys(p.control.name for p in found)):
+        _table(names, columns)
+
+
+def checks(
+    key: str, score: Callable[[], Estimate], controls: Callable[[], Sequence[Control]], refits: Callable[[], Sequence[RefitScore]], n: int,
+) -> None:  # fmt: skip
+    """Two buttons for the set on the page; each answers below when pressed."""
+    with st.container(horizontal=True):
+        wants_controls = st.button("Score its controls", key=f"w_{key}_controls", icon=":material/balance:")
+        wants_refits = st.button(
+            "Vary the training texts", key=f"w_{key}_refits", icon=":material/replay:",
+            help=f"Fits the probes again on {REFITS} resamples of their training texts: a wider, more honest interval.",
+        )  # fmt: skip
+    if not (wants_controls or wants_refits):
+        st.caption("Seconds of work each. Every other interval on this page varies the scored texts only.")
+        return
+    try:
+        with st.spinner("Scoring the controls" if wants_controls else "Refitting the probes"):
+            if wants_controls:
+                _show_controls(score(), controls())
+            else:
+                _show_refits(refits(), n)
+    except SaeEvalError as error:
+        provenance.problem(error)
+
+
+def _show_controls(score: Estimate, found: Sequence[Control]) -> None:
+    st.text(f"This set: {say(score)}")
+    if not _warn(score, found) and score.value is not None:
+        st.text("Above every control (references left aside).")
+    _table([c.name for c in found], [("score", {c.name: c for c in found})])
+
+
+def _show_refits(found: Sequence[RefitScore], n: int) -> None:
+    mine, top = found
+    st.text(f"This set: {say(mine.score)}\nTop {n} by attribution: {say(top.score)}")
+    st.text(f"This set minus top {n}: {difference_words(mine.difference(top), LEVEL_WITH_TRAINING)}")
+    st.caption(f"95 % intervals over {LEVEL_WITH_TRAINING}: {REFITS} refits with C as chosen; the ranking is taken anew in each.")
+
+
+def _warn(score: Estimate, found: Sequence[Control], label: str = "") -> bool:
+    lines = warnings_of(score, found)
+    for line in lines:
+        st.warning(provenance.plain(f"{label}: {line}" if label else line), icon=":material/balance:")
+    return bool(lines)
+
+
+def _table(names: Sequence[str], columns: Sequence[tuple[str, dict[str, Control]]]) -> None:
+    head = "".join(f"<th>{html.escape(label)}</th>" for label, _ in columns)
+    body = "".join(
+        f"<tr><td title=\"{html.escape(ABOUT[name])}\">{html.escape(name)}</td>"
+        + "".join(f"<td>{html.escape(say(own[name].score)) if name in own else ''}</td>" for _, own in columns)
+        + "</tr>"
+        for name in names
+    )
+    st.html(f"{_CSS}<table class='beside'><tr><th>control</th>{head}</tr>{body}</table>")
