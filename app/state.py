@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, str] = {
     "cell": "",  # TPP matrix: "ablated class,probe"
     "scale": "",
     "compare": "",  # Compare: further SAEs, separated by spaces
+    "compare_tab": "",  # Compare: the open tab
     "search": "",
     "effect": "",  # Latents: the probe whose effect is shown; "" is the first
     "strength": "",  # Latents: "top 50", "> 0" and the like

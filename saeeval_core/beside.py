@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 from saeeval_core.artifacts import write_atomic
@@ -95,8 +96,8 @@ def add_controls(prepared: Prepared, result: dict[str, Any], *, deletion: bool =
 def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS) -> None:
     """Give every SAE of the result its test scores with intervals over resampled training and test texts.
 
-    Of the top N by attribution and of the area. ConfigError for a protocol whose probes have no C, for another selection
-    and for fewer than 20 refits.
+    Of the top N by attribution and of the area; ``refit_differences`` are the areas of any two SAEs, paired. ConfigError for
+    a protocol whose probes have no C, for another selection and for fewer than 20 refits.
     """
     config, recordings = prepared.config, prepared.recordings
     if any(row["selection"] != "attribution" for row in result["results"]):
@@ -108,19 +109,25 @@ def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS)
     def of_tpp(view: TppLatents) -> Sequence[Scored]:
         return [tpp_area(view), *(view.at(n) for n in config.ns)]
 
+    found: dict[str, list[list[RefitScore]]] = {}
     if prepared.directions:
         directions = [(d.pair, d.boards[TEST]) for d in prepared.directions]
-        found = shift_refits(
+        found["shift"] = shift_refits(
             recordings.residuals, recordings.latents, directions, prepared.protocol, of_shift, seed=config.seed, refits=refits
         )
-        for row, own in zip(result["results"], found, strict=True):
-            row["shift"]["refits"] = _refit_rows(own, config.ns, refits)
     if prepared.tpp_boards:
-        found = tpp_refits(
+        found["tpp"] = tpp_refits(
             recordings.residuals, recordings.latents, prepared.tpp_boards[TEST], of_tpp, seed=config.seed, refits=refits
         )
-        for row, own in zip(result["results"], found, strict=True):
-            row["tpp"]["refits"] = _refit_rows(own, config.ns, refits)
+    for metric, by_sae in found.items():
+        for row, own in zip(result["results"], by_sae, strict=True):
+            row[metric]["refits"] = _refit_rows(own, config.ns, refits)
+    names = [row["sae"] for row in result["results"]]
+    result["refit_differences"] = [
+        {"metric": metric, "a": names[i], "b": names[k], "variant": RECOMMENDED} | by_sae[i][0].difference(by_sae[k][0]).to_dict()
+        for metric, by_sae in found.items()
+        for i, k in combinations(range(len(names)), 2)
+    ]
 
 
 def _refit_rows(found: Sequence[RefitScore], ns: Sequence[int], refits: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Control:
         """The sentence to show when a score does not beat this control; None when it does, and for a reference."""
         if self.name in REFERENCES or score.value is None or self.score.value is None or score.value > self.score.value:
             return None
-        return f"{score.value:.2f} is not above its control, {self.name} ({self.score.value:.2f}): {self.about}"
+        return f"{score.value:.2f} is not above its control, {self.name} ({self.score.value:.2f})"
 
     def to_dict(self) -> dict[str, object]:
         """JSON form."""

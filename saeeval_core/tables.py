@@ -8,6 +8,7 @@ from rich.table import Table
 
 from saeeval_core.config import headline_n
 from saeeval_core.small_n import RECOMMENDED
+from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
 
 
 def print_run(console: Console, result: dict[str, Any]) -> None:
@@ -30,6 +31,9 @@ def print_run(console: Console, result: dict[str, Any]) -> None:
             _print_tpp(console, row["tpp"], parts)
         if "controls" in row:
             _print_controls(console, row)
+    for d in result.get("refit_differences", ()):
+        words = difference_words(Estimate(d["value"], d["ci"], d["reason"]), LEVEL_WITH_TRAINING)
+        console.print(f"  {d['metric'].upper()} area, {d['a']} minus {d['b']}: {words}", markup=False, highlight=False)
     _print_deleted_words(console, result["probes"].get("deleted_words", {}))
     console.print(
         f"\nIntervals: 95 %, {result['config']['resamples']} resamples of {task['interval_level']}. "

@@ -260,7 +260,8 @@ def training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> Any
         "d_in": d_in, "d_sae": config.n_latents, "normalize_activations": "expected_average_only_in",
         "metadata": SAEMetadata(model_name=meta["model"], hook_name=meta["hook"], context_size=128),
     }  # fmt: skip
-    warm_up = config.samples // config.batch // 10
+    steps = config.samples // config.batch
+    warm_up = steps // 10
     widths = [config.n_latents // 16, config.n_latents // 4, config.n_latents // 2, config.n_latents]
     choices = {
         "topk": ("TopK", {"k": int(config.target_l0)}),
@@ -273,11 +274,12 @@ def training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> Any
             {"jumprelu_sparsity_loss_mode": "quadratic", "target_l0": config.target_l0, "l0_warm_up_steps": warm_up},
         ),
         # Thresholds move by at most the learning rate (in log) per step, too slowly to reach a target L0 within a
-        # thousand steps; a loss on the activations themselves gets there through the encoder.
+        # thousand steps; a loss on the activations themselves gets there through the encoder. Its weight rises over all
+        # of training: at full weight from the start it silences half the latents before they have learnt anything.
         "jumprelu-tanh": (
             "JumpReLU",
-            {"jumprelu_sparsity_loss_mode": "tanh", "l0_coefficient": config.l1, "l0_warm_up_steps": warm_up,
-             "jumprelu_init_threshold": 0.1, "jumprelu_bandwidth": 2.0, "pre_act_loss_coefficient": 3e-4},
+            {"jumprelu_sparsity_loss_mode": "tanh", "l0_coefficient": config.l1, "l0_warm_up_steps": steps,
+             "jumprelu_init_threshold": 0.1, "jumprelu_bandwidth": 2.0, "pre_act_loss_coefficient": 3e-3},
         ),
     }
     name, extra = choices[config.architecture]

@@ -11,6 +11,7 @@ from app import decisions, figures, results, services, state
 from app.results import Results, Row, choices
 from app.services import Loaded
 from app.widgets import export, matrix
+from app.widgets.tabs import tabs
 from app.widgets.tpp_sets import class_sets
 from saeeval_core.bench_format import rows_of
 from saeeval_core.errors import SaeEvalError
@@ -36,6 +37,9 @@ PAPER = {"shift": "S_SHIFT, zero ablation (paper)", "tpp": "S_TPP, zero ablation
 PAPER_N = 10
 EQUATION = r"$\text{area} = \frac{1}{\ln 20}\int_{N=1}^{20} S(N)\, d\ln N$"
 CONFIG = {"displaylogo": False}
+TABS = {
+    "sweep": "Sweep", "differences": "Differences", "ranks": "Ranks", "trust": "Can it be trusted?", "paired": "Two choices, paired",
+}  # fmt: skip
 
 
 def render(loaded: Loaded) -> None:
@@ -44,16 +48,16 @@ def render(loaded: Loaded) -> None:
     for problem in found.problems:
         st.warning(problem)
     rows = [*found.rows, *st.session_state.get("compare_own", [])]
-    tabs = st.tabs(["Sweep", "Differences", "Ranks", "Can it be trusted?", "Two choices, paired"])
-    with tabs[0]:
+    shown = tabs("compare_tab", TABS)
+    with shown[0]:
         _sweep(rows, found)
-    with tabs[1]:
+    with shown[1]:
         _differences(found)
-    with tabs[2]:
+    with shown[2]:
         _ranks(found)
-    with tabs[3]:
+    with shown[3]:
         _trust(found)
-    with tabs[4]:
+    with shown[4]:
         _paired(loaded)
 
 

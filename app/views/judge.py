@@ -13,6 +13,7 @@ from app import figures, services, state
 from app.services import Loaded
 from app.widgets import export
 from app.widgets.ask_judge import ask_panel, retry_button
+from app.widgets.tabs import tabs
 from app.widgets.token_text import plain_html, tokens_html
 from saeeval_core import agreement as agree
 from saeeval_core.config import derive_rng
@@ -40,23 +41,18 @@ TABS = {"verdicts": "Verdicts", "agreement": "Agreement", "conflicts": "Conflict
 
 def render(loaded: Loaded) -> None:
     """Verdicts, agreement and conflicts of this SAE's raters; rating blind; the paper's own labels."""
-    first = TABS[state.one_of("tab", list(TABS))]
-    tabs = st.tabs(list(TABS.values()), default=first, key="w_judge_tab", on_change=_tab_chosen)
-    with tabs[0]:
+    shown = tabs("tab", TABS)
+    with shown[0]:
         ask_panel(loaded)
         _verdicts(loaded)
-    with tabs[1]:
+    with shown[1]:
         _agreement(_cells(loaded), "own")
-    with tabs[2]:
+    with shown[2]:
         _conflicts(loaded)
-    with tabs[3]:
+    with shown[3]:
         _blind(loaded)
-    with tabs[4]:
+    with shown[4]:
         _paper()
-
-
-def _tab_chosen() -> None:
-    state.put(tab=next((k for k, name in TABS.items() if name == st.session_state["w_judge_tab"]), ""))
 
 
 def _cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:

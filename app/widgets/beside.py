@@ -31,11 +31,12 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
     with st.spinner("Scoring the controls"):
         found = [p for p in services.controls(loaded) if p.metric == metric]
     scores = ((RECOMMENDED, None, area, "area"), ("top-N", n, paper, f"top {n}, zero"))
-    columns = []
+    columns, lines = [], []
     for variant, k, score, label in scores:
         own = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}
         columns.append((label, own))
-        _warn(score, list(own.values()), label)
+        lines += [f"{label}: {line}" for line in warnings_of(score, list(own.values()))]
+    _warn(lines)
     if names := list(dict.fromkeys(p.control.name for p in found)):
         _table(names, columns)
 
@@ -65,7 +66,9 @@ def checks(
 
 def _show_controls(score: Estimate, found: Sequence[Control]) -> None:
     st.text(f"This set: {say(score)}")
-    if not _warn(score, found) and score.value is not None:
+    lines = warnings_of(score, found)
+    _warn(lines)
+    if not lines and score.value is not None:
         st.text("Above every control (references left aside).")
     _table([c.name for c in found], [("score", {c.name: c for c in found})])
 
@@ -77,11 +80,9 @@ def _show_refits(found: Sequence[RefitScore], n: int) -> None:
     st.caption(f"95 % intervals over {LEVEL_WITH_TRAINING}: {REFITS} refits with C as chosen; the ranking is taken anew in each.")
 
 
-def _warn(score: Estimate, found: Sequence[Control], label: str = "") -> bool:
-    lines = warnings_of(score, found)
-    for line in lines:
-        st.warning(provenance.plain(f"{label}: {line}" if label else line), icon=":material/balance:")
-    return bool(lines)
+def _warn(lines: Sequence[str]) -> None:
+    if lines:
+        st.warning("  \n".join(map(provenance.plain, lines)), icon=":material/balance:")
 
 
 def _table(names: Sequence[str], columns: Sequence[tuple[str, dict[str, Control]]]) -> None:

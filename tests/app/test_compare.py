@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import streamlit as st
 from viewing import texts, view
 
 from app import results, services
@@ -137,3 +138,11 @@ def test_files_about_other_texts_are_never_drawn_together(folder):
     assert _numbers(at)["SAE"].tolist() == ["s0", "s1"]
     at.selectbox(key="w_cmp_file").set_value("a-small.json").run()
     assert _numbers(at)["SAE"].tolist() == ["s0"]
+
+
+def test_a_link_opens_its_tab_and_nonsense_the_first(loaded, monkeypatch):
+    opened, real = [], st.tabs
+    monkeypatch.setattr(st, "tabs", lambda *args, **more: opened.append(more.get("default")) or real(*args, **more))
+    for url in ({"compare_tab": "trust"}, {"compare_tab": "<b>"}, {}):
+        assert not view("compare", url).exception
+    assert opened == ["Can it be trusted?", "Sweep", "Sweep"]

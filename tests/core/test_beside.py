@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from saeeval_core import beside, pipeline
-from saeeval_core.config import RunConfig, headline_n
+from saeeval_core.config import RunConfig, cache_dir, headline_n
 from saeeval_core.errors import ConfigError
 from saeeval_core.small_n import RECOMMENDED
 from saeeval_core.tables import print_run
@@ -21,7 +21,9 @@ def prepared(tiny_model_dir, tiny_sae_dirs, tiny_texts_file, tmp_path_factory):
         patch.setenv("SAEEVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr("saeeval_core.probes.C_GRID", np.array([0.1, 1.0]))
         config = RunConfig(
-            model=str(tiny_model_dir), saes=(str(tiny_sae_dirs["topk"]),), task="", texts=str(tiny_texts_file), ns=(1, 5),
+            model=str(tiny_model_dir),
+            saes=(str(tiny_sae_dirs["topk"]), str(tiny_sae_dirs["standard"])),
+            task="", texts=str(tiny_texts_file), ns=(1, 5),
             resamples=50, device="cpu", **LABELS,
         )  # fmt: skip
         yield pipeline.prepare(config)
@@ -36,7 +38,7 @@ def result(prepared):
 
 
 def test_every_score_shown_has_its_controls(result):
-    (row,) = result["results"]
+    row = result["results"][0]
     places = {(c["metric"], c["variant"], c["n"]) for c in row["controls"]}
     for metric in ("shift", "tpp"):
         assert (metric, RECOMMENDED, None) in places
@@ -49,7 +51,7 @@ def test_every_score_shown_has_its_controls(result):
 
 
 def test_a_warning_is_there_exactly_when_a_headline_is_not_above_a_control(result):
-    (row,) = result["results"]
+    row = result["results"][0]
     expected = 0
     for metric in ("shift", "tpp"):
         area = row[metric]["small_n_area"]["test"]
@@ -64,7 +66,7 @@ def test_a_warning_is_there_exactly_when_a_headline_is_not_above_a_control(resul
 
 
 def test_refits_keep_the_values_and_name_their_level(result):
-    (row,) = result["results"]
+    row = result["results"][0]
     for metric, cells in (("shift", row["shift"]["aggregate"]), ("tpp", row["tpp"]["by_n"])):
         found = row[metric]["refits"]
         assert found["level"] == "train and test texts" and found["refits"] == 20
@@ -99,3 +101,25 @@ def test_refits_of_another_selection_are_refused(prepared):
 
 def test_the_headline_is_ten_or_what_is_nearest_below():
     assert [headline_n(ns) for ns in ((1, 2, 10, 20), (2, 5), (50, 20))] == [10, 5, 20]
+
+
+def test_two_saes_are_compared_over_the_same_refits(result):
+    found = {d["metric"]: d for d in result["refit_differences"]}
+    assert set(found) == {"shift", "tpp"}
+    for metric, d in found.items():
+        a, b = (row[metric]["refits"]["small_n_area"]["value"] for row in result["results"])
+        if a is None or b is None:
+            assert d["value"] is None and d["reason"]
+        else:
+            assert d["value"] == pytest.approx(a - b) and d["ci"][0] <= d["ci"][1]
+
+
+def test_controls_are_kept_and_a_damaged_file_is_made_again(prepared, capsys):
+    latents = prepared.recordings.latents[0]
+    first = beside.controls_of(prepared, latents)
+    path = cache_dir() / "recordings" / f"{beside.controls_name(prepared, latents)}.json"
+    assert beside.kept_controls(prepared, latents) == first
+    path.write_text("[{")
+    assert beside.controls_of(prepared, latents) == first
+    assert "ignored and made again" in capsys.readouterr().err
+    assert beside.kept_controls(prepared, latents) == first
