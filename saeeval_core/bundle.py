@@ -27,7 +27,7 @@ SAES = {
     DEFAULT_SAE: TrainingConfig("topk", target_l0=48, samples=3_000_000, checkpoints=3, autocast=True),
     "smollm2-135m-l15-standard-4k": TrainingConfig("standard", l1=3.0, samples=3_000_000, checkpoints=3, autocast=True),
     "smollm2-135m-l15-jumprelu-4k": TrainingConfig(
-        "jumprelu-tanh", l1=0.7, samples=2_400_000, batch=1024, checkpoints=3, autocast=True
+        "jumprelu-tanh", l1=0.2, samples=2_400_000, batch=1024, checkpoints=3, autocast=True
     ),
     "smollm2-135m-l15-matryoshka-4k": TrainingConfig(
         "matryoshka", target_l0=48, samples=2_400_000, batch=1024, checkpoints=3, autocast=True

@@ -81,9 +81,9 @@ def list_(
     if not found:
         raise ConfigError(f"nothing found for model '{model}'; without --model everything is listed")
     _write_json(json_path, found)
-    table = Table(box=None, header_style="bold")
-    for column in found[0]:
-        table.add_column(column, overflow="fold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for i, column in enumerate(found[0]):
+        table.add_column(column, overflow="fold", min_width=0 if i else 30)  # a bundled SAE's name stays in one piece
     for row in found[:400]:
         table.add_row(*("" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
     console.print(table)

@@ -28,7 +28,7 @@ SPARSITIES = {
     "topk": ((16.0, 0.0), (32.0, 0.0), (64.0, 0.0)),
     "batchtopk": ((16.0, 0.0), (32.0, 0.0), (64.0, 0.0)),
     "standard": ((0.0, 8.0), (0.0, 4.0), (0.0, 2.0)),
-    "jumprelu-tanh": ((0.0, 4.0), (0.0, 2.0), (0.0, 1.0)),
+    "jumprelu-tanh": ((0.0, 0.6), (0.0, 0.25), (0.0, 0.1)),
     "matryoshka": ((16.0, 0.0), (32.0, 0.0), (64.0, 0.0)),
 }
 """Architecture -> (target L0, sparsity coefficient) of each of its three sparsities."""

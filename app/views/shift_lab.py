@@ -100,36 +100,20 @@ def _target_chosen(key: str) -> None:
 def _settings(box: Any, loaded: Loaded) -> None:
     if state.presenting():
         return
-    ranks = {"attribute": "attribute probe", "base": "biased probe"}
-    names = list(ranks)
-    rank = state.one_of("rank", names)
-    box.selectbox(
-        "Ranked by",
-        names,
-        names.index(rank),
-        key="w_rank",
-        on_change=state.choose,
-        args=("rank", "w_rank"),
-        width=130,
-        format_func=ranks.get,
-    )
-    kinds = services.ABLATIONS
-    kind = state.one_of("ablation", kinds)
-    box.selectbox(
-        "Ablation",
-        kinds,
-        kinds.index(kind),
-        key="w_ablation",
-        on_change=state.choose,
-        args=("ablation", "w_ablation"),
-        width=130,
-        format_func={"mean": "to the mean", "zero": "to zero (paper)"}.get,
-        help="What an ablated latent is set to: its mean over the training texts, or 0. Zero also moves the threshold.",
-    )
+    _choice(box, "Ranked by", "rank", {"attribute": "attribute probe", "base": "biased probe"})
+    _choice(box, "Ablation", "ablation", {"mean": "to the mean", "zero": "to zero (paper)"},
+            help="What an ablated latent is set to: its mean over the training texts, or 0. Zero also moves the threshold.")  # fmt: skip
     ns = [n for n in NS if n <= loaded.latents.n_latents]
     n = _n()
     box.selectbox("N", ns, ns.index(n) if n in ns else 0, key="w_n", on_change=state.choose, args=("n", "w_n"), width=74,
                   help="Size of the top-N set to compare with")  # fmt: skip
+
+
+def _choice(box: Any, label: str, name: str, labels: dict[str, str], help: str | None = None) -> None:
+    """A select box over one value of the link."""
+    key, options = f"w_{name}", list(labels)
+    box.selectbox(label, options, options.index(state.one_of(name, options)), key=key, on_change=state.choose, args=(name, key),
+                  width=130, format_func=labels.get, help=help)  # fmt: skip
 
 
 def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> str:
