@@ -17,9 +17,8 @@ import torch
 
 from saeeval_core import training
 from saeeval_core.artifacts import write_atomic
-from saeeval_core.config import fingerprint
 from saeeval_core.errors import ConfigError, unknown_name
-from saeeval_core.training import ActivationCache, TrainingConfig, measure
+from saeeval_core.training import ActivationCache, TrainingConfig, measure, training_identity, training_source
 
 OnSnapshot = Callable[[str, int, Any], None]
 """Called with (name of the SAE, samples seen so far, SAELens inference SAE)."""
@@ -223,25 +222,16 @@ def _save(
     figures = measure(sae, measured)
     sae.cfg.dtype = "bfloat16"
     sae.to(torch.bfloat16).save_model(str(folder))
-    about = asdict(config) | figures | {"training_samples": seen, "suite": _identity(config, cache), **_source(cache)}
+    about = asdict(config) | figures | {"training_samples": seen, "suite": training_identity(config, cache), **training_source(cache)}
     write_atomic(folder / "about.json", json.dumps(about, indent=1).encode())
 
 
 def _is_of(folder: Path, config: TrainingConfig, cache: ActivationCache) -> bool:
     """Whether the folder is complete and came from these settings and activations."""
     try:
-        return json.loads((folder / "about.json").read_text()).get("suite") == _identity(config, cache)
+        return json.loads((folder / "about.json").read_text()).get("suite") == training_identity(config, cache)
     except (OSError, json.JSONDecodeError):
         return False
-
-
-def _identity(config: TrainingConfig, cache: ActivationCache) -> str:
-    return fingerprint([asdict(config), _source(cache)])
-
-
-def _source(cache: ActivationCache) -> dict[str, Any]:
-    names = {"hook": "hook", "model": "model", "corpus_fingerprint": "corpus"}
-    return {name: cache.meta[key] for name, key in names.items()} | {"distinct_tokens": cache.n_tokens}
 
 
 def _norm_scale(held_out: np.ndarray) -> float:

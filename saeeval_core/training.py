@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from saeeval_core.models import LanguageModel, padded_batches
 
 ARCHITECTURES = ("topk", "standard", "jumprelu", "jumprelu-tanh", "gated", "batchtopk", "matryoshka")
 _SHARD_TEXTS = 512
+_NORM_BATCHES = 50
+"""Batches read first to estimate the scaling of the inputs."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, units done, units in all)."""
@@ -127,7 +129,8 @@ def train_sae(
     """Train, fold the input scaling into the weights, set a batch-TopK threshold, save bfloat16 weights to ``out``.
 
     ``out`` gets SAELens's ``cfg.json`` and ``sae_weights.safetensors`` and an ``about.json`` with the figures measured on
-    held-out tokens, which is also returned. A killed run resumes from its last checkpoint in ``out/../.out.state``.
+    held-out tokens, which is also returned. A killed run of the same settings resumes from its last checkpoint, in a hidden
+    folder beside ``out``.
     """
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
@@ -136,13 +139,13 @@ def train_sae(
     with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
         torch.manual_seed(config.seed)
         sae = training_sae(config, d_in, cache.meta)
-    state = out.parent / f".{out.name}.state"
+    state = out.parent / f".{out.name}.{training_identity(config, cache)}"
     steps = config.samples // config.batch
     trainer = SAETrainer(
         cfg=SAETrainerConfig(
             total_training_samples=steps * config.batch, train_batch_size_samples=config.batch, lr=config.lr,
             lr_end=config.lr / 10, lr_warm_up_steps=min(200, steps // 10), lr_decay_steps=steps // 4,
-            dead_feature_window=min(300, max(20, steps // 5)), feature_sampling_window=200, n_batches_for_norm_estimate=50,
+            dead_feature_window=min(300, max(20, steps // 5)), feature_sampling_window=200, n_batches_for_norm_estimate=_NORM_BATCHES,
             n_checkpoints=config.checkpoints, checkpoint_path=str(state), autocast=config.autocast,
             logger=LoggingConfig(log_to_wandb=False),
         ),
@@ -151,18 +154,30 @@ def train_sae(
     )  # fmt: skip
     started = time.monotonic()
     resumed = _resume(trainer, state)
-    trainer.data_provider = cache.batches(config.batch, config.seed, start=trainer.n_training_steps)
+    # A fresh run reads the first batches for the input scaling; a resumed one has it and must not see those again.
+    start = trainer.n_training_steps + (_NORM_BATCHES if resumed else 0)
+    trainer.data_provider = cache.batches(config.batch, config.seed, start=start)
     sae = trainer.fit()
     seconds = time.monotonic() - started
     figures = _save(sae, cache, config, out)
     about = {
-        "architecture": config.architecture, "n_latents": config.n_latents, "hook": cache.meta["hook"],
-        "model": cache.meta["model"], "training_samples": steps * config.batch, "distinct_tokens": cache.n_tokens,
-        "corpus_fingerprint": cache.meta["corpus"], "seed": config.seed, "seconds": round(seconds),
+        "architecture": config.architecture, "n_latents": config.n_latents, "training_samples": steps * config.batch,
+        "seed": config.seed, "seconds": round(seconds),
         "resumed": resumed, "batch": config.batch, "lr": config.lr, "target_l0": config.target_l0, "l1": config.l1,
-    } | figures | (note or {})  # fmt: skip
+    } | training_source(cache) | figures | (note or {})  # fmt: skip
     write_atomic(out / "about.json", json.dumps(about, indent=1).encode())
     return about
+
+
+def training_identity(config: TrainingConfig, cache: ActivationCache) -> str:
+    """Changes with every setting and with the activations: what may resume what."""
+    return fingerprint([asdict(config), training_source(cache)])
+
+
+def training_source(cache: ActivationCache) -> dict[str, Any]:
+    """What the activations came from, for an ``about.json``."""
+    names = {"hook": "hook", "model": "model", "corpus_fingerprint": "corpus"}
+    return {name: cache.meta[key] for name, key in names.items()} | {"distinct_tokens": cache.n_tokens}
 
 
 @torch.no_grad()

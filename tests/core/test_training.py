@@ -1,0 +1,82 @@
+"""Training an SAE: what is saved, what resumes what, the figures in about.json."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from saeeval_core import training
+from saeeval_core.errors import ConfigError, DataError
+from saeeval_core.saes import load_sae
+from saeeval_core.training import ActivationCache, TrainingConfig, train_sae
+
+CONFIG = TrainingConfig("topk", n_latents=32, target_l0=4, samples=6400, batch=64, checkpoints=3)
+
+
+@pytest.fixture
+def cache(tmp_path) -> ActivationCache:
+    rng = np.random.default_rng(0)
+    x = (rng.random((3000, 24)) < 0.2) * rng.random((3000, 24)) @ rng.normal(size=(24, 16)) * 5
+    x = x.astype(np.float16)
+    return ActivationCache(tmp_path, {"model": "toy", "hook": "blocks.0.hook_resid_post", "corpus": "abc"}, [x[:2500]], x[2500:])
+
+
+def test_an_sae_is_saved_with_its_figures_and_can_be_used(cache, tmp_path):
+    about = train_sae(cache, CONFIG, tmp_path / "sae", note={"corpus": "toys"})
+    assert json.loads((tmp_path / "sae" / "about.json").read_text()) == about
+    assert about["l0"] == pytest.approx(4) and about["explained_variance"] > 0.1 and not about["resumed"]
+    assert {"hook", "model", "corpus_fingerprint", "distinct_tokens", "corpus", "seconds", "dead"} <= set(about)
+    sae = load_sae(str(tmp_path / "sae"))
+    assert sae.info.n_latents == 32 and sae.info.hook == "blocks.0.hook_resid_post"
+
+
+def test_a_killed_training_resumes_and_ends_where_an_undisturbed_one_does(cache, tmp_path, monkeypatch):
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    train_sae(cache, CONFIG, tmp_path / "whole")
+    real, steps = SAETrainer.step, []
+
+    def dies(self, batch):
+        steps.append(1)
+        if len(steps) == 70:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    monkeypatch.setattr(SAETrainer, "step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_sae(cache, CONFIG, tmp_path / "cut")
+    monkeypatch.setattr(SAETrainer, "step", real)
+    about = train_sae(cache, CONFIG, tmp_path / "cut")
+    assert about["resumed"]
+    whole, cut = (load_sae(str(tmp_path / name)).decoder for name in ("whole", "cut"))
+    torch.testing.assert_close(cut, whole, atol=0.02, rtol=0.02)
+
+
+def test_other_settings_or_activations_start_anew(cache, tmp_path):
+    train_sae(cache, CONFIG, tmp_path / "sae")
+    assert train_sae(cache, CONFIG, tmp_path / "sae")["resumed"]
+    assert not train_sae(cache, replace(CONFIG, target_l0=6), tmp_path / "sae")["resumed"]
+    other = replace(cache, meta=cache.meta | {"corpus": "other"})
+    assert not train_sae(other, CONFIG, tmp_path / "sae")["resumed"]
+
+
+def test_batches_repeat_for_a_seed_and_continue_where_asked(cache):
+    first = [b for b, _ in zip(cache.batches(500, 0), range(8), strict=False)]
+    later = next(cache.batches(500, 0, start=6))
+    torch.testing.assert_close(first[6], later)
+    assert not torch.equal(first[0], next(cache.batches(500, 1)))
+    assert sorted(torch.cat(first[:5])[:, 0].tolist()) == sorted(cache.train[0].astype(np.float32)[:, 0].tolist())
+    with pytest.raises(DataError, match="fewer than one batch"):
+        next(cache.batches(5000, 0))
+
+
+def test_an_unknown_architecture_is_named():
+    with pytest.raises(ConfigError, match="topk"):
+        TrainingConfig("topkk")
+
+
+def test_the_jumprelu_penalty_rises_over_all_of_training():
+    config = TrainingConfig("jumprelu-tanh", n_latents=8, samples=1000, batch=10)
+    assert training.training_sae(config, 4, {"model": "m", "hook": "h"}).cfg.l0_warm_up_steps == 100
