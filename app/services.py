@@ -380,16 +380,17 @@ def shift_set_controls(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...],
 @shared(max_entries=64)
 def tpp_set_controls(loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...], ablation: str) -> list[Control]:
     """Controls of one set per class."""
-    view = tpp_view(loaded, part)
-    return tpp_controls(loaded.residuals, view.mean_ablated if ablation == "mean" else view, sets, seed=loaded.config.seed)
+    return tpp_controls(loaded.residuals, tpp_view(loaded, part), sets, ablation, seed=loaded.config.seed)
 
 
 @shared(max_entries=64)
-def shift_set_refits(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], n: int, ablation: str) -> list[RefitScore]:
-    """[this set, top n by attribution] with intervals that vary the training texts too; the ranking is taken anew each time."""
+def shift_set_refits(
+    loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], n: int, rank: str, ablation: str
+) -> list[RefitScore]:
+    """[this set, top n of the ranking] with intervals that vary the training texts too; the ranking is taken anew each time."""
 
     def scores(own: ShiftLatents) -> list[ShiftScore]:
-        return [score_set(own, ids, ablation), score_set(own, own.attribute_ranking[:n], ablation)]
+        return [score_set(own, ids, ablation), score_set(own, ranking(own, rank)[:n], ablation)]
 
     boards = [("", view.board)]
     return shift_refits(loaded.residuals, [loaded.latents], boards, loaded.protocol, scores, seed=loaded.config.seed)[0]

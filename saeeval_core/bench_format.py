@@ -227,7 +227,7 @@ def _own(content: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, A
         if area:
             low, high = area.get("ci") or (None, None)
             rows.append(common | {
-                "metric": metric, "variant": RECOMMENDED, "value": area.get("score", area.get("value")), "ci_low": low,
+                "metric": metric, "variant": RECOMMENDED, "value": area["score"], "ci_low": low,
                 "ci_high": high, "reason": area.get("reason"), "pairs": area.get("pairs"),
             })  # fmt: skip
     return rows

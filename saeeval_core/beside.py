@@ -11,8 +11,8 @@ from itertools import combinations
 from typing import Any
 
 from saeeval_core.artifacts import write_atomic
-from saeeval_core.config import RunConfig, cache_dir, fingerprint, headline_n
-from saeeval_core.controls import ABOUT, Control, warnings_of
+from saeeval_core.config import RunConfig, cache_dir, fingerprint, get_protocol, headline_n
+from saeeval_core.controls import Control, warnings_of
 from saeeval_core.deletion import word_deletions
 from saeeval_core.errors import ConfigError
 from saeeval_core.pipeline import Prepared, shift_identity, tpp_identity
@@ -25,7 +25,7 @@ from saeeval_core.texts import TEST
 from saeeval_core.tpp import TppLatents
 from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, Scored, over_pairs
 
-_VERSION = 1
+_VERSION = 2
 """Raised when controls kept earlier must not be used any more."""
 
 
@@ -79,18 +79,36 @@ def kept_controls(prepared: Prepared, latents: LatentRecording, *, shipped: bool
     return None
 
 
-def add_controls(prepared: Prepared, result: dict[str, Any], *, deletion: bool = False, shipped: bool = True) -> None:
+def add_controls(prepared: Prepared, result: dict[str, Any], *, shipped: bool = True) -> None:
     """Give every SAE of the result its controls and a sentence for each that a headline score does not beat.
 
-    ``deletion`` adds the attribute-token deletion, which needs another pass.
+    Controls are of the top N by attribution; a judge's or a person's selection gets them without the sentences.
     """
-    deleted = _deleted(prepared, result) if deletion and prepared.directions else []
     for row, latents in zip(result["results"], prepared.recordings.latents, strict=True):
         found = [p for p in controls_of(prepared, latents, shipped=shipped) if p.n is None or p.n in prepared.config.ns]
-        found += deleted
-        row["controls"] = [_to_dict(p) for p in found]
-        row["warnings"] = [line for metric in ("shift", "tpp") if metric in row for line in _warnings(row, metric, found)]
-    result["controls"] = {name: about for name, about in ABOUT.items() if deletion or name != "word deletion"}
+        scored = [m for m in ("shift", "tpp") if m in row and row["selection"] == "attribution"]
+        row["warnings"] = [line for metric in scored for line in _warnings(row, metric, found)]
+        _add(result, row, found)
+
+
+def add_deletion(prepared: Prepared, result: dict[str, Any]) -> None:
+    """Give every SAE the attribute-token deletion as a reference; another pass over the scored texts. SHIFT only.
+
+    It ablates no latents: one number beside every N and variant. The deleted words go into the result.
+    """
+    config, directions = prepared.config, prepared.directions
+    if not directions:
+        raise ConfigError("--deletion is a control of SHIFT, which this task or --metrics leaves out")
+    found = word_deletions(config, prepared.task_set, prepared.recordings.residuals.key.hook, directions)
+    result["probes"]["deleted_words"] = {
+        f"{d.task.name}, {d.task.direction}": {"words": words, "score": score.score.to_dict()}
+        for d, (words, score) in zip(directions, found, strict=True)
+    }
+    total = over_pairs([(d.pair, score) for d, (_, score) in zip(directions, found, strict=True)])
+    control = Control("word deletion", total.score)
+    placed = [Placed("shift", RECOMMENDED, None, control), *(Placed("shift", "top-N", n, control) for n in config.ns)]
+    for row in result["results"]:
+        _add(result, row, placed)
 
 
 def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS) -> None:
@@ -100,8 +118,7 @@ def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS)
     a protocol whose probes have no C, for another selection and for fewer than 20 refits.
     """
     config, recordings = prepared.config, prepared.recordings
-    if any(row["selection"] != "attribution" for row in result["results"]):
-        raise ConfigError("--refits varies the ranking by attribution; leave --select at attribution")
+    check_refits(config, str(result["results"][0]["selection"]), refits)
 
     def of_shift(view: ShiftLatents) -> Sequence[Scored]:
         return [shift_area(view), *view.curve(view.attribute_ranking, config.ns)]
@@ -130,20 +147,30 @@ def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS)
     ]
 
 
+def check_refits(config: RunConfig, selection: str, refits: int) -> None:
+    """Before anything is computed: ConfigError when ``add_refits`` would refuse."""
+    if refits < REFITS:
+        raise ConfigError(f"{refits} refits give no interval; use at least {REFITS}")
+    if selection != "attribution":
+        raise ConfigError("--refits varies the ranking by attribution; leave --select at attribution")
+    if get_protocol(config.protocol).optimiser != "logistic":
+        raise ConfigError("--refits keeps C, which only the robust protocol has; choose --protocol robust")
+
+
 def _refit_rows(found: Sequence[RefitScore], ns: Sequence[int], refits: int) -> dict[str, Any]:
     area, *by_n = found
     return {
         "level": LEVEL_WITH_TRAINING, "refits": refits, "small_n_area": area.score.to_dict(),
         "by_n": [{"n": n} | f.score.to_dict() for n, f in zip(ns, by_n, strict=True)],
+        "undefined_share": max(f.undefined_share for f in found),
     }  # fmt: skip
 
 
 def _warnings(row: dict[str, Any], metric: str, controls: Sequence[Placed]) -> Iterable[str]:
     """Sentences on the two headline scores: the recommended area, and the paper's at ``headline_n``."""
-    area = row[metric]["small_n_area"]["test"] if "small_n_area" in row[metric] else {}
     cells = row["shift"]["aggregate"] if metric == "shift" else row["tpp"]["by_n"]
     n = headline_n([cell["n"] for cell in cells])
-    scores = [(RECOMMENDED, None, area.get("score", area.get("value")))]
+    scores = [(RECOMMENDED, None, row[metric]["small_n_area"]["test"]["score"])] if "small_n_area" in row[metric] else []
     scores += [("top-N", n, cell["test"]["score"]) for cell in cells if cell["n"] == n]
     for variant, k, value in scores:
         own = [p.control for p in controls if (p.metric, p.variant, p.n) == (metric, variant, k)]
@@ -151,17 +178,9 @@ def _warnings(row: dict[str, Any], metric: str, controls: Sequence[Placed]) -> I
         yield from (f"{metric.upper()}, {name}: {line}" for line in warnings_of(Estimate(value), own))
 
 
-def _deleted(prepared: Prepared, result: dict[str, Any]) -> list[Placed]:
-    """Word deletion ablates no latents: one number beside every N and variant. Its words go into the result."""
-    config, directions = prepared.config, prepared.directions
-    found = word_deletions(config, prepared.task_set, prepared.recordings.residuals.key.hook, directions)
-    result["probes"]["deleted_words"] = {
-        f"{d.task.name}, {d.task.direction}": {"words": words, "score": score.score.to_dict()}
-        for d, (words, score) in zip(directions, found, strict=True)
-    }
-    total = over_pairs([(d.pair, score) for d, (_, score) in zip(directions, found, strict=True)])
-    control = Control("word deletion", total.score)
-    return [Placed("shift", RECOMMENDED, None, control), *(Placed("shift", "top-N", n, control) for n in config.ns)]
+def _add(result: dict[str, Any], row: dict[str, Any], found: Sequence[Placed]) -> None:
+    row.setdefault("controls", []).extend(_to_dict(p) for p in found)
+    result.setdefault("controls", {}).update({p.control.name: p.control.about for p in found})
 
 
 def controls_name(prepared: Prepared, latents: LatentRecording) -> str:

@@ -120,7 +120,9 @@ def build_tokens(say: Say) -> None:
 
 
 def build_probes(say: Say) -> None:
-    """Probes of every bundled task under the default protocol and seed."""
+    """Probes of every bundled task under the default protocol and seed, in place of those that are there."""
+    for old in (assets_dir() / "recordings").glob("probes-*"):
+        old.unlink()
     config = RunConfig()
     protocol = get_protocol(config.protocol)
     for task in BUNDLED_TASKS:
@@ -138,7 +140,9 @@ def build_probes(say: Say) -> None:
 
 
 def build_controls(say: Say) -> None:
-    """Controls of every shipped recording under the default protocol and seed."""
+    """Controls of every shipped recording under the default protocol and seed, in place of those that are there."""
+    for old in (assets_dir() / "recordings").glob("controls-*"):
+        old.unlink()
     for name in _there():
         for task in _tasks(name):
             prepared = pipeline.prepare(replace(RunConfig(), task=task, saes=(name,)))

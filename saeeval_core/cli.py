@@ -120,6 +120,8 @@ def run(
         spurious=spurious, classes=classes, group_column=group_column, metrics=tuple(_words(metrics)), protocol=protocol,
         ns=_numbers(n), seed=seed, texts_per_cell=texts_per_cell, device=device, dtype=dtype, selection=select,
     )  # fmt: skip
+    if refits:
+        beside.check_refits(config, select, refits)
     chooser = None
     if select != "attribution":
         from saeeval_core.judging.command import selector
@@ -129,8 +131,10 @@ def run(
     with _recording_bar() as on_progress:
         prepared = pipeline.prepare(config, shipped=shipped_recording, on_progress=on_progress)
     result = pipeline.score(prepared, chooser)
-    if controls or deletion:
-        beside.add_controls(prepared, result, deletion=deletion, shipped=shipped_recording)
+    if controls:
+        beside.add_controls(prepared, result, shipped=shipped_recording)
+    if deletion:
+        beside.add_deletion(prepared, result)
     if refits:
         beside.add_refits(prepared, result, refits)
     _write_json(json_path, result)

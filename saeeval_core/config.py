@@ -147,4 +147,4 @@ def cache_dir() -> Path:
 
 def headline_n(ns: Sequence[int]) -> int:
     """The largest of ``ns`` up to HEADLINE_N, else the smallest."""
-    return max((n for n in ns if n <= HEADLINE_N), default=min(ns))
+    return max([n for n in ns if n <= HEADLINE_N] or [min(ns)])

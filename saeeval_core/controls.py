@@ -83,29 +83,28 @@ def shift_controls(
     def of_set(drawn: np.ndarray) -> Estimate:
         return score_set(view, drawn, ablation).score
 
-    found = [_random_latents(view.recording, np.asarray(ids), of_set, seed, draws)]
+    found = [_random_latents(view.recording, [np.asarray(ids)], lambda drawn: of_set(drawn[0]), seed, draws)]
     others = recorded_controls(residuals, view.recording, train_rows(view.board.task), seed)
     found += [Control(c.sae, top(c)) for c in others]
     return [*found, Control("leace", leace_score(residuals, view.board).score)]
 
 
 def tpp_controls(
-    residuals: ResidualRecording, view: TppLatents, sets: Sequence[Sequence[int]], *, seed: int = 0, draws: int = DRAWS
-) -> list[Control]:
-    """The same for TPP, latents set to what ``view`` sets them to; there is no LEACE (it knows no other classes)."""
+    residuals: ResidualRecording, view: TppLatents, sets: Sequence[Sequence[int]], ablation: str, *, seed: int = 0,
+    draws: int = DRAWS,
+) -> list[Control]:  # fmt: skip
+    """The same for TPP, with one set per class; there is no LEACE (it knows no other classes)."""
     task = view.board.task
-    sizes = [len(s) for s in sets]
-    to_mean = bool(view.set_to.any())
 
-    def of_sets(drawn: np.ndarray) -> Estimate:
-        return view.score(np.split(drawn, np.cumsum(sizes)[:-1])).score
+    def scored(own: TppLatents, chosen: Sequence[np.ndarray]) -> Estimate:
+        return (own.mean_ablated if ablation == "mean" else own).score(chosen).score
 
     def top(other: LatentRecording) -> Estimate:
         own = tpp_latents(other, view.board)
-        own = own.mean_ablated if to_mean else own
-        return own.score([ranking[:n] for ranking, n in zip(own.rankings, sizes, strict=True)]).score
+        return scored(own, [ranking[: len(s)] for ranking, s in zip(own.rankings, sets, strict=True)])
 
-    found = [_random_latents(view.recording, np.concatenate([np.asarray(s, dtype=int) for s in sets]), of_sets, seed, draws)]
+    ids = [np.asarray(s, dtype=int) for s in sets]
+    found = [_random_latents(view.recording, ids, lambda drawn: scored(view, drawn), seed, draws)]
     train = task.rows[task.part == TRAIN]
     return found + [Control(c.sae, top(c)) for c in recorded_controls(residuals, view.recording, train, seed)]
 
@@ -213,11 +212,11 @@ def edited_score(board: ShiftBoard, edited: np.ndarray) -> ShiftScore:
 
 
 def _random_latents(
-    recording: LatentRecording, ids: np.ndarray, score: Callable[[np.ndarray], Estimate], seed: int, draws: int
+    recording: LatentRecording, sets: Sequence[np.ndarray], score: Callable[[list[np.ndarray]], Estimate], seed: int, draws: int
 ) -> Control:
     rng = derive_rng(seed, "random latents", recording.sae_fingerprint)
     strength = log_strength(recording)
-    values = [score(matched_latents(strength, ids, rng)) for _ in range(draws)]
+    values = [score(matched_latents(strength, sets, rng)) for _ in range(draws)]
     kept = [v.value for v in values if v.value is not None]
     if not kept:
         return Control("random latents", undefined(values[0].reason or "undefined"))
@@ -231,26 +230,25 @@ def log_strength(recording: LatentRecording) -> np.ndarray:
         return np.log(mean)
 
 
-def matched_latents(strength: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """int[len(ids)]: other live latents, each drawn from the NEAREST unused ones in ``log_strength``."""
+def matched_latents(strength: np.ndarray, sets: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """Per set, other live latents: each drawn from the NEAREST ones in ``log_strength`` that no set holds or has drawn.
+
+    Where no latent is left to draw, a set gets fewer.
+    """
     live = np.isfinite(strength)
     free = live.copy()
-    free[ids] = False
-    drawn = np.empty(len(ids), dtype=int)
-    for k, i in enumerate(ids):
-        pool = np.flatnonzero(free)
-        if not len(pool):  # fewer live latents than asked for: the ones already drawn may come again
-            drawn[k] = rng.choice(np.setdiff1d(np.flatnonzero(live), ids)) if live.sum() > len(ids) else i
-            continue
-        own = strength[i] if live[i] else strength[live].min()
-        distance = np.abs(strength[pool] - own)
-        near = np.argpartition(distance, NEAREST - 1)[:NEAREST] if len(pool) > NEAREST else np.arange(len(pool))
-        drawn[k] = rng.choice(np.sort(pool[near]))
-        free[drawn[k]] = False
+    for ids in sets:
+        free[ids] = False
+    drawn = []
+    for ids in sets:
+        own: list[int] = []
+        for i in ids:
+            pool = np.flatnonzero(free)
+            if not len(pool):
+                break
+            distance = np.abs(strength[pool] - (strength[i] if live[i] else strength[live].min()))
+            near = np.argpartition(distance, NEAREST - 1)[:NEAREST] if len(pool) > NEAREST else np.arange(len(pool))
+            own.append(int(rng.choice(np.sort(pool[near]))))
+            free[own[-1]] = False
+        drawn.append(np.array(own, dtype=int))
     return drawn
-
-
-__all__ = [
-    "Control", "attribute_words", "basis_recording", "decoder_controls", "edited_score", "leace_score", "log_strength",
-    "matched_latents", "recorded_controls", "shift_controls", "tpp_controls", "warnings_of", "without_words",
-]  # fmt: skip

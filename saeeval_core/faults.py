@@ -189,7 +189,8 @@ def recorded_fault_table(config: RunConfig, *, seeds: Sequence[int] = SEEDS, on_
     tasks = [*task_set.shift_tasks(**draw), *([task_set.tpp_task(**draw)] if task_set.tpp else [])]
     if not tasks:
         raise DataError(f"'{task_set.texts.name}' defines neither SHIFT pairs nor TPP classes; nothing to compare")
-    controls = recorded_controls(residuals, saes[0], train_rows(tasks[0]), seeds[0])
+    # Principal components belong to one task's training texts, and this table has several tasks.
+    controls = [c for c in recorded_controls(residuals, saes[0], train_rows(tasks[0]), seeds[0]) if c.sae != "pca"]
     return fault_table(
         residuals, saes, task_set, controls=controls, seeds=seeds, texts_per_cell=config.texts_per_cell, on_progress=on_progress
     )

@@ -476,7 +476,8 @@ def _tpp_result(prepared: Prepared, task: TppTask, latents: LatentRecording, sel
         "clean": {PART_NAMES[p]: [c.to_dict() for c in b.clean] for p, b in boards.items()},
         "probes": [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in boards[TEST].probes],
         "by_n": by_n,
-        "small_n_area": {"definition": DEFINITION} | {PART_NAMES[p]: area.to_dict() for p, area in areas.items()},
+        "small_n_area": {"definition": DEFINITION}
+        | {PART_NAMES[p]: {"score": a.value, "ci": a.ci, "reason": a.reason} for p, a in areas.items()},
     }
 
 
@@ -513,13 +514,13 @@ def _probe_summary(d: DirectionBoards) -> dict[str, Any]:
 
 def shift_identity(task: ShiftTask) -> list[Any]:
     """Labels, texts and parts of one direction, for fingerprints."""
-    return [vars(task.target), vars(task.spurious), _rows_hash(task)]
+    return [vars(task.target), vars(task.spurious), _hash(task.rows, task.part, task.target_label, task.spurious_label)]
 
 
 def tpp_identity(task: TppTask) -> list[Any]:
     """The same of a TPP task."""
-    return [task.column, list(task.classes), _rows_hash(task)]
+    return [task.column, list(task.classes), _hash(task.rows, task.part, task.label)]
 
 
-def _rows_hash(task: ShiftTask | TppTask) -> str:
-    return fingerprint([task.rows.tolist(), task.part.tolist()])
+def _hash(*arrays: np.ndarray) -> str:
+    return fingerprint([a.tolist() for a in arrays])

@@ -4,7 +4,6 @@ Slower than resampling test texts alone (each refit fits every probe again), so 
 resampled texts too: the ranking of latents is part of what varies.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +22,10 @@ REFITS = 20
 _RESAMPLES = 50
 """Resamples of test texts within each refit."""
 
+_MOST_UNDEFINED = 0.25
+"""With more refits than this undefined, there is no interval."""
+_NO_REFIT = "undefined in too many refits"
+
 ShiftScores = Callable[[ShiftLatents], Sequence[Scored]]
 """The scores wanted of one direction, such as ``lambda view: view.curve(view.attribute_ranking, ns)``."""
 TppScores = Callable[[TppLatents], Sequence[Scored]]
@@ -36,12 +39,16 @@ class RefitScore:
     """The score on the real texts, with the interval at level "train and test texts"."""
     samples: np.ndarray
     """float[refits * resamples]; NaN where a refit's score is undefined."""
+    undefined_share: float
+    """Share of the refits left out because the score, or one it is the mean of, is undefined in them."""
 
     def difference(self, other: "RefitScore") -> Estimate:
         """This score minus another over the same refits and resamples."""
         if self.score.value is None or other.score.value is None:
             return undefined("one of the two scores is undefined")
         both = np.isfinite(self.samples) & np.isfinite(other.samples)
+        if not both.any():
+            return undefined(_NO_REFIT)
         return paired_difference(self.score.value - other.score.value, self.samples[both], other.samples[both])
 
 
@@ -74,11 +81,12 @@ def shift_refits(
                 real[k][s] += [(pair, own[s]) for own in true]
                 defined = [d for d in range(len(boards)) if true[d][s].score.value is not None]
                 if defined:
-                    drawn[k][s].append(_mean([_joined([found[s] for found in seen[d]]) for d in defined]))
-    return [
-        [_refit_score(over_pairs(own).score, _mean(rows) if rows else np.empty(0)) for own, rows in zip(real[k], drawn[k], strict=True)]
-        for k in range(len(saes))
-    ]
+                    drawn[k][s].append(np.mean([_joined([found[s] for found in seen[d]]) for d in defined], axis=0))
+    out = []
+    for own_real, own_drawn in zip(real, drawn, strict=True):
+        means = [np.mean(rows, axis=0) if rows else np.empty(0) for rows in own_drawn]
+        out.append([_refit_score(over_pairs(own).score, mean) for own, mean in zip(own_real, means, strict=True)])
+    return out
 
 
 def tpp_refits(
@@ -112,8 +120,11 @@ def _check(probes: Sequence[Probe], refits: int) -> None:
 def _refitted(
     residuals: ResidualRecording, boards: Sequence[ShiftBoard], protocol: Protocol, rng: np.random.Generator, seed: int
 ) -> list[ShiftBoard]:
-    """One refit of a pair's probes, seen from each of its directions."""
-    first = boards[0]
+    """One refit of a pair's probes, seen from each of its directions.
+
+    Whether there is a gap at all was decided on the real texts; a refit is only asked for its S.
+    """
+    first, protocol = boards[0], replace(protocol, strict_gap=False)
     probes = _refit(residuals, first, rng)
     return [
         shift_board(
@@ -158,15 +169,9 @@ def _joined(scored: Sequence[Scored]) -> np.ndarray:
     return np.concatenate([s.samples if len(s.samples) else np.full(_RESAMPLES, np.nan) for s in scored])
 
 
-def _mean(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean of the defined ones, position by position."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all undefined: NaN is what is meant
-        return np.nanmean(rows, axis=0)
-
-
 def _refit_score(score: Estimate, samples: np.ndarray) -> RefitScore:
-    kept = samples[np.isfinite(samples)]
-    if score.value is None or not len(kept):
-        return RefitScore(replace(score, ci=None), samples)
-    return RefitScore(Estimate(score.value, interval(kept)), samples)
+    share = float(np.isnan(samples).mean()) if len(samples) else 1.0
+    if score.value is None or share > _MOST_UNDEFINED:
+        reason = score.reason if score.value is None else _NO_REFIT
+        return RefitScore(Estimate(score.value, None, reason), samples, share)
+    return RefitScore(Estimate(score.value, interval(samples[np.isfinite(samples)])), samples, share)

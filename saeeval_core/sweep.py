@@ -23,8 +23,10 @@ from saeeval_core.pipeline import (
     obtain_recordings,
     recording_key,
     shift_boards,
+    shift_identity,
     task_set_of,
     tpp_boards,
+    tpp_identity,
     versions,
 )
 from saeeval_core.recording import ResidualRecording, recording_folders
@@ -34,7 +36,7 @@ from saeeval_core.sweep_summary import differences, rank_agreement, to_csv
 from saeeval_core.texts import TEST
 from saeeval_core.tpp import TppBoard
 
-_VERSION = 4
+_VERSION = 5
 """Raised when units computed earlier must not be used any more."""
 
 OnProgress = Callable[[str, int, int], None]
@@ -182,6 +184,8 @@ def _units(
 
         hook = identify(saes[0]).hook
         loss = stored_loss_recovered(config.model, saes, hook, task_set.texts.texts, device=config.device)
+    draw: dict[str, Any] = {"seed": run.seed, "protocol": PROTOCOLS[protocol], "per_cell": run.texts_per_cell}
+    defined = [shift_identity(t) for t in task_set.shift_tasks(**draw)], task_set.tpp and tpp_identity(task_set.tpp_task(**draw))
     for i, sae in enumerate(saes):
         try:
             pass_ = obtain_recordings(replace(run, saes=(sae,)), task_set, [sae], shipped=shipped)
@@ -189,7 +193,7 @@ def _units(
             identity = fingerprint([
                 latents.fingerprint, display_name(sae), task, asdict(PROTOCOLS[protocol]), config.metrics, config.ns, config.seed,
                 config.controls, config.texts_per_cell, i == 0, [[s.name, s.judge, s.identity(latents)] for s in config.selections],
-                config.by_direction, config.deletion, loss.get(sae), _VERSION,
+                config.by_direction, config.deletion, loss.get(sae), defined, _VERSION,
             ])  # fmt: skip
             path = cache_dir() / "sweep" / f"{identity}.json"
             if path.exists():

@@ -26,7 +26,7 @@ from saeeval_core.selections import Selected
 from saeeval_core.shift import ShiftScore, shift_latents, train_rows
 from saeeval_core.small_n import AREA, GRID, MEAN, Area, M, small_n_area
 from saeeval_core.sources import TaskSet
-from saeeval_core.texts import TEST
+from saeeval_core.texts import TEST, TRAIN
 from saeeval_core.tpp import TppBoard, tpp_latents
 from saeeval_core.uncertainty import LEVEL, Estimate, OverPairs, Scored, over_pairs, undefined
 
@@ -80,10 +80,17 @@ class Scorer:
 
     def _task_controls(self, unit: dict[str, Any]) -> None:
         """Controls that no SAE has a part in."""
-        board = self.boards[0].task if self.boards else self.tpp.task if self.tpp is not None else None
-        for kind in BASES if self.controls and board is not None else ():
-            basis = basis_recording(self.residuals, train_rows(board), kind)
-            self._score(unit, self._blank("", basis) | {"sae": kind, "role": "control", "control": kind}, basis)
+        for kind in BASES if self.controls else ():
+            name = {"sae": kind, "role": "control", "control": kind}
+            if self.boards:
+                # A basis is that of a pair's own training texts.
+                by_pair = {d.pair: basis_recording(self.residuals, train_rows(d.task), kind) for d in self.boards}
+                own = [by_pair[d.pair] for d in self.boards]
+                self._shift(unit, self._blank("", own[0]) | name | {"metric": "shift"}, own)
+            if self.tpp is not None:
+                task = self.tpp.task
+                basis = basis_recording(self.residuals, task.rows[task.part == TRAIN], kind)
+                self._tpp(unit, self._blank("", basis) | name | {"metric": "tpp"}, basis)
         references = {"word deletion": list(self.deletions)}
         if self.controls and self.boards:
             references["leace"] = [leace_score(self.residuals, d.boards[TEST]) for d in self.boards]
@@ -120,15 +127,19 @@ class Scorer:
 
     def _score(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
         if self.boards:
-            self._shift(unit, blank | {"metric": "shift"}, latents)
+            self._shift(unit, blank | {"metric": "shift"}, [latents] * len(self.boards))
         if self.tpp is not None:
             self._tpp(unit, blank | {"metric": "tpp"}, latents)
         elif "tpp" in self.metrics and self.task_set.tpp and PROTOCOLS[self.run.protocol].redraw_negatives:
             self._redrawn_tpp(unit, blank | {"metric": "tpp"}, latents)
 
-    def _shift(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
-        protocol, ns = PROTOCOLS[self.run.protocol], [n for n in self.ns if n <= latents.n_latents]
-        views = [shift_latents(self.residuals, latents, d.boards[TEST], protocol) for d in self.boards]
+    def _shift(self, unit: dict[str, Any], blank: dict[str, Any], recordings: Sequence[LatentRecording]) -> None:
+        """``recordings``: what each direction is scored with; all the same one but for a basis."""
+        latents, protocol = recordings[0], PROTOCOLS[self.run.protocol]
+        ns = [n for n in self.ns if n <= latents.n_latents]
+        if not ns:
+            return
+        views = [shift_latents(self.residuals, r, d.boards[TEST], protocol) for r, d in zip(recordings, self.boards, strict=True)]
         rankings = [v.attribute_ranking for v in views]
 
         def along(orders: Sequence[np.ndarray]) -> dict[str, list[list[Any]]]:
@@ -143,7 +154,11 @@ class Scorer:
         if blank["role"] != "sae":
             return
         if self.controls:
-            self._random(unit, blank, latents, rankings, ns, lambda scratch, row, drawn: self._aggregate(scratch, row, along(drawn), ns))
+            # Directions are scored apart, so a latent of one may stand in for one of another.
+            self._random(
+                unit, blank, latents, lambda strength, rng: [matched_latents(strength, [order[: max(ns)]], rng)[0] for order in rankings],
+                lambda scratch, row, drawn: self._aggregate(scratch, row, along(drawn), ns),
+            )  # fmt: skip
         for d, curve in zip(self.boards if self.by_direction else (), curves["top-N"] if self.by_direction else (), strict=True):
             for n, s in zip(ns, curve, strict=True):
                 row = blank | {"scope": f"{d.task.name}, {d.task.direction}", "n": n, "n_ablated": s.n_ablated}
@@ -173,6 +188,8 @@ class Scorer:
 
     def _tpp(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
         ns = [n for n in self.ns if n <= latents.n_latents]
+        if not ns:
+            return
         view = tpp_latents(latents, self.tpp)
 
         def along(orders: Sequence[np.ndarray]) -> dict[str, list[Any]]:
@@ -181,9 +198,11 @@ class Scorer:
 
         self._tpp_rows(unit, blank, along(view.rankings), ns)
         if self.controls and blank["role"] == "sae":
+            tops = [order[: max(ns)] for order in view.rankings]
             self._random(
-                unit, blank, latents, view.rankings, ns, lambda scratch, row, drawn: self._tpp_rows(scratch, row, along(drawn), ns)
-            )
+                unit, blank, latents, lambda strength, rng: matched_latents(strength, tops, rng),
+                lambda scratch, row, drawn: self._tpp_rows(scratch, row, along(drawn), ns),
+            )  # fmt: skip
         for selection in self.selections if blank["role"] == "sae" else ():
             if selection.name == "task-unrelated":
                 continue  # defined for SHIFT alone
@@ -206,8 +225,9 @@ class Scorer:
                 self._keep(unit, blank | {"variant": _area_name(variant)}, _area(curve, ns))
 
     def _random(
-        self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording, rankings: Sequence[np.ndarray],
-        ns: Sequence[int], score: Callable[[dict[str, Any], dict[str, Any], list[np.ndarray]], None],
+        self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording,
+        draw: Callable[[np.ndarray, np.random.Generator], list[np.ndarray]],
+        score: Callable[[dict[str, Any], dict[str, Any], list[np.ndarray]], None],
     ) -> None:  # fmt: skip
         """As many other latents of the same strength in place of the ranked ones: mean over draws; the interval is their range."""
         name = "random latents"
@@ -216,7 +236,7 @@ class Scorer:
         strength, draws = log_strength(latents), []
         for _ in range(DRAWS):
             scratch: dict[str, Any] = {"rows": [], "samples": {}}
-            score(scratch, row, [matched_latents(strength, order[: max(ns)], rng) for order in rankings])
+            score(scratch, row, draw(strength, rng))
             draws.append(scratch["rows"])
         for same in zip(*draws, strict=True):
             values = [r["value"] for r in same if r["value"] is not None]
@@ -227,6 +247,8 @@ class Scorer:
         from saeeval_core.saebench import redrawn_tpp
 
         protocol, ns = PROTOCOLS[self.run.protocol], [n for n in self.ns if n <= latents.n_latents]
+        if not ns:
+            return
         task = self.task_set.tpp_task(seed=self.run.seed, protocol=protocol, per_cell=self.run.texts_per_cell)
         for cell in redrawn_tpp(self.residuals, latents, task, protocol, ns=ns, seed=self.run.seed)["by_n"]:
             test = cell["test"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from saeeval_core.bench_format import BLANK
+from saeeval_core.config import HEADLINE_N
 from saeeval_core.ranks import spearman
 from saeeval_core.small_n import AREA, RECOMMENDED
 from saeeval_core.sweep_rows import sample_key
@@ -17,7 +18,7 @@ from saeeval_core.uncertainty import LEVEL, difference_words, minimum_reliable_d
 _SETTING = ("metric", "variant", "protocol", "task", "selection", "n", "part")
 MANY_SAES = 12
 """With more SAEs than this, differences are those of the headline settings, between fully trained SAEs."""
-HEADLINES = ((RECOMMENDED, None), ("top-N", 10))
+HEADLINES = ((RECOMMENDED, None), ("top-N", HEADLINE_N))
 """(variant, N) that ranks and, in large sweeps, differences are about: the recommended one and the paper's."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from saeeval_core.config import headline_n
@@ -13,30 +14,30 @@ from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_w
 
 def print_run(console: Console, result: dict[str, Any]) -> None:
     """The tables of ``saeeval run``, readable at 100 columns."""
-    task = result["task"]
+    task, config = result["task"], result["config"]
     console.print(
-        f"\n[bold]{task['name']}[/] ({'composed, ' if task['composed'] else ''}{task['texts']} texts) on "
-        f"{result['model']['name']} {result['model']['hook']}, protocol {result['config']['protocol']}, seed {result['config']['seed']}"
+        f"\n[bold]{escape(task['name'])}[/] ({'composed, ' if task['composed'] else ''}{task['texts']} texts) on "
+        f"{escape(result['model']['name'])} {result['model']['hook']}, protocol {config['protocol']}, seed {config['seed']}"
     )
     if task["small"]:
-        console.print(f"[yellow]{task['small']}[/]")
-    parts = ["dev", "test"] if result["config"]["protocol"] == "robust" else ["test"]
+        console.print(task["small"], style="yellow", markup=False)
+    parts = ["dev", "test"] if config["protocol"] == "robust" else ["test"]
     for row in result["results"]:
         u = row["unsupervised"]
         ev = "n/a" if u["explained_variance"] is None else f"{u['explained_variance']:.3f}"
-        console.print(f"\n[bold]{row['sae']}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}")
+        console.print(f"\n[bold]{escape(row['sae'])}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}")
         if "shift" in row:
             _print_shift(console, row["shift"], parts)
         if "tpp" in row:
             _print_tpp(console, row["tpp"], parts)
-        if "controls" in row:
+        if row.get("controls"):
             _print_controls(console, row)
     for d in result.get("refit_differences", ()):
         words = difference_words(Estimate(d["value"], d["ci"], d["reason"]), LEVEL_WITH_TRAINING)
         console.print(f"  {d['metric'].upper()} area, {d['a']} minus {d['b']}: {words}", markup=False, highlight=False)
     _print_deleted_words(console, result["probes"].get("deleted_words", {}))
     console.print(
-        f"\nIntervals: 95 %, {result['config']['resamples']} resamples of {task['interval_level']}. "
+        f"\nIntervals: 95 %, {config['resamples']} resamples of {task['interval_level']}. "
         f"Selection: {result['results'][0]['selection']}. n/a: undefined, with the reason beside it.",
         style="dim",
         markup=False,
@@ -72,7 +73,7 @@ def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> N
     for d in shift["directions"]:
         reason = d["reason"]["test"]
         cells = [_interval(b["test"]["score"], b["test"]["ci"]) for b in d["by_n"] if b["n"] in _shown(ns)]
-        table.add_row(f"{d['target_values']} not {d['spurious_values']}", _short(d["base"]["test"]["value"]),
+        table.add_row(escape(f"{d['target_values']} not {d['spurious_values']}"), _short(d["base"]["test"]["value"]),
                       _short(d["oracle"]["test"]["value"]), *cells)  # fmt: skip
         if reason:
             reasons.append(f"{d['target_values']} not {d['spurious_values']}: n/a, {reason}")
@@ -106,7 +107,7 @@ def _print_tpp(console: Console, tpp: dict[str, Any], parts: list[str]) -> None:
         _print_area(console, tpp["small_n_area"], parts)
     _print_refits(console, tpp)
     middle = tpp["by_n"][min(len(tpp["by_n"]) - 1, 4)]
-    names = [c[:9] for c in tpp["classes"]]
+    names = [escape(c[:9]) for c in tpp["classes"]]
     matrix = Table(
         title=f"TPP matrix, N={middle['n']}, test: ablated class (row) x probe (column)",
         title_justify="left",
@@ -121,8 +122,7 @@ def _print_tpp(console: Console, tpp: dict[str, Any], parts: list[str]) -> None:
 
 
 def _print_area(console: Console, area: dict[str, Any], parts: list[str]) -> None:
-    values = {p: area[p].get("score", area[p].get("value")) for p in parts}
-    figures = ", ".join(f"{p} {_interval(values[p], area[p]['ci'])}" for p in reversed(parts))
+    figures = ", ".join(f"{p} {_interval(area[p]['score'], area[p]['ci'])}" for p in reversed(parts))
     console.print(f"  {area['definition']}: [bold]{figures}[/]", highlight=False)
 
 
@@ -134,9 +134,11 @@ def _print_refits(console: Console, metric: dict[str, Any]) -> None:
     ns = _shown([row["n"] for row in found["by_n"]])
     cells = [f"N={r['n']} {_interval(r['value'], r['ci'])}" for r in found["by_n"] if r["n"] in ns]
     area = _interval(found["small_n_area"]["value"], found["small_n_area"]["ci"])
+    left_out = f" ({found['undefined_share']:.0%} of them undefined)" if found["undefined_share"] else ""
     console.print(
-        f"  intervals over {found['level']}, {found['refits']} refits: area {area}; {', '.join(cells)}", markup=False, highlight=False
-    )
+        f"  intervals over {found['level']}, {found['refits']} refits{left_out}: area {area}; {', '.join(cells)}",
+        markup=False, highlight=False,
+    )  # fmt: skip
 
 
 def _print_controls(console: Console, row: dict[str, Any]) -> None:
@@ -153,7 +155,7 @@ def _print_controls(console: Console, row: dict[str, Any]) -> None:
         cells = [by_place.get((*place, name)) for place in columns]
         table.add_row(name, *("" if c is None else _interval(c["value"], c["ci"]) for c in cells))
     console.print(table)
-    for line in row["warnings"]:
+    for line in row.get("warnings", ()):
         console.print(f"  {line}", style="yellow", markup=False, highlight=False)
 
 

@@ -14,6 +14,7 @@ from app.widgets import export, matrix
 from app.widgets.tabs import tabs
 from app.widgets.tpp_sets import class_sets
 from saeeval_core.bench_format import rows_of
+from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.registry import list_bundled
 from saeeval_core.small_n import AREA, MEAN, RECOMMENDED
@@ -34,7 +35,6 @@ VARIANTS = {
     AREA: "zero ablation, area over N = 1 to 20", MEAN: "mean ablation, top N",
 }  # fmt: skip
 PAPER = {"shift": "S_SHIFT, zero ablation (paper)", "tpp": "S_TPP, zero ablation (paper)"}
-PAPER_N = 10
 EQUATION = r"$\text{area} = \frac{1}{\ln 20}\int_{N=1}^{20} S(N)\, d\ln N$"
 CONFIG = {"displaylogo": False}
 TABS = {
@@ -123,7 +123,7 @@ def _largest_first(rows: list[Row]) -> list[str]:
 
 def _start(key: str, values: list[Any]) -> int:
     """Where a picker stands at first: the recommended variant, N = 10."""
-    wanted = {"variant": RECOMMENDED, "n": PAPER_N}.get(key)
+    wanted = {"variant": RECOMMENDED, "n": HEADLINE_N}.get(key)
     return values.index(wanted) if wanted in values else 0
 
 
@@ -172,14 +172,14 @@ def _how(row: Row) -> None:
 
 def _numbers(rows: list[Row], x: str, usable: list[Row]) -> None:
     place = ("sae", "metric", "task", "protocol", "selection", "scope", "file")
-    paper = {tuple(r.get(k) for k in place): r["value"] for r in usable if (r["variant"], r["n"]) == ("top-N", PAPER_N)}
-    beside = f"{PAPER.get(rows[0]['metric'], 'paper')}, N = {PAPER_N}" if rows else ""
+    paper = {tuple(r.get(k) for k in place): r["value"] for r in usable if (r["variant"], r["n"]) == ("top-N", HEADLINE_N)}
+    beside = f"{PAPER.get(rows[0]['metric'], 'paper')}, N = {HEADLINE_N}" if rows else ""
     table = [
         {
             "SAE": r["sae"], "role": r["role"], "architecture": r["architecture"], AXES[x]: r.get(x), "score": r["value"],
             "low": r["ci_low"], "high": r["ci_high"], "n/a because": r["reason"], "latents ablated": r["n_ablated"],
             "selection": r["selection"], "judge": r["judge"], "file": r.get("file"),
-            beside: paper.get(tuple(r.get(k) for k in place)) if (r["variant"], r["n"]) != ("top-N", PAPER_N) else None,
+            beside: paper.get(tuple(r.get(k) for k in place)) if (r["variant"], r["n"]) != ("top-N", HEADLINE_N) else None,
         }
         for r in rows
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Overview: what is loaded, what came out of it, what the two scores mean, what the data are, how to load your own."""
 
 import html
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ from app import services, state
 from app.services import Loaded
 from app.widgets import beside, own_texts, provenance
 from app.widgets.token_text import plain_html
+from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.pipeline import PART_NAMES, versions
 from saeeval_core.sources import class_sizes
@@ -18,8 +20,6 @@ from saeeval_core.uncertainty import Estimate
 
 TITLE = "Overview"
 ICON = ":material/home:"
-N = 20
-"""Size of the sets of the paper's score: fixed beforehand, so that test may be shown."""
 AREA = (
     "Mean height of the curve of scores over ln N, N = 1 to 20, latents set to their training mean: what follows the truth "
     "best on planted worlds (Compare, \u201cCan it be trusted?\u201d)."
@@ -69,38 +69,48 @@ def _loaded(loaded: Loaded) -> None:
 def _headline(loaded: Loaded) -> None:
     left, right = st.columns(2, gap="large", border=True)
     with left:
-        try:
-            shift, paper = services.shift_headline(loaded, TEST), services.shift_at(loaded, N, TEST)
-        except SaeEvalError as error:
-            provenance.problem(error)
-            shift = None
-        if shift is not None and paper is not None:
-            provenance.number("S_SHIFT, small-N area, mean ablation, test", *_words(shift[0]), shift[1])
-            provenance.how(AREA)
-            provenance.also(f"The paper's S_SHIFT, top {N} by attribution, zero ablation", *_words(paper[0]))
-            provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-            beside.headline(loaded, "shift", shift[0], paper[0], N)
-            _go("shift_lab", "Open the SHIFT lab")
-        else:
-            st.write("This task defines no SHIFT pair.")
+        _guarded(lambda: _shift_headline(loaded))
     with right:
-        try:
-            tpp = services.tpp_headline(loaded, TEST)
-        except SaeEvalError as error:
-            provenance.problem(error)
-            tpp = None
-        if tpp is not None:
-            provenance.number("TPP, small-N area, mean ablation, test", *_words(tpp[0]), tpp[1])
-            provenance.how(AREA)
-            paper_tpp = services.tpp_at(loaded, N, TEST)
-            provenance.also(f"The paper's TPP, top {N} per class, zero ablation", *_words(paper_tpp))
-            provenance.how(
-                "Accuracy points lost by the class whose latents are ablated, minus those lost by the others."
-            )
-            beside.headline(loaded, "tpp", tpp[0], paper_tpp, N)
-            _go("tpp_matrix", "Open the TPP matrix")
-        else:
-            st.write("This task defines no TPP classes.")
+        _guarded(lambda: _tpp_headline(loaded))
+
+
+def _guarded(draw: Callable[[], None]) -> None:
+    """One metric that cannot be scored does not take the page with it."""
+    try:
+        draw()
+    except SaeEvalError as error:
+        provenance.problem(error)
+
+
+def _shift_headline(loaded: Loaded) -> None:
+    shift, paper = services.shift_headline(loaded, TEST), services.shift_at(loaded, HEADLINE_N, TEST)
+    if shift is None or paper is None:
+        st.write("This task defines no SHIFT pair.")
+        return
+    provenance.number("S_SHIFT, small-N area, mean ablation, test", *_words(shift[0]), shift[1])
+    provenance.how(AREA)
+    provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", *_words(paper[0]))
+    provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
+    beside.headline(loaded, "shift", shift[0], paper[0], HEADLINE_N)
+    _go("shift_lab", "Open the SHIFT lab")
+
+
+def _tpp_headline(loaded: Loaded) -> None:
+    if loaded.task_set.tpp is not None and loaded.protocol.redraw_negatives:
+        st.write(f"Protocol {loaded.protocol.name} draws new negatives for every TPP number: saeeval run scores it.")
+        _go("tpp_matrix", "Open the TPP matrix")
+        return
+    tpp = services.tpp_headline(loaded, TEST)
+    if tpp is None:
+        st.write("This task defines no TPP classes.")
+        return
+    paper = services.tpp_at(loaded, HEADLINE_N, TEST)
+    provenance.number("TPP, small-N area, mean ablation, test", *_words(tpp[0]), tpp[1])
+    provenance.how(AREA)
+    provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", *_words(paper))
+    provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
+    beside.headline(loaded, "tpp", tpp[0], paper, HEADLINE_N)
+    _go("tpp_matrix", "Open the TPP matrix")
 
 
 def _go(view: str, label: str) -> None:

@@ -17,7 +17,7 @@ from app.widgets.queue import queue_rows
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from app.widgets.score_card import Look, latent_history, log_json, score_json, shares_json, test_json
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.pipeline import DirectionBoards
+from saeeval_core.pipeline import PART_NAMES, DirectionBoards
 from saeeval_core.shift import ShiftLatents
 from saeeval_core.store import DecisionSet
 from saeeval_core.texts import TEST
@@ -63,7 +63,7 @@ def render(loaded: Loaded) -> None:
         rule_popover(box)
         rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
         shift_export.popover(box, loaded, view, place, choice, rank, ablation, _n(), rule_from_state())
-        _checks(box, loaded, view, place, choice, ablation)
+        _checks(box, loaded, view, place, choice, rank, ablation)
     _about(loaded, chosen, part)
     _live(loaded, view, place, state.who(), choice)
 
@@ -166,7 +166,7 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
     return now
 
 
-def _checks(box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, ablation: str) -> None:
+def _checks(box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, rank: str, ablation: str) -> None:
     """Controls and refits of the set as it is when pressed."""
     n, store = _n(), services.store()
 
@@ -180,7 +180,7 @@ def _checks(box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: 
         beside.checks(
             "shift", lambda: services.set_score(view, ids(), ablation).score,
             lambda: services.shift_set_controls(loaded, view, ids(), ablation),
-            lambda: services.shift_set_refits(loaded, view, ids(), n, ablation), n,
+            lambda: services.shift_set_refits(loaded, view, ids(), n, rank, ablation), n, PART_NAMES[view.board.part],
         )  # fmt: skip
 
 

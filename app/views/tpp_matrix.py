@@ -46,7 +46,7 @@ def render(loaded: Loaded) -> None:
 def _live(loaded: Loaded) -> None:
     """Slider, cards, matrix and the chosen cell: the only part that runs again on a move."""
     if error := st.session_state.pop("tpp_error", None):
-        st.error(error, icon=":material/error:")
+        st.error(provenance.plain(error), icon=":material/error:")
     if latent := st.session_state.pop("tpp_open", None):
         state.put(latent=latent)
         if "pages" in st.session_state:
@@ -84,7 +84,7 @@ def _read(loaded: Loaded, ask: Callable[..., dict[str, Any]]) -> dict[str, Any]:
             return ask(read=True)
     except SaeEvalError as error:
         st.session_state.pop("tpp_read")
-        st.error(str(error), icon=":material/error:")
+        provenance.problem(error)
         return ask()
 
 
@@ -218,7 +218,7 @@ def _checks(loaded: Loaded) -> None:
     beside.checks(
         "tpp", lambda: matrix.scored(loaded, part, ids(), ablation).score,
         lambda: services.tpp_set_controls(loaded, part, ids(), ablation),
-        lambda: services.tpp_set_refits(loaded, part, ids(), n, ablation), n,
+        lambda: services.tpp_set_refits(loaded, part, ids(), n, ablation), n, PART_NAMES[part],
     )  # fmt: skip
 
 

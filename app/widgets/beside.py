@@ -13,7 +13,7 @@ from saeeval_core.controls import ABOUT, Control, warnings_of
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.refits import REFITS, RefitScore
 from saeeval_core.small_n import RECOMMENDED
-from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
+from saeeval_core.uncertainty import Estimate, difference_words
 
 _CSS = (
     "<style>.beside {border-collapse: collapse; font-size: 0.83rem; font-variant-numeric: tabular-nums; margin: 0.2rem 0;}"
@@ -43,6 +43,7 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
 
 def checks(
     key: str, score: Callable[[], Estimate], controls: Callable[[], Sequence[Control]], refits: Callable[[], Sequence[RefitScore]], n: int,
+    part: str,
 ) -> None:  # fmt: skip
     """Two buttons for the set on the page; each answers below when pressed."""
     with st.container(horizontal=True):
@@ -59,7 +60,7 @@ def checks(
             if wants_controls:
                 _show_controls(score(), controls())
             else:
-                _show_refits(refits(), n)
+                _show_refits(refits(), n, f"train and {part} texts")
     except SaeEvalError as error:
         provenance.problem(error)
 
@@ -73,11 +74,15 @@ def _show_controls(score: Estimate, found: Sequence[Control]) -> None:
     _table([c.name for c in found], [("score", {c.name: c for c in found})])
 
 
-def _show_refits(found: Sequence[RefitScore], n: int) -> None:
+def _show_refits(found: Sequence[RefitScore], n: int, level: str) -> None:
     mine, top = found
     st.text(f"This set: {say(mine.score)}\nTop {n} by attribution: {say(top.score)}")
-    st.text(f"This set minus top {n}: {difference_words(mine.difference(top), LEVEL_WITH_TRAINING)}")
-    st.caption(f"95 % intervals over {LEVEL_WITH_TRAINING}: {REFITS} refits with C as chosen; the ranking is taken anew in each.")
+    st.text(f"This set minus top {n}: {difference_words(mine.difference(top), level)}")
+    left_out = max(mine.undefined_share, top.undefined_share)
+    st.caption(
+        f"95 % intervals over {level}: {REFITS} refits with C as chosen; the ranking is taken anew in each."
+        + (f" S is undefined in {left_out:.0%} of them." if left_out else "")
+    )
 
 
 def _warn(lines: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ def test_says_what_is_loaded_and_both_scores_with_intervals(planted_app):
     text = text_of(test)
     assert "smollm2-135m-instruct" in text and "composed texts" in text
     assert "S_SHIFT, small-N area" in text and "TPP, small-N area" in text and text.count("95 % interval [") >= 4
-    assert "The paper's S_SHIFT, top 20" in html.unescape(text) and "The paper's TPP, top 20" in html.unescape(text)
+    assert "The paper's S_SHIFT, top 10" in html.unescape(text) and "The paper's TPP, top 10" in html.unescape(text)
     assert len(test.latex) == 2
 
 

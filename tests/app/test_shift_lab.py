@@ -276,4 +276,4 @@ def test_controls_and_refits_of_the_set_are_shown_when_pressed(planted_app, load
     assert not test.exception and not test.error and "This set:" in shown and "random latents" in shown
     test = test.button(key="w_shift_refits").click().run()
     shown = " ".join(str(t.value) for t in test.text)
-    assert not test.exception and not test.error and "train and test texts" in shown and "minus top" in shown
+    assert not test.exception and not test.error and "train and dev texts" in shown and "minus top" in shown

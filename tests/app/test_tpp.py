@@ -173,7 +173,7 @@ def test_controls_and_refits_of_the_matrix_are_shown_when_pressed(loaded):
     assert not at.exception and "This set:" in texts(at)
     assert any("permuted decoder" in str(h.value) for h in at.get("html"))
     at = at.button(key="w_tpp_refits").click().run()
-    assert not at.exception and "train and test texts" in texts(at)
+    assert not at.exception and "train and dev texts" in texts(at)
 
 
 def test_an_empty_matrix_has_nothing_to_be_checked(loaded):

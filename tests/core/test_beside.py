@@ -1,16 +1,24 @@
 """Controls and refits beside the scores of a run: what is added, and that it says what the scores say."""
 
 import io
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from saeeval_core import beside, pipeline
-from saeeval_core.config import RunConfig, cache_dir, headline_n
+from saeeval_core.config import PROTOCOLS, RunConfig, cache_dir, headline_n
+from saeeval_core.controls import shift_controls, tpp_controls
 from saeeval_core.errors import ConfigError
-from saeeval_core.small_n import RECOMMENDED
+from saeeval_core.pipeline import DirectionBoards, Prepared, Recordings
+from saeeval_core.shift import shift_board, shift_latents
+from saeeval_core.small_n import MEAN, RECOMMENDED
+from saeeval_core.sources import TaskSet
 from saeeval_core.tables import print_run
+from saeeval_core.texts import DEV, TEST, LabelledTexts
+from saeeval_core.tpp import tpp_latents
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 
@@ -50,19 +58,60 @@ def test_every_score_shown_has_its_controls(result):
     }  # fmt: skip
 
 
-def test_a_warning_is_there_exactly_when_a_headline_is_not_above_a_control(result):
-    row = result["results"][0]
-    expected = 0
-    for metric in ("shift", "tpp"):
-        area = row[metric]["small_n_area"]["test"]
-        cells = row["shift"]["aggregate"] if metric == "shift" else row["tpp"]["by_n"]
-        at = {c["n"]: c["test"]["score"] for c in cells}
-        for variant, n, score in ((RECOMMENDED, None, area.get("score", area.get("value"))), ("top-N", 5, at[5])):
-            for c in row["controls"]:
-                if (c["metric"], c["variant"], c["n"]) == (metric, variant, n) and c["name"] != "leace":
-                    expected += score is not None and c["value"] is not None and score <= c["value"]
-    assert len(row["warnings"]) == expected
-    assert all("not above its control" in line for line in row["warnings"])
+def test_an_sae_that_only_looks_like_one_is_warned_about_and_a_good_one_is_not(planted, planted_probes):
+    board = shift_board(planted.residuals, planted.shift, planted_probes, PROTOCOLS["robust"], part=TEST, seed=0, resamples=50)
+    config = RunConfig(saes=("good", "bad"), ns=(1, 5), resamples=50)
+    order = np.random.default_rng(1).permutation(planted.latents.n_latents)
+    bad = replace(planted.latents, sae="bad", sae_fingerprint="bad", decoder=planted.latents.decoder[order])
+    recordings = Recordings(planted.residuals, [replace(planted.latents, sae="good"), bad])
+    directions = [DirectionBoards("pair", planted.shift, {TEST: board, DEV: board})]
+    prepared = Prepared(config, PROTOCOLS["robust"], pipeline_task_set(planted), recordings, directions, None, {})
+    found = pipeline.score(prepared)
+    beside.add_controls(prepared, found)
+    good, shuffled = found["results"]
+    names = {line.split("its control, ")[1].split(" (")[0] for line in good["warnings"]}
+    assert not names & {"random latents", "random decoder", "permuted decoder"}
+    assert shuffled["warnings"] and all("not above its control" in line for line in shuffled["warnings"])
+    assert not any("leace" in line for line in shuffled["warnings"])  # a reference is no bar
+
+
+def pipeline_task_set(planted):
+    """Texts that are only there to be named in the result."""
+    n = len(planted.residuals.residuals)
+    return TaskSet(LabelledTexts("toys", tuple(f"text {i}" for i in range(n)), {}, source="made here"))
+
+
+def test_another_selection_has_controls_but_no_sentences(prepared):
+    found = pipeline.score(prepared)
+    for row in found["results"]:
+        row["selection"] = "judge"
+    beside.add_controls(prepared, found)
+    assert all(row["controls"] and row["warnings"] == [] for row in found["results"])
+
+
+def test_controls_of_a_run_are_those_of_the_set_where_they_mean_the_same(prepared):
+    """Decoders and bases have one value however they are asked for; random latents and the range of N differ."""
+    latents = prepared.recordings.latents[0]
+    own = tpp_latents(latents, prepared.tpp_boards[TEST])
+    assert all(len(ranking) for ranking in own.rankings)
+    for variant, ablation in (("top-N", "zero"), (MEAN, "mean")):
+        sets = [ranking[:1] for ranking in own.rankings]
+        alone = {c.name: c.score.value for c in tpp_controls(prepared.recordings.residuals, own, sets, ablation)}
+        run = {p.control.name: p.control.score.value for p in beside.controls_of(prepared, latents)
+               if (p.metric, p.variant, p.n) == ("tpp", variant, 1)}  # fmt: skip
+        assert {k: v for k, v in alone.items() if k != "random latents"} == pytest.approx(
+            {k: v for k, v in run.items() if k != "random latents"}
+        )
+    two = {}
+    for d in prepared.directions:
+        view = shift_latents(prepared.recordings.residuals, latents, d.boards[TEST], prepared.protocol)
+        for c in shift_controls(prepared.recordings.residuals, view, prepared.protocol, view.attribute_ranking[:5], "mean"):
+            two.setdefault(c.name, []).append(c.score.value)
+    run = {p.control.name: p.control.score.value for p in beside.controls_of(prepared, latents)
+           if (p.metric, p.variant, p.n) == ("shift", MEAN, 5)}  # fmt: skip
+    for name in ("random decoder", "permuted decoder", "pca", "residual basis"):
+        defined = [v for v in two[name] if v is not None]
+        assert run[name] == (pytest.approx(np.mean(defined)) if defined else None), name
 
 
 def test_refits_keep_the_values_and_name_their_level(result):
@@ -84,9 +133,20 @@ def test_the_terminal_shows_controls_warnings_and_refits(result):
         assert " ".join(line.split())[:60] in text
 
 
+def test_labels_are_shown_as_they_are_and_a_run_without_controls_prints(result):
+    odd = json.loads(json.dumps(result))
+    odd["results"][0]["controls"] = []
+    odd["results"][0]["shift"]["directions"][0]["target_values"] = "[/a]/[red]x"
+    odd["results"][0]["tpp"]["classes"][0] = "[/b]"
+    console = Console(width=160, record=True, file=io.StringIO())
+    print_run(console, odd)
+    text = console.export_text()
+    assert "[/a]/[red]x" in text and "[/b]" in text
+
+
 def test_deleted_words_are_listed(prepared):
     found = pipeline.score(prepared)
-    beside.add_controls(prepared, found, deletion=True)
+    beside.add_deletion(prepared, found)
     words = found["probes"]["deleted_words"]
     assert len(words) == 2 and all(0 < len(w["words"]) <= 20 for w in words.values())
     assert "word deletion" in {c["name"] for c in found["results"][0]["controls"]}
@@ -97,6 +157,22 @@ def test_refits_of_another_selection_are_refused(prepared):
     found["results"][0]["selection"] = "judge"
     with pytest.raises(ConfigError, match="--select at attribution"):
         beside.add_refits(prepared, found)
+
+
+def test_refits_are_checked_before_anything_is_computed():
+    with pytest.raises(ConfigError, match="only the robust protocol"):
+        beside.check_refits(RunConfig(protocol="paper"), "attribution", 20)
+    with pytest.raises(ConfigError, match="at least 20"):
+        beside.check_refits(RunConfig(), "attribution", 5)
+    beside.check_refits(RunConfig(), "attribution", 20)
+
+
+def test_other_labels_on_the_same_texts_have_controls_of_their_own(prepared):
+    task = prepared.directions[0].task
+    flipped = replace(task, target_label=~task.target_label)
+    other = replace(prepared, directions=[replace(prepared.directions[0], task=flipped), *prepared.directions[1:]])
+    latents = prepared.recordings.latents[0]
+    assert beside.controls_name(other, latents) != beside.controls_name(prepared, latents)
 
 
 def test_the_headline_is_ten_or_what_is_nearest_below():

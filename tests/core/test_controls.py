@@ -40,9 +40,21 @@ def test_leace_closes_most_of_the_gap(found):
     assert "shrunk" in found["leace"].about
 
 
-def test_random_latents_report_the_range_of_their_draws(found):
-    low, high = found["random latents"].score.ci
-    assert low <= found["random latents"].score.value <= high
+def test_random_latents_report_the_range_of_their_draws(planted, view):
+    ids = view.attribute_ranking[:4]
+    few, many = (controls.shift_controls(planted.residuals, view, ROBUST, ids, "zero", draws=n)[0].score for n in (2, 20))
+    assert few.ci[0] < few.ci[1] and many.ci[0] <= few.ci[0] and many.ci[1] >= few.ci[1]  # the same generator: more draws of it
+
+
+def test_controls_are_scored_under_the_ablation_asked_for(planted, view):
+    ids = view.attribute_ranking[:4]
+    zero, mean = (
+        {c.name: c.score.value for c in controls.shift_controls(planted.residuals, view, ROBUST, ids, kind)} for kind in ("zero", "mean")
+    )
+    shuffled = controls.decoder_controls(planted.latents, 0)[1]
+    own = shift_latents(planted.residuals, shuffled, view.board, ROBUST)
+    assert zero["permuted decoder"] == own.score(own.attribute_ranking[:4]).score.value
+    assert mean["permuted decoder"] == own.score_mean_ablated(own.attribute_ranking[:4]).score.value
 
 
 def test_a_score_below_its_control_says_so(found):
@@ -54,16 +66,23 @@ def test_a_score_below_its_control_says_so(found):
 
 def test_matched_latents_are_others_of_the_same_strength(planted):
     ids = np.array([0, 1, 2, 3])
-    drawn = controls.matched_latents(controls.log_strength(planted.latents), ids, np.random.default_rng(0))
+    (drawn,) = controls.matched_latents(controls.log_strength(planted.latents), [ids], np.random.default_rng(0))
     assert len(set(drawn)) == 4 and not set(drawn) & set(ids)
     mean = np.asarray(planted.latents.latents.mean(axis=0)).ravel()
     assert mean[drawn].min() > np.median(mean[11:])  # the planted ones are strong: so are their stand-ins
 
 
-def test_more_latents_asked_for_than_there_are_live_ones_still_gives_an_answer(planted):
-    one = replace(planted.latents, latents=planted.latents.latents * (np.arange(64) < 3))
-    drawn = controls.matched_latents(controls.log_strength(one), np.array([0, 1]), np.random.default_rng(0))
-    assert drawn.tolist() == [2, 2]
+def test_where_no_other_live_latent_is_left_a_set_gets_fewer(planted):
+    three = replace(planted.latents, latents=planted.latents.latents * (np.arange(64) < 3))
+    (drawn,) = controls.matched_latents(controls.log_strength(three), [np.array([0, 1])], np.random.default_rng(0))
+    assert drawn.tolist() == [2]
+
+
+def test_stand_ins_of_one_class_are_no_latents_of_another(planted):
+    sets = [np.array([0, 1]), np.array([2, 3])]
+    for seed in range(20):
+        drawn = np.concatenate(controls.matched_latents(controls.log_strength(planted.latents), sets, np.random.default_rng(seed)))
+        assert len(set(drawn)) == 4 and not set(drawn) & {0, 1, 2, 3}
 
 
 def test_the_bases_rebuild_the_residuals_exactly(planted):
@@ -80,7 +99,7 @@ def test_tpp_controls_stay_below_the_planted_classes(planted):
     board = tpp_board(planted.residuals, planted.tpp, probes, part=TEST, seed=0, resamples=50)
     own = tpp_latents(planted.latents, board)
     score = own.at(1).score.value
-    for control in controls.tpp_controls(planted.residuals, own, [r[:1] for r in own.rankings]):
+    for control in controls.tpp_controls(planted.residuals, own, [r[:1] for r in own.rankings], "zero"):
         if control.name in ("random latents", "random decoder", "permuted decoder"):
             assert control.score.value < score / 2, control.name
 

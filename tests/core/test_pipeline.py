@@ -106,7 +106,7 @@ def test_the_small_n_area_is_the_mean_height_of_the_mean_ablated_curve(config, o
             if area is not None:
                 assert area == pytest.approx(weights @ np.array(heights))
     heights = [cell["test"]["mean_ablation"]["score"] for cell in row["tpp"]["by_n"]]
-    area = row["tpp"]["small_n_area"]["test"]["value"]
+    area = row["tpp"]["small_n_area"]["test"]["score"]
     assert area is None if None in heights else area == pytest.approx(weights @ np.array(heights))
 
 
@@ -161,7 +161,7 @@ def test_a_selection_that_keeps_nothing_is_a_state_and_not_a_score(config, own_c
         assert all(c["score"] is None and c["reason"] for c in cells)
     assert {c["test"]["reason"] for c in row["tpp"]["by_n"]} == {"nothing passed"}
     assert {c["test"]["mean_ablation"]["score"] for c in row["tpp"]["by_n"]} == {None}
-    assert row["tpp"]["small_n_area"]["test"]["value"] is row["shift"]["small_n_area"]["test"]["score"] is None
+    assert row["tpp"]["small_n_area"]["test"]["score"] is row["shift"]["small_n_area"]["test"]["score"] is None
 
 
 def test_redrawn_negatives_have_no_judged_tpp(config, own_cache, monkeypatch):

@@ -1,5 +1,7 @@
 """The small-N area by hand, words for differences, and intervals that vary the training texts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from toys import latent_recording
@@ -8,7 +10,7 @@ from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import ConfigError
 from saeeval_core.refits import shift_refits, tpp_refits
 from saeeval_core.shift import ShiftScore, shift_board, shift_latents
-from saeeval_core.small_n import area_weights, shift_area, small_n_area
+from saeeval_core.small_n import Area, area_weights, shift_area, small_n_area
 from saeeval_core.texts import TEST
 from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.uncertainty import (
@@ -126,3 +128,24 @@ def test_tpp_refits_keep_the_value_and_widen_the_interval(planted):
 def test_too_few_refits_and_probes_without_c_are_refused(planted, board):
     with pytest.raises(ConfigError, match="at least 20"):
         shift_refits(planted.residuals, [planted.latents], [("pair", board)], ROBUST, lambda view: [], refits=5)
+    without_c = replace(board, probes=replace(board.probes, base=replace(board.probes.base, c=None)))
+    with pytest.raises(ConfigError, match="only the robust protocol"):
+        shift_refits(planted.residuals, [planted.latents], [("pair", without_c)], ROBUST, lambda view: [])
+
+
+def test_refits_that_leave_the_score_undefined_are_counted_and_too_many_leave_no_interval(planted, board):
+    def refits(every: int):
+        calls = []
+
+        def scores(view):
+            calls.append(1)
+            # The first call is about the real texts.
+            value = None if len(calls) > 1 and len(calls) % every == 0 else len(calls) / 100
+            return [score(None) if value is None else Area(estimate(value, np.full(50, value)), np.full(50, value))]
+
+        return shift_refits(planted.residuals, [planted.latents], [("pair", board)], ROBUST, scores)[0][0]
+
+    some, half = refits(7), refits(2)
+    assert some.undefined_share == pytest.approx(3 / 20) and some.score.ci is not None
+    assert half.score.value is not None and half.score.ci is None and "too many" in half.score.reason
+    assert half.difference(replace(half, samples=np.full_like(half.samples, np.nan))).value is None
