@@ -11,6 +11,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
 from saeeval_core.pipeline import versions
 from saeeval_core.report import ReportFigure, ReportLatent, report_html
+from saeeval_core.small_n import RECOMMENDED
 from saeeval_core.store import DecisionSet
 from saeeval_core.uncertainty import LEVEL, Estimate
 
@@ -35,6 +36,7 @@ def result_page(result: Mapping[str, Any], *, when: str, n: int = 20) -> str:
             _tpp_figures(row, n, drawn, headline)
         if "shift" in row:
             _shift_figures(row, n, drawn, headline)
+        _beside(row, n, drawn, headline)
     name = result["task"]["name"] + (" (composed texts)" if result["task"].get("composed") else "")
     title = f"SHIFT and TPP on {name}"
     command = command_line(RunConfig.from_json(json.dumps(result["config"])))
@@ -161,6 +163,25 @@ def _shift_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], he
     rows = [{"direction": k, "N": m, "score": figures.say(e)} for k, p in curves.items() for m, e in p]
     chart = figures.score_curve(defined, title=f"SHIFT against N, {sae}", y="S (1 = as good as the oracle)")
     _draw(drawn, f"SHIFT against N: {sae}", chart, rows)
+
+
+def _beside(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
+    """The recommended areas, what they and the paper's scores do not beat, and every control at N and of the areas."""
+    sae = str(row["sae"])
+    for metric in ("shift", "tpp"):
+        area = ((row.get(metric) or {}).get("small_n_area") or {}).get("test")
+        if area:
+            value = figures.say(_estimate(area["score"], area["ci"], area["reason"]))
+            headline.append((f"{metric.upper()}, {sae}, {RECOMMENDED}", value))
+    headline += [(f"{sae}, not above a control", str(line)) for line in row.get("warnings", ())]
+    rows = [
+        {"score": f"{c['metric'].upper()}, {c['variant'] if c['n'] is None else f'N = {n}, zero ablation'}", "control": c["name"],
+         "value": figures.say(_estimate(c["value"], c["ci"], c["reason"])), "how it is made": c["about"]}
+        for c in row.get("controls", ())
+        if (c["variant"], c["n"]) in ((RECOMMENDED, None), ("top-N", n))
+    ]  # fmt: skip
+    if rows:
+        drawn.append(ReportFigure(f"Controls: {sae}", "", "test texts; random latents: range of the draws", rows))
 
 
 def _draw(drawn: list[ReportFigure], title: str, figure: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from saeeval_core.pipeline import Prepared, shift_identity, tpp_identity
 from saeeval_core.recording import LatentRecording, recording_folders
 from saeeval_core.refits import REFITS, RefitScore, shift_refits, tpp_refits
 from saeeval_core.shift import ShiftLatents
-from saeeval_core.small_n import GRID, RECOMMENDED, shift_area, tpp_area
+from saeeval_core.small_n import GRID, RECOMMENDED, shift_area, tpp_area, unless_empty
 from saeeval_core.sweep_rows import Scorer
 from saeeval_core.texts import TEST
 from saeeval_core.tpp import TppLatents
@@ -121,10 +121,10 @@ def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS)
     check_refits(config, str(result["results"][0]["selection"]), refits)
 
     def of_shift(view: ShiftLatents) -> Sequence[Scored]:
-        return [shift_area(view), *view.curve(view.attribute_ranking, config.ns)]
+        return [shift_area(view), *map(unless_empty, view.curve(view.attribute_ranking, config.ns))]
 
     def of_tpp(view: TppLatents) -> Sequence[Scored]:
-        return [tpp_area(view), *(view.at(n) for n in config.ns)]
+        return [tpp_area(view), *(unless_empty(view.at(n)) for n in config.ns)]
 
     found: dict[str, list[list[RefitScore]]] = {}
     if prepared.directions:

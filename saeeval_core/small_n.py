@@ -8,14 +8,18 @@ probe. The ranking, ablation and score are those of the fixed N.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from saeeval_core.errors import ConfigError
-from saeeval_core.shift import ShiftLatents
-from saeeval_core.tpp import TppLatents
+from saeeval_core.selections import NOTHING_PASSED
+from saeeval_core.shift import ShiftLatents, ShiftScore
+from saeeval_core.tpp import TppLatents, TppScore
 from saeeval_core.uncertainty import Estimate, Scored, estimate, undefined
+
+AnyScore = TypeVar("AnyScore", ShiftScore, TppScore)
 
 AREA = "small-N area"
 MEAN = "mean ablation"
@@ -41,12 +45,19 @@ DEFINITION = f"small-N area, mean ablation: mean height of the curve of S over l
 
 def shift_area(view: ShiftLatents, ns: Sequence[int] = GRID) -> Area:
     """Area of one direction's curve: mean ablation of the top N by attribution."""
-    return small_n_area([view.score_mean_ablated(view.attribute_ranking[:n]) for n in ns], ns)
+    return small_n_area([unless_empty(view.score_mean_ablated(view.attribute_ranking[:n])) for n in ns], ns)
 
 
 def tpp_area(view: TppLatents, ns: Sequence[int] = GRID) -> Area:
     """Area of the TPP curve: mean ablation of the top N of every class."""
-    return small_n_area([view.score_mean_ablated([r[:n] for r in view.rankings]) for n in ns], ns)
+    return small_n_area([unless_empty(view.score_mean_ablated([r[:n] for r in view.rankings])) for n in ns], ns)
+
+
+def unless_empty(score: AnyScore) -> AnyScore:
+    """The score of a ranking's first latents; a ranking without any is a state, not a score of 0."""
+    if np.sum(score.n_ablated):
+        return score
+    return replace(score, score=undefined(NOTHING_PASSED), samples=np.empty(0))
 
 
 def small_n_area(curve: Sequence[Scored], ns: Sequence[int]) -> Area:

@@ -24,7 +24,7 @@ from saeeval_core.recording import LatentRecording, ResidualRecording
 from saeeval_core.registry import local_folder
 from saeeval_core.selections import Selected
 from saeeval_core.shift import ShiftScore, shift_latents, train_rows
-from saeeval_core.small_n import AREA, GRID, MEAN, Area, M, small_n_area
+from saeeval_core.small_n import AREA, GRID, MEAN, Area, M, small_n_area, unless_empty
 from saeeval_core.sources import TaskSet
 from saeeval_core.texts import TEST, TRAIN
 from saeeval_core.tpp import TppBoard, tpp_latents
@@ -145,8 +145,8 @@ class Scorer:
         def along(orders: Sequence[np.ndarray]) -> dict[str, list[list[Any]]]:
             both = list(zip(views, orders, strict=True))
             return {
-                "top-N": [v.curve(order, ns) for v, order in both],
-                MEAN: [[v.score_mean_ablated(order[:n]) for n in ns] for v, order in both],
+                "top-N": [list(map(unless_empty, v.curve(order, ns))) for v, order in both],
+                MEAN: [[unless_empty(v.score_mean_ablated(order[:n])) for n in ns] for v, order in both],
             }
 
         curves = along(rankings)
@@ -194,7 +194,10 @@ class Scorer:
 
         def along(orders: Sequence[np.ndarray]) -> dict[str, list[Any]]:
             sets = [[order[:n] for order in orders] for n in ns]
-            return {"top-N": [view.score(s) for s in sets], MEAN: [view.score_mean_ablated(s) for s in sets]}
+            return {
+                "top-N": [unless_empty(view.score(s)) for s in sets],
+                MEAN: [unless_empty(view.score_mean_ablated(s)) for s in sets],
+            }
 
         self._tpp_rows(unit, blank, along(view.rankings), ns)
         if self.controls and blank["role"] == "sae":

@@ -10,7 +10,7 @@ from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import ConfigError
 from saeeval_core.refits import shift_refits, tpp_refits
 from saeeval_core.shift import ShiftScore, shift_board, shift_latents
-from saeeval_core.small_n import Area, area_weights, shift_area, small_n_area
+from saeeval_core.small_n import Area, area_weights, shift_area, small_n_area, unless_empty
 from saeeval_core.texts import TEST
 from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.uncertainty import (
@@ -149,3 +149,10 @@ def test_refits_that_leave_the_score_undefined_are_counted_and_too_many_leave_no
     assert some.undefined_share == pytest.approx(3 / 20) and some.score.ci is not None
     assert half.score.value is not None and half.score.ci is None and "too many" in half.score.reason
     assert half.difference(replace(half, samples=np.full_like(half.samples, np.nan))).value is None
+
+
+def test_an_sae_without_any_effect_is_undefined_not_zero(planted, board):
+    nothing = replace(planted.latents, decoder=np.zeros_like(planted.latents.decoder))
+    view = shift_latents(planted.residuals, nothing, board, ROBUST)
+    assert shift_area(view).score.value is None and shift_area(view).score.reason == "nothing passed"
+    assert unless_empty(view.score(view.attribute_ranking[:5])).score.value is None
