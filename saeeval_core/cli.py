@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -494,7 +495,7 @@ def _task_row(name: str, texts: str, pairs: Sequence[str], classes: Sequence[str
 def _command_line() -> str:
     """The command as typed, folders and files by their last name: it is stored, and where they lie is nobody's business."""
     words = [Path(w).name if "/" in w and Path(w).parent.exists() else w for w in sys.argv[1:]]
-    return " ".join(["saeeval", *words])
+    return shlex.join(["saeeval", *words])
 
 
 def _words(text: str) -> list[str]:
