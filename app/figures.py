@@ -230,13 +230,32 @@ def sweep_scatter(
                 hovertemplate=f"<b>%{{customdata[0]}}</b><br>{y_title} %{{customdata[1]}}<br>{x_title} %{{x}}<extra></extra>",
             )
         )  # fmt: skip
-    for r in rows:
-        if r["role"] == "control" and r["value"] is not None:
-            line = {"color": GREY, "dash": "dot", "width": 1}
-            figure.add_hline(y=r["value"], line=line, annotation_text=plain(r["control"] or r["sae"]))
+    for height, name, shown_at in _control_lines(rows):
+        line = {"color": GREY, "dash": "dot", "width": 1}
+        figure.add_hline(y=height, line=line)
+        if shown_at is not None:
+            figure.add_annotation(x=1, xref="x domain", xanchor="right", y=shown_at, yanchor="bottom", text=plain(name), showarrow=False)
     figure.update_xaxes(title=x_title, type="log" if log_x and all(r[x] > 0 for r in shown) else "linear")
     figure.update_yaxes(title=y_title)
     return _finish(figure, title, height=430)
+
+
+def _control_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str, float | None]]:
+    """(height, label, where the label stands) of every control; lines too close for a label each share one, on the highest."""
+    found = sorted((r["value"], r["control"] or r["sae"]) for r in rows if r["role"] == "control" and r["value"] is not None)
+    values = [v for r in rows if r["value"] is not None for v in (r["value"], r.get("ci_low"), r.get("ci_high")) if v is not None]
+    room = 0.05 * (max(values) - min(values)) if values else 0.0
+    groups: list[list[tuple[float, str]]] = []
+    for height, name in found:
+        if groups and height - groups[-1][0][0] < room:
+            groups[-1].append((height, name))
+        else:
+            groups.append([(height, name)])
+    return [
+        (height, ", ".join(n for _, n in group), group[-1][0] if k == len(group) - 1 else None)
+        for group in groups
+        for k, (height, _) in enumerate(group)
+    ]
 
 
 def rank_agreement(

@@ -126,7 +126,7 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
     now = state.one_of("set", options)
     if state.presenting():
         return now
-    key = f"w_set_{place.direction}_{len(options)}"
+    key = f"w_set_{place.direction}_{len(options)}_{who}"  # labels hold the name: another name is another widget
     box.selectbox(
         "Set",
         options,

@@ -97,3 +97,12 @@ def test_sweep_scatter_leaves_failed_and_undefined_rows_out_and_draws_controls_a
 def test_the_other_figures_draw(figure):
     assert isinstance(figure, go.Figure) and figure.layout.title.text
     assert not re.search(r"<script[^>]+src=", figures.to_html(figure))
+
+
+def test_controls_that_lie_together_share_a_label_and_all_keep_their_line():
+    base = {"role": "control", "sae": "", "ci_low": None, "ci_high": None}
+    rows = [base | {"control": name, "value": v} for name, v in (("a", 0.0), ("b", 0.01), ("c", 0.5), ("far", 1.0))]
+    point = {"role": "sae", "sae": "s", "control": None, "architecture": "topk", "value": 0.7, "ci_low": 0.6, "ci_high": 0.8, "l0": 20.0}
+    figure = figures.sweep_scatter([*rows, point], x="l0", title="t", x_title="L0", y_title="S")
+    assert sorted(a.text for a in figure.layout.annotations) == ["a, b", "c", "far"]
+    assert sorted(s.y0 for s in figure.layout.shapes) == [0.0, 0.01, 0.5, 1.0]
