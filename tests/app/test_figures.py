@@ -103,6 +103,6 @@ def test_controls_that_lie_together_share_a_label_and_all_keep_their_line():
     base = {"role": "control", "sae": "", "ci_low": None, "ci_high": None}
     rows = [base | {"control": name, "value": v} for name, v in (("a", 0.0), ("b", 0.01), ("c", 0.5), ("far", 1.0))]
     point = {"role": "sae", "sae": "s", "control": None, "architecture": "topk", "value": 0.7, "ci_low": 0.6, "ci_high": 0.8, "l0": 20.0}
-    figure = figures.sweep_scatter([*rows, point], x="l0", title="t", x_title="L0", y_title="S")
+    figure = figures.sweep_scatter([*rows, point], x="l0", title="t", x_title="L0", y_title="S", log_x=False)
     assert sorted(a.text for a in figure.layout.annotations) == ["a, b", "c", "far"]
     assert sorted(s.y0 for s in figure.layout.shapes) == [0.0, 0.01, 0.5, 1.0]
