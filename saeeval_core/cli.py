@@ -421,7 +421,7 @@ def report(
 def build_bundle(
     corpus: Annotated[Path | None, typer.Option(help="Corpus the SAEs are trained on (steps 'saes').")] = None,
     step: Annotated[
-        list[str], typer.Option("--step", help="texts, saes, recordings, tokens, probes or verdicts; default all, in order.")
+        list[str], typer.Option("--step", help="texts, saes, recordings, tokens, probes, controls or verdicts; default all.")
     ] = [],  # noqa: B006
 ) -> None:
     """Remake everything in assets/; each step can be run alone and resumes."""

@@ -117,7 +117,7 @@ def separable(difference: Estimate) -> bool:
 
 
 def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tuple[Estimate, int]:
-    """Mean over the defined estimates, its interval from independent resamples, and how many were left out."""
+    """Mean over the defined estimates, its interval over the same resamples of each, and how many were left out."""
     kept = [(e, s) for e, s in zip(estimates, samples, strict=True) if e.value is not None]
     if not kept:
         return undefined("no defined part"), len(estimates)
