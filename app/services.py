@@ -360,15 +360,25 @@ def prepared(loaded: Loaded) -> Prepared:
     return Prepared(loaded.config, loaded.protocol, loaded.task_set, recordings, list(shift_directions(loaded)), tpp, boards)
 
 
-def controls_are_kept(loaded: Loaded) -> bool:
-    """Whether ``controls`` answers at once."""
-    return beside.kept_controls(prepared(loaded), loaded.latents) is not None
+def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
+    """Controls of the headline scores on test if they were made before."""
+    try:
+        return _kept_controls(loaded)
+    except LookupError:
+        return None
+
+
+def make_controls(loaded: Loaded) -> list[Placed]:
+    """The same, scored now: seconds of work; they are at hand from then on."""
+    return beside.controls_of(prepared(loaded), loaded.latents)
 
 
 @shared(max_entries=16)
-def controls(loaded: Loaded) -> list[Placed]:
-    """Controls of the headline scores on test; seconds of work the first time."""
-    return beside.controls_of(prepared(loaded), loaded.latents)
+def _kept_controls(loaded: Loaded) -> list[Placed]:
+    found = beside.kept_controls(prepared(loaded), loaded.latents)
+    if found is None:
+        raise LookupError  # not kept, so that it is looked for again
+    return found
 
 
 @shared(max_entries=64)

@@ -18,6 +18,7 @@ from saeeval_core.errors import ConfigError
 from saeeval_core.pipeline import Prepared, shift_identity, tpp_identity
 from saeeval_core.recording import LatentRecording, recording_folders
 from saeeval_core.refits import REFITS, RefitScore, shift_refits, tpp_refits
+from saeeval_core.refits import check as refits_check
 from saeeval_core.shift import ShiftLatents
 from saeeval_core.small_n import GRID, RECOMMENDED, shift_area, tpp_area, unless_empty
 from saeeval_core.sweep_rows import Scorer
@@ -149,12 +150,9 @@ def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS)
 
 def check_refits(config: RunConfig, selection: str, refits: int) -> None:
     """Before anything is computed: ConfigError when ``add_refits`` would refuse."""
-    if refits < REFITS:
-        raise ConfigError(f"{refits} refits give no interval; use at least {REFITS}")
     if selection != "attribution":
         raise ConfigError("--refits varies the ranking by attribution; leave --select at attribution")
-    if get_protocol(config.protocol).optimiser != "logistic":
-        raise ConfigError("--refits keeps C, which only the robust protocol has; choose --protocol robust")
+    refits_check(get_protocol(config.protocol).optimiser == "logistic", refits)
 
 
 def _refit_rows(found: Sequence[RefitScore], ns: Sequence[int], refits: int) -> dict[str, Any]:

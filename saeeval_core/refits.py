@@ -60,7 +60,7 @@ def shift_refits(
 
     A direction undefined on the real texts stays out. ConfigError for a protocol without C or fewer than 20 refits.
     """
-    _check([board.probes.base for _, board in directions], refits)
+    check(all(board.probes.base.c is not None for _, board in directions), refits)
     by_pair: dict[str, list[ShiftBoard]] = {}
     for pair, board in directions:
         by_pair.setdefault(pair, []).append(board)
@@ -94,7 +94,7 @@ def tpp_refits(
     refits: int = REFITS,
 ) -> list[list[RefitScore]]:  # fmt: skip
     """The same for TPP: [SAE][score]."""
-    _check(board.probes, refits)
+    check(all(p.c is not None for p in board.probes), refits)
     again = []
     for r in range(refits):
         task = _redrawn(board.task, derive_rng(seed, "refits", board.task.name, r))
@@ -110,8 +110,9 @@ def tpp_refits(
     return out
 
 
-def _check(probes: Sequence[Probe], refits: int) -> None:
-    if any(p.c is None for p in probes):
+def check(keeps_c: bool, refits: int) -> None:
+    """ConfigError for probes without C or too few refits."""
+    if not keeps_c:
         raise ConfigError("resampling the training texts keeps C, which only the robust protocol has; choose --protocol robust")
     if refits < REFITS:
         raise ConfigError(f"{refits} refits give no interval; use at least {REFITS}")

@@ -24,12 +24,14 @@ _CSS = (
 
 def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
     """Controls of the two headline scores of one metric; a button where making them takes seconds."""
-    if not services.controls_are_kept(loaded) and not st.button(
-        "Score the controls", key=f"w_controls_{metric}", help="Random latents, other decoders and bases, LEACE: seconds of work, once."
-    ):
-        return
-    with st.spinner("Scoring the controls"):
-        found = [p for p in services.controls(loaded) if p.metric == metric]
+    every = services.controls_at_hand(loaded)
+    if every is None:
+        words = "Random latents, other decoders and bases, LEACE: seconds of work, once."
+        if not st.button("Score the controls", key=f"w_controls_{metric}", help=words):
+            return
+        with st.spinner("Scoring the controls"):
+            every = services.make_controls(loaded)
+    found = [p for p in every if p.metric == metric]
     scores = ((RECOMMENDED, None, area, "area"), ("top-N", n, paper, f"top {n}, zero"))
     columns, lines = [], []
     for variant, k, score, label in scores:
