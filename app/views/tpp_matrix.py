@@ -159,7 +159,7 @@ def _sets(loaded: Loaded) -> None:
             st.rerun()
     with right:
         n = _n(loaded)
-        st.markdown(f"**Commit** freezes the latents ablated now (N = {n}) and computes their test score once.")
+        st.markdown("**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once.")
         if st.button("Commit", type="primary", key="w_tpp_commit", disabled=bool(sets.nothing), help=sets.nothing or None):
             done = commit(loaded, sets, n, who, _ablation())
             st.success(f"Committed. Test score {figures.say(done)}")
