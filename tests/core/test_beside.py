@@ -27,14 +27,17 @@ LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male"
 def prepared(tiny_model_dir, tiny_sae_dirs, tiny_texts_file, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAEEVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("saeeval_core.probes.C_GRID", np.array([0.1, 1.0]))
         config = RunConfig(
             model=str(tiny_model_dir),
             saes=(str(tiny_sae_dirs["topk"]), str(tiny_sae_dirs["standard"])),
             task="", texts=str(tiny_texts_file), ns=(1, 5),
             resamples=50, device="cpu", **LABELS,
         )  # fmt: skip
-        yield pipeline.prepare(config)
+        # Only while these probes are fitted: those that other tests share need the whole grid.
+        with pytest.MonkeyPatch.context() as grid:
+            grid.setattr("saeeval_core.probes.C_GRID", np.array([0.1, 1.0]))
+            made = pipeline.prepare(config)
+        yield made
 
 
 @pytest.fixture(scope="module")
