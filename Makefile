@@ -3,7 +3,7 @@ BIN := .venv/bin
 # The CPU build where the index has it; the same command as the rest, or pip would fetch the newest CUDA build.
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test lint bench-setup bench
+.PHONY: setup demo test lint format bench-setup bench
 
 setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
@@ -20,6 +20,14 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings app
+	$(BIN)/oxfmt --check app
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/oxfmt app
 
 bench-setup: .venv/.bench
 .venv/.bench: .venv/.ready

@@ -71,9 +71,14 @@ def new_set(
 ) -> DecisionSet:
     """A new set, empty or starting with ``start``."""
     made = store.create_set(
-        name, who, metric=place.metric, task=place.task, direction=place.direction,
-        sae_fingerprint=place.sae_fingerprint, recording_fingerprint=place.recording_fingerprint,
-    )  # fmt: skip
+        name,
+        who,
+        metric=place.metric,
+        task=place.task,
+        direction=place.direction,
+        sae_fingerprint=place.sae_fingerprint,
+        recording_fingerprint=place.recording_fingerprint,
+    )
     if start:
         store.decide(made.id, who, start, reason)
     return made
@@ -102,9 +107,13 @@ class Desk:
 
 
 def apply(
-    store: Store, desks: Mapping[str, Desk], log: Sequence[Mapping[str, Any]], acks: dict[str, int], client: str,
+    store: Store,
+    desks: Mapping[str, Desk],
+    log: Sequence[Mapping[str, Any]],
+    acks: dict[str, int],
+    client: str,
     commit: Callable[[Desk], None],
-) -> None:  # fmt: skip
+) -> None:
     """Carry out presses numbered above ``acks[client]`` in order; ``commit`` does what a press on Commit asks for.
 
     A press lands where it was made, whatever is on screen when it arrives. Each is noted as it is done: when one fails,

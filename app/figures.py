@@ -67,15 +67,22 @@ def tpp_heatmap(
 
 
 def tpp_small_multiples(
-    classes: Sequence[str], matrices: Sequence[tuple[int, Sequence[Sequence[Estimate]]]], *, title: str, dark: bool = False
+    classes: Sequence[str],
+    matrices: Sequence[tuple[int, Sequence[Sequence[Estimate]]]],
+    *,
+    title: str,
+    dark: bool = False,
 ) -> go.Figure:
     """One small matrix per N on one colour scale."""
     columns = min(4, max(1, len(matrices)))
     rows = -(-len(matrices) // columns)
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=[f"N = {n}" for n, _ in matrices], vertical_spacing=0.12 / max(rows, 1),
+        rows=rows,
+        cols=columns,
+        subplot_titles=[f"N = {n}" for n, _ in matrices],
+        vertical_spacing=0.12 / max(rows, 1),
         horizontal_spacing=0.03,
-    )  # fmt: skip
+    )
     limit = _limit([m for _, m in matrices])
     for k, (_, matrix) in enumerate(matrices):
         trace = _heatmap(classes, matrix, None, False, limit, dark, showscale=k == 0)
@@ -144,8 +151,15 @@ def quadrant_bars(
     """Accuracy per quadrant before and after ablation."""
     figure = go.Figure()
     for name, values, colour in (("before", before, GREY), ("after ablation", after, BLUE)):
-        figure.add_trace(go.Bar(name=name, x=[plain(n) for n in names], y=list(values), marker_color=colour,
-                                hovertemplate="%{x}<br>accuracy %{y:.3f}<extra>" + name + "</extra>"))  # fmt: skip
+        figure.add_trace(
+            go.Bar(
+                name=name,
+                x=[plain(n) for n in names],
+                y=list(values),
+                marker_color=colour,
+                hovertemplate="%{x}<br>accuracy %{y:.3f}<extra>" + name + "</extra>",
+            )
+        )
     figure.add_hline(y=0.5, line={"dash": "dot", "color": GREY}, annotation_text="chance")
     figure.update_yaxes(title="accuracy", range=[0, 1])
     figure.update_xaxes(title="quadrant (target, spurious)")
@@ -186,10 +200,15 @@ def histogram(
     """Bars between given edges (activation density, logits): counts[i] lies between edges[i] and edges[i + 1]."""
     centres = [(a + b) / 2 for a, b in zip(edges, edges[1:], strict=False)]
     figure = go.Figure(
-        go.Bar(x=centres, y=list(counts), width=[b - a for a, b in zip(edges, edges[1:], strict=False)], marker_color=BLUE,
-               customdata=[[a, b] for a, b in zip(edges, edges[1:], strict=False)],
-               hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}: %{y}<extra></extra>")
-    )  # fmt: skip
+        go.Bar(
+            x=centres,
+            y=list(counts),
+            width=[b - a for a, b in zip(edges, edges[1:], strict=False)],
+            marker_color=BLUE,
+            customdata=[[a, b] for a, b in zip(edges, edges[1:], strict=False)],
+            hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}: %{y}<extra></extra>",
+        )
+    )
     figure.update_xaxes(title=x)
     figure.update_yaxes(title=y, type="log" if log_y else "linear")
     return _finish(figure, title, height=240)
@@ -201,10 +220,18 @@ def confusion_matrix(
     """How often rater ``rows`` gave one rating where rater ``columns`` gave another."""
     names = [str(label) for label in labels]
     figure = go.Figure(
-        go.Heatmap(z=[list(r) for r in counts], x=names, y=names, texttemplate="%{z}", showscale=False, xgap=2, ygap=2,
-                   colorscale=[[0, "rgba(11,110,153,0.04)"], [1, BLUE]],
-                   hovertemplate=f"{plain(rows)}: %{{y}}<br>{plain(columns)}: %{{x}}<br>%{{z}} ratings<extra></extra>")
-    )  # fmt: skip
+        go.Heatmap(
+            z=[list(r) for r in counts],
+            x=names,
+            y=names,
+            texttemplate="%{z}",
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            colorscale=[[0, "rgba(11,110,153,0.04)"], [1, BLUE]],
+            hovertemplate=f"{plain(rows)}: %{{y}}<br>{plain(columns)}: %{{x}}<br>%{{z}} ratings<extra></extra>",
+        )
+    )
     figure.update_xaxes(title=plain(columns), type="category")
     figure.update_yaxes(title=plain(rows), type="category", autorange="reversed", scaleanchor="x")
     return _finish(figure, title, height=380)
@@ -221,20 +248,30 @@ def sweep_scatter(
         known = [r["ci_low"] is not None for r in own]
         figure.add_trace(
             go.Scatter(
-                x=[r[x] for r in own], y=[r["value"] for r in own], name=plain(name), mode="markers",
+                x=[r[x] for r in own],
+                y=[r["value"] for r in own],
+                name=plain(name),
+                mode="markers",
                 marker={"color": PALETTE[k % len(PALETTE)], "symbol": SYMBOLS[k % len(SYMBOLS)], "size": 10},
-                error_y={"type": "data", "symmetric": False, "thickness": 1.2, "width": 3,
-                         "array": [r["ci_high"] - r["value"] if ok else 0 for r, ok in zip(own, known, strict=True)],
-                         "arrayminus": [r["value"] - r["ci_low"] if ok else 0 for r, ok in zip(own, known, strict=True)]},
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "thickness": 1.2,
+                    "width": 3,
+                    "array": [r["ci_high"] - r["value"] if ok else 0 for r, ok in zip(own, known, strict=True)],
+                    "arrayminus": [r["value"] - r["ci_low"] if ok else 0 for r, ok in zip(own, known, strict=True)],
+                },
                 customdata=[[plain(r["sae"]), _row_words(r)] for r in own],
                 hovertemplate=f"<b>%{{customdata[0]}}</b><br>{y_title} %{{customdata[1]}}<br>{x_title} %{{x}}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     for height, name, shown_at in _control_lines(rows):
         line = {"color": GREY, "dash": "dot", "width": 1}
         figure.add_hline(y=height, line=line)
         if shown_at is not None:
-            figure.add_annotation(x=1, xref="x domain", xanchor="right", y=shown_at, yanchor="bottom", text=plain(name), showarrow=False)
+            figure.add_annotation(
+                x=1, xref="x domain", xanchor="right", y=shown_at, yanchor="bottom", text=plain(name), showarrow=False
+            )
     figure.update_xaxes(title=x_title, type="log" if log_x and all(r[x] > 0 for r in shown) else "linear")
     figure.update_yaxes(title=y_title)
     return _finish(figure, title, height=430)
@@ -242,8 +279,16 @@ def sweep_scatter(
 
 def _control_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str, float | None]]:
     """(height, label, where the label stands) of every control; lines too close for a label each share one, on the highest."""
-    found = sorted((r["value"], r["control"] or r["sae"]) for r in rows if r["role"] == "control" and r["value"] is not None)
-    values = [v for r in rows if r["value"] is not None for v in (r["value"], r.get("ci_low"), r.get("ci_high")) if v is not None]
+    found = sorted(
+        (r["value"], r["control"] or r["sae"]) for r in rows if r["role"] == "control" and r["value"] is not None
+    )
+    values = [
+        v
+        for r in rows
+        if r["value"] is not None
+        for v in (r["value"], r.get("ci_low"), r.get("ci_high"))
+        if v is not None
+    ]
     room = 0.05 * (max(values) - min(values)) if values else 0.0
     groups: list[list[tuple[float, str]]] = []
     for height, name in found:
@@ -265,10 +310,21 @@ def rank_agreement(
     text = [["n/a" if v is None else f"{v:+.2f}" for v in row] for row in values]
     labels = [plain(n) for n in names]
     figure = go.Figure(
-        go.Heatmap(z=[list(r) for r in values], x=labels, y=labels, text=text, texttemplate="%{text}", zmin=-1, zmax=1,
-                   xgap=2, ygap=2, colorscale=diverging(dark), colorbar={"title": "Spearman"},
-                   hovertemplate="%{y}<br>%{x}<br>rank correlation %{text}<extra></extra>")
-    )  # fmt: skip
+        go.Heatmap(
+            z=[list(r) for r in values],
+            x=labels,
+            y=labels,
+            text=text,
+            texttemplate="%{text}",
+            zmin=-1,
+            zmax=1,
+            xgap=2,
+            ygap=2,
+            colorscale=diverging(dark),
+            colorbar={"title": "Spearman"},
+            hovertemplate="%{y}<br>%{x}<br>rank correlation %{text}<extra></extra>",
+        )
+    )
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(automargin=True)
     return _finish(figure, title, height=160 + 40 * len(names))
@@ -276,7 +332,9 @@ def rank_agreement(
 
 def to_html(figure: go.Figure, *, library: bool = True) -> str:
     """A whole page that opens offline (``library``), or only the figure for a page that already has plotly."""
-    return figure.to_html(full_html=library, include_plotlyjs=library, config={"displaylogo": False, "responsive": True})
+    return figure.to_html(
+        full_html=library, include_plotlyjs=library, config={"displaylogo": False, "responsive": True}
+    )
 
 
 def fragment(figure: go.Figure, *, library: bool) -> str:
@@ -285,9 +343,15 @@ def fragment(figure: go.Figure, *, library: bool) -> str:
 
 
 def _heatmap(
-    classes: Sequence[str], matrix: Sequence[Sequence[Estimate]], n_ablated: Sequence[int] | None, relative: bool,
-    limit: float, dark: bool, *, showscale: bool,
-) -> go.Heatmap:  # fmt: skip
+    classes: Sequence[str],
+    matrix: Sequence[Sequence[Estimate]],
+    n_ablated: Sequence[int] | None,
+    relative: bool,
+    limit: float,
+    dark: bool,
+    *,
+    showscale: bool,
+) -> go.Heatmap:
     names = [plain(c) for c in classes]
     unit = "share of the accuracy above chance lost" if relative else "loss of balanced accuracy"
     rows = names if n_ablated is None else [f"{c} ({n})" for c, n in zip(names, n_ablated, strict=True)]
@@ -299,10 +363,22 @@ def _heatmap(
         for i, row in enumerate(matrix)
     ]
     return go.Heatmap(
-        z=[[e.value for e in row] for row in matrix], x=names, y=rows, zmin=-limit, zmax=limit, zmid=0, xgap=2, ygap=2,
-        text=[[short(e.value) for e in row] for row in matrix], texttemplate="%{text}", hovertext=hover, hoverinfo="text",
-        colorscale=diverging(dark), showscale=showscale, colorbar={"title": {"text": unit, "side": "right"}},
-    )  # fmt: skip
+        z=[[e.value for e in row] for row in matrix],
+        x=names,
+        y=rows,
+        zmin=-limit,
+        zmax=limit,
+        zmid=0,
+        xgap=2,
+        ygap=2,
+        text=[[short(e.value) for e in row] for row in matrix],
+        texttemplate="%{text}",
+        hovertext=hover,
+        hoverinfo="text",
+        colorscale=diverging(dark),
+        showscale=showscale,
+        colorbar={"title": {"text": unit, "side": "right"}},
+    )
 
 
 def _limit(matrices: Sequence[Sequence[Sequence[Estimate]]]) -> float:
@@ -316,14 +392,28 @@ def _band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str
     if ranged:
         xs = [x for x, _ in ranged]
         figure.add_trace(
-            go.Scatter(x=xs + xs[::-1], y=[c[1] for _, c in ranged] + [c[0] for _, c in ranged][::-1], fill="toself",
-                       mode="none", fillcolor=_faded(colour), hoverinfo="skip", showlegend=False, name=f"{name}, interval")
-        )  # fmt: skip
+            go.Scatter(
+                x=xs + xs[::-1],
+                y=[c[1] for _, c in ranged] + [c[0] for _, c in ranged][::-1],
+                fill="toself",
+                mode="none",
+                fillcolor=_faded(colour),
+                hoverinfo="skip",
+                showlegend=False,
+                name=f"{name}, interval",
+            )
+        )
     figure.add_trace(
-        go.Scatter(x=[x for x, _ in known], y=[e.value for _, e in known], mode="lines+markers", name=plain(name),
-                   line={"color": colour}, customdata=[[plain(say(e))] for _, e in known],
-                   hovertemplate="N = %{x}: %{customdata[0]}<extra>" + plain(name) + "</extra>")
-    )  # fmt: skip
+        go.Scatter(
+            x=[x for x, _ in known],
+            y=[e.value for _, e in known],
+            mode="lines+markers",
+            name=plain(name),
+            line={"color": colour},
+            customdata=[[plain(say(e))] for _, e in known],
+            hovertemplate="N = %{x}: %{customdata[0]}<extra>" + plain(name) + "</extra>",
+        )
+    )
 
 
 def _dot(x: float, e: Estimate, name: str, more: str) -> go.Scatter:
@@ -331,9 +421,14 @@ def _dot(x: float, e: Estimate, name: str, more: str) -> go.Scatter:
     if e.value is not None and e.ci is not None:
         bars = {"type": "data", "symmetric": False, "array": [e.ci[1] - e.value], "arrayminus": [e.value - e.ci[0]]}
     return go.Scatter(
-        x=[x], y=[e.value], mode="markers", name=name, marker={"size": 13, "symbol": "star", "color": ORANGE}, error_y=bars,
+        x=[x],
+        y=[e.value],
+        mode="markers",
+        name=name,
+        marker={"size": 13, "symbol": "star", "color": ORANGE},
+        error_y=bars,
         hovertemplate=f"{plain(name)}: {plain(say(e))}<br>{plain(more)}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _interval_dots(
@@ -341,12 +436,20 @@ def _interval_dots(
 ) -> go.Scatter:
     kept = [(e, n, note) for e, n, note in zip(estimates, names, notes, strict=True) if e.value is not None]
     return go.Scatter(
-        x=[e.value for e, _, _ in kept], y=[n for _, n, _ in kept], mode="markers", marker={"color": colour, "size": 10},
-        error_x={"type": "data", "symmetric": False, "array": [e.ci[1] - e.value if e.ci else 0 for e, _, _ in kept],
-                 "arrayminus": [e.value - e.ci[0] if e.ci else 0 for e, _, _ in kept]},
+        x=[e.value for e, _, _ in kept],
+        y=[n for _, n, _ in kept],
+        mode="markers",
+        marker={"color": colour, "size": 10},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [e.ci[1] - e.value if e.ci else 0 for e, _, _ in kept],
+            "arrayminus": [e.value - e.ci[0] if e.ci else 0 for e, _, _ in kept],
+        },
         customdata=[[plain(say(e)), plain(note)] for e, _, note in kept],
-        hovertemplate="%{y}: %{customdata[0]}<br>%{customdata[1]}<extra></extra>", showlegend=False,
-    )  # fmt: skip
+        hovertemplate="%{y}: %{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+        showlegend=False,
+    )
 
 
 def _difference_words(d: Estimate | None) -> str:
@@ -368,8 +471,12 @@ def _faded(colour: str) -> str:
 
 def _finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
     figure.update_layout(
-        title={"text": plain(title), "x": 0, "y": 0.985, "yanchor": "top", "font": {"size": 15}}, height=height,
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", margin={"l": 10, "r": 10, "t": 78, "b": 40},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0}, hoverlabel={"align": "left"},
-    )  # fmt: skip
+        title={"text": plain(title), "x": 0, "y": 0.985, "yanchor": "top", "font": {"size": 15}},
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 10, "r": 10, "t": 78, "b": 40},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0},
+        hoverlabel={"align": "left"},
+    )
     return figure

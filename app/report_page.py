@@ -77,15 +77,23 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> Report
     """Contexts, tokens and verdicts of one decided latent."""
     found = services.evidence(loaded, latent)
     contexts = [
-        (f"{c.source}{', ' + c.cell if c.cell else ''}", [(c.before[-60:], 0.0), *zip(c.tokens, c.activations, strict=True)])
+        (
+            f"{c.source}{', ' + c.cell if c.cell else ''}",
+            [(c.before[-60:], 0.0), *zip(c.tokens, c.activations, strict=True)],
+        )
         for c in found.contexts[:CONTEXTS]
     ]
     said = {f"{v.rater} ({v.rater_kind})": _said(v) for v in services.verdicts(loaded) if v.latent == latent}
     return ReportLatent(
-        latent, decision, of, services.latents_named(loaded).get(latent, ("", ""))[0],
-        [t.token for t in found.promoted], [t.token for t in found.suppressed], contexts,
+        latent,
+        decision,
+        of,
+        services.latents_named(loaded).get(latent, ("", ""))[0],
+        [t.token for t in found.promoted],
+        [t.token for t in found.suppressed],
+        contexts,
         {"density": found.density} | said,
-    )  # fmt: skip
+    )
 
 
 def settings(loaded: Loaded) -> dict[str, Any]:
@@ -93,12 +101,25 @@ def settings(loaded: Loaded) -> dict[str, Any]:
     texts, residuals, latents = loaded.task_set.texts, loaded.residuals, loaded.latents
     return {
         "config": json.loads(loaded.config.to_json()),
-        "model": {"name": loaded.config.model, "hook": residuals.key.hook, "note": residuals.note, "sae": latents.sae,
-                  "sae_fingerprint": latents.sae_fingerprint, "recording": latents.fingerprint, **latents.unsupervised},
-        "task": {"name": texts.name, "source": texts.source, "composed": texts.composed, "texts": len(texts.texts),
-                 "fingerprint": texts.fingerprint, "small": loaded.task_set.small},
+        "model": {
+            "name": loaded.config.model,
+            "hook": residuals.key.hook,
+            "note": residuals.note,
+            "sae": latents.sae,
+            "sae_fingerprint": latents.sae_fingerprint,
+            "recording": latents.fingerprint,
+            **latents.unsupervised,
+        },
+        "task": {
+            "name": texts.name,
+            "source": texts.source,
+            "composed": texts.composed,
+            "texts": len(texts.texts),
+            "fingerprint": texts.fingerprint,
+            "small": loaded.task_set.small,
+        },
         "versions": versions(),
-    }  # fmt: skip
+    }
 
 
 def command_line(config: RunConfig) -> str:
@@ -106,10 +127,18 @@ def command_line(config: RunConfig) -> str:
     plain = RunConfig()
     parts = ["saeeval run"]
     for option, name in (
-        ("--model", "model"), ("--task", "task"), ("--texts", "texts"), ("--text-column", "text_column"), ("--target", "target"),
-        ("--spurious", "spurious"), ("--classes", "classes"), ("--group-column", "group_column"), ("--protocol", "protocol"),
-        ("--select", "selection"), ("--seed", "seed"),
-    ):  # fmt: skip
+        ("--model", "model"),
+        ("--task", "task"),
+        ("--texts", "texts"),
+        ("--text-column", "text_column"),
+        ("--target", "target"),
+        ("--spurious", "spurious"),
+        ("--classes", "classes"),
+        ("--group-column", "group_column"),
+        ("--protocol", "protocol"),
+        ("--select", "selection"),
+        ("--seed", "seed"),
+    ):
         value = getattr(config, name)
         if value and value != getattr(plain, name):
             parts.append(f"{option} {shlex.quote(str(value))}")
@@ -135,16 +164,25 @@ def _tpp_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], head
         for pair in zip(test["matrix"], ranges, strict=True)
     ]
     headline.append((f"TPP, {sae}, N = {cell['n']}", figures.say(_estimate(test["score"], test["ci"], test["reason"]))))
-    heat = figures.tpp_heatmap(classes, matrix, title=f"TPP matrix, {sae}, N = {cell['n']}", n_ablated=cell["n_ablated"])
+    heat = figures.tpp_heatmap(
+        classes, matrix, title=f"TPP matrix, {sae}, N = {cell['n']}", n_ablated=cell["n_ablated"]
+    )
     rows = [
         {"ablated": a} | {p: figures.say(matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)
     ]
     _draw(drawn, f"TPP matrix: {sae}", heat, rows)
     points = [
-        (c["n"], *(_estimate(*c["test"][k].values()) if k != "score" else _estimate(c["test"]["score"], c["test"]["ci"], None)
-                   for k in ("score", "intended", "unintended")))
+        (
+            c["n"],
+            *(
+                _estimate(*c["test"][k].values())
+                if k != "score"
+                else _estimate(c["test"]["score"], c["test"]["ci"], None)
+                for k in ("score", "intended", "unintended")
+            ),
+        )
         for c in tpp["by_n"]
-    ]  # fmt: skip
+    ]
     curve = figures.tpp_by_n(points, marked=cell["n"], title=f"TPP against N, {sae}")
     _draw(drawn, f"TPP against N: {sae}", curve, [{"N": p[0], "score": figures.say(p[1])} for p in points])
 
@@ -158,7 +196,9 @@ def _shift_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], he
     for a in row["shift"]["aggregate"]:
         if a["n"] == n:
             t = a["test"]
-            headline.append((f"SHIFT, {sae}, N = {n}, mean over pairs", figures.say(_estimate(t["score"], t["ci"], t["reason"]))))
+            headline.append(
+                (f"SHIFT, {sae}, N = {n}, mean over pairs", figures.say(_estimate(t["score"], t["ci"], t["reason"])))
+            )
     defined = {k: p for k, p in curves.items() if any(e.value is not None for _, e in p)}
     rows = [{"direction": k, "N": m, "score": figures.say(e)} for k, p in curves.items() for m, e in p]
     chart = figures.score_curve(defined, title=f"SHIFT against N, {sae}", y="S (1 = as good as the oracle)")
@@ -175,11 +215,15 @@ def _beside(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline:
             headline.append((f"{metric.upper()}, {sae}, {RECOMMENDED}", value))
     headline += [(f"{sae}, not above a control", str(line)) for line in row.get("warnings", ())]
     rows = [
-        {"score": f"{c['metric'].upper()}, {c['variant'] if c['n'] is None else f'N = {n}, zero ablation'}", "control": c["name"],
-         "value": figures.say(_estimate(c["value"], c["ci"], c["reason"])), "how it is made": c["about"]}
+        {
+            "score": f"{c['metric'].upper()}, {c['variant'] if c['n'] is None else f'N = {n}, zero ablation'}",
+            "control": c["name"],
+            "value": figures.say(_estimate(c["value"], c["ci"], c["reason"])),
+            "how it is made": c["about"],
+        }
         for c in row.get("controls", ())
         if (c["variant"], c["n"]) in ((RECOMMENDED, None), ("top-N", n))
-    ]  # fmt: skip
+    ]
     if rows:
         drawn.append(ReportFigure(f"Controls: {sae}", "", "test texts; random latents: range of the draws", rows))
 

@@ -357,7 +357,9 @@ def prepared(loaded: Loaded) -> Prepared:
     live = tpp is not None and not loaded.protocol.redraw_negatives
     recordings = Recordings(loaded.residuals, [loaded.latents])
     boards = _tpp_boards(loaded) if live else {}
-    return Prepared(loaded.config, loaded.protocol, loaded.task_set, recordings, list(shift_directions(loaded)), tpp, boards)
+    return Prepared(
+        loaded.config, loaded.protocol, loaded.task_set, recordings, list(shift_directions(loaded)), tpp, boards
+    )
 
 
 def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
@@ -416,7 +418,9 @@ def tpp_set_refits(
         own = own.mean_ablated if ablation == "mean" else own
         return [own.score(sets), own.at(n)]
 
-    return tpp_refits(loaded.residuals, [loaded.latents], tpp_view(loaded, part).board, scores, seed=loaded.config.seed)[0]
+    return tpp_refits(
+        loaded.residuals, [loaded.latents], tpp_view(loaded, part).board, scores, seed=loaded.config.seed
+    )[0]
 
 
 @shared(max_entries=32)

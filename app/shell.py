@@ -10,8 +10,13 @@ from app.widgets import keys, pickers, provenance
 from saeeval_core.errors import SaeEvalError
 
 VIEWS = {
-    "overview": "", "shift_lab": "shift", "tpp_matrix": "tpp", "latents": "latents", "compare": "compare", "judge": "judge",
-}  # fmt: skip
+    "overview": "",
+    "shift_lab": "shift",
+    "tpp_matrix": "tpp",
+    "latents": "latents",
+    "compare": "compare",
+    "judge": "judge",
+}
 """Module of app.views -> path in the URL."""
 
 

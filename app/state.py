@@ -42,7 +42,7 @@ DEFAULTS: Mapping[str, str] = {
     "judge_zero": "",
     "judge_order": Rule().order,
     "present": "",
-}  # fmt: skip
+}
 """Every value a link carries, with what it is when the link does not say."""
 
 

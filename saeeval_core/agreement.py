@@ -153,9 +153,18 @@ def conflicts(ratings_a: Cells, ratings_b: Cells, *, threshold: int | None = Non
 def adjudicated(verdict: Verdict, who: str, ratings: Mapping[str, int], reason: str) -> Verdict:
     """A person's ruling on a latent that raters disagree about, under a rater name of its own; append it to the store."""
     return replace(
-        verdict, rater=f"adjudicated by {who}", rater_kind="human", ratings=dict(ratings), reason=reason, status="ok",
-        model="", prompt="", raw="", at="", id=None,
-    )  # fmt: skip
+        verdict,
+        rater=f"adjudicated by {who}",
+        rater_kind="human",
+        ratings=dict(ratings),
+        reason=reason,
+        status="ok",
+        model="",
+        prompt="",
+        raw="",
+        at="",
+        id=None,
+    )
 
 
 def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | str, str], int]]:
@@ -204,9 +213,14 @@ def report(
 
 
 def agreement_command(
-    *, labels: Path | None = None, sae: str = "", task: str | None = None, missing_as_zero: bool = False,
-    store: Store | None = None, resamples: int = 1000,
-) -> dict[str, Any]:  # fmt: skip
+    *,
+    labels: Path | None = None,
+    sae: str = "",
+    task: str | None = None,
+    missing_as_zero: bool = False,
+    store: Store | None = None,
+    resamples: int = 1000,
+) -> dict[str, Any]:
     """What ``saeeval agreement`` writes: of the paper's label file, or of all verdicts on one SAE, shipped ones included."""
     if labels is not None:
         ratings = paper_ratings(read_paper_labels(labels))

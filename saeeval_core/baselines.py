@@ -26,7 +26,12 @@ def residual_basis(d: int, *, hook: str | None = None, model: str | None = None,
 
 
 def pca_basis(
-    residuals: np.ndarray, n: int | None = None, *, hook: str | None = None, model: str | None = None, device: str = "cpu"
+    residuals: np.ndarray,
+    n: int | None = None,
+    *,
+    hook: str | None = None,
+    model: str | None = None,
+    device: str = "cpu",
 ) -> LoadedSAE:
     """Principal components of ``residuals`` [rows, d] (training rows only) as signed latents, largest variance first.
 
@@ -68,7 +73,15 @@ def _linear(name: str, components: Tensor, mean: Tensor, hook: str | None, model
 
     n, d = components.shape
     info = SaeInfo(
-        id=name, location="", architecture="LinearBasis", d_in=d, n_latents=n, hook=hook, hook_out=hook, d_out=d, model=model
+        id=name,
+        location="",
+        architecture="LinearBasis",
+        d_in=d,
+        n_latents=n,
+        hook=hook,
+        hook_out=hook,
+        d_out=d,
+        model=model,
     )
     return LoadedSAE(info, components, _hash(name, components, mean), encode, mean, non_negative=False)
 

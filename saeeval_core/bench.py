@@ -28,8 +28,11 @@ THREADS = 2
 SAE_BATCH = 125
 """SAEBench's default SAE batch size for its SCR and TPP."""
 LLM_BATCH = 32
-KEYS = {"male / female": "female_data_only", "professor / nurse": "nurse_data_only",
-        "male_professor / female_nurse": "female_nurse_data_only"}  # fmt: skip
+KEYS = {
+    "male / female": "female_data_only",
+    "professor / nurse": "nurse_data_only",
+    "male_professor / female_nurse": "female_nurse_data_only",
+}
 """SAEBench's fixed names for the attribute probe, the oracle and C_b, with those of their negatives."""
 
 
@@ -74,11 +77,16 @@ def run_bench(config: BenchConfig, *, say: Callable[[str], None]) -> dict[str, A
         "max_abs_accuracy_difference_masked": _largest(first, mine["accuracies_masked"]),
         "recorder_efficiency": extra["recorder_efficiency"],
         "rescore_ms": extra["rescore_ms"],
-        "theirs_total_s": theirs["total"], "ours_total_s": ours["total"],
-        "theirs_sae_part_s": theirs["sae_part"], "ours_sae_part_s": ours["sae_part"],
-        "theirs_peak_mb": theirs["peak_mb"], "ours_peak_mb": ours["peak_mb"],
-        "theirs_tokens": runs["theirs"][0]["tokens"], "ours_tokens": mine["tokens"], "repeats": config.repeats,
-    }  # fmt: skip
+        "theirs_total_s": theirs["total"],
+        "ours_total_s": ours["total"],
+        "theirs_sae_part_s": theirs["sae_part"],
+        "ours_sae_part_s": ours["sae_part"],
+        "theirs_peak_mb": theirs["peak_mb"],
+        "ours_peak_mb": ours["peak_mb"],
+        "theirs_tokens": runs["theirs"][0]["tokens"],
+        "ours_tokens": mine["tokens"],
+        "repeats": config.repeats,
+    }
     return {"config": asdict(config), "summary": summary, "runs": runs, "extra": extra}
 
 
@@ -88,8 +96,11 @@ def _in_process(side: str, config: BenchConfig, folder: Path) -> dict[str, Any]:
     out = folder / f"{side}.json"
     done = subprocess.run(
         [sys.executable, "-m", "saeeval_core.bench", side, str(folder / "config.json"), str(out)],
-        env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise ConfigError(f"the side '{side}' failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return json.loads(out.read_text())
@@ -137,10 +148,13 @@ def _keyed(quadrants: list[list[str]]) -> dict[str, list[str]]:
     q00, q01, q10, q11 = quadrants
     half = len(q00)  # C_b's classes have one quadrant each; both its halves fit the size of the other classes
     return {
-        "male / female": q01 + q11, "female_data_only": q00 + q10,
-        "professor / nurse": q10 + q11, "nurse_data_only": q00 + q01,
-        "male_professor / female_nurse": q11[:half], "female_nurse_data_only": q00[:half],
-    }  # fmt: skip
+        "male / female": q01 + q11,
+        "female_data_only": q00 + q10,
+        "professor / nurse": q10 + q11,
+        "nurse_data_only": q00 + q01,
+        "male_professor / female_nurse": q11[:half],
+        "female_nurse_data_only": q00[:half],
+    }
 
 
 def _theirs(bench: _Bench) -> dict[str, Any]:
@@ -166,9 +180,16 @@ def _theirs(bench: _Bench) -> dict[str, Any]:
     chosen = list(KEYS)
     torch.set_grad_enabled(True)
     probes, _ = probe_training.train_probe_on_activations(
-        pooled["train"], pooled["test"], use_sklearn=False, batch_size=16, epochs=protocol.epochs, lr=1e-3,
-        perform_scr=True, early_stopping_patience=protocol.epochs, l1_penalty=protocol.l1,
-    )  # fmt: skip
+        pooled["train"],
+        pooled["test"],
+        use_sklearn=False,
+        batch_size=16,
+        epochs=protocol.epochs,
+        lr=1e-3,
+        perform_scr=True,
+        early_stopping_patience=protocol.epochs,
+        l1_penalty=protocol.l1,
+    )
     torch.set_grad_enabled(False)
     clean = scr.get_probe_test_accuracy(probes, chosen, pooled["test"], 500, True)
     sae_start = time.perf_counter()
@@ -221,11 +242,13 @@ def _ours(bench: _Bench) -> dict[str, Any]:
     peak = _memory("VmHWM") - before
     theirs = {k: Probe(np.array(w), b, 0) for k, (w, b) in json.loads(_probe_file().read_text()).items()}
     return {
-        "total": end - start, "sae_part": spent[0] + end - scoring, "peak_mb": peak,
+        "total": end - start,
+        "sae_part": spent[0] + end - scoring,
+        "peak_mb": peak,
         "tokens": int(residuals.n_valid.sum()) + len(texts),
         "accuracies": _accuracies(residuals, latents, theirs, quadrant, train, leak=True),
         "accuracies_masked": _accuracies(residuals, latents, theirs, quadrant, train, leak=False),
-    }  # fmt: skip
+    }
 
 
 def _accuracies(
@@ -329,8 +352,17 @@ def rescore_ms(n_texts: int = 20_000, n_latents: int = 16_384, density: float = 
     )
     none = np.zeros(n_latents, np.float32)
     empty = Contexts(np.zeros(n_latents + 1, np.int64), *(np.zeros(0, np.int32) for _ in range(4)))
-    latents = LatentRecording("s", "f", residuals.fingerprint, csc_array((data, indices, indptr), shape=(n_texts, n_latents)),
-                              none, none, rng.normal(size=(n_latents, d)).astype(np.float32), empty, {})  # fmt: skip
+    latents = LatentRecording(
+        "s",
+        "f",
+        residuals.fingerprint,
+        csc_array((data, indices, indptr), shape=(n_texts, n_latents)),
+        none,
+        none,
+        rng.normal(size=(n_latents, d)).astype(np.float32),
+        empty,
+        {},
+    )
     rows = np.arange(400)
     probes = ShiftProbes(
         ShiftTraining(100, rows, rows),

@@ -21,13 +21,44 @@ _TPP_KEY = re.compile(r"^tpp_threshold_(\d+)_(total_metric|intended_diff_only|un
 
 
 BLANK: Mapping[str, Any] = {
-    "sae": "", "role": "sae", "control": None, "of": None, "architecture": "unknown", "n_latents": None, "l0": None,
-    "explained_variance": None, "dead": None, "loss_recovered": None, "training_tokens": None, "training_seed": None,
-    "model": "", "hook": "", "task": "", "composed": False, "small": False, "metric": "", "variant": "top-N",
-    "protocol": "robust", "selection": "attribution", "judge": None, "scope": "all", "n": None, "n_ablated": None,
-    "part": "test", "value": None, "ci_low": None, "ci_high": None, "level": "test texts", "reason": None,
-    "pairs": None, "left_out": None, "status": "ok", "error": None, "seed": None, "fingerprint": "",
-}  # fmt: skip
+    "sae": "",
+    "role": "sae",
+    "control": None,
+    "of": None,
+    "architecture": "unknown",
+    "n_latents": None,
+    "l0": None,
+    "explained_variance": None,
+    "dead": None,
+    "loss_recovered": None,
+    "training_tokens": None,
+    "training_seed": None,
+    "model": "",
+    "hook": "",
+    "task": "",
+    "composed": False,
+    "small": False,
+    "metric": "",
+    "variant": "top-N",
+    "protocol": "robust",
+    "selection": "attribution",
+    "judge": None,
+    "scope": "all",
+    "n": None,
+    "n_ablated": None,
+    "part": "test",
+    "value": None,
+    "ci_low": None,
+    "ci_high": None,
+    "level": "test texts",
+    "reason": None,
+    "pairs": None,
+    "left_out": None,
+    "status": "ok",
+    "error": None,
+    "seed": None,
+    "fingerprint": "",
+}
 """A row without values: the columns a sweep writes, so that results of any origin can be compared."""
 
 
@@ -61,7 +92,9 @@ def load_rows(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"'{path.name}' is not readable JSON ({type(error).__name__}); give a result file") from None
+        raise ArtifactError(
+            f"'{path.name}' is not readable JSON ({type(error).__name__}); give a result file"
+        ) from None
     return rows_of(content, path.name)
 
 
@@ -85,18 +118,32 @@ def rows_of(content: Any, source: str) -> list[dict[str, Any]]:
 
 
 def _file(
-    result: Mapping[str, Any], row: Mapping[str, Any], kind: str, metrics: dict[str, float | None],
-    details: list[dict[str, Any]], extra: dict[str, Any], when_ms: int,
-) -> dict[str, Any]:  # fmt: skip
+    result: Mapping[str, Any],
+    row: Mapping[str, Any],
+    kind: str,
+    metrics: dict[str, float | None],
+    details: list[dict[str, Any]],
+    extra: dict[str, Any],
+    when_ms: int,
+) -> dict[str, Any]:
     config, about = result["config"], row.get("about") or {}
     settings = {
-        "random_seed": config["seed"], "dataset_names": [result["task"]["name"]], "perform_scr": kind == "scr",
-        "context_length": 128, "model_name": result["model"]["name"], "llm_dtype": result["model"]["dtype"],
+        "random_seed": config["seed"],
+        "dataset_names": [result["task"]["name"]],
+        "perform_scr": kind == "scr",
+        "context_length": 128,
+        "model_name": result["model"]["name"],
+        "llm_dtype": result["model"]["dtype"],
         "n_values": list(config["ns"]),
-    }  # fmt: skip
+    }
     identity = json.dumps([config, row["sae"], kind], sort_keys=True)
-    ours = {"protocol": config["protocol"], "selection": row.get("selection"), "task": result["task"],
-            "unsupervised": row.get("unsupervised"), "versions": result["versions"]}  # fmt: skip
+    ours = {
+        "protocol": config["protocol"],
+        "selection": row.get("selection"),
+        "task": result["task"],
+        "unsupervised": row.get("unsupervised"),
+        "versions": result["versions"],
+    }
     return {
         "eval_type_id": kind,
         "eval_config": settings,
@@ -109,10 +156,14 @@ def _file(
         "sae_lens_id": row["sae"],
         "sae_lens_release_id": None,
         "sae_lens_version": result["versions"].get("sae-lens"),
-        "sae_cfg_dict": {"architecture": about.get("architecture"), "d_in": about.get("d_in"),
-                         "d_sae": about.get("n_latents"), "hook_name": about.get("hook")},
+        "sae_cfg_dict": {
+            "architecture": about.get("architecture"),
+            "d_in": about.get("d_in"),
+            "d_sae": about.get("n_latents"),
+            "hook_name": about.get("hook"),
+        },
         "eval_result_unstructured": extra | {"saeeval": ours | extra.get("saeeval", {})},
-    }  # fmt: skip
+    }
 
 
 def _scr(result: Mapping[str, Any], shift: Mapping[str, Any]) -> tuple[dict, list, dict]:
@@ -153,7 +204,9 @@ def _tpp(result: Mapping[str, Any], tpp: Mapping[str, Any]) -> tuple[dict, list,
     return _known(values), details, {name: per_class, "saeeval": {"tpp": tpp}}
 
 
-def _tpp_values(n: int, total: float | None, intended: float | None, unintended: float | None) -> dict[str, float | None]:
+def _tpp_values(
+    n: int, total: float | None, intended: float | None, unintended: float | None
+) -> dict[str, float | None]:
     return {
         f"tpp_threshold_{n}_total_metric": total,
         f"tpp_threshold_{n}_intended_diff_only": intended,
@@ -175,19 +228,30 @@ def _published(content: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
     """The averaged metrics of one SAEBench file; no intervals are published."""
     kind = content["eval_type_id"]
     if kind not in ("scr", "tpp"):
-        raise ArtifactError(f"'{source}' is SAEBench's '{kind}' evaluation; only 'scr' and 'tpp' hold scores to compare")
+        raise ArtifactError(
+            f"'{source}' is SAEBench's '{kind}' evaluation; only 'scr' and 'tpp' hold scores to compare"
+        )
     cfg, config = content.get("sae_cfg_dict") or {}, content.get("eval_config") or {}
     ours = (content.get("eval_result_unstructured") or {}).get("saeeval", {})
     measured = ours.get("unsupervised") or {}
     sae = "/".join(str(part) for part in (content.get("sae_lens_release_id"), content.get("sae_lens_id")) if part)
     common = dict(BLANK) | {
-        "sae": sae or source, "role": "imported", "architecture": str(cfg.get("architecture") or "unknown"),
-        "n_latents": cfg.get("d_sae"), "l0": measured.get("l0"), "explained_variance": measured.get("explained_variance"),
-        "training_tokens": cfg.get("training_tokens"), "model": str(config.get("model_name") or ""),
-        "hook": str(cfg.get("hook_name") or ""), "task": ", ".join(config.get("dataset_names") or []) or "unknown",
-        "metric": "shift" if kind == "scr" else "tpp", "protocol": ours.get("protocol") or "saebench",
-        "selection": ours.get("selection") or "attribution", "level": "", "seed": config.get("random_seed"),
-    }  # fmt: skip
+        "sae": sae or source,
+        "role": "imported",
+        "architecture": str(cfg.get("architecture") or "unknown"),
+        "n_latents": cfg.get("d_sae"),
+        "l0": measured.get("l0"),
+        "explained_variance": measured.get("explained_variance"),
+        "training_tokens": cfg.get("training_tokens"),
+        "model": str(config.get("model_name") or ""),
+        "hook": str(cfg.get("hook_name") or ""),
+        "task": ", ".join(config.get("dataset_names") or []) or "unknown",
+        "metric": "shift" if kind == "scr" else "tpp",
+        "protocol": ours.get("protocol") or "saebench",
+        "selection": ours.get("selection") or "attribution",
+        "level": "",
+        "seed": config.get("random_seed"),
+    }
     rows = []
     for key, value in content["eval_result_metrics"][f"{kind}_metrics"].items():
         match = _SCR_KEY.match(key) if kind == "scr" else _TPP_KEY.match(key)
@@ -196,7 +260,9 @@ def _published(content: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
         n, which = (match[2], match[1]) if kind == "scr" else (match[1], match[2])
         if which in ("metric", "total_metric"):
             number = None if value is None else float(value)
-            rows.append(common | {"n": int(n), "value": number, "reason": None if value is not None else "not in this file"})
+            rows.append(
+                common | {"n": int(n), "value": number, "reason": None if value is not None else "not in this file"}
+            )
     return rows
 
 
@@ -204,30 +270,61 @@ def _own(content: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, A
     """All aggregate test scores of one row of ``saeeval run``; a failed SAE is one row with its message."""
     config, about, measured = content.get("config") or {}, row.get("about") or {}, row.get("unsupervised") or {}
     task = content.get("task") or {}
-    common = dict(BLANK) | {
-        "sae": str(row["sae"]), "architecture": str(about.get("architecture") or "unknown"),
-        "n_latents": about.get("n_latents"), "model": str((content.get("model") or {}).get("name", "")),
-        "hook": str(about.get("hook") or ""), "task": str(task.get("name", "")), "composed": bool(task.get("composed")),
-        "small": bool(task.get("small")), "protocol": str(config.get("protocol", "robust")),
-        "selection": str(row.get("selection") or "attribution"), "seed": config.get("seed"),
-        "training_tokens": about.get("training_tokens"), "training_seed": about.get("training_seed"),
-    } | {k: measured.get(k) for k in ("l0", "explained_variance", "dead", "loss_recovered")}  # fmt: skip
+    common = (
+        dict(BLANK)
+        | {
+            "sae": str(row["sae"]),
+            "architecture": str(about.get("architecture") or "unknown"),
+            "n_latents": about.get("n_latents"),
+            "model": str((content.get("model") or {}).get("name", "")),
+            "hook": str(about.get("hook") or ""),
+            "task": str(task.get("name", "")),
+            "composed": bool(task.get("composed")),
+            "small": bool(task.get("small")),
+            "protocol": str(config.get("protocol", "robust")),
+            "selection": str(row.get("selection") or "attribution"),
+            "seed": config.get("seed"),
+            "training_tokens": about.get("training_tokens"),
+            "training_seed": about.get("training_seed"),
+        }
+        | {k: measured.get(k) for k in ("l0", "explained_variance", "dead", "loss_recovered")}
+    )
     if row.get("error"):
         return [common | {"status": "failed", "error": str(row["error"])}]
     rows = []
-    for metric, cells in (("shift", (row.get("shift") or {}).get("aggregate")), ("tpp", (row.get("tpp") or {}).get("by_n"))):
+    for metric, cells in (
+        ("shift", (row.get("shift") or {}).get("aggregate")),
+        ("tpp", (row.get("tpp") or {}).get("by_n")),
+    ):
         for cell in cells or ():
             value = cell["test"]
             low, high = value.get("ci") or (None, None)
-            rows.append(common | {
-                "metric": metric, "n": int(cell["n"]), "value": value["score"], "ci_low": low, "ci_high": high,
-                "reason": value.get("reason"), "pairs": value.get("pairs"), "left_out": value.get("directions_left_out"),
-            })  # fmt: skip
+            rows.append(
+                common
+                | {
+                    "metric": metric,
+                    "n": int(cell["n"]),
+                    "value": value["score"],
+                    "ci_low": low,
+                    "ci_high": high,
+                    "reason": value.get("reason"),
+                    "pairs": value.get("pairs"),
+                    "left_out": value.get("directions_left_out"),
+                }
+            )
         area = ((row.get(metric) or {}).get("small_n_area") or {}).get("test")
         if area:
             low, high = area.get("ci") or (None, None)
-            rows.append(common | {
-                "metric": metric, "variant": RECOMMENDED, "value": area["score"], "ci_low": low,
-                "ci_high": high, "reason": area.get("reason"), "pairs": area.get("pairs"),
-            })  # fmt: skip
+            rows.append(
+                common
+                | {
+                    "metric": metric,
+                    "variant": RECOMMENDED,
+                    "value": area["score"],
+                    "ci_low": low,
+                    "ci_high": high,
+                    "reason": area.get("reason"),
+                    "pairs": area.get("pairs"),
+                }
+            )
     return rows

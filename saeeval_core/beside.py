@@ -54,10 +54,20 @@ def controls_of(prepared: Prepared, latents: LatentRecording, *, shipped: bool =
         return found
     metrics = tuple(m for m, there in (("shift", prepared.directions), ("tpp", prepared.tpp_boards)) if there)
     scorer = Scorer(
-        metrics=metrics, ns=_ns(prepared.config), controls=True, by_direction=False, selections=(), deletions=(),
-        loss_recovered={}, run=prepared.config, task_set=prepared.task_set, residuals=prepared.recordings.residuals,
-        boards=prepared.directions, tpp=prepared.tpp_boards.get(TEST), identity="",
-    )  # fmt: skip
+        metrics=metrics,
+        ns=_ns(prepared.config),
+        controls=True,
+        by_direction=False,
+        selections=(),
+        deletions=(),
+        loss_recovered={},
+        run=prepared.config,
+        task_set=prepared.task_set,
+        residuals=prepared.recordings.residuals,
+        boards=prepared.directions,
+        tpp=prepared.tpp_boards.get(TEST),
+        identity="",
+    )
     rows = scorer.unit(latents.sae, latents, with_bases=True)["rows"] if metrics else []
     found = [_placed(r, r["control"], (r["ci_low"], r["ci_high"])) for r in rows if r["role"] == "control"]
     path = cache_dir() / "recordings" / f"{controls_name(prepared, latents)}.json"
@@ -131,7 +141,13 @@ def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS)
     if prepared.directions:
         directions = [(d.pair, d.boards[TEST]) for d in prepared.directions]
         found["shift"] = shift_refits(
-            recordings.residuals, recordings.latents, directions, prepared.protocol, of_shift, seed=config.seed, refits=refits
+            recordings.residuals,
+            recordings.latents,
+            directions,
+            prepared.protocol,
+            of_shift,
+            seed=config.seed,
+            refits=refits,
         )
     if prepared.tpp_boards:
         found["tpp"] = tpp_refits(
@@ -142,7 +158,8 @@ def add_refits(prepared: Prepared, result: dict[str, Any], refits: int = REFITS)
             row[metric]["refits"] = _refit_rows(own, config.ns, refits)
     names = [row["sae"] for row in result["results"]]
     result["refit_differences"] = [
-        {"metric": metric, "a": names[i], "b": names[k], "variant": RECOMMENDED} | by_sae[i][0].difference(by_sae[k][0]).to_dict()
+        {"metric": metric, "a": names[i], "b": names[k], "variant": RECOMMENDED}
+        | by_sae[i][0].difference(by_sae[k][0]).to_dict()
         for metric, by_sae in found.items()
         for i, k in combinations(range(len(names)), 2)
     ]
@@ -158,17 +175,21 @@ def check_refits(config: RunConfig, selection: str, refits: int) -> None:
 def _refit_rows(found: Sequence[RefitScore], ns: Sequence[int], refits: int) -> dict[str, Any]:
     area, *by_n = found
     return {
-        "level": LEVEL_WITH_TRAINING, "refits": refits, "small_n_area": area.score.to_dict(),
+        "level": LEVEL_WITH_TRAINING,
+        "refits": refits,
+        "small_n_area": area.score.to_dict(),
         "by_n": [{"n": n} | f.score.to_dict() for n, f in zip(ns, by_n, strict=True)],
         "undefined_share": max(f.undefined_share for f in found),
-    }  # fmt: skip
+    }
 
 
 def _warnings(row: dict[str, Any], metric: str, controls: Sequence[Placed]) -> Iterable[str]:
     """Sentences on the two headline scores: the recommended area, and the paper's at ``headline_n``."""
     cells = row["shift"]["aggregate"] if metric == "shift" else row["tpp"]["by_n"]
     n = headline_n([cell["n"] for cell in cells])
-    scores = [(RECOMMENDED, None, row[metric]["small_n_area"]["test"]["score"])] if "small_n_area" in row[metric] else []
+    scores = (
+        [(RECOMMENDED, None, row[metric]["small_n_area"]["test"]["score"])] if "small_n_area" in row[metric] else []
+    )
     scores += [("top-N", n, cell["test"]["score"]) for cell in cells if cell["n"] == n]
     for variant, k, value in scores:
         own = [p.control for p in controls if (p.metric, p.variant, p.n) == (metric, variant, k)]
@@ -186,7 +207,16 @@ def controls_name(prepared: Prepared, latents: LatentRecording) -> str:
     config = prepared.config
     tasks = [shift_identity(d.task) for d in prepared.directions]
     tpp = None if prepared.tpp is None else tpp_identity(prepared.tpp)
-    key = [latents.fingerprint, tasks, tpp, asdict(prepared.protocol), config.seed, config.resamples, _ns(config), _VERSION]
+    key = [
+        latents.fingerprint,
+        tasks,
+        tpp,
+        asdict(prepared.protocol),
+        config.seed,
+        config.resamples,
+        _ns(config),
+        _VERSION,
+    ]
     return f"controls-{fingerprint(key)}"
 
 

@@ -87,9 +87,13 @@ def build_saes(corpus: Path | None, say: Say) -> None:
         raise ConfigError(f"training {', '.join(missing)} needs text: give --corpus FILE")
     model = load_model(RunConfig().model, dtype="bfloat16")
     cache = cache_activations(
-        model, HOOK, read_corpus(corpus), cache_dir() / "activations", max_tokens=ACTIVATIONS,
+        model,
+        HOOK,
+        read_corpus(corpus),
+        cache_dir() / "activations",
+        max_tokens=ACTIVATIONS,
         progress=lambda what, done, total: say(f"{what}: {done} of {total} tokens"),
-    )  # fmt: skip
+    )
     for name in missing:
         about = train_sae(
             cache, SAES[name], assets_dir() / "saes" / name, note={"corpus": f"{corpus.name}, not included"}

@@ -19,8 +19,10 @@ from saeeval_core.tables import print_run
 
 app = typer.Typer(
     help="Judge sparse autoencoders by what they let people do: SHIFT and TPP scores with error bars.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-)  # fmt: skip
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 console = Console(width=min(100, Console().width) if sys.stdout.isatty() else 100, highlight=False)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the full result here as JSON.")]
@@ -94,33 +96,65 @@ def list_(
 
 @app.command()
 def run(
-    model: Model = DEFAULT_MODEL, sae: Sae = [DEFAULT_SAE], task: Task = DEFAULT_TASK, texts: Texts = "",  # noqa: B006
-    text_column: TextColumn_ = "text", target: Target = "", spurious: Spurious = "", classes: Classes = "", group_column: Group = "",
+    model: Model = DEFAULT_MODEL,
+    sae: Sae = [DEFAULT_SAE],
+    task: Task = DEFAULT_TASK,
+    texts: Texts = "",
+    text_column: TextColumn_ = "text",
+    target: Target = "",
+    spurious: Spurious = "",
+    classes: Classes = "",
+    group_column: Group = "",
     metrics: Annotated[str, typer.Option("--metrics", help="shift,tpp")] = "shift,tpp",
     protocol: Protocol_ = "robust",
     n: Annotated[str, typer.Option("--n", help="Numbers of latents to ablate.")] = ",".join(map(str, DEFAULT_NS)),
     seed: Seed = 0,
     texts_per_cell: Annotated[int, typer.Option(help="Most texts drawn per quadrant or class.")] = 1500,
-    select: Annotated[str, typer.Option("--select", help="attribution, judge, task-unrelated or human:SET.")] = "attribution",
+    select: Annotated[
+        str, typer.Option("--select", help="attribution, judge, task-unrelated or human:SET.")
+    ] = "attribution",
     rater: Annotated[str, typer.Option(help="Whose verdicts the judge selections use.")] = "",
     threshold: Annotated[int, typer.Option(help="Related means a rating of at least this: 1 (the paper) or 2.")] = 2,
-    zero_non_maximum: Annotated[bool, typer.Option(help="Set every rating below the latent's highest to 0 first.")] = False,
+    zero_non_maximum: Annotated[
+        bool, typer.Option(help="Set every rating below the latent's highest to 0 first.")
+    ] = False,
     order: Annotated[str, typer.Option(help="top-then-filter or filter-then-top.")] = "top-then-filter",
-    device: Device = "auto", dtype: Dtype = "float32",
-    controls: Annotated[bool, typer.Option(help="Score controls beside the SAE: random latents, shuffled decoders, PCA, LEACE.")] = True,
-    deletion: Annotated[bool, typer.Option("--deletion", help="Control that deletes telling words (another pass).")] = False,
-    refits: Annotated[int, typer.Option(help="Also vary the probes' training texts: refit them this often (20 or more).")] = 0,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    controls: Annotated[
+        bool, typer.Option(help="Score controls beside the SAE: random latents, shuffled decoders, PCA, LEACE.")
+    ] = True,
+    deletion: Annotated[
+        bool, typer.Option("--deletion", help="Control that deletes telling words (another pass).")
+    ] = False,
+    refits: Annotated[
+        int, typer.Option(help="Also vary the probes' training texts: refit them this often (20 or more).")
+    ] = 0,
     shipped_recording: Annotated[bool, typer.Option(help="Use recordings that came with the package.")] = True,
     json_path: Json = None,
-) -> None:  # fmt: skip
+) -> None:
     """Score SAEs: SHIFT in both directions, its aggregate over pairs, and the TPP matrix, for every N."""
     from saeeval_core import beside, pipeline
 
     config = RunConfig(
-        model=model, saes=tuple(sae), task="" if texts else task, texts=texts, text_column=text_column, target=target,
-        spurious=spurious, classes=classes, group_column=group_column, metrics=tuple(_words(metrics)), protocol=protocol,
-        ns=_numbers(n), seed=seed, texts_per_cell=texts_per_cell, device=device, dtype=dtype, selection=select,
-    )  # fmt: skip
+        model=model,
+        saes=tuple(sae),
+        task="" if texts else task,
+        texts=texts,
+        text_column=text_column,
+        target=target,
+        spurious=spurious,
+        classes=classes,
+        group_column=group_column,
+        metrics=tuple(_words(metrics)),
+        protocol=protocol,
+        ns=_numbers(n),
+        seed=seed,
+        texts_per_cell=texts_per_cell,
+        device=device,
+        dtype=dtype,
+        selection=select,
+    )
     if refits:
         beside.check_refits(config, select, refits)
     chooser = None
@@ -148,7 +182,9 @@ def train_sae(
     out: Annotated[Path, typer.Option(help="Folder to write the SAE to.")],
     model: Model = DEFAULT_MODEL,
     hook: Annotated[str, typer.Option(help="Residual-stream hook to train on.")] = "blocks.15.hook_resid_post",
-    architecture: Annotated[str, typer.Option(help="topk, standard, jumprelu, jumprelu-tanh, gated, batchtopk or matryoshka.")] = "topk",
+    architecture: Annotated[
+        str, typer.Option(help="topk, standard, jumprelu, jumprelu-tanh, gated, batchtopk or matryoshka.")
+    ] = "topk",
     latents: Annotated[int, typer.Option(help="Width of the SAE.")] = 4096,
     l0: Annotated[float, typer.Option(help="Active latents per token (TopK family, JumpReLU).")] = 50,
     l1: Annotated[float, typer.Option(help="Sparsity penalty (Standard, Gated).")] = 2.0,
@@ -157,9 +193,10 @@ def train_sae(
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
     seed: Seed = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder for cached activations.")] = None,
-    device: Device = "auto", dtype: Dtype = "bfloat16",
+    device: Device = "auto",
+    dtype: Dtype = "bfloat16",
     json_path: Json = None,
-) -> None:  # fmt: skip
+) -> None:
     """Train an SAE for a model that has none, on activations cached on disk. Resumes when run again."""
     from saeeval_core.models import load_model
     from saeeval_core.training import TrainingConfig, cache_activations, read_corpus
@@ -170,9 +207,14 @@ def train_sae(
     language_model = load_model(model, device=device, dtype=dtype)
     with _bar("caching activations") as advance:
         cached = cache_activations(
-            language_model, hook, passages, cache or cache_dir() / "activations", max_tokens=tokens, seed=seed,
+            language_model,
+            hook,
+            passages,
+            cache or cache_dir() / "activations",
+            max_tokens=tokens,
+            seed=seed,
             progress=lambda _, done, total: advance(done, total),
-        )  # fmt: skip
+        )
     about = train(cached, config, out, note={"corpus": corpus.name})
     _write_json(json_path, about)
     console.print(
@@ -184,7 +226,8 @@ def train_sae(
 @app.command()
 def bench(
     texts: Annotated[Path, typer.Option("--texts", help="Labelled texts.")],
-    target: Target, spurious: Spurious,
+    target: Target,
+    spurious: Spurious,
     text_column: TextColumn_ = "text",
     model: Model = DEFAULT_MODEL,
     sae: Annotated[str, typer.Option("--sae", help="SAE to time.")] = DEFAULT_SAE,
@@ -192,7 +235,7 @@ def bench(
     test_per_quadrant: Annotated[int, typer.Option(help="Test texts per quadrant.")] = 75,
     repeats: Annotated[int, typer.Option(help="Runs of each side, alternating; medians are reported.")] = 3,
     json_path: Json = None,
-) -> None:  # fmt: skip
+) -> None:
     """Time and memory against SAEBench 0.6.0's own functions on the same texts (needs: make bench-setup)."""
     from saeeval_core.bench import BenchConfig, run_bench
 
@@ -209,9 +252,15 @@ def bench(
 
 @app.command()
 def judge(
-    judge: Annotated[str, typer.Option("--judge", help="claude (ANTHROPIC_API_KEY) or local (weak, offline).")] = "local",
-    latents: Annotated[str, typer.Option(help="topK of every ranking of the task, or ids separated by commas.")] = "top20",
-    model: Model = DEFAULT_MODEL, sae: Annotated[str, typer.Option("--sae")] = DEFAULT_SAE, task: Task = DEFAULT_TASK,
+    judge: Annotated[
+        str, typer.Option("--judge", help="claude (ANTHROPIC_API_KEY) or local (weak, offline).")
+    ] = "local",
+    latents: Annotated[
+        str, typer.Option(help="topK of every ranking of the task, or ids separated by commas.")
+    ] = "top20",
+    model: Model = DEFAULT_MODEL,
+    sae: Annotated[str, typer.Option("--sae")] = DEFAULT_SAE,
+    task: Task = DEFAULT_TASK,
     judge_model: Annotated[str, typer.Option(help="Claude's model id.")] = "",
     base_url: Annotated[str, typer.Option(help="Another server that speaks the Messages API.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
@@ -224,14 +273,25 @@ def judge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and stop.")] = False,
     general_text: Annotated[str, typer.Option(help="File of general text for contexts.")] = "",
     json_path: Json = None,
-) -> None:  # fmt: skip
+) -> None:
     """Explain and rate latents with an LLM. Verdicts are stored; asking again for the same thing costs nothing."""
     from saeeval_core.judging.command import JudgeOptions, judge_command
 
     options = JudgeOptions(
-        judge, latents, judge_model, base_url or None, concurrency, budget, budget_tokens, price_in, price_out, batch, wait,
-        dry_run, general_text,
-    )  # fmt: skip
+        judge,
+        latents,
+        judge_model,
+        base_url or None,
+        concurrency,
+        budget,
+        budget_tokens,
+        price_in,
+        price_out,
+        batch,
+        wait,
+        dry_run,
+        general_text,
+    )
     with _bar("judging") as advance:
         result = judge_command(RunConfig(model=model, saes=(sae,), task=task), options, on_progress=advance)
     _finish(json_path, result)
@@ -239,10 +299,18 @@ def judge(
 
 @app.command("import-explanations")
 def import_explanations(
-    source: Annotated[str, typer.Argument(help="CSV or JSONL file with a column latent, or: neuronpedia (not verified live).")],
-    sae: Annotated[str, typer.Option("--sae", help="What they are about; every row is checked against it.")] = DEFAULT_SAE,
-    task: Annotated[str, typer.Option("--task", help="Texts the ratings are about; without it shown with every task.")] = "",
-    rater: Annotated[str, typer.Option(help="Name of the rater where a row gives none; default: the file's name.")] = "",
+    source: Annotated[
+        str, typer.Argument(help="CSV or JSONL file with a column latent, or: neuronpedia (not verified live).")
+    ],
+    sae: Annotated[
+        str, typer.Option("--sae", help="What they are about; every row is checked against it.")
+    ] = DEFAULT_SAE,
+    task: Annotated[
+        str, typer.Option("--task", help="Texts the ratings are about; without it shown with every task.")
+    ] = "",
+    rater: Annotated[
+        str, typer.Option(help="Name of the rater where a row gives none; default: the file's name.")
+    ] = "",
     json_path: Json = None,
 ) -> None:
     """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4)."""
@@ -253,20 +321,28 @@ def import_explanations(
 
 @app.command()
 def agreement(
-    labels: Annotated[Path | None, typer.Option(help="The paper's label file; without it, the stored verdicts.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="The paper's label file; without it, the stored verdicts.")
+    ] = None,
     sae: Annotated[str, typer.Option("--sae")] = DEFAULT_SAE,
     task: Annotated[str, typer.Option("--task", help="Only verdicts given for these texts, such as bios.")] = "",
-    missing_as_zero: Annotated[bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (named in the output).")] = False,
+    missing_as_zero: Annotated[
+        bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (named in the output).")
+    ] = False,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the intervals.", min=1)] = 1000,
     json_path: Json = None,
-) -> None:  # fmt: skip
+) -> None:
     """How far raters agree: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
     from saeeval_core.agreement import agreement_command
 
     if labels is not None and task:
         raise ConfigError("--task goes with the stored verdicts; leave it out with --labels")
     result = agreement_command(
-        labels=labels, sae="" if labels else sae, task=task or None, missing_as_zero=missing_as_zero, resamples=resamples
+        labels=labels,
+        sae="" if labels else sae,
+        task=task or None,
+        missing_as_zero=missing_as_zero,
+        resamples=resamples,
     )
     _finish(json_path, result)
 
@@ -275,8 +351,9 @@ def agreement(
 def suite(
     corpus: Annotated[Path, typer.Option(help="Parquet or JSONL with a text column, or a .txt of paragraphs.")],
     out: Annotated[Path, typer.Option(help="Folder that gets one SAE folder per point.")],
-    architectures: Annotated[str, typer.Option(help="topk,batchtopk,standard,jumprelu-tanh,matryoshka; several runs may share --out.")] =
-        "topk,standard,jumprelu-tanh,matryoshka",
+    architectures: Annotated[
+        str, typer.Option(help="topk,batchtopk,standard,jumprelu-tanh,matryoshka; several runs may share --out.")
+    ] = "topk,standard,jumprelu-tanh,matryoshka",
     latents: Annotated[int, typer.Option(help="Width of every SAE.")] = 2048,
     samples: Annotated[int, typer.Option(help="Training samples of each run, with repetition.")] = 3_000_000,
     checkpoints: Annotated[int, typer.Option(help="Kept states of each run, the untrained one included.")] = 4,
@@ -285,9 +362,10 @@ def suite(
     hook: Annotated[str, typer.Option(help="Residual-stream hook to train on.")] = "blocks.15.hook_resid_post",
     tokens: Annotated[int, typer.Option(help="Distinct tokens of activations to cache.")] = 2_000_000,
     cache: Annotated[Path | None, typer.Option(help="Folder for cached activations.")] = None,
-    device: Device = "auto", dtype: Dtype = "bfloat16",
+    device: Device = "auto",
+    dtype: Dtype = "bfloat16",
     json_path: Json = None,
-) -> None:  # fmt: skip
+) -> None:
     """Train architectures x three sparsities x checkpoints to compare with saeeval sweep --suite. Resumes when run again."""
     from saeeval_core.models import load_model
     from saeeval_core.suite import SuiteConfig, train_suite
@@ -298,9 +376,13 @@ def suite(
     language_model = load_model(model, device=device, dtype=dtype)
     with _bar("caching activations") as advance:
         cached = cache_activations(
-            language_model, hook, passages, cache or cache_dir() / "activations", max_tokens=tokens,
+            language_model,
+            hook,
+            passages,
+            cache or cache_dir() / "activations",
+            max_tokens=tokens,
             progress=lambda _, done, total: advance(done, total),
-        )  # fmt: skip
+        )
     del language_model
     with _bar("training") as advance:
         folders = train_suite(cached, out, config, progress=lambda what, done, total: advance(done, total, what))
@@ -315,22 +397,30 @@ def suite(
 
 @app.command()
 def sweep(
-    sae: Sae = [],  # noqa: B006
-    suite: Annotated[Path | None, typer.Option("--suite", help="Folder made by saeeval suite: every SAE in it.")] = None,
+    sae: Sae = [],
+    suite: Annotated[
+        Path | None, typer.Option("--suite", help="Folder made by saeeval suite: every SAE in it.")
+    ] = None,
     model: Model = DEFAULT_MODEL,
-    task: Annotated[list[str], typer.Option("--task", help="Repeatable.")] = [DEFAULT_TASK],  # noqa: B006
+    task: Annotated[list[str], typer.Option("--task", help="Repeatable.")] = [DEFAULT_TASK],
     protocol: Annotated[str, typer.Option("--protocol", help="robust,saebench,paper")] = "robust",
     n: Annotated[str, typer.Option("--n", help="Numbers of latents to ablate.")] = ",".join(map(str, DEFAULT_NS)),
     texts_per_cell: Annotated[int, typer.Option(help="Most texts per quadrant or class, of bundled tasks too.")] = 1500,
     select: Annotated[str, typer.Option("--select", help="Also judged selections: judge,task-unrelated.")] = "",
     rater: Annotated[str, typer.Option(help="Whose verdicts --select uses.")] = "",
     threshold: Annotated[int, typer.Option(help="Related means a rating of at least this: 1 (the paper) or 2.")] = 2,
-    controls: Annotated[bool, typer.Option(help="Random latents, random and permuted decoders, PCA, residual basis, LEACE.")] = True,
-    deletion: Annotated[bool, typer.Option("--deletion", help="Control that deletes telling words (another pass).")] = False,
+    controls: Annotated[
+        bool, typer.Option(help="Random latents, random and permuted decoders, PCA, residual basis, LEACE.")
+    ] = True,
+    deletion: Annotated[
+        bool, typer.Option("--deletion", help="Control that deletes telling words (another pass).")
+    ] = False,
     loss_recovered: Annotated[bool, typer.Option("--loss-recovered", help="Measure it on a few texts.")] = False,
-    seed: Seed = 0, device: Device = "auto", json_path: Json = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json_path: Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Compare many SAEs on several tasks and protocols in one model pass per hook, with controls beside every score."""
     from saeeval_core.selections import Rule
     from saeeval_core.suite import suite_folders
@@ -342,13 +432,27 @@ def sweep(
     if not saes:
         raise ConfigError("nothing to compare; give --sae NAME (repeatable) or --suite FOLDER")
     config = SweepConfig(
-        tuple(saes), tuple(task), tuple(_words(protocol)), ns=_numbers(n), model=model, seed=seed, controls=controls,
-        texts_per_cell=texts_per_cell, device=device, by_direction=suite is None, deletion=deletion,
-        loss_recovered=loss_recovered, selections=judged_selections(_words(select), rater, Rule(threshold)),
-    )  # fmt: skip
+        tuple(saes),
+        tuple(task),
+        tuple(_words(protocol)),
+        ns=_numbers(n),
+        model=model,
+        seed=seed,
+        controls=controls,
+        texts_per_cell=texts_per_cell,
+        device=device,
+        by_direction=suite is None,
+        deletion=deletion,
+        loss_recovered=loss_recovered,
+        selections=judged_selections(_words(select), rater, Rule(threshold)),
+    )
     with _bar("scoring") as advance:
         result = run_sweep(
-            config, json_path, csv_path, made_by=_command_line(), on_progress=lambda what, done, total: advance(done, total, what)
+            config,
+            json_path,
+            csv_path,
+            made_by=_command_line(),
+            on_progress=lambda what, done, total: advance(done, total, what),
         )
     failed = sorted({(r["sae"], r["error"]) for r in result["rows"] if r.get("error")})
     console.print(f"{len(result['rows'])} rows; the Compare view opens them from assets/results or --json FILE")
@@ -372,11 +476,18 @@ def validate(
 
 @app.command()
 def faults(
-    sae: Sae = [DEFAULT_SAE], model: Model = DEFAULT_MODEL, task: Task = DEFAULT_TASK,  # noqa: B006
-    seeds: Annotated[str, typer.Option("--seeds", help="Spread over these; the first one's score is shown.")] = "0,1,2,3,4",
-    planted: Annotated[bool, typer.Option("--planted", help="On planted worlds instead: agreement with the truth.")] = False,
-    device: Device = "auto", json_path: Json = None,
-) -> None:  # fmt: skip
+    sae: Sae = [DEFAULT_SAE],
+    model: Model = DEFAULT_MODEL,
+    task: Task = DEFAULT_TASK,
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="Spread over these; the first one's score is shown.")
+    ] = "0,1,2,3,4",
+    planted: Annotated[
+        bool, typer.Option("--planted", help="On planted worlds instead: agreement with the truth.")
+    ] = False,
+    device: Device = "auto",
+    json_path: Json = None,
+) -> None:
     """What each setting of earlier tools does to the score: one switched at a time. Resumes when run again."""
     from saeeval_core import row_json
     from saeeval_core.artifacts import write_atomic
@@ -421,8 +532,9 @@ def report(
 def build_bundle(
     corpus: Annotated[Path | None, typer.Option(help="Corpus the SAEs are trained on (steps 'saes').")] = None,
     step: Annotated[
-        list[str], typer.Option("--step", help="texts, saes, recordings, tokens, probes, controls or verdicts; default all.")
-    ] = [],  # noqa: B006
+        list[str],
+        typer.Option("--step", help="texts, saes, recordings, tokens, probes, controls or verdicts; default all."),
+    ] = [],
 ) -> None:
     """Remake everything in assets/; each step can be run alone and resumes."""
     from saeeval_core.bundle import build
@@ -460,12 +572,29 @@ def _saes(model: str) -> list[dict[str, Any]]:
         if model in ("", DEFAULT_MODEL):
             path = Path(info.location) / "about.json"
             about = json.loads(path.read_text()) if path.exists() else {}
-            rows.append({"sae": info.id, "where": "bundled", "hook": info.hook, "latents": info.n_latents,
-                         "L0": about.get("l0"), "expl. var.": about.get("explained_variance_typical"),
-                         "dead": about.get("dead")})  # fmt: skip
+            rows.append(
+                {
+                    "sae": info.id,
+                    "where": "bundled",
+                    "hook": info.hook,
+                    "latents": info.n_latents,
+                    "L0": about.get("l0"),
+                    "expl. var.": about.get("explained_variance_typical"),
+                    "dead": about.get("dead"),
+                }
+            )
     for row in list_registry(model or None):
-        rows.append({"sae": row.spec, "where": "Hub", "hook": row.hook, "latents": row.n_latents, "L0": row.expected_l0,
-                     "expl. var.": None, "dead": None})  # fmt: skip
+        rows.append(
+            {
+                "sae": row.spec,
+                "where": "Hub",
+                "hook": row.hook,
+                "latents": row.n_latents,
+                "L0": row.expected_l0,
+                "expl. var.": None,
+                "dead": None,
+            }
+        )
     return rows
 
 
@@ -536,9 +665,13 @@ class _recording_bar:
 
     def __enter__(self) -> Any:
         self.bar = Progress(
-            TextColumn("recording"), BarColumn(), TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
+            TextColumn("recording"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
         self.task = None
 
         def on_progress(p: Any) -> None:

@@ -173,9 +173,7 @@ def _draw_distinct(
     )
 
 
-def _draw(
-    stock: Stock, cell: tuple[str, str], part: str, rng: np.random.Generator, record: str
-) -> ComposedText | None:
+def _draw(stock: Stock, cell: tuple[str, str], part: str, rng: np.random.Generator, record: str) -> ComposedText | None:
     """One text, or None when the topics drawn left too few patterns."""
     pool = "train" if part == "train" else "eval"
     weights = np.array([r["weight"] for r in stock.registers.values()], dtype=float)
@@ -217,9 +215,7 @@ def _pick(
         # An opening or closing may come from another kind where this one has none; the body's shares are kept.
         for choice in [kind] if role == "body" else [kind, *(k for k in stock.mix[role] if k != kind)]:
             fits = [
-                p
-                for p in _usable(stock, cell, choice, role, pool, register)
-                if not p.topics & used and p not in picked
+                p for p in _usable(stock, cell, choice, role, pool, register) if not p.topics & used and p not in picked
             ]
             if fits:
                 picked.append(fits[rng.integers(len(fits))])
@@ -228,9 +224,7 @@ def _pick(
     return picked
 
 
-def _usable(
-    stock: Stock, cell: tuple[str, str], kind: str, role: str, pool: str, register: str
-) -> list[Pattern]:
+def _usable(stock: Stock, cell: tuple[str, str], kind: str, role: str, pool: str, register: str) -> list[Pattern]:
     if not stock.mix[role].get(kind):
         return []
     patterns = stock.patterns.get((_block(stock, cell, kind), role), ())
@@ -251,9 +245,7 @@ def _varied_order(body: Sequence[Pattern], rng: np.random.Generator) -> list[Pat
     return min(orders, key=lambda order: sum(a.text.split()[0] == b.text.split()[0] for a, b in pairwise(order)))
 
 
-def _record(
-    stock: Stock, cell: tuple[str, str], register: str, pool: str, rng: np.random.Generator
-) -> dict[str, str]:
+def _record(stock: Stock, cell: tuple[str, str], register: str, pool: str, rng: np.random.Generator) -> dict[str, str]:
     """Every slot's text: labels, word forms, then the fields in their order."""
     values: dict[str, str] = dict(zip(stock.labels, cell, strict=True))
     for label, value in zip(stock.labels, cell, strict=True):

@@ -171,10 +171,7 @@ def write_parquet(stock: Stock, texts: Sequence[ComposedText], path: Path, seed:
             for pool in ("train", "eval")
         },
         "words": {"min": min(lengths), "mean": round(float(np.mean(lengths)), 1), "max": max(lengths)},
-        "bag_of_words": {
-            "labels": [asdict(r) for r in report.labels],
-            "pairs": [asdict(r) for r in report.pairs],
-        },
+        "bag_of_words": {"labels": [asdict(r) for r in report.labels], "pairs": [asdict(r) for r in report.pairs]},
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     path.with_suffix(".json").write_text(json.dumps(made, indent=1) + "\n")

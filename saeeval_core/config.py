@@ -51,14 +51,26 @@ class Protocol:
 PROTOCOLS = {
     "robust": Protocol("robust", optimiser="logistic"),
     "saebench": Protocol(
-        "saebench", optimiser="adamw", epochs=20, l1=1e-3, best_test_epoch=True, separate_dev=False,
-        imitate_padding_leak=True, redraw_negatives=True, strict_gap=False,
-    ),
-    "paper": Protocol(
-        "paper", optimiser="adamw", epochs=5, separate_dev=False, redraw_negatives=True, full_biased_set=True,
+        "saebench",
+        optimiser="adamw",
+        epochs=20,
+        l1=1e-3,
+        best_test_epoch=True,
+        separate_dev=False,
+        imitate_padding_leak=True,
+        redraw_negatives=True,
         strict_gap=False,
     ),
-}  # fmt: skip
+    "paper": Protocol(
+        "paper",
+        optimiser="adamw",
+        epochs=5,
+        separate_dev=False,
+        redraw_negatives=True,
+        full_biased_set=True,
+        strict_gap=False,
+    ),
+}
 
 
 def get_protocol(name: str) -> Protocol:

@@ -87,9 +87,12 @@ class ContextCollector:
                     kind.append(k)
             indptr.append(len(text))
         return Contexts(
-            np.array(indptr, dtype=np.int64), np.array(text, dtype=np.int32), np.array(start, dtype=np.int16),
-            np.array(window, dtype=np.float16).reshape(-1, WINDOW), np.array(kind, dtype=np.uint8),
-        )  # fmt: skip
+            np.array(indptr, dtype=np.int64),
+            np.array(text, dtype=np.int32),
+            np.array(start, dtype=np.int16),
+            np.array(window, dtype=np.float16).reshape(-1, WINDOW),
+            np.array(kind, dtype=np.uint8),
+        )
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which ``restore`` continues."""

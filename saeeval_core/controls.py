@@ -68,9 +68,15 @@ class Control:
 
 
 def shift_controls(
-    residuals: ResidualRecording, view: ShiftLatents, protocol: Protocol, ids: Sequence[int], ablation: str, *, seed: int = 0,
+    residuals: ResidualRecording,
+    view: ShiftLatents,
+    protocol: Protocol,
+    ids: Sequence[int],
+    ablation: str,
+    *,
+    seed: int = 0,
     draws: int = DRAWS,
-) -> list[Control]:  # fmt: skip
+) -> list[Control]:
     """Every control of one set in one direction that needs no further pass.
 
     Another decoder or basis is represented by its own top ``len(ids)`` by attribution, under the same "zero" or "mean".
@@ -90,9 +96,14 @@ def shift_controls(
 
 
 def tpp_controls(
-    residuals: ResidualRecording, view: TppLatents, sets: Sequence[Sequence[int]], ablation: str, *, seed: int = 0,
+    residuals: ResidualRecording,
+    view: TppLatents,
+    sets: Sequence[Sequence[int]],
+    ablation: str,
+    *,
+    seed: int = 0,
     draws: int = DRAWS,
-) -> list[Control]:  # fmt: skip
+) -> list[Control]:
     """The same for TPP, with one set per class; there is no LEACE (it knows no other classes)."""
     task = view.board.task
 
@@ -126,7 +137,10 @@ def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecordin
     rng = derive_rng(seed, "control decoders", latents.sae_fingerprint)
     noise = rng.standard_normal(latents.decoder.shape)
     noise *= np.linalg.norm(latents.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-    made = {"random decoder": noise.astype(np.float32), "permuted decoder": latents.decoder[rng.permutation(len(latents.decoder))]}
+    made = {
+        "random decoder": noise.astype(np.float32),
+        "permuted decoder": latents.decoder[rng.permutation(len(latents.decoder))],
+    }
     return [replace(latents, sae=name, decoder=rows, about={"control": ABOUT[name]}) for name, rows in made.items()]
 
 
@@ -141,14 +155,25 @@ def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) 
     codes = (x - mean) @ rows.T
     n = len(rows)
     nothing = Contexts(
-        np.zeros(n + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int16), np.zeros((0, WINDOW), np.float16),
+        np.zeros(n + 1, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int16),
+        np.zeros((0, WINDOW), np.float16),
         np.zeros(0, np.uint8),
-    )  # fmt: skip
+    )
     return LatentRecording(
-        kind, kind, residuals.fingerprint, csc_array(codes.astype(np.float32)), np.zeros(n, np.float32), np.ones(n, np.float32),
-        rows.astype(np.float32), nothing, {"l0": float(n), "explained_variance": 1.0, "dead": 0.0, "tokens": None},
-        non_negative=False, about={"control": ABOUT[kind]},
-    )  # fmt: skip
+        kind,
+        kind,
+        residuals.fingerprint,
+        csc_array(codes.astype(np.float32)),
+        np.zeros(n, np.float32),
+        np.ones(n, np.float32),
+        rows.astype(np.float32),
+        nothing,
+        {"l0": float(n), "explained_variance": 1.0, "dead": 0.0, "tokens": None},
+        non_negative=False,
+        about={"control": ABOUT[kind]},
+    )
 
 
 def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
@@ -167,9 +192,7 @@ def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
     return edited_score(board, eraser(torch.from_numpy(residuals.residuals[board.rows].astype(np.float64))).numpy())
 
 
-def attribute_words(
-    texts: Sequence[str], view: ShiftBoard, *, top: int = TOP_WORDS, prior: float = 1.0
-) -> list[str]:
+def attribute_words(texts: Sequence[str], view: ShiftBoard, *, top: int = TOP_WORDS, prior: float = 1.0) -> list[str]:
     """Words that tell the spurious label: the ``top`` largest |log odds ratio| of document frequency, smoothed by ``prior``.
 
     ``texts`` are all texts of the recording. Counted on the balanced training texts, once per text, in lower case; words in
@@ -207,12 +230,18 @@ def without_words(texts: Sequence[str], words: Sequence[str]) -> list[str]:
 def edited_score(board: ShiftBoard, edited: np.ndarray) -> ShiftScore:
     """SHIFT of the board's texts with these pooled residuals [scored texts, d_model] in place of their own."""
     if len(edited) != len(board.rows):
-        raise DataError(f"{len(edited)} edited texts for {len(board.rows)} scored ones; edit each of them, in the same order")
+        raise DataError(
+            f"{len(edited)} edited texts for {len(board.rows)} scored ones; edit each of them, in the same order"
+        )
     return board.score(board.base_logits - board.probes.base.logits(edited), 0)
 
 
 def _random_latents(
-    recording: LatentRecording, sets: Sequence[np.ndarray], score: Callable[[list[np.ndarray]], Estimate], seed: int, draws: int
+    recording: LatentRecording,
+    sets: Sequence[np.ndarray],
+    score: Callable[[list[np.ndarray]], Estimate],
+    seed: int,
+    draws: int,
 ) -> Control:
     rng = derive_rng(seed, "random latents", recording.sae_fingerprint)
     strength = log_strength(recording)

@@ -139,9 +139,17 @@ def latent_evidence(
     contexts = tuple(c for s in sources for c in _contexts(s, latent, blind))
     promoted, suppressed = tokens.of(latent) if tokens is not None else ((), ())
     return LatentEvidence(
-        latent, first.sae, first.sae_fingerprint, contexts, promoted, suppressed, float(first.density[latent]),
-        neighbours(first, latent, similar), coactive(first, latent, similar), blind,
-    )  # fmt: skip
+        latent,
+        first.sae,
+        first.sae_fingerprint,
+        contexts,
+        promoted,
+        suppressed,
+        float(first.density[latent]),
+        neighbours(first, latent, similar),
+        coactive(first, latent, similar),
+        blind,
+    )
 
 
 def for_judge(evidence: LatentEvidence, k: int = 5) -> LatentEvidence:
@@ -208,9 +216,12 @@ class TokenTable:
     def save(self, path: Path) -> None:
         """Write ``path.safetensors`` and ``path.json``."""
         arrays = {
-            "promoted": self.promoted, "promoted_cosine": self.promoted_cosine,
-            "suppressed": self.suppressed, "suppressed_cosine": self.suppressed_cosine, "histogram": self.histogram,
-        }  # fmt: skip
+            "promoted": self.promoted,
+            "promoted_cosine": self.promoted_cosine,
+            "suppressed": self.suppressed,
+            "suppressed_cosine": self.suppressed_cosine,
+            "histogram": self.histogram,
+        }
         meta = {
             "kind": "tokens",
             "sae_fingerprint": self.sae_fingerprint,
@@ -247,9 +258,14 @@ def promoted_tokens(
     index = index.reshape(2, *up.shape).astype(np.int32)
     strings = tuple(token_strings[i] for i in used)
     return TokenTable(
-        sae_fingerprint, strings, index[0], up_cosine.astype(np.float16), index[1], (-down_cosine).astype(np.float16),
+        sae_fingerprint,
+        strings,
+        index[0],
+        up_cosine.astype(np.float16),
+        index[1],
+        (-down_cosine).astype(np.float16),
         np.stack(counts),
-    )  # fmt: skip
+    )
 
 
 def load_token_table(path: Path) -> TokenTable:

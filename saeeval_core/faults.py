@@ -85,10 +85,15 @@ SETTINGS = (
     Setting("small-N area, mean ablation", n=None, ablation="mean"),
     Setting("small-N area, AUC", n=None, measure="auc"),
     Setting(
-        "SAEBench's settings together, N = 20", probes="adamw l1, test epoch", leak=True, redrawn_negatives=True,
-        zero_effects=True, small_gaps=True, n=20,
+        "SAEBench's settings together, N = 20",
+        probes="adamw l1, test epoch",
+        leak=True,
+        redrawn_negatives=True,
+        zero_effects=True,
+        small_gaps=True,
+        n=20,
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,16 @@ class Bench:
 
     @classmethod
     def prepare(
-        cls, residuals: ResidualRecording, shift_tasks: Sequence[ShiftTask], tpp_task: TppTask | None, protocol: Protocol, *,
-        seed: int, text_seed: int | None = None, keep: bool = False,
-    ) -> "Bench":  # fmt: skip
+        cls,
+        residuals: ResidualRecording,
+        shift_tasks: Sequence[ShiftTask],
+        tpp_task: TppTask | None,
+        protocol: Protocol,
+        *,
+        seed: int,
+        text_seed: int | None = None,
+        keep: bool = False,
+    ) -> "Bench":
         """Train the probes; gaps are judged as the robust protocol does.
 
         ``text_seed`` draws the probes' training texts when they are not to follow ``seed``. ``keep`` takes stored probes
@@ -133,7 +145,9 @@ class Bench:
             own = fit_tpp(residuals, tpp_task, protocol, seed=seed)
         return cls(residuals, protocol, directions, reasons, tpp_task, own)
 
-    def scores(self, latents: LatentRecording, settings: Sequence[Setting], seed: int) -> dict[tuple[str, str], float | None]:
+    def scores(
+        self, latents: LatentRecording, settings: Sequence[Setting], seed: int
+    ) -> dict[tuple[str, str], float | None]:
         """(setting, metric) -> score; ``seed`` draws negatives. Settings must go with this bench's probes."""
         found: dict[tuple[str, str], float | None] = {}
         for metric, scorer in (("shift", self._shift), ("tpp", self._tpp)):
@@ -145,7 +159,10 @@ class Bench:
         """Mean over the defined directions of each pair, then over pairs."""
         views = {
             leak: [
-                [shift_latents(self.residuals, latents, board, replace(self.protocol, imitate_padding_leak=leak)) for board in pair]
+                [
+                    shift_latents(self.residuals, latents, board, replace(self.protocol, imitate_padding_leak=leak))
+                    for board in pair
+                ]
                 for pair in self.directions
             ]
             for leak in {s.leak for s in settings}
@@ -169,7 +186,9 @@ class Bench:
             return {}
         groups: dict[TppSwitches, list[Setting]] = {}
         for s in settings:
-            switches = TppSwitches(s.redrawn_negatives, s.zero_effects, s.leak, s.ablation == "mean", s.measure == "auc")
+            switches = TppSwitches(
+                s.redrawn_negatives, s.zero_effects, s.leak, s.ablation == "mean", s.measure == "auc"
+            )
             groups.setdefault(switches, []).append(s)
         found: dict[str, float | None] = {}
         for switches, own in groups.items():
@@ -180,7 +199,9 @@ class Bench:
         return found
 
 
-def recorded_fault_table(config: RunConfig, *, seeds: Sequence[int] = SEEDS, on_progress: OnProgress | None = None) -> dict[str, Any]:
+def recorded_fault_table(
+    config: RunConfig, *, seeds: Sequence[int] = SEEDS, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
     """``fault_table`` of the config's SAEs on its texts, with the controls of the first SAE beside them."""
     task_set = task_set_of(config)
     recordings = obtain_recordings(config, task_set, config.saes)
@@ -192,15 +213,27 @@ def recorded_fault_table(config: RunConfig, *, seeds: Sequence[int] = SEEDS, on_
     # Principal components belong to one task's training texts, and this table has several tasks.
     controls = [c for c in recorded_controls(residuals, saes[0], train_rows(tasks[0]), seeds[0]) if c.sae != "pca"]
     return fault_table(
-        residuals, saes, task_set, controls=controls, seeds=seeds, texts_per_cell=config.texts_per_cell, on_progress=on_progress
+        residuals,
+        saes,
+        task_set,
+        controls=controls,
+        seeds=seeds,
+        texts_per_cell=config.texts_per_cell,
+        on_progress=on_progress,
     )
 
 
 def fault_table(
-    residuals: ResidualRecording, saes: Sequence[LatentRecording], task_set: TaskSet, *, controls: Sequence[LatentRecording] = (),
-    seeds: Sequence[int] = SEEDS, settings: Sequence[Setting] = SETTINGS, texts_per_cell: int = 1500,
+    residuals: ResidualRecording,
+    saes: Sequence[LatentRecording],
+    task_set: TaskSet,
+    *,
+    controls: Sequence[LatentRecording] = (),
+    seeds: Sequence[int] = SEEDS,
+    settings: Sequence[Setting] = SETTINGS,
+    texts_per_cell: int = 1500,
     on_progress: OnProgress | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Scores and their spread over seeds of every setting on a recording, texts fixed and texts redrawn.
 
     With the texts fixed a seed changes folds, initialisation, batches and drawn negatives. With the texts redrawn it also
@@ -226,21 +259,51 @@ def fault_table(
                 fixed, redrawn = ([d[key] for d in found[texts] if key in d] for texts in ("fixed", "redrawn"))
                 if not fixed:
                     continue
-                rows.append({
-                    "setting": setting.name, "metric": metric, "where": task_set.texts.name, "sae": sae.sae,
-                    "role": "sae" if sae in saes else "control", "score": fixed[0], "seeds": len(fixed),
-                    "sd_texts_fixed": _sd(fixed), "mean_texts_redrawn": _mean(redrawn), "sd_texts_redrawn": _sd(redrawn),
-                })  # fmt: skip
-    return {"kind": "faults", "schema": 1, "task": task_set.texts.name, "composed": task_set.texts.composed, "rows": rows}
+                rows.append(
+                    {
+                        "setting": setting.name,
+                        "metric": metric,
+                        "where": task_set.texts.name,
+                        "sae": sae.sae,
+                        "role": "sae" if sae in saes else "control",
+                        "score": fixed[0],
+                        "seeds": len(fixed),
+                        "sd_texts_fixed": _sd(fixed),
+                        "mean_texts_redrawn": _mean(redrawn),
+                        "sd_texts_redrawn": _sd(redrawn),
+                    }
+                )
+    return {
+        "kind": "faults",
+        "schema": 1,
+        "task": task_set.texts.name,
+        "composed": task_set.texts.composed,
+        "rows": rows,
+    }
 
 
 def _seed_scores(
-    residuals: ResidualRecording, saes: Sequence[LatentRecording], task_set: TaskSet, texts: str, seed: int, first: int,
-    settings: Sequence[Setting], texts_per_cell: int,
-) -> dict[tuple[str, str, str], float | None]:  # fmt: skip
+    residuals: ResidualRecording,
+    saes: Sequence[LatentRecording],
+    task_set: TaskSet,
+    texts: str,
+    seed: int,
+    first: int,
+    settings: Sequence[Setting],
+    texts_per_cell: int,
+) -> dict[tuple[str, str, str], float | None]:
     """(setting, metric, SAE) -> score of one seed, from the cache folder where it is there."""
-    identity = [residuals.fingerprint, [[s.sae, s.sae_fingerprint] for s in saes], task_set.texts.name, texts, seed, first,
-                [asdict(s) for s in settings], texts_per_cell, _VERSION]  # fmt: skip
+    identity = [
+        residuals.fingerprint,
+        [[s.sae, s.sae_fingerprint] for s in saes],
+        task_set.texts.name,
+        texts,
+        seed,
+        first,
+        [asdict(s) for s in settings],
+        texts_per_cell,
+        _VERSION,
+    ]
     path = cache_dir() / "faults" / f"{fingerprint(identity)}.json"
     if path.exists():
         return {(a, b, c): value for a, b, c, value in json.loads(path.read_text())}
@@ -251,7 +314,9 @@ def _seed_scores(
     tpp_task = task_set.tpp_task(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell) if task_set.tpp else None
     scores = {}
     for kind in dict.fromkeys(s.probes for s in settings):
-        bench = Bench.prepare(residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, text_seed=drawn, keep=True)
+        bench = Bench.prepare(
+            residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, text_seed=drawn, keep=True
+        )
         for sae in saes:
             own = bench.scores(sae, [s for s in settings if s.probes == kind], seed)
             scores |= {(name, metric, sae.sae): value for (name, metric), value in own.items()}
@@ -260,7 +325,9 @@ def _seed_scores(
     return scores
 
 
-def _fit(residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int, text_seed: int) -> ShiftProbes:
+def _fit(
+    residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int, text_seed: int
+) -> ShiftProbes:
     """As ``fit_shift_probes``, with the training texts drawn by a seed of their own."""
     training = shift_training(task, seed=text_seed, protocol=protocol)
     x, held = residuals.residuals[task.rows], task.part == TEST
@@ -304,5 +371,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _sd(values: Sequence[float | None]) -> float | None:
     kept = [v for v in values if v is not None and np.isfinite(v)]
     return float(np.std(kept, ddof=1)) if len(kept) > 1 else None
-
-

@@ -75,7 +75,14 @@ def read_text(model: "LanguageModel", sae: "LoadedSAE", hook: str, text: str) ->
 
 
 def probe_verdict(
-    reading: TextReading, probe: Probe, decoder: np.ndarray, ids: Sequence[int], *, name: str, positive: str, negative: str
+    reading: TextReading,
+    probe: Probe,
+    decoder: np.ndarray,
+    ids: Sequence[int],
+    *,
+    name: str,
+    positive: str,
+    negative: str,
 ) -> TextVerdict:
     """The probe's logit, and the logit after zero-ablating ``ids``: minus the sum of pooled f_i (D_i . w)."""
     before = float(probe.logits(reading.residual[None])[0])

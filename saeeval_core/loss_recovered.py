@@ -23,7 +23,9 @@ TEXTS = 24
 
 
 @torch.inference_mode()
-def loss_recovered(model: LanguageModel, saes: Sequence[LoadedSAE], hook: str, texts: Sequence[str]) -> list[float | None]:
+def loss_recovered(
+    model: LanguageModel, saes: Sequence[LoadedSAE], hook: str, texts: Sequence[str]
+) -> list[float | None]:
     """Per SAE, over all predicted tokens of ``texts`` but the first; None for an SAE that does not rebuild its input.
 
     DataError when the hook hardly matters on these texts (zeros change the loss by less than .001 nats).
@@ -37,9 +39,7 @@ def loss_recovered(model: LanguageModel, saes: Sequence[LoadedSAE], hook: str, t
         ids, mask = ids.to(model.device), mask.to(model.device)
         x = model.activations(ids, mask, [hook])[hook].float()
 
-        def loss(
-            other: torch.Tensor, x: torch.Tensor = x, ids: torch.Tensor = ids, mask: torch.Tensor = mask
-        ) -> float:
+        def loss(other: torch.Tensor, x: torch.Tensor = x, ids: torch.Tensor = ids, mask: torch.Tensor = mask) -> float:
             return _loss(model, ids, mask, hook, torch.cat([x[:, :1], other.to(x)], dim=1))
 
         clean, zero = clean + loss(x[:, 1:]), zero + loss(torch.zeros_like(x[:, 1:]))
@@ -51,7 +51,9 @@ def loss_recovered(model: LanguageModel, saes: Sequence[LoadedSAE], hook: str, t
     if not count:
         raise DataError("loss recovered needs texts of at least two tokens")
     if abs(zero - clean) < 1e-3 * count:
-        raise DataError(f"replacing {hook} by zeros costs {(zero - clean) / count:.4f} nats on these texts: too little; use others")
+        raise DataError(
+            f"replacing {hook} by zeros costs {(zero - clean) / count:.4f} nats on these texts: too little; use others"
+        )
     return [None if total is None else (zero - total) / (zero - clean) for total in with_sae]
 
 
@@ -61,7 +63,8 @@ def stored_loss_recovered(
     """SAE -> loss recovered on the first TEXTS texts, measured in one go where the cache folder does not know it."""
     sample = list(texts[:TEXTS])
     paths = {
-        sae: cache_dir() / "loss" / f"{fingerprint([model, identify(sae).fingerprint, hook, sample])}.json" for sae in saes
+        sae: cache_dir() / "loss" / f"{fingerprint([model, identify(sae).fingerprint, hook, sample])}.json"
+        for sae in saes
     }
     missing = [sae for sae in saes if not paths[sae].exists()]
     if missing:

@@ -99,9 +99,13 @@ class LanguageModel:
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         """Ids as every protocol uses them: [bos] + raw tokens of the text, special tokens read as plain text."""
         encoded = self.tokenizer(
-            list(texts), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True,
-            truncation=True, max_length=MAX_TOKENS - 1,
-        )  # fmt: skip
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+            truncation=True,
+            max_length=MAX_TOKENS - 1,
+        )
         ids = [np.array([self.bos_id, *row], dtype=np.int32) for row in encoded["input_ids"]]
         ends = [np.array([end for _, end in row], dtype=np.int32) for row in encoded["offset_mapping"]]
         return TokenizedTexts(ids, ends)

@@ -41,7 +41,9 @@ def _array(name: str, packed: np.ndarray, about: Mapping[str, Any]) -> np.ndarra
         inflater = zlib.decompressobj()
         raw = inflater.decompress(packed.tobytes(), size + 1)  # never more than the layout promises
     except zlib.error as error:
-        raise ArtifactError(f"packed array '{name}' cannot be read ({error}); delete the recording and rebuild") from None
+        raise ArtifactError(
+            f"packed array '{name}' cannot be read ({error}); delete the recording and rebuild"
+        ) from None
     if len(raw) != size:
         raise ArtifactError(
             f"packed array '{name}' holds {len(raw)} bytes, expected {size}; delete the recording and rebuild"

@@ -85,8 +85,10 @@ class Recordings:
 def task_set_of(config: RunConfig) -> TaskSet:
     """The texts and tasks the settings name. Of a file or Hub data set only the texts drawn for a task are kept."""
     draw: dict[str, Any] = {
-        "seed": config.seed, "protocol": get_protocol(config.protocol), "per_cell": config.texts_per_cell,
-    }  # fmt: skip
+        "seed": config.seed,
+        "protocol": get_protocol(config.protocol),
+        "per_cell": config.texts_per_cell,
+    }
     labels = {
         "target": config.target,
         "spurious": config.spurious,
@@ -127,10 +129,16 @@ def obtain_recordings(
     loaded = [load_sae(s, device=model.device) for s in saes]
     folder = cache_dir() / "recordings"
     residuals, latents = record(
-        model, hook, task_set.texts.texts, task_set.texts.fingerprint, loaded, storage=key.storage,
-        cells=label_cells(task_set), on_progress=on_progress,
+        model,
+        hook,
+        task_set.texts.texts,
+        task_set.texts.fingerprint,
+        loaded,
+        storage=key.storage,
+        cells=label_cells(task_set),
+        on_progress=on_progress,
         partial=folder / "partial" / fingerprint([key.fingerprint, [s.fingerprint for s in loaded]]),
-    )  # fmt: skip
+    )
     save_residuals(residuals, folder)
     for latent in latents:
         save_latents(latent, folder, storage=key.storage)
@@ -290,22 +298,38 @@ def score(prepared: Prepared, select: Selector | None = None) -> dict[str, Any]:
     config, task_set, recordings = prepared.config, prepared.task_set, prepared.recordings
     result: dict[str, Any] = {
         "config": json.loads(config.to_json()),
-        "model": {"name": config.model, "dtype": config.dtype, "hook": recordings.residuals.key.hook, "note": recordings.residuals.note,
-                  "bos_id": recordings.residuals.bos_id},
-        "task": {"name": task_set.texts.name, "source": task_set.texts.source, "composed": task_set.texts.composed,
-                 "texts": len(task_set.texts.texts), "fingerprint": task_set.texts.fingerprint,
-                 "dropped": dict(task_set.texts.dropped), "small": task_set.small, "interval_level": LEVEL},
+        "model": {
+            "name": config.model,
+            "dtype": config.dtype,
+            "hook": recordings.residuals.key.hook,
+            "note": recordings.residuals.note,
+            "bos_id": recordings.residuals.bos_id,
+        },
+        "task": {
+            "name": task_set.texts.name,
+            "source": task_set.texts.source,
+            "composed": task_set.texts.composed,
+            "texts": len(task_set.texts.texts),
+            "fingerprint": task_set.texts.fingerprint,
+            "dropped": dict(task_set.texts.dropped),
+            "small": task_set.small,
+            "interval_level": LEVEL,
+        },
         "probes": {"shift": [_probe_summary(d) for d in prepared.directions]},
         "results": [],
         "versions": versions(),
-    }  # fmt: skip
+    }
     for latents in recordings.latents:
         if max(config.ns) > latents.n_latents:
             raise ConfigError(
                 f"N = {max(config.ns)} but SAE '{latents.sae}' has {latents.n_latents} latents; lower --n"
             )
-        row: dict[str, Any] = {"sae": latents.sae, "about": latents.about, "selection": str(select),
-                               "unsupervised": latents.unsupervised}  # fmt: skip
+        row: dict[str, Any] = {
+            "sae": latents.sae,
+            "about": latents.about,
+            "selection": str(select),
+            "unsupervised": latents.unsupervised,
+        }
         if prepared.directions:
             row["shift"] = _shift_result(prepared, latents, select)
         if prepared.tpp is not None:
@@ -387,7 +411,10 @@ def _shift_result(prepared: Prepared, latents: LatentRecording, select: Selector
     config, protocol = prepared.config, prepared.protocol
     directions, scores, areas = [], [], []
     for d in prepared.directions:
-        views = {part: shift_latents(prepared.recordings.residuals, latents, board, protocol) for part, board in d.boards.items()}
+        views = {
+            part: shift_latents(prepared.recordings.residuals, latents, board, protocol)
+            for part, board in d.boards.items()
+        }
         chosen = select.shift(views[TEST], config.ns)  # rankings come from training texts, the same for every part
         curves = {part: [view.score(c.ids) for c in chosen] for part, view in views.items()}
         small = select.shift(views[TEST], GRID)
@@ -397,17 +424,31 @@ def _shift_result(prepared: Prepared, latents: LatentRecording, select: Selector
         }
         areas.append((d.pair, own_areas))
         # A selection that ended empty is a state, not a score of 0: it is left out of the mean.
-        scores.append((d.pair, {p: [_if_any(s, c) for s, c in zip(own, chosen, strict=True)] for p, own in curves.items()}))
-        directions.append({
-            "pair": d.pair, "target": d.task.target.column, "spurious": d.task.spurious.column,
-            "target_values": str(d.task.target), "spurious_values": str(d.task.spurious),
-            "by_n": [
-                {"n": c.n, "n_ablated": len(c.ids), "ids": list(c.ids), "state": c.state, "not_judged": c.not_judged}
-                | {PART_NAMES[p]: _shift_cell(views[p], curves[p][i], c, protocol) for p in curves}
-                for i, c in enumerate(chosen)
-            ],
-            "small_n_area": {PART_NAMES[p]: a.score.to_dict() for p, a in own_areas.items()},
-        } | _probe_summary(d))  # fmt: skip
+        scores.append(
+            (d.pair, {p: [_if_any(s, c) for s, c in zip(own, chosen, strict=True)] for p, own in curves.items()})
+        )
+        directions.append(
+            {
+                "pair": d.pair,
+                "target": d.task.target.column,
+                "spurious": d.task.spurious.column,
+                "target_values": str(d.task.target),
+                "spurious_values": str(d.task.spurious),
+                "by_n": [
+                    {
+                        "n": c.n,
+                        "n_ablated": len(c.ids),
+                        "ids": list(c.ids),
+                        "state": c.state,
+                        "not_judged": c.not_judged,
+                    }
+                    | {PART_NAMES[p]: _shift_cell(views[p], curves[p][i], c, protocol) for p in curves}
+                    for i, c in enumerate(chosen)
+                ],
+                "small_n_area": {PART_NAMES[p]: a.score.to_dict() for p, a in own_areas.items()},
+            }
+            | _probe_summary(d)
+        )
     aggregate = [
         {"n": n}
         | {PART_NAMES[p]: over_pairs([(pair, c[p][i]) for pair, c in scores]).to_dict() for p in scored_parts(protocol)}
@@ -426,12 +467,19 @@ def _if_any(score: ShiftScore, chosen: Selected) -> ShiftScore:
 def _shift_cell(view: ShiftLatents, s: ShiftScore, chosen: Selected, protocol: Protocol) -> dict[str, Any]:
     s, ids = _if_any(s, chosen), chosen.ids
     cell: dict[str, Any] = {
-        "accuracy": s.accuracy.value, "accuracy_ci": s.accuracy.ci, "score": s.score.value, "ci": s.score.ci,
-        "reason": s.score.reason, "worst_group": s.worst_group.value, "worst_group_ci": s.worst_group.ci,
-        "worst_group_name": s.worst_group_name, "leakage": s.leakage.value, "leakage_ci": s.leakage.ci,
+        "accuracy": s.accuracy.value,
+        "accuracy_ci": s.accuracy.ci,
+        "score": s.score.value,
+        "ci": s.score.ci,
+        "reason": s.score.reason,
+        "worst_group": s.worst_group.value,
+        "worst_group_ci": s.worst_group.ci,
+        "worst_group_name": s.worst_group_name,
+        "leakage": s.leakage.value,
+        "leakage_ci": s.leakage.ci,
         "mean_ablation": _if_any(view.score_mean_ablated(ids), chosen).score.to_dict(),
         "auc": (view.board.auc_score(view.removed(ids)) if ids else undefined(chosen.state)).to_dict(),
-    }  # fmt: skip
+    }
     if not protocol.strict_gap:
         cell["saebench_value"] = s.score.value if s.score.value is not None else 0
     return cell
@@ -454,7 +502,9 @@ def _tpp_result(prepared: Prepared, task: TppTask, latents: LatentRecording, sel
     chosen = select.tpp(views[TEST], config.ns)
     small = list(zip(*select.tpp(views[TEST], GRID), strict=True))
     areas = {
-        part: small_n_area([_if_any_class(view.score_mean_ablated([c.ids for c in own]), own) for own in small], GRID).score
+        part: small_n_area(
+            [_if_any_class(view.score_mean_ablated([c.ids for c in own]), own) for own in small], GRID
+        ).score
         for part, view in views.items()
     }
     by_n = []
@@ -464,13 +514,14 @@ def _tpp_result(prepared: Prepared, task: TppTask, latents: LatentRecording, sel
         scores = {part: _if_any_class(view.score(ids), sets) for part, view in views.items()}
         to_mean = {part: _if_any_class(view.score_mean_ablated(ids), sets) for part, view in views.items()}
         by_n.append(
-            {"n": n, "n_ablated": [len(c.ids) for c in sets], "ids": [list(c.ids) for c in sets],
-             "state": [c.state for c in sets]}
-            | {
-                PART_NAMES[p]: _tpp_cell(s) | {"mean_ablation": _tpp_cell(to_mean[p])}
-                for p, s in scores.items()
+            {
+                "n": n,
+                "n_ablated": [len(c.ids) for c in sets],
+                "ids": [list(c.ids) for c in sets],
+                "state": [c.state for c in sets],
             }
-        )  # fmt: skip
+            | {PART_NAMES[p]: _tpp_cell(s) | {"mean_ablation": _tpp_cell(to_mean[p])} for p, s in scores.items()}
+        )
     return {
         "classes": list(task.classes),
         "clean": {PART_NAMES[p]: [c.to_dict() for c in b.clean] for p, b in boards.items()},
@@ -493,9 +544,12 @@ def _tpp_cell(s: TppScore) -> dict[str, Any]:
     return {
         "matrix": [[e.value for e in row] for row in s.matrix],
         "matrix_ci": [[e.ci for e in row] for row in s.matrix],
-        "score": s.score.value, "ci": s.score.ci, "reason": s.score.reason,
-        "intended": s.intended.to_dict(), "unintended": s.unintended.to_dict(),
-    }  # fmt: skip
+        "score": s.score.value,
+        "ci": s.score.ci,
+        "reason": s.score.reason,
+        "intended": s.intended.to_dict(),
+        "unintended": s.unintended.to_dict(),
+    }
 
 
 def _probe_summary(d: DirectionBoards) -> dict[str, Any]:
@@ -505,11 +559,15 @@ def _probe_summary(d: DirectionBoards) -> dict[str, Any]:
     first = next(iter(d.boards.values()))
     p = first.probes
     return {
-        "name": f"{d.task.name}, {d.task.direction}", "n_per_quadrant": p.training.n, "training_texts": p.base.n_texts,
+        "name": f"{d.task.name}, {d.task.direction}",
+        "n_per_quadrant": p.training.n,
+        "training_texts": p.base.n_texts,
         "c": {"base": p.base.c, "oracle": p.oracle.c, "attribute": p.attribute.c},
-        "base": parts("base"), "oracle": parts("oracle"), "attribute": parts("attribute"),
+        "base": parts("base"),
+        "oracle": parts("oracle"),
+        "attribute": parts("attribute"),
         "reason": {PART_NAMES[part]: b.reason for part, b in d.boards.items()},
-    }  # fmt: skip
+    }
 
 
 def shift_identity(task: ShiftTask) -> list[Any]:

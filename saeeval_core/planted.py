@@ -100,15 +100,29 @@ class World:
         active = np.asarray((codes != 0).sum(axis=0)).ravel()
         pooled = csc_array(self.pooling @ codes.astype(np.float64))
         nothing = Contexts(
-            np.zeros(n + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int16), np.zeros((0, WINDOW), np.float16),
+            np.zeros(n + 1, np.int64),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.int16),
+            np.zeros((0, WINDOW), np.float16),
             np.zeros(0, np.uint8),
-        )  # fmt: skip
+        )
         return LatentRecording(
-            name, fingerprint([name, self.residuals.fingerprint]), self.residuals.fingerprint, pooled.astype(np.float32),
-            zero_code.astype(np.float32), (active / codes.shape[0]).astype(np.float32), decoder.astype(np.float32), nothing,
-            {"l0": float(active.sum() / codes.shape[0]), "explained_variance": None, "dead": float((active == 0).mean()),
-             "tokens": codes.shape[0]}, about=dict(about),
-        )  # fmt: skip
+            name,
+            fingerprint([name, self.residuals.fingerprint]),
+            self.residuals.fingerprint,
+            pooled.astype(np.float32),
+            zero_code.astype(np.float32),
+            (active / codes.shape[0]).astype(np.float32),
+            decoder.astype(np.float32),
+            nothing,
+            {
+                "l0": float(active.sum() / codes.shape[0]),
+                "explained_variance": None,
+                "dead": float((active == 0).mean()),
+                "tokens": codes.shape[0],
+            },
+            about=dict(about),
+        )
 
     def truth(self, codes: csr_array, decoder: np.ndarray) -> dict[str, float]:
         """How well the latents match the true features, whatever the scores say.
@@ -233,9 +247,15 @@ def controls_of(sae: PlantedSAE, seed: int) -> list[PlantedSAE]:
 
 
 _RUNS = (
-    ("topk", 4.0, 0.0), ("topk", 12.0, 0.0), ("batchtopk", 4.0, 0.0), ("batchtopk", 12.0, 0.0), ("matryoshka", 6.0, 0.0),
-    ("jumprelu", 6.0, 0.0), ("standard", 0.0, 1.0), ("standard", 0.0, 4.0),
-)  # fmt: skip
+    ("topk", 4.0, 0.0),
+    ("topk", 12.0, 0.0),
+    ("batchtopk", 4.0, 0.0),
+    ("batchtopk", 12.0, 0.0),
+    ("matryoshka", 6.0, 0.0),
+    ("jumprelu", 6.0, 0.0),
+    ("standard", 0.0, 1.0),
+    ("standard", 0.0, 4.0),
+)
 """(architecture, target L0, L1 coefficient) of each training run."""
 
 
@@ -258,14 +278,19 @@ def trained_saes(world: World, *, steps: int = 1200, batch: int = 256, latents: 
     folder = cache_dir() / "planted" / fingerprint([_generator_settings(world.config), settings, 1])
     if not (folder / "complete").exists():
         train_many(
-            configs, world.batches(batch, world.config.seed), world.tokens[:8192], steps=steps, snapshots=at,
+            configs,
+            world.batches(batch, world.config.seed),
+            world.tokens[:8192],
+            steps=steps,
+            snapshots=at,
             on_snapshot=lambda name, seen, sae: sae.save_model(str(folder / f"{name} @{seen}")),
-        )  # fmt: skip
+        )
         (folder / "complete").touch()
     return [
         _stored(folder / f"{name} @{step * batch}", world, name, step * batch, configs[name].architecture)
-        for step in at for name in configs
-    ]  # fmt: skip
+        for step in at
+        for name in configs
+    ]
 
 
 def _fixed(name: str, role: str, codes: csr_array, decoder: np.ndarray, about: Mapping[str, Any]) -> PlantedSAE:
@@ -313,13 +338,23 @@ def _absorption_pairs(world: World, rng: np.random.Generator) -> tuple[np.ndarra
 
 
 _TEXT_SETTINGS = (
-    "name", "concept_size", "two_sided", "target_rate", "spurious_rate", "pairs", "classes", "per_quadrant", "per_class",
-)  # fmt: skip
+    "name",
+    "concept_size",
+    "two_sided",
+    "target_rate",
+    "spurious_rate",
+    "pairs",
+    "classes",
+    "per_quadrant",
+    "per_class",
+)
 
 
 def _generator_settings(config: WorldConfig) -> dict[str, Any]:
     """What trained SAEs depend on (the branching of a hierarchy follows the concept size)."""
-    return {k: v for k, v in vars(config).items() if k not in _TEXT_SETTINGS or (config.hierarchy and k == "concept_size")}
+    return {
+        k: v for k, v in vars(config).items() if k not in _TEXT_SETTINGS or (config.hierarchy and k == "concept_size")
+    }
 
 
 def _generator(config: WorldConfig) -> Any:
@@ -333,15 +368,24 @@ def _generator(config: WorldConfig) -> Any:
     hierarchy = None
     if config.hierarchy:
         hierarchy = HierarchyConfig(
-            total_root_nodes=config.n_features // 8, branching_factor=config.concept_size + 1, max_depth=1,
+            total_root_nodes=config.n_features // 8,
+            branching_factor=config.concept_size + 1,
+            max_depth=1,
             compensate_probabilities=True,
-        )  # fmt: skip
+        )
     settings = SyntheticModelConfig(
-        num_features=config.n_features, hidden_dim=config.d_model, seed=config.seed, hierarchy=hierarchy,
-        firing_probability=ZipfianFiringProbabilityConfig(exponent=config.zipf, max_prob=config.max_prob, min_prob=0.01),
-        correlation=LowRankCorrelationConfig(rank=16, correlation_scale=config.correlation) if config.correlation else None,
+        num_features=config.n_features,
+        hidden_dim=config.d_model,
+        seed=config.seed,
+        hierarchy=hierarchy,
+        firing_probability=ZipfianFiringProbabilityConfig(
+            exponent=config.zipf, max_prob=config.max_prob, min_prob=0.01
+        ),
+        correlation=LowRankCorrelationConfig(rank=16, correlation_scale=config.correlation)
+        if config.correlation
+        else None,
         std_firing_magnitudes=config.magnitude_std,
-    )  # fmt: skip
+    )
     # The generator prints how many correlation rows it capped; that is no concern of the reader's.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         return SyntheticModel(settings)

@@ -22,15 +22,23 @@ _VERSION = 1
 
 
 def planted_fault_table(
-    groups: Mapping[str, Sequence[WorldConfig]] = GROUPS, settings: Sequence[Setting] = SETTINGS, *, steps: int = 1200,
-    redraws: int = REDRAWS, on_progress: OnProgress | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    groups: Mapping[str, Sequence[WorldConfig]] = GROUPS,
+    settings: Sequence[Setting] = SETTINGS,
+    *,
+    steps: int = 1200,
+    redraws: int = REDRAWS,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
     """Figures of every setting averaged over the worlds of each group. Finished worlds are kept in the cache folder.
 
     ``sd_texts_redrawn`` of the first group is the spread of one SAE's score over ``redraws`` draws of texts from the same
     generator (probes retrained), averaged over the fully trained SAEs and worlds.
     """
-    jobs = [(name, w, range(redraws if name == next(iter(groups)) else 1)) for name, worlds in groups.items() for w in worlds]
+    jobs = [
+        (name, w, range(redraws if name == next(iter(groups)) else 1))
+        for name, worlds in groups.items()
+        for w in worlds
+    ]
     points: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in groups}
     for i, (name, config, draws) in enumerate(jobs):
         if on_progress:
@@ -40,8 +48,10 @@ def planted_fault_table(
         on_progress("done", len(jobs), len(jobs))
     rows = [
         {"setting": s.name, "metric": metric, "where": name, "worlds": len(own)} | _figures(own, f"{s.name}|{metric}")
-        for name, own in points.items() for s in settings for metric in s.metrics
-    ]  # fmt: skip
+        for name, own in points.items()
+        for s in settings
+        for metric in s.metrics
+    ]
     return {"kind": "faults", "schema": 1, "task": "planted", "composed": False, "rows": rows}
 
 
@@ -50,7 +60,11 @@ def world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, d
 
     Draws after the first score fully trained SAEs only.
     """
-    path = cache_dir() / "planted" / f"faults-{fingerprint([asdict(config), [asdict(s) for s in settings], steps, draw, _VERSION])}.json"
+    path = (
+        cache_dir()
+        / "planted"
+        / f"faults-{fingerprint([asdict(config), [asdict(s) for s in settings], steps, draw, _VERSION])}.json"
+    )
     if path.exists():
         return json.loads(path.read_text())
     world = build_world(config, text_seed=draw)
@@ -67,7 +81,9 @@ def world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, d
         for kind, bench in benches.items():
             own = bench.scores(recording, [s for s in settings if s.probes == kind], 0)
             scores |= {"|".join(key): value for key, value in own.items()}
-        found.append({"sae": sae.name, "role": sae.role, "last": last, "draw": draw, "truth": truth["truth"], "scores": scores})
+        found.append(
+            {"sae": sae.name, "role": sae.role, "last": last, "draw": draw, "truth": truth["truth"], "scores": scores}
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(found).encode())
     return found
@@ -94,12 +110,16 @@ def _figures(worlds: Sequence[Sequence[Mapping[str, Any]]], key: str) -> dict[st
                     trained.append((value, p["truth"]))
         oracle = by_role.get("oracle", [None])[0]
         spreads = [float(np.std(v, ddof=1)) for v in redrawn.values() if len(v) > 1]
-        per_world.append({
-            "spearman": spearman([v for v, _ in trained], [t for _, t in trained]), "oracle_score": oracle,
-            "oracle_rank": None if oracle is None else 1 + sum(v > oracle for v in by_role.get("trained", [])),
-            "random_score": _mean(by_role.get("random", [])), "permuted_score": _mean(by_role.get("permuted", [])),
-            "sd_texts_redrawn": _mean(spreads),
-        })  # fmt: skip
+        per_world.append(
+            {
+                "spearman": spearman([v for v, _ in trained], [t for _, t in trained]),
+                "oracle_score": oracle,
+                "oracle_rank": None if oracle is None else 1 + sum(v > oracle for v in by_role.get("trained", [])),
+                "random_score": _mean(by_role.get("random", [])),
+                "permuted_score": _mean(by_role.get("permuted", [])),
+                "sd_texts_redrawn": _mean(spreads),
+            }
+        )
     return {name: _mean([w[name] for w in per_world]) for name in per_world[0]}
 
 

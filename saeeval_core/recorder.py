@@ -114,9 +114,15 @@ class _Pass:
     """State of one pass: which batches are done and what they left."""
 
     def __init__(
-        self, model: LanguageModel, hook: str, tokens: TokenizedTexts, n_valid: np.ndarray,
-        saes: Sequence[LoadedSAE], cells: np.ndarray | None, key: RecordingKey,
-    ) -> None:  # fmt: skip
+        self,
+        model: LanguageModel,
+        hook: str,
+        tokens: TokenizedTexts,
+        n_valid: np.ndarray,
+        saes: Sequence[LoadedSAE],
+        cells: np.ndarray | None,
+        key: RecordingKey,
+    ) -> None:
         self.model, self.hook, self.key, self.n_valid = model, hook, key, n_valid
         self.batches = list(padded_batches([ids for ids in tokens.ids]))
         self.done = 0
@@ -241,9 +247,14 @@ class _PooledLatents:
     def state(self) -> dict[str, np.ndarray]:
         pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
         return {
-            "rows": np.array(self.rows, dtype=np.int64), "data": pooled.data, "indices": pooled.indices,
-            "indptr": pooled.indptr, "active": self.active, "ev": self.ev, "ev_sum": self.ev_sum,
-        } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}  # fmt: skip
+            "rows": np.array(self.rows, dtype=np.int64),
+            "data": pooled.data,
+            "indices": pooled.indices,
+            "indptr": pooled.indptr,
+            "active": self.active,
+            "ev": self.ev,
+            "ev_sum": self.ev_sum,
+        } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.rows = arrays["rows"].tolist()
@@ -264,17 +275,28 @@ class _PooledLatents:
         stacked.eliminate_zeros()
         density = (self.active / n_tokens).astype(np.float32)
         return LatentRecording(
-            sae=sae.info.id, sae_fingerprint=sae.fingerprint, residual_fingerprint=residual_fingerprint,
-            latents=csc_array(stacked), zero_code=sae.zero_code().numpy(), density=density,
-            decoder=sae.decoder.float().cpu().numpy(), contexts=self.contexts.finish(_first_text(inverse)),
+            sae=sae.info.id,
+            sae_fingerprint=sae.fingerprint,
+            residual_fingerprint=residual_fingerprint,
+            latents=csc_array(stacked),
+            zero_code=sae.zero_code().numpy(),
+            density=density,
+            decoder=sae.decoder.float().cpu().numpy(),
+            contexts=self.contexts.finish(_first_text(inverse)),
             unsupervised={
-                "l0": float(self.active.sum() / n_tokens), "explained_variance": self.explained_variance(),
-                "dead": float((self.active == 0).mean()), "tokens": n_tokens,
+                "l0": float(self.active.sum() / n_tokens),
+                "explained_variance": self.explained_variance(),
+                "dead": float((self.active == 0).mean()),
+                "tokens": n_tokens,
             },
             non_negative=sae.non_negative,
-            about={"architecture": sae.info.training_architecture or sae.info.architecture, "n_latents": sae.info.n_latents,
-                   "hook": sae.info.hook, "d_in": sae.info.d_in},
-        )  # fmt: skip
+            about={
+                "architecture": sae.info.training_architecture or sae.info.architecture,
+                "n_latents": sae.info.n_latents,
+                "hook": sae.info.hook,
+                "d_in": sae.info.d_in,
+            },
+        )
 
 
 def _scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -174,19 +174,29 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
     c = recording.contexts
     data, gaps, indptr = _to_gaps(recording.latents)
     arrays = {
-        "data": data.astype(storage), "gaps": gaps, "indptr": indptr,
-        "zero_code": recording.zero_code, "density": recording.density,
-        "context_indptr": c.indptr, "context_text": c.text, "context_position": c.position,
-        "context_activation": c.activation, "context_kind": c.kind,
-    }  # fmt: skip
+        "data": data.astype(storage),
+        "gaps": gaps,
+        "indptr": indptr,
+        "zero_code": recording.zero_code,
+        "density": recording.density,
+        "context_indptr": c.indptr,
+        "context_text": c.text,
+        "context_position": c.position,
+        "context_activation": c.activation,
+        "context_kind": c.kind,
+    }
     if not (assets_dir() / "saes" / recording.sae / "sae_weights.safetensors").exists():
         arrays["decoder"] = recording.decoder
     meta = {
-        "kind": "latents", "sae": recording.sae, "sae_fingerprint": recording.sae_fingerprint,
-        "residual_fingerprint": recording.residual_fingerprint, "shape": list(recording.latents.shape),
-        "unsupervised": dict(recording.unsupervised), "non_negative": recording.non_negative,
+        "kind": "latents",
+        "sae": recording.sae,
+        "sae_fingerprint": recording.sae_fingerprint,
+        "residual_fingerprint": recording.residual_fingerprint,
+        "shape": list(recording.latents.shape),
+        "unsupervised": dict(recording.unsupervised),
+        "non_negative": recording.non_negative,
         "about": dict(recording.about or {}),
-    }  # fmt: skip
+    }
     packed, layout = pack(arrays)
     save_arrays(path, packed, meta | {"packed": layout})
     return path
@@ -196,9 +206,13 @@ def load_residuals(path: Path) -> ResidualRecording:
     """ArtifactError if damaged, half-written or of another kind."""
     arrays, meta = _read(path, "residuals")
     recording = ResidualRecording(
-        RecordingKey(**meta["key"]), meta["bos_id"], arrays["residuals"].astype(np.float32), arrays["n_valid"],
-        arrays["token_ends"], meta.get("note", ""),
-    )  # fmt: skip
+        RecordingKey(**meta["key"]),
+        meta["bos_id"],
+        arrays["residuals"].astype(np.float32),
+        arrays["n_valid"],
+        arrays["token_ends"],
+        meta.get("note", ""),
+    )
     _freeze(recording.residuals, recording.n_valid, recording.token_ends)
     return recording
 
@@ -211,10 +225,18 @@ def load_latents(path: Path) -> LatentRecording:
     decoder = a["decoder"] if "decoder" in a else bundled_decoder(meta["sae"], meta["sae_fingerprint"])
     contexts = Contexts(*(a[f"context_{n}"] for n in ("indptr", "text", "position", "activation", "kind")))
     recording = LatentRecording(
-        meta["sae"], meta["sae_fingerprint"], meta["residual_fingerprint"],
-        latents, a["zero_code"], a["density"], decoder, contexts,
-        meta["unsupervised"], meta["non_negative"], meta["about"],
-    )  # fmt: skip
+        meta["sae"],
+        meta["sae_fingerprint"],
+        meta["residual_fingerprint"],
+        latents,
+        a["zero_code"],
+        a["density"],
+        decoder,
+        contexts,
+        meta["unsupervised"],
+        meta["non_negative"],
+        meta["about"],
+    )
     kept = recording.latents  # scipy may have copied what it was given
     _freeze(kept.data, kept.indices, kept.indptr, recording.decoder, recording.density)
     return recording

@@ -53,9 +53,15 @@ class RefitScore:
 
 
 def shift_refits(
-    residuals: ResidualRecording, saes: Sequence[LatentRecording], directions: Sequence[tuple[str, ShiftBoard]], protocol: Protocol,
-    scores: ShiftScores, *, seed: int = 0, refits: int = REFITS,
-) -> list[list[RefitScore]]:  # fmt: skip
+    residuals: ResidualRecording,
+    saes: Sequence[LatentRecording],
+    directions: Sequence[tuple[str, ShiftBoard]],
+    protocol: Protocol,
+    scores: ShiftScores,
+    *,
+    seed: int = 0,
+    refits: int = REFITS,
+) -> list[list[RefitScore]]:
     """[SAE][score]: mean over the (pair, direction) given, all over the same draws.
 
     A direction undefined on the real texts stays out. ConfigError for a protocol without C or fewer than 20 refits.
@@ -68,11 +74,15 @@ def shift_refits(
     drawn: list[list[list[np.ndarray]]] = [[] for _ in saes]
     real: list[list[list[tuple[str, Scored]]]] = [[] for _ in saes]
     for pair, boards in by_pair.items():
-        again = [_refitted(residuals, boards, protocol, derive_rng(seed, "refits", pair, r), seed * 1000 + r) for r in range(refits)]
+        again = [
+            _refitted(residuals, boards, protocol, derive_rng(seed, "refits", pair, r), seed * 1000 + r)
+            for r in range(refits)
+        ]
         for k, latents in enumerate(saes):
             true = [scores(shift_latents(residuals, latents, board, protocol)) for board in boards]
             seen = [
-                [scores(shift_latents(residuals, latents, own[d], protocol)) for own in again] for d in range(len(boards))
+                [scores(shift_latents(residuals, latents, own[d], protocol)) for own in again]
+                for d in range(len(boards))
             ]
             for s in range(len(true[0])):
                 if len(real[k]) <= s:
@@ -90,9 +100,14 @@ def shift_refits(
 
 
 def tpp_refits(
-    residuals: ResidualRecording, saes: Sequence[LatentRecording], board: TppBoard, scores: TppScores, *, seed: int = 0,
+    residuals: ResidualRecording,
+    saes: Sequence[LatentRecording],
+    board: TppBoard,
+    scores: TppScores,
+    *,
+    seed: int = 0,
     refits: int = REFITS,
-) -> list[list[RefitScore]]:  # fmt: skip
+) -> list[list[RefitScore]]:
     """The same for TPP: [SAE][score]."""
     check(all(p.c is not None for p in board.probes), refits)
     again = []
@@ -100,7 +115,9 @@ def tpp_refits(
         task = _redrawn(board.task, derive_rng(seed, "refits", board.task.name, r))
         train = task.part == TRAIN
         x, label, m = residuals.residuals[task.rows[train]], task.label[train], len(task.classes)
-        probes = [_fit_like(p, x, label == j, balance_weights(label, j, m) * len(label)) for j, p in enumerate(board.probes)]
+        probes = [
+            _fit_like(p, x, label == j, balance_weights(label, j, m) * len(label)) for j, p in enumerate(board.probes)
+        ]
         again.append(tpp_board(residuals, task, probes, part=board.part, seed=seed * 1000 + r, resamples=_RESAMPLES))
     out = []
     for latents in saes:
@@ -113,7 +130,9 @@ def tpp_refits(
 def check(keeps_c: bool, refits: int) -> None:
     """ConfigError for probes without C or too few refits."""
     if not keeps_c:
-        raise ConfigError("resampling the training texts keeps C, which only the robust protocol has; choose --protocol robust")
+        raise ConfigError(
+            "resampling the training texts keeps C, which only the robust protocol has; choose --protocol robust"
+        )
     if refits < REFITS:
         raise ConfigError(f"{refits} refits give no interval; use at least {REFITS}")
 
@@ -129,11 +148,16 @@ def _refitted(
     probes = _refit(residuals, first, rng)
     return [
         shift_board(
-            residuals, board.task, probes if board.task.target == first.task.target else probes.swapped(), protocol,
-            part=board.part, seed=seed, resamples=_RESAMPLES,
+            residuals,
+            board.task,
+            probes if board.task.target == first.task.target else probes.swapped(),
+            protocol,
+            part=board.part,
+            seed=seed,
+            resamples=_RESAMPLES,
         )
         for board in boards
-    ]  # fmt: skip
+    ]
 
 
 def _refit(residuals: ResidualRecording, board: ShiftBoard, rng: np.random.Generator) -> ShiftProbes:

@@ -38,14 +38,24 @@ UNFOLDED = ("expected_average_only_in", "covariance_whitening")
 """Normalisations that stay outside the weights until folded in."""
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
 _NORMALISATIONS = (
-    "none", "layer_norm", "constant_norm_rescale", "constant_scalar_rescale", "expected_average_only_in",
+    "none",
+    "layer_norm",
+    "constant_norm_rescale",
+    "constant_scalar_rescale",
+    "expected_average_only_in",
     "covariance_whitening",
-)  # fmt: skip
+)
 # Before SAELens 6 these stood at the top level of cfg.json instead of under "metadata".
 _OLD_METADATA = (
-    "model_name", "hook_name", "hook_name_out", "neuronpedia_id", "model_from_pretrained_kwargs", "prepend_bos",
-    "context_size", "dataset_path",
-)  # fmt: skip
+    "model_name",
+    "hook_name",
+    "hook_name_out",
+    "neuronpedia_id",
+    "model_from_pretrained_kwargs",
+    "prepend_bos",
+    "context_size",
+    "dataset_path",
+)
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,9 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
             f"SAE '{spec}' is a training checkpoint ({architecture}); save it with SAELens's save_inference_model"
         )
     if architecture not in CLASSES:
-        raise UnsupportedSAE(unknown_name("SAE architecture", str(architecture), CLASSES, f"found in cfg.json of '{spec}'"))
+        raise UnsupportedSAE(
+            unknown_name("SAE architecture", str(architecture), CLASSES, f"found in cfg.json of '{spec}'")
+        )
     d_in, n_latents, d_out = cfg["d_in"], cfg["d_sae"], cfg.get("d_out", cfg["d_in"])
     for key, value in (("d_in", d_in), ("d_sae", n_latents), ("d_out", d_out)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -166,16 +178,27 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
     normalise = cfg.get("normalize_activations") or "none"
     normalise = "expected_average_only_in" if normalise is True else normalise
     if normalise not in _NORMALISATIONS:
-        raise UnsupportedSAE(unknown_name("normalize_activations", str(normalise), _NORMALISATIONS, f"found in '{spec}'"))
+        raise UnsupportedSAE(
+            unknown_name("normalize_activations", str(normalise), _NORMALISATIONS, f"found in '{spec}'")
+        )
     hook = metadata.get("hook_name")
     refuse_heads(spec, "hook_z" if cfg.get("reshape_activations") == "hook_z" else hook)
     return SaeInfo(
-        id=spec, location=location, architecture=CLASSES[architecture], d_in=d_in, n_latents=n_latents, hook=hook,
-        hook_out=metadata.get("hook_name_out") or hook, d_out=d_out, model=metadata.get("model_name"),
-        normalize_activations=normalise, dtype=str(cfg.get("dtype", "float32")).removeprefix("torch."),
-        training_architecture=metadata.get("training_architecture"), neuronpedia_id=metadata.get("neuronpedia_id"),
+        id=spec,
+        location=location,
+        architecture=CLASSES[architecture],
+        d_in=d_in,
+        n_latents=n_latents,
+        hook=hook,
+        hook_out=metadata.get("hook_name_out") or hook,
+        d_out=d_out,
+        model=metadata.get("model_name"),
+        normalize_activations=normalise,
+        dtype=str(cfg.get("dtype", "float32")).removeprefix("torch."),
+        training_architecture=metadata.get("training_architecture"),
+        neuronpedia_id=metadata.get("neuronpedia_id"),
         metadata=metadata,
-    )  # fmt: skip
+    )
 
 
 def refuse_heads(spec: str, hook: str | None) -> None:
@@ -238,19 +261,27 @@ def nearest(spec: str, search: Sequence[Path] | None = None) -> str:
     release, _, sae_id = spec.replace(":", "/", 1).partition("/")
     if release in releases:
         ids = [row.sae_id for row in registry().values() if row.release == release]
-        return unknown_name("SAE", f"{release}/{sae_id}", [f"{release}/{i}" for i in ids], f"the release holds {len(ids)}")
+        return unknown_name(
+            "SAE", f"{release}/{sae_id}", [f"{release}/{i}" for i in ids], f"the release holds {len(ids)}"
+        )
     known = [*_bundled_names(search), *sorted(releases)]
-    return unknown_name("SAE", release if "/" in spec else spec, known, "or give a folder, release/sae_id or hub:org/repo")
+    return unknown_name(
+        "SAE", release if "/" in spec else spec, known, "or give a folder, release/sae_id or hub:org/repo"
+    )
 
 
 _SHORT_NAMES = {"gpt2": "gpt2-small", "mistral-7b-v0.1": "mistral-7b"}
-_HOOK_IN_NAME = re.compile(r"blocks\.\d+\.(?:attn\.)?hook_(?:resid_pre|resid_mid|resid_post|mlp_out|attn_out|z)(?![a-z])")
+_HOOK_IN_NAME = re.compile(
+    r"blocks\.\d+\.(?:attn\.)?hook_(?:resid_pre|resid_mid|resid_post|mlp_out|attn_out|z)(?![a-z])"
+)
 _SITES = (("resid_post", "hook_resid_post"), ("mlp_out", "hook_mlp_out"), ("attn_out", "attn.hook_z"))
 _LLAMA_SCOPE = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}
 _WIDTHS = (
-    (re.compile(r"width_(\d+)(k|m)"), "rounded"), (re.compile(r"[-_](?:w-?)?(\d+)(k)(?=$|[-_.])"), "rounded"),
-    (re.compile(r"2pow(\d+)"), "power"), (re.compile(r"hook_resid_pre_(\d{3,})$"), "exact"),
-)  # fmt: skip
+    (re.compile(r"width_(\d+)(k|m)"), "rounded"),
+    (re.compile(r"[-_](?:w-?)?(\d+)(k)(?=$|[-_.])"), "rounded"),
+    (re.compile(r"2pow(\d+)"), "power"),
+    (re.compile(r"hook_resid_pre_(\d{3,})$"), "exact"),
+)
 
 
 def _roots(search: Sequence[Path] | None) -> Sequence[Path]:
@@ -258,13 +289,17 @@ def _roots(search: Sequence[Path] | None) -> Sequence[Path]:
 
 
 def _bundled_names(search: Sequence[Path] | None) -> list[str]:
-    return [f.name for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir()) if (f / CFG_FILE).exists()]
+    return [
+        f.name for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir()) if (f / CFG_FILE).exists()
+    ]
 
 
 def _inspect_folder(spec: str, folder: Path) -> SaeInfo:
     for name in (CFG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
-            raise UnsupportedSAE(f"no {name} in '{folder}'; expected {CFG_FILE} and {WEIGHTS_FILE} as SAELens saves them")
+            raise UnsupportedSAE(
+                f"no {name} in '{folder}'; expected {CFG_FILE} and {WEIGHTS_FILE} as SAELens saves them"
+            )
     try:
         cfg = json.loads((folder / CFG_FILE).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, OSError):

@@ -102,10 +102,14 @@ def report_html(
         _headline(headline),
         *[_figure(f) for f in figures],
         _latents(latents),
-        _section("Decision log", rows_table(log) if log else "", "Every decision in order; nothing is ever overwritten."),
+        _section(
+            "Decision log", rows_table(log) if log else "", "Every decision in order; nothing is ever overwritten."
+        ),
         _section("Settings", _settings(result)),
         _section("Reproduce", f"<pre class='command'>{escape(command)}</pre>" if command else ""),
-        _section("Versions", rows_table([{"package": k, "version": v} for k, v in (result.get("versions") or {}).items()])),
+        _section(
+            "Versions", rows_table([{"package": k, "version": v} for k, v in (result.get("versions") or {}).items()])
+        ),
     ]
     body = "\n".join(p for p in parts if p)
     return (
@@ -183,7 +187,9 @@ def _parse_json(text: str) -> ExportedSet:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ArtifactError(f"the file is not valid JSON (line {error.lineno}); give a set exported by this tool") from None
+        raise ArtifactError(
+            f"the file is not valid JSON (line {error.lineno}); give a set exported by this tool"
+        ) from None
     if content.get("kind") != SET_KIND or content.get("schema") != SET_SCHEMA:
         raise ArtifactError(
             f"found kind '{content.get('kind')}', schema {content.get('schema')}; expected a set of schema {SET_SCHEMA}"
@@ -209,7 +215,9 @@ def _built(identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Ex
         except (KeyError, TypeError, ValueError):
             raise ArtifactError(f"latent '{row.get('latent')}' is not a whole number; check the file") from None
         texts = {k: _plain(row.get(k)) for k in _SET_COLUMNS if k not in ("latent", "rater_kind")}
-        decisions.append(ExportedDecision(latent=latent, rater_kind=_plain(row.get("rater_kind")) or "imported", **texts))
+        decisions.append(
+            ExportedDecision(latent=latent, rater_kind=_plain(row.get("rater_kind")) or "imported", **texts)
+        )
     return ExportedSet(*(_plain(identity.get(k)) for k in _IDENTITY), decisions=tuple(decisions))
 
 

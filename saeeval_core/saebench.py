@@ -98,16 +98,27 @@ def redrawn_tpp(
     for k, n in enumerate(ns):
         matrix = np.array(clean) - accuracy[:, k]
         hit, miss = float(np.diag(matrix).mean()), float(matrix[~np.eye(m, dtype=bool)].mean())
-        by_n.append({
-            "n": n, "n_ablated": counts[:, k].tolist(),
-            "test": {"matrix": matrix.tolist(), "matrix_ci": None, "score": hit - miss, "ci": None, "reason": why,
-                     "intended": {"value": hit, "ci": None, "reason": None},
-                     "unintended": {"value": miss, "ci": None, "reason": None}},
-        })  # fmt: skip
+        by_n.append(
+            {
+                "n": n,
+                "n_ablated": counts[:, k].tolist(),
+                "test": {
+                    "matrix": matrix.tolist(),
+                    "matrix_ci": None,
+                    "score": hit - miss,
+                    "ci": None,
+                    "reason": why,
+                    "intended": {"value": hit, "ci": None, "reason": None},
+                    "unintended": {"value": miss, "ci": None, "reason": None},
+                },
+            }
+        )
     return {
-        "classes": list(task.classes), "clean": {"test": [{"value": c, "ci": None, "reason": None} for c in clean]},
-        "probes": [{"n_texts": p.n_texts, "c": None, "epoch": p.epoch} for p in probes], "by_n": by_n,
-    }  # fmt: skip
+        "classes": list(task.classes),
+        "clean": {"test": [{"value": c, "ci": None, "reason": None} for c in clean]},
+        "probes": [{"n_texts": p.n_texts, "c": None, "epoch": p.epoch} for p in probes],
+        "by_n": by_n,
+    }
 
 
 def _draw(rows: Sequence[np.ndarray], positive: int) -> tuple[np.ndarray, np.ndarray]:

@@ -39,9 +39,17 @@ from saeeval_core.registry import (
 )
 
 __all__ = [
-    "LoadedSAE", "RegistryRow", "SaeInfo", "check_fits", "inspect_sae", "list_bundled", "list_registry", "load_sae",
-    "nearest", "verify_affine",
-]  # fmt: skip
+    "LoadedSAE",
+    "RegistryRow",
+    "SaeInfo",
+    "check_fits",
+    "inspect_sae",
+    "list_bundled",
+    "list_registry",
+    "load_sae",
+    "nearest",
+    "verify_affine",
+]
 
 # Files that SAELens's trainer leaves beside a checkpoint whose normalisation is not folded into the weights yet.
 SCALER_FILE, WHITENING_FILE = "activation_scaler.json", "activation_whitening.safetensors"
@@ -128,7 +136,9 @@ class LoadedSAE:
         return x - x.mean(dim=-1, keepdim=True) if self.info.centred else x
 
 
-def load_sae(spec: str, *, device: str = "cpu", dtype: str = "float32", search: Sequence[Path] | None = None) -> LoadedSAE:
+def load_sae(
+    spec: str, *, device: str = "cpu", dtype: str = "float32", search: Sequence[Path] | None = None
+) -> LoadedSAE:
     """Load an SAE; UnsupportedSAE with one line for everything that cannot be found, read or ablated exactly.
 
     ``spec`` is tried as: a bundled name, a local folder, ``release/sae_id`` or ``release:sae_id`` of SAELens's
@@ -242,9 +252,16 @@ def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
         )
     temporal = info.architecture == "TemporalSAE"
     sae = LoadedSAE(
-        info, rows, fingerprint, _encoder(info, module), _bias(info, module), _scale_factor(info, module),
-        non_negative=info.architecture != "AbsTopKSAE", needs_sequences=temporal, module=module,
-    )  # fmt: skip
+        info,
+        rows,
+        fingerprint,
+        _encoder(info, module),
+        _bias(info, module),
+        _scale_factor(info, module),
+        non_negative=info.architecture != "AbsTopKSAE",
+        needs_sequences=temporal,
+        module=module,
+    )
     verify_affine(sae)
     return sae
 
@@ -354,7 +371,11 @@ def _load_errors(spec: str, source: Path | str) -> Iterator[None]:
 
 def _no_file_line(spec: str, repo: str) -> str:
     releases = sorted({row.release for row in registry().values() if row.repo == repo})
-    way = f"load it by release: {', '.join(releases[:3])}" if releases else f"expected {CFG_FILE} and {WEIGHTS_FILE} there"
+    way = (
+        f"load it by release: {', '.join(releases[:3])}"
+        if releases
+        else f"expected {CFG_FILE} and {WEIGHTS_FILE} there"
+    )
     return f"SAE '{spec}': {repo} has no SAE in SAELens's format at that path; {way}"
 
 

@@ -96,9 +96,14 @@ def by_attribution(ranking: Sequence[int], ns: Sequence[int]) -> list[Selected]:
 
 
 def by_judge(
-    ranking: Sequence[int], verdicts: Mapping[int, Ratings], concepts: Sequence[str], ns: Sequence[int], rule: Rule, *,
+    ranking: Sequence[int],
+    verdicts: Mapping[int, Ratings],
+    concepts: Sequence[str],
+    ns: Sequence[int],
+    rule: Rule,
+    *,
     among: Sequence[str] | None = None,
-) -> list[Selected]:  # fmt: skip
+) -> list[Selected]:
     """Keep latents that are related to any of ``concepts``: the spurious concept (SHIFT) or the class (TPP).
 
     ``verdicts``: latent -> ratings of those with a usable verdict.
@@ -107,9 +112,14 @@ def by_judge(
 
 
 def task_unrelated(
-    ranking: Sequence[int], verdicts: Mapping[int, Ratings], concepts: Sequence[str], ns: Sequence[int], rule: Rule, *,
+    ranking: Sequence[int],
+    verdicts: Mapping[int, Ratings],
+    concepts: Sequence[str],
+    ns: Sequence[int],
+    rule: Rule,
+    *,
     among: Sequence[str] | None = None,
-) -> list[Selected]:  # fmt: skip
+) -> list[Selected]:
     """Keep latents of C_b's ranking that are related to none of the task's ``concepts``."""
     return _filtered(ranking, verdicts, concepts, ns, rule, among or concepts, keep_related=False)
 
@@ -121,9 +131,15 @@ def by_person(ids: Sequence[int], ns: Sequence[int]) -> list[Selected]:
 
 
 def _filtered(
-    ranking: Sequence[int], verdicts: Mapping[int, Ratings], concepts: Sequence[str], ns: Sequence[int], rule: Rule,
-    among: Sequence[str], *, keep_related: bool,
-) -> list[Selected]:  # fmt: skip
+    ranking: Sequence[int],
+    verdicts: Mapping[int, Ratings],
+    concepts: Sequence[str],
+    ns: Sequence[int],
+    rule: Rule,
+    among: Sequence[str],
+    *,
+    keep_related: bool,
+) -> list[Selected]:
     answers = {int(i): rule.related(verdicts.get(int(i), {}), concepts, among) for i in ranking}
     return [_take([int(i) for i in ranking], answers, n, rule.order, keep_related) for n in ns]
 

@@ -136,10 +136,14 @@ class ShiftBoard:
         follows, follows_samples = np.where(agree, by_quadrant, 1 - by_quadrant), np.where(agree, samples, 1 - samples)
         score, score_samples = self._shift(accuracy, samples.mean(1))
         return ShiftScore(
-            n_ablated, estimate(accuracy, samples.mean(1)), score,
-            estimate(by_quadrant[worst], samples.min(1)), self.task.quadrant_name(worst),
-            estimate(abs(follows.mean() - 0.5), np.abs(follows_samples.mean(1) - 0.5)), score_samples,
-        )  # fmt: skip
+            n_ablated,
+            estimate(accuracy, samples.mean(1)),
+            score,
+            estimate(by_quadrant[worst], samples.min(1)),
+            self.task.quadrant_name(worst),
+            estimate(abs(follows.mean() - 0.5), np.abs(follows_samples.mean(1) - 0.5)),
+            score_samples,
+        )
 
     def auc_score(self, removed: np.ndarray) -> Estimate:
         """S with the area under the ROC curve in place of accuracy: blind to threshold shifts."""
@@ -247,9 +251,22 @@ def shift_board(
     attribute, _ = accuracy(attribute_logits, spurious)
     reason = _gap_reason(base, oracle, oracle_samples - base_samples, protocol)
     return ShiftBoard(
-        task, probes, part, rows, target, spurious, quadrant, weights, draws, base_logits, oracle_logits, base, oracle,
-        attribute, reason,
-    )  # fmt: skip
+        task,
+        probes,
+        part,
+        rows,
+        target,
+        spurious,
+        quadrant,
+        weights,
+        draws,
+        base_logits,
+        oracle_logits,
+        base,
+        oracle,
+        attribute,
+        reason,
+    )
 
 
 def quadrant_accuracy(right: np.ndarray, quadrant: np.ndarray) -> np.ndarray:
@@ -342,10 +359,15 @@ def shift_latents(
     )
     base_effect = attribution.effects(attribution.mean_difference(biased, task.target_label[training.biased]), base_dot)
     return ShiftLatents(
-        board, latents, csc_array(latents.latents[board.rows]), base_dot, attribute_effect, base_effect,
+        board,
+        latents,
+        csc_array(latents.latents[board.rows]),
+        base_dot,
+        attribute_effect,
+        base_effect,
         np.asarray(biased.astype(np.float64).mean(axis=0)).ravel(),
         residuals.n_valid[board.rows] if protocol.imitate_padding_leak else None,
-    )  # fmt: skip
+    )
 
 
 def train_rows(task: ShiftTask) -> np.ndarray:

@@ -47,7 +47,6 @@ class TaskSet:
             )
         return tpp_task(self.texts, *self.tpp, seed=seed, protocol=protocol, per_cell=per_cell)
 
-
     def drawn(self, *, seed: int, protocol: Protocol, per_cell: int) -> "TaskSet":
         """The same tasks on the texts they use only, so that no other text is ever recorded; what is left out is counted."""
         settings: dict[str, Any] = {"seed": seed, "protocol": protocol, "per_cell": per_cell}
@@ -94,27 +93,39 @@ _AMAZON = _numbered(
 )
 HUB_TASKS: dict[str, HubSource] = {
     "bias_in_bios": HubSource(
-        "LabHC/bias_in_bios", "hard_text",
+        "LabHC/bias_in_bios",
+        "hard_text",
         {"profession": _PROFESSIONS, "gender": {"0": "male", "1": "female"}},
-        tuple((f"profession={p}", "gender=male,female") for p in
-              ("professor,nurse", "architect,journalist", "surgeon,psychologist", "attorney,teacher")),
+        tuple(
+            (f"profession={p}", "gender=male,female")
+            for p in ("professor,nurse", "architect,journalist", "surgeon,psychologist", "attorney,teacher")
+        ),
         "profession=accountant,architect,attorney,dentist,filmmaker",
     ),
     "amazon": HubSource(
-        "canrager/amazon_reviews_mcauley_1and5", "text",
+        "canrager/amazon_reviews_mcauley_1and5",
+        "text",
         {"category": _AMAZON, "rating": None},
-        tuple((f"category={c}", "rating=1,5") for c in
-              ("Books,CDs_and_Vinyl", "Software,Electronics", "Pet_Supplies,Office_Products",
-               "Industrial_and_Scientific,Toys_and_Games")),
+        tuple(
+            (f"category={c}", "rating=1,5")
+            for c in (
+                "Books,CDs_and_Vinyl",
+                "Software,Electronics",
+                "Pet_Supplies,Office_Products",
+                "Industrial_and_Scientific,Toys_and_Games",
+            )
+        ),
         "category=Toys_and_Games,Cell_Phones_and_Accessories,Industrial_and_Scientific,Musical_Instruments,Electronics",
         numeric=frozenset({"rating"}),
     ),
     "ag_news": HubSource(
-        "fancyzhx/ag_news", "text",
-        {"label": {"0": "World", "1": "Sports", "2": "Business", "3": "Sci/Tech"}}, (),
+        "fancyzhx/ag_news",
+        "text",
+        {"label": {"0": "World", "1": "Sports", "2": "Business", "3": "Sci/Tech"}},
+        (),
         "label=World,Sports,Business,Sci/Tech",
     ),
-}  # fmt: skip
+}
 
 BUNDLED_TASKS = ("bios", "reviews", "news")
 
@@ -194,11 +205,15 @@ def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column:
         else None
     )
     return LabelledTexts(
-        name, tuple(frame[text_column]), columns, numeric,
+        name,
+        tuple(frame[text_column]),
+        columns,
+        numeric,
         None if split is None else split.to_numpy(dtype=str),
         frame[group_column].astype(str).to_numpy(dtype=str) if group_column else None,
-        source, dropped=dropped,
-    )  # fmt: skip
+        source,
+        dropped=dropped,
+    )
 
 
 def news() -> TaskSet:

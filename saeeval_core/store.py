@@ -157,9 +157,15 @@ class Store:
     ) -> DecisionSet:
         """A new empty set. Names need not be unique."""
         values = {
-            "name": _named(name), "who": who, "metric": metric, "task": task, "direction": direction,
-            "sae_fingerprint": sae_fingerprint, "recording_fingerprint": recording_fingerprint, "copied_from": None,
-        }  # fmt: skip
+            "name": _named(name),
+            "who": who,
+            "metric": metric,
+            "task": task,
+            "direction": direction,
+            "sae_fingerprint": sae_fingerprint,
+            "recording_fingerprint": recording_fingerprint,
+            "copied_from": None,
+        }
         with self._write() as c:
             return self._insert_set(c, values)
 
@@ -298,9 +304,13 @@ class Store:
     def find_verdict(self, key: str) -> Verdict | None:
         """The newest usable answer to exactly this question, or None."""
         with self._read() as c:
-            row = c.execute(
-                text("select * from verdicts where key = :k and status = 'ok' order by id desc limit 1"), {"k": key}
-            ).mappings().first()  # fmt: skip
+            row = (
+                c.execute(
+                    text("select * from verdicts where key = :k and status = 'ok' order by id desc limit 1"), {"k": key}
+                )
+                .mappings()
+                .first()
+            )
             return None if row is None else _verdict(row)
 
     def verdicts(
@@ -383,9 +393,13 @@ class Store:
         return DecisionSet(**row)
 
     def _current(self, c: Connection, set_id: int) -> dict[int, str]:
-        rows = c.execute(text(
-            "select latent, new from decisions where id in "
-            "(select max(id) from decisions where set_id = :s group by latent) order by latent"), {"s": set_id})  # fmt: skip
+        rows = c.execute(
+            text(
+                "select latent, new from decisions where id in "
+                "(select max(id) from decisions where set_id = :s group by latent) order by latent"
+            ),
+            {"s": set_id},
+        )
         return {r.latent: r.new for r in rows if r.new != "none"}
 
     def _append(
@@ -446,9 +460,20 @@ _LAST_NOT_UNDONE = (
     "and not exists (select 1 from decisions u where u.undoes = d.id) order by id desc limit 1"
 )
 _VERDICT_COLUMNS = (
-    "latent", "sae_fingerprint", "sae", "task", "rater", "rater_kind", "explanation", "reason", "model", "prompt",
-    "evidence_hash", "status", "raw",
-)  # fmt: skip
+    "latent",
+    "sae_fingerprint",
+    "sae",
+    "task",
+    "rater",
+    "rater_kind",
+    "explanation",
+    "reason",
+    "model",
+    "prompt",
+    "evidence_hash",
+    "status",
+    "raw",
+)
 
 
 def _on_connect(connection: Any, _record: Any) -> None:

@@ -36,10 +36,16 @@ MEASURED = 16_384
 
 
 def train_many(
-    configs: dict[str, TrainingConfig], batches: Iterator[torch.Tensor], held_out: np.ndarray, *,
-    steps: int, snapshots: Sequence[int], on_snapshot: OnSnapshot, on_step: Callable[[int], None] | None = None,
+    configs: dict[str, TrainingConfig],
+    batches: Iterator[torch.Tensor],
+    held_out: np.ndarray,
+    *,
+    steps: int,
+    snapshots: Sequence[int],
+    on_snapshot: OnSnapshot,
+    on_step: Callable[[int], None] | None = None,
     meta: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Step every SAE on the same batches; ``on_snapshot`` gets each at every step count named (0 = untrained).
 
     batches yield float32 [batch, d]; held_out float32 or float16 [tokens, d] sets thresholds only. All ``configs`` must
@@ -56,13 +62,21 @@ def train_many(
             sae = training.training_sae(replace(config, samples=steps * config.batch), held_out.shape[1], meta)
         trainers[name] = SAETrainer(
             cfg=SAETrainerConfig(
-                total_training_samples=steps * config.batch, train_batch_size_samples=config.batch, lr=config.lr,
-                lr_end=config.lr / 10, lr_warm_up_steps=min(200, steps // 10), lr_decay_steps=steps // 4,
-                dead_feature_window=min(300, max(20, steps // 5)), feature_sampling_window=200,
-                n_checkpoints=0, autocast=config.autocast, logger=LoggingConfig(log_to_wandb=False),
+                total_training_samples=steps * config.batch,
+                train_batch_size_samples=config.batch,
+                lr=config.lr,
+                lr_end=config.lr / 10,
+                lr_warm_up_steps=min(200, steps // 10),
+                lr_decay_steps=steps // 4,
+                dead_feature_window=min(300, max(20, steps // 5)),
+                feature_sampling_window=200,
+                n_checkpoints=0,
+                autocast=config.autocast,
+                logger=LoggingConfig(log_to_wandb=False),
             ),
-            sae=sae, data_provider=iter(()),
-        )  # fmt: skip
+            sae=sae,
+            data_provider=iter(()),
+        )
     scale = _norm_scale(held_out)
     for trainer in trainers.values():
         trainer.activation_scaler.scaling_factor = scale
@@ -191,9 +205,15 @@ def train_suite(
                     progress(label, done * config.batch, last)
 
             train_many(
-                runs, cache.batches(config.batch, seed), cache.held_out, steps=config.steps, snapshots=at, on_snapshot=keep,
-                on_step=step_done, meta=cache.meta,
-            )  # fmt: skip
+                runs,
+                cache.batches(config.batch, seed),
+                cache.held_out,
+                steps=config.steps,
+                snapshots=at,
+                on_snapshot=keep,
+                on_step=step_done,
+                meta=cache.meta,
+            )
     return written
 
 
@@ -222,7 +242,11 @@ def _save(
     figures = measure(sae, measured)
     sae.cfg.dtype = "bfloat16"
     sae.to(torch.bfloat16).save_model(str(folder))
-    about = asdict(config) | figures | {"training_samples": seen, "suite": training_identity(config, cache), **training_source(cache)}
+    about = (
+        asdict(config)
+        | figures
+        | {"training_samples": seen, "suite": training_identity(config, cache), **training_source(cache)}
+    )
     write_atomic(folder / "about.json", json.dumps(about, indent=1).encode())
 
 

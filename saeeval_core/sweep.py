@@ -72,19 +72,37 @@ class SweepConfig:
         """The settings of ``saeeval run`` for one unit."""
         if self.own_texts is not None:
             return replace(
-                self.own_texts, model=self.model, saes=tuple(saes), metrics=self.metrics, protocol=protocol, ns=self.ns,
-                seed=self.seed, device=self.device,
-            )  # fmt: skip
+                self.own_texts,
+                model=self.model,
+                saes=tuple(saes),
+                metrics=self.metrics,
+                protocol=protocol,
+                ns=self.ns,
+                seed=self.seed,
+                device=self.device,
+            )
         return RunConfig(
-            model=self.model, saes=tuple(saes), task=task, metrics=self.metrics, protocol=protocol, ns=self.ns, seed=self.seed,
-            texts_per_cell=self.texts_per_cell, device=self.device,
-        )  # fmt: skip
+            model=self.model,
+            saes=tuple(saes),
+            task=task,
+            metrics=self.metrics,
+            protocol=protocol,
+            ns=self.ns,
+            seed=self.seed,
+            texts_per_cell=self.texts_per_cell,
+            device=self.device,
+        )
 
 
 def sweep(
-    config: SweepConfig, json_out: Path | None = None, csv_out: Path | None = None, *, shipped: bool = True,
-    made_by: str = "saeeval sweep", on_progress: OnProgress | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    config: SweepConfig,
+    json_out: Path | None = None,
+    csv_out: Path | None = None,
+    *,
+    shipped: bool = True,
+    made_by: str = "saeeval sweep",
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
     """Everything ``saeeval sweep`` prints and writes. Finished units are kept in the cache folder and reused."""
     for name in config.protocols:
         get_protocol(name)
@@ -105,13 +123,26 @@ def sweep(
                         on_progress(f"{task}, {protocol}: {display_name(sae)}", len(units), total)
         units += [_failed_unit(config, task, task_set, sae, message) for sae, message in failed.items()]
     rows = [row for unit in units for row in unit["rows"]]
-    named = replace(config, selections=(), own_texts=None, saes=tuple(map(display_name, config.saes)), model=display_name(config.model))
+    named = replace(
+        config,
+        selections=(),
+        own_texts=None,
+        saes=tuple(map(display_name, config.saes)),
+        model=display_name(config.model),
+    )
     result = {
-        "kind": "sweep", "schema": 1, "made_by": made_by, "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": named.model, "hook": ", ".join(dict.fromkeys(r["hook"] for r in rows if r["hook"])),
+        "kind": "sweep",
+        "schema": 1,
+        "made_by": made_by,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": named.model,
+        "hook": ", ".join(dict.fromkeys(r["hook"] for r in rows if r["hook"])),
         "config": {k: v for k, v in asdict(named).items() if k not in ("selections", "own_texts")},
-        "rows": rows, "differences": differences(units), "rank_agreement": rank_agreement(rows), "versions": versions(),
-    }  # fmt: skip
+        "rows": rows,
+        "differences": differences(units),
+        "rank_agreement": rank_agreement(rows),
+        "versions": versions(),
+    }
     for path, content in ((json_out, row_json.dumps(result | pack(rows))), (csv_out, to_csv(rows))):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,28 +216,65 @@ def _units(
         hook = identify(saes[0]).hook
         loss = stored_loss_recovered(config.model, saes, hook, task_set.texts.texts, device=config.device)
     draw: dict[str, Any] = {"seed": run.seed, "protocol": PROTOCOLS[protocol], "per_cell": run.texts_per_cell}
-    defined = [shift_identity(t) for t in task_set.shift_tasks(**draw)], task_set.tpp and tpp_identity(task_set.tpp_task(**draw))
+    defined = (
+        [shift_identity(t) for t in task_set.shift_tasks(**draw)],
+        task_set.tpp and tpp_identity(task_set.tpp_task(**draw)),
+    )
     for i, sae in enumerate(saes):
         try:
             pass_ = obtain_recordings(replace(run, saes=(sae,)), task_set, [sae], shipped=shipped)
             latents = pass_.latents[0]
-            identity = fingerprint([
-                latents.fingerprint, display_name(sae), task, asdict(PROTOCOLS[protocol]), config.metrics, config.ns, config.seed,
-                config.controls, config.texts_per_cell, i == 0, [[s.name, s.judge, s.identity(latents)] for s in config.selections],
-                config.by_direction, config.deletion, loss.get(sae), defined, _VERSION,
-            ])  # fmt: skip
+            identity = fingerprint(
+                [
+                    latents.fingerprint,
+                    display_name(sae),
+                    task,
+                    asdict(PROTOCOLS[protocol]),
+                    config.metrics,
+                    config.ns,
+                    config.seed,
+                    config.controls,
+                    config.texts_per_cell,
+                    i == 0,
+                    [[s.name, s.judge, s.identity(latents)] for s in config.selections],
+                    config.by_direction,
+                    config.deletion,
+                    loss.get(sae),
+                    defined,
+                    _VERSION,
+                ]
+            )
             path = cache_dir() / "sweep" / f"{identity}.json"
             if path.exists():
                 yield sae, json.loads(path.read_text())
                 continue
             if scorer is None:
-                boards = shift_boards(run, task_set, pass_.residuals, PROTOCOLS[protocol], shipped) if "shift" in config.metrics else []
+                boards = (
+                    shift_boards(run, task_set, pass_.residuals, PROTOCOLS[protocol], shipped)
+                    if "shift" in config.metrics
+                    else []
+                )
                 tpp = _tpp_board(config, run, task_set, pass_.residuals, shipped)
-                deletions = word_deletions(run, task_set, pass_.residuals.key.hook, boards) if config.deletion and boards else []
+                deletions = (
+                    word_deletions(run, task_set, pass_.residuals.key.hook, boards)
+                    if config.deletion and boards
+                    else []
+                )
                 scorer = Scorer(
-                    config.metrics, config.ns, config.controls, config.by_direction, config.selections, [s for _, s in deletions],
-                    loss, run, task_set, pass_.residuals, boards, tpp, identity,
-                )  # fmt: skip
+                    config.metrics,
+                    config.ns,
+                    config.controls,
+                    config.by_direction,
+                    config.selections,
+                    [s for _, s in deletions],
+                    loss,
+                    run,
+                    task_set,
+                    pass_.residuals,
+                    boards,
+                    tpp,
+                    identity,
+                )
             unit = replace(scorer, identity=identity).unit(sae, latents, with_bases=i == 0)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps(unit).encode())
@@ -230,10 +298,14 @@ def _failed_unit(
     config: SweepConfig, task: str, task_set: TaskSet, sae: str, message: str, protocol: str | None = None
 ) -> dict[str, Any]:
     row = dict(BLANK) | {
-        "sae": display_name(sae), "model": display_name(config.model), "task": task,
-        "composed": task_set.texts.composed, "small": bool(task_set.small),
-        "protocol": protocol or "", "status": "failed", "error": message, "seed": config.seed,
-    }  # fmt: skip
+        "sae": display_name(sae),
+        "model": display_name(config.model),
+        "task": task,
+        "composed": task_set.texts.composed,
+        "small": bool(task_set.small),
+        "protocol": protocol or "",
+        "status": "failed",
+        "error": message,
+        "seed": config.seed,
+    }
     return {"rows": [row], "samples": {}}
-
-

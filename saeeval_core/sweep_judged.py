@@ -32,10 +32,13 @@ def judged_selections(
 
     def selection(name: str) -> Selection:
         return Selection(
-            name, f"{rater} ({rule})",
+            name,
+            f"{rater} ({rule})",
             lambda task_set, latents: _chooser(task_set, name, rater, ratings(latents), rule),
-            lambda latents: fingerprint([name, rater, str(rule), sorted((i, dict(r)) for i, r in ratings(latents).items())]),
-        )  # fmt: skip
+            lambda latents: fingerprint(
+                [name, rater, str(rule), sorted((i, dict(r)) for i, r in ratings(latents).items())]
+            ),
+        )
 
     return tuple(selection(name) for name in names)
 

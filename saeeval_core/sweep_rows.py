@@ -45,7 +45,6 @@ class Selection:
     """Changes whenever the same SAE could be given another selection (the verdicts' fingerprint)."""
 
 
-
 @dataclass(frozen=True)
 class Scorer:
     """Everything that is shared by the SAEs of one task and protocol."""
@@ -98,7 +97,11 @@ class Scorer:
         for name, scores in references.items():
             if scores:
                 # They ablate no latents, so one number stands beside every N and variant.
-                blank = dict(BLANK) | self._task_columns() | {"sae": name, "role": "control", "control": name, "metric": "shift"}
+                blank = (
+                    dict(BLANK)
+                    | self._task_columns()
+                    | {"sae": name, "role": "control", "control": name, "metric": "shift"}
+                )
                 total = over_pairs(list(zip(pairs, scores, strict=True)))
                 for variant in ("top-N", MEAN):
                     for n in self.ns:
@@ -110,20 +113,34 @@ class Scorer:
         about, figures = latents.about or {}, latents.unsupervised
         trained = training_facts(sae)
         explained = trained.get("explained_variance_typical", trained.get("explained_variance"))
-        return dict(BLANK) | self._task_columns() | {
-            "sae": display_name(sae), "architecture": about.get("architecture"), "n_latents": latents.n_latents,
-            "l0": trained.get("l0", figures.get("l0")), "dead": trained.get("dead", figures.get("dead")),
-            "explained_variance": figures.get("explained_variance") if explained is None else explained,
-            "training_tokens": trained.get("training_samples"), "training_seed": trained.get("seed"),
-            "loss_recovered": self.loss_recovered.get(sae, trained.get("loss_recovered")),
-        }  # fmt: skip
+        return (
+            dict(BLANK)
+            | self._task_columns()
+            | {
+                "sae": display_name(sae),
+                "architecture": about.get("architecture"),
+                "n_latents": latents.n_latents,
+                "l0": trained.get("l0", figures.get("l0")),
+                "dead": trained.get("dead", figures.get("dead")),
+                "explained_variance": figures.get("explained_variance") if explained is None else explained,
+                "training_tokens": trained.get("training_samples"),
+                "training_seed": trained.get("seed"),
+                "loss_recovered": self.loss_recovered.get(sae, trained.get("loss_recovered")),
+            }
+        )
 
     def _task_columns(self) -> dict[str, Any]:
         return {
-            "model": display_name(self.run.model), "hook": self.residuals.key.hook, "task": self.run.task or self.task_set.texts.name,
-            "composed": self.task_set.texts.composed, "small": bool(self.task_set.small), "protocol": self.run.protocol,
-            "level": LEVEL, "seed": self.run.seed, "fingerprint": self.identity,
-        }  # fmt: skip
+            "model": display_name(self.run.model),
+            "hook": self.residuals.key.hook,
+            "task": self.run.task or self.task_set.texts.name,
+            "composed": self.task_set.texts.composed,
+            "small": bool(self.task_set.small),
+            "protocol": self.run.protocol,
+            "level": LEVEL,
+            "seed": self.run.seed,
+            "fingerprint": self.identity,
+        }
 
     def _score(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
         if self.boards:
@@ -139,7 +156,10 @@ class Scorer:
         ns = [n for n in self.ns if n <= latents.n_latents]
         if not ns:
             return
-        views = [shift_latents(self.residuals, r, d.boards[TEST], protocol) for r, d in zip(recordings, self.boards, strict=True)]
+        views = [
+            shift_latents(self.residuals, r, d.boards[TEST], protocol)
+            for r, d in zip(recordings, self.boards, strict=True)
+        ]
         rankings = [v.attribute_ranking for v in views]
 
         def along(orders: Sequence[np.ndarray]) -> dict[str, list[list[Any]]]:
@@ -156,10 +176,15 @@ class Scorer:
         if self.controls:
             # Directions are scored apart, so a latent of one may stand in for one of another.
             self._random(
-                unit, blank, latents, lambda strength, rng: [matched_latents(strength, [order[: max(ns)]], rng)[0] for order in rankings],
+                unit,
+                blank,
+                latents,
+                lambda strength, rng: [matched_latents(strength, [order[: max(ns)]], rng)[0] for order in rankings],
                 lambda scratch, row, drawn: self._aggregate(scratch, row, along(drawn), ns),
-            )  # fmt: skip
-        for d, curve in zip(self.boards if self.by_direction else (), curves["top-N"] if self.by_direction else (), strict=True):
+            )
+        for d, curve in zip(
+            self.boards if self.by_direction else (), curves["top-N"] if self.by_direction else (), strict=True
+        ):
             for n, s in zip(ns, curve, strict=True):
                 row = blank | {"scope": f"{d.task.name}, {d.task.direction}", "n": n, "n_ablated": s.n_ablated}
                 unit["rows"].append(_cell(row, s.score))
@@ -203,9 +228,12 @@ class Scorer:
         if self.controls and blank["role"] == "sae":
             tops = [order[: max(ns)] for order in view.rankings]
             self._random(
-                unit, blank, latents, lambda strength, rng: matched_latents(strength, tops, rng),
+                unit,
+                blank,
+                latents,
+                lambda strength, rng: matched_latents(strength, tops, rng),
                 lambda scratch, row, drawn: self._tpp_rows(scratch, row, along(drawn), ns),
-            )  # fmt: skip
+            )
         for selection in self.selections if blank["role"] == "sae" else ():
             if selection.name == "task-unrelated":
                 continue  # defined for SHIFT alone
@@ -228,10 +256,13 @@ class Scorer:
                 self._keep(unit, blank | {"variant": _area_name(variant)}, _area(curve, ns))
 
     def _random(
-        self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording,
+        self,
+        unit: dict[str, Any],
+        blank: dict[str, Any],
+        latents: LatentRecording,
         draw: Callable[[np.ndarray, np.random.Generator], list[np.ndarray]],
         score: Callable[[dict[str, Any], dict[str, Any], list[np.ndarray]], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """As many other latents of the same strength in place of the ranked ones: mean over draws; the interval is their range."""
         name = "random latents"
         row = blank | {"sae": f"{name} of {blank['sae']}", "role": "control", "control": name, "of": blank["sae"]}
@@ -255,8 +286,15 @@ class Scorer:
         task = self.task_set.tpp_task(seed=self.run.seed, protocol=protocol, per_cell=self.run.texts_per_cell)
         for cell in redrawn_tpp(self.residuals, latents, task, protocol, ns=ns, seed=self.run.seed)["by_n"]:
             test = cell["test"]
-            unit["rows"].append(blank | {"n": cell["n"], "n_ablated": float(np.mean(cell["n_ablated"])), "value": test["score"],
-                                         "reason": test["reason"]})  # fmt: skip
+            unit["rows"].append(
+                blank
+                | {
+                    "n": cell["n"],
+                    "n_ablated": float(np.mean(cell["n_ablated"])),
+                    "value": test["score"],
+                    "reason": test["reason"],
+                }
+            )
 
     def _keep_mean(self, unit: dict[str, Any], row: dict[str, Any], total: OverPairs) -> None:
         self._keep(unit, row | {"pairs": total.pairs, "left_out": total.left_out}, total)

@@ -52,10 +52,18 @@ def differences(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             assert d.ci is not None
             out.append(
                 dict(zip(_SETTING, key[:-1], strict=True))
-                | {"sae_a": a, "sae_b": b, "value": d.value, "ci_low": d.ci[0], "ci_high": d.ci[1], "level": LEVEL,
-                   "half_width": minimum_reliable_difference(d), "separable": separable(d),
-                   "words": f"{a} - {b}: {difference_words(d)}"}
-            )  # fmt: skip
+                | {
+                    "sae_a": a,
+                    "sae_b": b,
+                    "value": d.value,
+                    "ci_low": d.ci[0],
+                    "ci_high": d.ci[1],
+                    "level": LEVEL,
+                    "half_width": minimum_reliable_difference(d),
+                    "separable": separable(d),
+                    "words": f"{a} - {b}: {difference_words(d)}",
+                }
+            )
     return out
 
 
@@ -63,7 +71,13 @@ def rank_agreement(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Spearman, over SAEs, of every two quantities: headline scores per task and the unsupervised figures."""
     table: dict[str, dict[str, float]] = {}
     for r in rows:
-        if r["role"] != "sae" or r["status"] != "ok" or r["scope"] != "all" or r["part"] != "test" or r["protocol"] != "robust":
+        if (
+            r["role"] != "sae"
+            or r["status"] != "ok"
+            or r["scope"] != "all"
+            or r["part"] != "test"
+            or r["protocol"] != "robust"
+        ):
             continue
         headline = (r["variant"], r["n"]) in ((AREA, None), *HEADLINES)
         if r["value"] is not None and r["selection"] == "attribution" and headline:
@@ -81,11 +95,12 @@ def rank_agreement(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
-
 def _longest_trained(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """SAEs that no other SAE of the same architecture has been trained longer than."""
     longest: dict[Any, int] = {}
     for r in rows:
         if r["training_tokens"] is not None:
             longest[r["architecture"]] = max(longest.get(r["architecture"], 0), r["training_tokens"])
-    return {r["sae"] for r in rows if r["training_tokens"] is None or r["training_tokens"] == longest[r["architecture"]]}
+    return {
+        r["sae"] for r in rows if r["training_tokens"] is None or r["training_tokens"] == longest[r["architecture"]]
+    }

@@ -25,7 +25,9 @@ def print_run(console: Console, result: dict[str, Any]) -> None:
     for row in result["results"]:
         u = row["unsupervised"]
         ev = "n/a" if u["explained_variance"] is None else f"{u['explained_variance']:.3f}"
-        console.print(f"\n[bold]{escape(row['sae'])}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}")
+        console.print(
+            f"\n[bold]{escape(row['sae'])}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}"
+        )
         if "shift" in row:
             _print_shift(console, row["shift"], parts)
         if "tpp" in row:
@@ -48,16 +50,24 @@ def print_faults(console: Console, result: dict[str, Any]) -> None:
     """The table of ``saeeval faults``: one line per setting and metric, of the SAEs (controls stay in the JSON)."""
     rows = [r for r in result["rows"] if r.get("role") != "control"]
     shown = {
-        "sae": "SAE", "where": "worlds", "score": "score", "sd_texts_fixed": "sd, texts fixed", "sd_texts_redrawn": "sd, redrawn",
-        "spearman": "Spearman", "oracle_rank": "oracle rank", "random_score": "random",
-    }  # fmt: skip
+        "sae": "SAE",
+        "where": "worlds",
+        "score": "score",
+        "sd_texts_fixed": "sd, texts fixed",
+        "sd_texts_redrawn": "sd, redrawn",
+        "spearman": "Spearman",
+        "oracle_rank": "oracle rank",
+        "random_score": "random",
+    }
     shown = {k: title for k, title in shown.items() if any(r.get(k) is not None for r in rows)}
     if len({r.get("sae") for r in rows}) == 1:
         shown.pop("sae", None)
     table = Table("setting", "metric", *shown.values(), box=None, header_style="bold")
     for r in rows:
         cells = [r.get(k) for k in shown]
-        table.add_row(r["setting"], r["metric"], *("n/a" if v is None else v if isinstance(v, str) else _short(v) for v in cells))
+        table.add_row(
+            r["setting"], r["metric"], *("n/a" if v is None else v if isinstance(v, str) else _short(v) for v in cells)
+        )
     console.print(table)
 
 
@@ -73,8 +83,12 @@ def _print_shift(console: Console, shift: dict[str, Any], parts: list[str]) -> N
     for d in shift["directions"]:
         reason = d["reason"]["test"]
         cells = [_interval(b["test"]["score"], b["test"]["ci"]) for b in d["by_n"] if b["n"] in _shown(ns)]
-        table.add_row(escape(f"{d['target_values']} not {d['spurious_values']}"), _short(d["base"]["test"]["value"]),
-                      _short(d["oracle"]["test"]["value"]), *cells)  # fmt: skip
+        table.add_row(
+            escape(f"{d['target_values']} not {d['spurious_values']}"),
+            _short(d["base"]["test"]["value"]),
+            _short(d["oracle"]["test"]["value"]),
+            *cells,
+        )
         if reason:
             reasons.append(f"{d['target_values']} not {d['spurious_values']}: n/a, {reason}")
     for part in reversed(parts):
@@ -100,8 +114,12 @@ def _print_tpp(console: Console, tpp: dict[str, Any], parts: list[str]) -> None:
         table.add_column(column)
     for row in tpp["by_n"]:
         own, other = row["test"]["intended"], row["test"]["unintended"]
-        table.add_row(str(row["n"]), *(_interval(row[p]["score"], row[p]["ci"]) for p in parts),
-                      _interval(own["value"], own["ci"]), _interval(other["value"], other["ci"]))  # fmt: skip
+        table.add_row(
+            str(row["n"]),
+            *(_interval(row[p]["score"], row[p]["ci"]) for p in parts),
+            _interval(own["value"], own["ci"]),
+            _interval(other["value"], other["ci"]),
+        )
     console.print(table)
     if "small_n_area" in tpp:
         _print_area(console, tpp["small_n_area"], parts)
@@ -137,8 +155,9 @@ def _print_refits(console: Console, metric: dict[str, Any]) -> None:
     left_out = f" ({found['undefined_share']:.0%} of them undefined)" if found["undefined_share"] else ""
     console.print(
         f"  intervals over {found['level']}, {found['refits']} refits{left_out}: area {area}; {', '.join(cells)}",
-        markup=False, highlight=False,
-    )  # fmt: skip
+        markup=False,
+        highlight=False,
+    )
 
 
 def _print_controls(console: Console, row: dict[str, Any]) -> None:
@@ -146,7 +165,9 @@ def _print_controls(console: Console, row: dict[str, Any]) -> None:
     n = headline_n([c["n"] for c in row["controls"] if c["n"] is not None])
     scored = dict.fromkeys(c["metric"] for c in row["controls"])
     columns = [(metric, *variant) for metric in scored for variant in ((RECOMMENDED, None), ("top-N", n))]
-    table = Table(title="Controls (test; of the top N by attribution)", title_justify="left", box=None, header_style="bold")
+    table = Table(
+        title="Controls (test; of the top N by attribution)", title_justify="left", box=None, header_style="bold"
+    )
     table.add_column("control")
     for metric, _, k in columns:
         table.add_column(f"{metric.upper()} {'area' if k is None else f'N={k}'}", no_wrap=True)
@@ -161,7 +182,9 @@ def _print_controls(console: Console, row: dict[str, Any]) -> None:
 
 def _print_deleted_words(console: Console, deleted: dict[str, Any]) -> None:
     for direction, found in deleted.items():
-        console.print(f"  deleted for {direction}: {', '.join(found['words'])}", style="dim", markup=False, highlight=False)
+        console.print(
+            f"  deleted for {direction}: {', '.join(found['words'])}", style="dim", markup=False, highlight=False
+        )
 
 
 def _shown(ns: list[int]) -> list[int]:

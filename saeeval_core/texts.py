@@ -136,9 +136,12 @@ class ShiftTask:
     def swapped(self) -> "ShiftTask":
         """The other direction: what was spurious becomes the target."""
         return replace(
-            self, target=self.spurious, spurious=self.target,
-            target_label=self.spurious_label, spurious_label=self.target_label,
-        )  # fmt: skip
+            self,
+            target=self.spurious,
+            spurious=self.target,
+            target_label=self.spurious_label,
+            spurious_label=self.target_label,
+        )
 
     @property
     def quadrant(self) -> np.ndarray:

@@ -109,9 +109,13 @@ class TppBoard:
         intended, unintended = delta[:, diagonal].mean(1), delta[:, off].mean(1)
         hit, miss = float(value[diagonal].mean()), float(value[off].mean())
         return TppScore(
-            tuple(n_ablated), matrix, estimate(hit - miss, intended - unintended), estimate(hit, intended),
-            estimate(miss, unintended), intended - unintended,
-        )  # fmt: skip
+            tuple(n_ablated),
+            matrix,
+            estimate(hit - miss, intended - unintended),
+            estimate(hit, intended),
+            estimate(miss, unintended),
+            intended - unintended,
+        )
 
 
 def tpp_board(
@@ -199,4 +203,6 @@ def tpp_latents(latents: LatentRecording, board: TppBoard) -> TppLatents:
     )
     dots = np.stack([ablation.dot(latents.decoder, p.weight) for p in board.probes], axis=1)
     train_mean = np.asarray(own.mean(axis=0, dtype=np.float64)).ravel()
-    return TppLatents(board, latents, csc_array(latents.latents[board.rows]), dots, differences, train_mean, np.zeros_like(train_mean))
+    return TppLatents(
+        board, latents, csc_array(latents.latents[board.rows]), dots, differences, train_mean, np.zeros_like(train_mean)
+    )

@@ -82,13 +82,15 @@ def cell_latents(view: TppLatents, ids: Sequence[int], probe: int) -> list[CellL
     for k, latent in enumerate(ids):
         out.append(
             CellLatent(
-                int(latent), float(effects[latent, probe]),
+                int(latent),
+                float(effects[latent, probe]),
                 undefined(reason) if reason else estimate(solo_value[k], solo[:, k]),
-                undefined(reason) if reason
+                undefined(reason)
+                if reason
                 else paired_difference(set_value[0] - spared_value[k], set_samples[:, 0], spared[:, k]),
                 int(active[k]),
             )
-        )  # fmt: skip
+        )
     return out
 
 
@@ -105,7 +107,9 @@ def flipped_texts(view: TppLatents, ids: Sequence[int], probe: int, *, at_most: 
         places = np.argsort(-np.abs(contributions[t]), kind="stable")
         took = tuple((int(ids[k]), float(contributions[t, k])) for k in places if contributions[t, k] != 0)
         right_before = bool((before[t] > 0) == (board.label[t] == probe))
-        flips.append(Flip(int(board.rows[t]), int(board.label[t]), float(before[t]), float(after[t]), right_before, took))
+        flips.append(
+            Flip(int(board.rows[t]), int(board.label[t]), float(before[t]), float(after[t]), right_before, took)
+        )
     return flips, len(order)
 
 
@@ -133,7 +137,9 @@ def _losses(board: TppBoard, probe: int, removed: np.ndarray) -> tuple[np.ndarra
     return value, board.clean_samples[:, [probe]] - board.resamples.sums(weighted)
 
 
-def chosen_sets(rankings: Sequence[np.ndarray], n: int, decisions: Sequence[Mapping[int, str]]) -> list[tuple[int, ...]]:
+def chosen_sets(
+    rankings: Sequence[np.ndarray], n: int, decisions: Sequence[Mapping[int, str]]
+) -> list[tuple[int, ...]]:
     """Latents ablated for each class: the first n of its ranking and what a person changed.
 
     ``decisions[i]`` maps latents to "ablate" (added beyond n), "keep" (spared within n) or "unsure" (changes nothing).

@@ -33,9 +33,15 @@ class TppSwitches:
 
 
 def switched_tpp(
-    residuals: ResidualRecording, latents: LatentRecording, task: TppTask, probes: Sequence[Probe], switches: TppSwitches,
-    ns: Sequence[int], *, seed: int,
-) -> np.ndarray:  # fmt: skip
+    residuals: ResidualRecording,
+    latents: LatentRecording,
+    task: TppTask,
+    probes: Sequence[Probe],
+    switches: TppSwitches,
+    ns: Sequence[int],
+    *,
+    seed: int,
+) -> np.ndarray:
     """float[len(ns)]: TPP on the TEST part (and DEV, if the probes left it to it) under these switches."""
     m, rng = len(task.classes), np.random.default_rng(seed)
     train, held = np.flatnonzero(task.part == TRAIN), np.flatnonzero(task.part == TEST)

@@ -143,15 +143,23 @@ def train_sae(
     steps = config.samples // config.batch
     trainer = SAETrainer(
         cfg=SAETrainerConfig(
-            total_training_samples=steps * config.batch, train_batch_size_samples=config.batch, lr=config.lr,
-            lr_end=config.lr / 10, lr_warm_up_steps=min(200, steps // 10), lr_decay_steps=steps // 4,
-            dead_feature_window=min(300, max(20, steps // 5)), feature_sampling_window=200, n_batches_for_norm_estimate=_NORM_BATCHES,
-            n_checkpoints=config.checkpoints, checkpoint_path=str(state), autocast=config.autocast,
+            total_training_samples=steps * config.batch,
+            train_batch_size_samples=config.batch,
+            lr=config.lr,
+            lr_end=config.lr / 10,
+            lr_warm_up_steps=min(200, steps // 10),
+            lr_decay_steps=steps // 4,
+            dead_feature_window=min(300, max(20, steps // 5)),
+            feature_sampling_window=200,
+            n_batches_for_norm_estimate=_NORM_BATCHES,
+            n_checkpoints=config.checkpoints,
+            checkpoint_path=str(state),
+            autocast=config.autocast,
             logger=LoggingConfig(log_to_wandb=False),
         ),
         sae=sae,
         data_provider=iter(()),
-    )  # fmt: skip
+    )
     started = time.monotonic()
     resumed = _resume(trainer, state)
     # A fresh run reads the first batches for the input scaling; a resumed one has it and must not see those again.
@@ -160,11 +168,23 @@ def train_sae(
     sae = trainer.fit()
     seconds = time.monotonic() - started
     figures = _save(sae, cache, config, out)
-    about = {
-        "architecture": config.architecture, "n_latents": config.n_latents, "training_samples": steps * config.batch,
-        "seed": config.seed, "seconds": round(seconds),
-        "resumed": resumed, "batch": config.batch, "lr": config.lr, "target_l0": config.target_l0, "l1": config.l1,
-    } | training_source(cache) | figures | (note or {})  # fmt: skip
+    about = (
+        {
+            "architecture": config.architecture,
+            "n_latents": config.n_latents,
+            "training_samples": steps * config.batch,
+            "seed": config.seed,
+            "seconds": round(seconds),
+            "resumed": resumed,
+            "batch": config.batch,
+            "lr": config.lr,
+            "target_l0": config.target_l0,
+            "l1": config.l1,
+        }
+        | training_source(cache)
+        | figures
+        | (note or {})
+    )
     write_atomic(out / "about.json", json.dumps(about, indent=1).encode())
     return about
 
@@ -272,9 +292,11 @@ def training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> Any
     from sae_lens.saes.sae import SAEMetadata
 
     common: dict[str, Any] = {
-        "d_in": d_in, "d_sae": config.n_latents, "normalize_activations": "expected_average_only_in",
+        "d_in": d_in,
+        "d_sae": config.n_latents,
+        "normalize_activations": "expected_average_only_in",
         "metadata": SAEMetadata(model_name=meta["model"], hook_name=meta["hook"], context_size=128),
-    }  # fmt: skip
+    }
     steps = config.samples // config.batch
     warm_up = steps // 10
     widths = [config.n_latents // 16, config.n_latents // 4, config.n_latents // 2, config.n_latents]
@@ -293,8 +315,14 @@ def training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> Any
         # of training: at full weight from the start it silences half the latents before they have learnt anything.
         "jumprelu-tanh": (
             "JumpReLU",
-            {"jumprelu_sparsity_loss_mode": "tanh", "l0_coefficient": config.l1, "l0_warm_up_steps": steps,
-             "jumprelu_init_threshold": 0.1, "jumprelu_bandwidth": 2.0, "pre_act_loss_coefficient": 3e-3},
+            {
+                "jumprelu_sparsity_loss_mode": "tanh",
+                "l0_coefficient": config.l1,
+                "l0_warm_up_steps": steps,
+                "jumprelu_init_threshold": 0.1,
+                "jumprelu_bandwidth": 2.0,
+                "pre_act_loss_coefficient": 3e-3,
+            },
         ),
     }
     name, extra = choices[config.architecture]

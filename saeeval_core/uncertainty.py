@@ -61,9 +61,12 @@ class OverPairs:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {
-            "score": self.score.value, "ci": self.score.ci, "reason": self.score.reason, "pairs": self.pairs,
+            "score": self.score.value,
+            "ci": self.score.ci,
+            "reason": self.score.reason,
+            "pairs": self.pairs,
             "directions_left_out": self.left_out,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -163,5 +166,7 @@ def difference_words(difference: Estimate, level: str = LEVEL) -> str:
 
 def redraw_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """int[texts]: positions drawn with replacement, as many from each stratum as it has."""
-    drawn = [rng.choice(members, len(members)) for s in np.unique(strata) if len(members := np.flatnonzero(strata == s))]
+    drawn = [
+        rng.choice(members, len(members)) for s in np.unique(strata) if len(members := np.flatnonzero(strata == s))
+    ]
     return np.concatenate(drawn)

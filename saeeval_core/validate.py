@@ -54,10 +54,14 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def validate(
-    json_out: Path | None = None, *, protocols: Sequence[str] = tuple(PROTOCOLS),
-    development: Sequence[WorldConfig] = DEVELOPMENT, held_out: Sequence[WorldConfig] = HELD_OUT,
-    steps: int = 1200, on_progress: OnProgress | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    json_out: Path | None = None,
+    *,
+    protocols: Sequence[str] = tuple(PROTOCOLS),
+    development: Sequence[WorldConfig] = DEVELOPMENT,
+    held_out: Sequence[WorldConfig] = HELD_OUT,
+    steps: int = 1200,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
     """Everything ``saeeval validate`` prints and writes. Finished worlds are kept in the cache folder and reused."""
     points: list[dict[str, Any]] = []
     configs = [*((c, False) for c in development), *((c, True) for c in held_out)]
@@ -68,9 +72,12 @@ def validate(
     if on_progress:
         on_progress("done", len(configs), len(configs))
     result: dict[str, Any] = {
-        "kind": "planted", "schema": 1, "made_by": "saeeval validate",
-        "worlds": [asdict(c) | {"held_out": held} for c, held in configs], "ns": list(NS),
-    }  # fmt: skip
+        "kind": "planted",
+        "schema": 1,
+        "made_by": "saeeval validate",
+        "worlds": [asdict(c) | {"held_out": held} for c, held in configs],
+        "ns": list(NS),
+    }
     for metric in ("shift", "tpp"):
         result[metric] = {
             name: summary([p for p in points if p["held_out"]], metric, name)
@@ -101,10 +108,15 @@ def world_points(config: WorldConfig, protocols: Sequence[str], steps: int) -> l
         for sae in all_saes(world, steps):
             recording, truth = sae.record(world)
             about = {
-                "world": config.name, "sae": sae.name, "role": sae.role, "architecture": sae.about.get("architecture"),
-                "run": sae.about.get("run"), "training_tokens": sae.about.get("training_tokens"),
-                "l0": recording.unsupervised["l0"], **truth,
-            }  # fmt: skip
+                "world": config.name,
+                "sae": sae.name,
+                "role": sae.role,
+                "architecture": sae.about.get("architecture"),
+                "run": sae.about.get("run"),
+                "training_tokens": sae.about.get("training_tokens"),
+                "l0": recording.unsupervised["l0"],
+                **truth,
+            }
             for name, judge in judges.items():
                 rows[name].append(about | {"shift": judge.shift(recording), "tpp": judge.tpp(recording)})
         for name in missing:
@@ -172,7 +184,9 @@ class WorldJudge:
             for pair in views
         ]
         for variant in VARIANTS:
-            by_variant[variant] = [_mean([_mean([c[variant][k] for c in pair]) for pair in curves]) for k in range(len(NS))]
+            by_variant[variant] = [
+                _mean([_mean([c[variant][k] for c in pair]) for pair in curves]) for k in range(len(NS))
+            ]
         lower = [int(np.argmin([b.base.value for b in pair])) for pair in self.boards]
         by_variant[LOWER_BASE] = [
             _mean([pair[i]["top-N"][k] for pair, i in zip(curves, lower, strict=True)]) for k in range(len(NS))
@@ -204,7 +218,9 @@ def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dic
     return chosen | {"headline": variant if n is None else f"{variant}, N = {n}", "by_variant": rows}
 
 
-def figures(points: Sequence[dict[str, Any]], metric: str, protocol: str, variant: str, n: int | None) -> dict[str, Any]:
+def figures(
+    points: Sequence[dict[str, Any]], metric: str, protocol: str, variant: str, n: int | None
+) -> dict[str, Any]:
     """Spearman with truth, the oracle's rank, the controls and the trend of one variant, averaged over worlds."""
     worlds: dict[str, list[dict[str, Any]]] = {}
     for p in points:
@@ -215,17 +231,26 @@ def figures(points: Sequence[dict[str, Any]], metric: str, protocol: str, varian
         return _mean([w[key] for w in per_world])
 
     trained = [[p for p in own if p["role"] == "trained" and p["score"] is not None] for own in worlds.values()]
-    return {
-        "variant": variant, "n": n, "spearman": mean("spearman"), "spearman_ci": _spearman_interval(trained),
-        "spearman_mcc": mean("spearman_mcc"), "spearman_f1": mean("spearman_f1"),
-        "spearman_by_world": {name: w["spearman"] for name, w in zip(worlds, per_world, strict=True)},
-        "n_saes": sum(map(len, trained)), "n_worlds": len(worlds), "oracle_rank": mean("oracle_rank"),
-        "oracle_rank_by_world": {name: w["oracle_rank"] for name, w in zip(worlds, per_world, strict=True)},
-        "oracle_first": sum(w["oracle_rank"] == 1 for w in per_world),
-        "trend_with_training": mean("trend"), "trained_range": [mean("low"), mean("high")],
-    } | {f"{role}_score": mean(role) for role in _REFERENCES} | {
-        f"{role}_range": _range([w[role] for w in per_world]) for role in ("random", "permuted")
-    }  # fmt: skip
+    return (
+        {
+            "variant": variant,
+            "n": n,
+            "spearman": mean("spearman"),
+            "spearman_ci": _spearman_interval(trained),
+            "spearman_mcc": mean("spearman_mcc"),
+            "spearman_f1": mean("spearman_f1"),
+            "spearman_by_world": {name: w["spearman"] for name, w in zip(worlds, per_world, strict=True)},
+            "n_saes": sum(map(len, trained)),
+            "n_worlds": len(worlds),
+            "oracle_rank": mean("oracle_rank"),
+            "oracle_rank_by_world": {name: w["oracle_rank"] for name, w in zip(worlds, per_world, strict=True)},
+            "oracle_first": sum(w["oracle_rank"] == 1 for w in per_world),
+            "trend_with_training": mean("trend"),
+            "trained_range": [mean("low"), mean("high")],
+        }
+        | {f"{role}_score": mean(role) for role in _REFERENCES}
+        | {f"{role}_range": _range([w[role] for w in per_world]) for role in ("random", "permuted")}
+    )
 
 
 def score_of(curves: dict[str, list[float | None]], variant: str, n: int | None) -> float | None:
@@ -284,8 +309,10 @@ def _world_figures(own: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "spearman_mcc": spearman(scores, [p["truth_mcc"] for p in trained]),
         "spearman_f1": spearman(scores, [p["truth_f1"] for p in trained]),
         "oracle_rank": 1 + sum(s > oracle[0]["score"] for s in scores) if oracle else None,
-        "trend": _mean(trends), "low": min(scores, default=None), "high": max(scores, default=None),
-    } | {role: _mean([p["score"] for p in of(role)]) for role in _REFERENCES}  # fmt: skip
+        "trend": _mean(trends),
+        "low": min(scores, default=None),
+        "high": max(scores, default=None),
+    } | {role: _mean([p["score"] for p in of(role)]) for role in _REFERENCES}
 
 
 def _spearman_interval(worlds: Sequence[Sequence[dict[str, Any]]]) -> list[float] | None:

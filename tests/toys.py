@@ -11,8 +11,15 @@ from saeeval_core.texts import Contrast, LabelledTexts, ShiftTask, TppTask
 
 D_MODEL, N_LATENTS, HOOK = 16, 32, "blocks.0.hook_resid_post"
 SPECIAL = ("<s>", "</s>", "<unk>")
-CUES = {"nurse": "ward syringe bandage", "surgeon": "scalpel suture theatre", "female": "she her", "male": "he his",
-        "tea": "kettle cup", "soup": "ladle bowl", "bread": "oven loaf"}  # fmt: skip
+CUES = {
+    "nurse": "ward syringe bandage",
+    "surgeon": "scalpel suture theatre",
+    "female": "she her",
+    "male": "he his",
+    "tea": "kettle cup",
+    "soup": "ladle bowl",
+    "bread": "oven loaf",
+}
 _FILLER = (
     "the a of and in on with from by at town river market winter summer morning evening road letter garden music "
     "window paper stone water friend house story number people travel early later often never always small large "
@@ -39,9 +46,17 @@ def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     raw.pre_tokenizer = Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
     config = LlamaConfig(
-        vocab_size=512, hidden_size=D_MODEL, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.5, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=512,
+        hidden_size=D_MODEL,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.5,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
@@ -57,9 +72,11 @@ def tiny_sae(architecture: str, *, seed: int = 0, hook: str = HOOK, **settings):
     from sae_lens.saes.sae import SAEMetadata
 
     extra = {
-        "topk": {"k": 6}, "abstopk": {"k": 6}, "matching_pursuit": {"max_iterations": 4},
+        "topk": {"k": 6},
+        "abstopk": {"k": 6},
+        "matching_pursuit": {"max_iterations": 4},
         "temporal": {"n_heads": 4, "bottleneck_factor": 2, "kval_topk": 6},
-    }.get(architecture, {})  # fmt: skip
+    }.get(architecture, {})
     if "transcoder" in architecture:
         extra = {"d_out": D_MODEL, "apply_b_dec_to_input": False}
     cls, config = get_sae_class(architecture)
@@ -110,9 +127,12 @@ PROFESSION, GENDER = Contrast("profession", "nurse", "surgeon"), Contrast("gende
 def no_contexts(n_latents: int) -> Contexts:
     """Contexts of latents that have none."""
     return Contexts(
-        np.zeros(n_latents + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int16),
-        np.zeros((0, WINDOW), np.float16), np.zeros(0, np.uint8),
-    )  # fmt: skip
+        np.zeros(n_latents + 1, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int16),
+        np.zeros((0, WINDOW), np.float16),
+        np.zeros(0, np.uint8),
+    )
 
 
 def residual_recording(residuals: np.ndarray, n_valid: np.ndarray | None = None) -> ResidualRecording:
@@ -133,11 +153,17 @@ def latent_recording(
     """A LatentRecording of given pooled latents [texts, latents] and decoder rows [latents, d_model]."""
     n = latents.shape[1]
     return LatentRecording(
-        name, f"print-of-{name}", RecordingKey("toy", "stamp", "float32", HOOK, "texts").fingerprint,
-        csc_array(latents.astype(np.float32)), np.zeros(n, np.float32) if zero_code is None else zero_code,
-        (latents != 0).mean(0).astype(np.float32), decoder.astype(np.float32), no_contexts(n),
-        {"l0": 1.0, "explained_variance": None, "dead": 0.0, "tokens": 1}, non_negative,
-    )  # fmt: skip
+        name,
+        f"print-of-{name}",
+        RecordingKey("toy", "stamp", "float32", HOOK, "texts").fingerprint,
+        csc_array(latents.astype(np.float32)),
+        np.zeros(n, np.float32) if zero_code is None else zero_code,
+        (latents != 0).mean(0).astype(np.float32),
+        decoder.astype(np.float32),
+        no_contexts(n),
+        {"l0": 1.0, "explained_variance": None, "dead": 0.0, "tokens": 1},
+        non_negative,
+    )
 
 
 @dataclass(frozen=True)
@@ -179,6 +205,10 @@ def planted_world(per_quadrant: int = 200, d: int = 24, n: int = 64, seed: int =
     part = np.tile([0, 0, 0, 1, 2], total // 20 + 1).repeat(4)[:total].astype(np.uint8)
     shift = ShiftTask(PROFESSION, GENDER, rows, target, spurious, part)
     return Planted(
-        residual_recording(residuals), latent_recording(latents, decoder), shift,
-        TppTask("meal", ("tea", "soup", "bread"), rows, label, part), (0, 1, 2, 3), (4, 5, 6, 7),
-    )  # fmt: skip
+        residual_recording(residuals),
+        latent_recording(latents, decoder),
+        shift,
+        TppTask("meal", ("tea", "soup", "bread"), rows, label, part),
+        (0, 1, 2, 3),
+        (4, 5, 6, 7),
+    )

@@ -25,21 +25,31 @@ from saeeval_core.uncertainty import LEVEL, Estimate, separable
 TITLE = "Compare SAEs"
 ICON = ":material/compare_arrows:"
 AXES = {
-    "l0": "L0 (latents active per token)", "training_tokens": "training tokens", "explained_variance": "explained variance",
-    "loss_recovered": "loss recovered", "dead": "share of dead latents", "n_latents": "width (latents)",
-}  # fmt: skip
+    "l0": "L0 (latents active per token)",
+    "training_tokens": "training tokens",
+    "explained_variance": "explained variance",
+    "loss_recovered": "loss recovered",
+    "dead": "share of dead latents",
+    "n_latents": "width (latents)",
+}
 LOGGED = ("l0", "training_tokens", "n_latents")
 METRICS = {"shift": "SHIFT score", "tpp": "TPP score"}
 VARIANTS = {
-    RECOMMENDED: "mean ablation, area over N = 1 to 20 (recommended)", "top-N": "zero ablation, top N (paper)",
-    AREA: "zero ablation, area over N = 1 to 20", MEAN: "mean ablation, top N",
-}  # fmt: skip
+    RECOMMENDED: "mean ablation, area over N = 1 to 20 (recommended)",
+    "top-N": "zero ablation, top N (paper)",
+    AREA: "zero ablation, area over N = 1 to 20",
+    MEAN: "mean ablation, top N",
+}
 PAPER = {"shift": "S_SHIFT, zero ablation (paper)", "tpp": "S_TPP, zero ablation (paper)"}
 EQUATION = r"$\text{area} = \frac{1}{\ln 20}\int_{N=1}^{20} S(N)\, d\ln N$"
 CONFIG = {"displaylogo": False}
 TABS = {
-    "sweep": "Sweep", "differences": "Differences", "ranks": "Ranks", "trust": "Can it be trusted?", "paired": "Two choices, paired",
-}  # fmt: skip
+    "sweep": "Sweep",
+    "differences": "Differences",
+    "ranks": "Ranks",
+    "trust": "Can it be trusted?",
+    "paired": "Two choices, paired",
+}
 
 
 def render(loaded: Loaded) -> None:
@@ -67,7 +77,9 @@ def _sweep(rows: list[Row], found: Results) -> None:
         _upload()
     usable = [r for r in rows if r["status"] == "ok" and r["part"] == "test"]
     if not usable:
-        st.info("No sweep has been stored yet. This command makes one (many SAEs, one pass of the language model per hook):")
+        st.info(
+            "No sweep has been stored yet. This command makes one (many SAEs, one pass of the language model per hook):"
+        )
         st.code(results.COMMAND, language="bash")
         _failed(rows)
         return
@@ -77,13 +89,20 @@ def _sweep(rows: list[Row], found: Results) -> None:
     shown = [r for r in chosen if r["role"] != "control" and r["value"] is not None and r.get(x) is not None]
     if not shown:
         missing = sum(r["value"] is not None and r["role"] != "control" for r in chosen)
-        st.info(f"None of these scores can be drawn against {AXES[x]}: {missing} have no such value. Choose another axis.")
+        st.info(
+            f"None of these scores can be drawn against {AXES[x]}: {missing} have no such value. Choose another axis."
+        )
     else:
         first = shown[0]
         n = "" if first["n"] is None else f", N = {first['n']}"
         title = f"{METRICS[first['metric']]} on {first['task']}, {first['variant']}{n}, test texts"
         figure = figures.sweep_scatter(
-            _one_line_per_control(chosen), x=x, x_title=AXES[x], y_title=METRICS[first["metric"]], title=title, log_x=x in LOGGED
+            _one_line_per_control(chosen),
+            x=x,
+            x_title=AXES[x],
+            y_title=METRICS[first["metric"]],
+            title=title,
+            log_x=x in LOGGED,
         )
         st.plotly_chart(figure, key="cmp_scatter", config=CONFIG)
         st.caption(
@@ -103,13 +122,24 @@ def _choose(rows: list[Row]) -> list[Row]:
     """Narrow down to one file (another one may be about other texts), metric, task, protocol, selection, variant and N."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for key, label in (
-            ("file", "Result"), ("metric", "Metric"), ("task", "Task"), ("protocol", "Protocol"), ("selection", "Selection"),
-            ("variant", "Variant"), ("scope", "Scope"), ("n", "N"),
-        ):  # fmt: skip
+            ("file", "Result"),
+            ("metric", "Metric"),
+            ("task", "Task"),
+            ("protocol", "Protocol"),
+            ("selection", "Selection"),
+            ("variant", "Variant"),
+            ("scope", "Scope"),
+            ("n", "N"),
+        ):
             values = choices(rows, key) if key != "file" else _largest_first(rows)
             if len(values) > 1:
                 value = st.selectbox(
-                    label, values, _start(key, values), key=f"w_cmp_{key}", width=300 if key == "variant" else 190, format_func=_say
+                    label,
+                    values,
+                    _start(key, values),
+                    key=f"w_cmp_{key}",
+                    width=300 if key == "variant" else 190,
+                    format_func=_say,
                 )
                 rows = [r for r in rows if (r.get(key) or "" if key == "file" else r[key]) == value]
     return rows
@@ -117,7 +147,9 @@ def _choose(rows: list[Row]) -> list[Row]:
 
 def _largest_first(rows: list[Row]) -> list[str]:
     """Files by falling number of SAEs in them."""
-    saes = Counter(file for file, _, role in {(r.get("file") or "", r["sae"], r["role"]) for r in rows} if role == "sae")
+    saes = Counter(
+        file for file, _, role in {(r.get("file") or "", r["sae"], r["role"]) for r in rows} if role == "sae"
+    )
     return [file for file, _ in saes.most_common()]
 
 
@@ -136,7 +168,9 @@ def _checkpoints(rows: list[Row], x: str) -> list[Row]:
     steps = [r["training_tokens"] for r in rows if r["training_tokens"] is not None and r["role"] == "sae"]
     if x == "training_tokens" or len(set(steps)) < 2:
         return rows
-    wanted = st.segmented_control("Checkpoints", ["fully trained", "all"], default="fully trained", key="w_cmp_checkpoints")
+    wanted = st.segmented_control(
+        "Checkpoints", ["fully trained", "all"], default="fully trained", key="w_cmp_checkpoints"
+    )
     last: dict[Any, int] = {}
     for r in rows:
         last[r["architecture"]] = max(last.get(r["architecture"], 0), r["training_tokens"] or 0)
@@ -167,22 +201,37 @@ def _how(row: Row) -> None:
             "does not also move the probe's threshold."
         )
     if AREA in row["variant"]:
-        st.caption(f"{EQUATION}, S(N) being the score with the N strongest latents ablated: few latents that do the work count.")
+        st.caption(
+            f"{EQUATION}, S(N) being the score with the N strongest latents ablated: few latents that do the work count."
+        )
 
 
 def _numbers(rows: list[Row], x: str, usable: list[Row]) -> None:
     place = ("sae", "metric", "task", "protocol", "selection", "scope", "file")
-    paper = {tuple(r.get(k) for k in place): r["value"] for r in usable if (r["variant"], r["n"]) == ("top-N", HEADLINE_N)}
+    paper = {
+        tuple(r.get(k) for k in place): r["value"] for r in usable if (r["variant"], r["n"]) == ("top-N", HEADLINE_N)
+    }
     beside = f"{PAPER.get(rows[0]['metric'], 'paper')}, N = {HEADLINE_N}" if rows else ""
     table = [
         {
-            "SAE": r["sae"], "role": r["role"], "architecture": r["architecture"], AXES[x]: r.get(x), "score": r["value"],
-            "low": r["ci_low"], "high": r["ci_high"], "n/a because": r["reason"], "latents ablated": r["n_ablated"],
-            "selection": r["selection"], "judge": r["judge"], "file": r.get("file"),
-            beside: paper.get(tuple(r.get(k) for k in place)) if (r["variant"], r["n"]) != ("top-N", HEADLINE_N) else None,
+            "SAE": r["sae"],
+            "role": r["role"],
+            "architecture": r["architecture"],
+            AXES[x]: r.get(x),
+            "score": r["value"],
+            "low": r["ci_low"],
+            "high": r["ci_high"],
+            "n/a because": r["reason"],
+            "latents ablated": r["n_ablated"],
+            "selection": r["selection"],
+            "judge": r["judge"],
+            "file": r.get("file"),
+            beside: paper.get(tuple(r.get(k) for k in place))
+            if (r["variant"], r["n"]) != ("top-N", HEADLINE_N)
+            else None,
         }
         for r in rows
-    ]  # fmt: skip
+    ]
     kept = [k for k in table[0] if any(row[k] is not None for row in table)] if table else []
     st.dataframe([{k: row[k] for k in kept} for row in table], hide_index=True, key="cmp_table")
 
@@ -196,7 +245,9 @@ def _failed(rows: list[Row]) -> None:
 
 def _upload() -> None:
     with st.expander("Load another result: a sweep or run of ours, or a published SAEBench file"):
-        files = st.file_uploader("JSON files", type="json", accept_multiple_files=True, key="w_cmp_files", max_upload_size=20)
+        files = st.file_uploader(
+            "JSON files", type="json", accept_multiple_files=True, key="w_cmp_files", max_upload_size=20
+        )
         own = []
         for file in files or ():
             try:
@@ -222,10 +273,18 @@ def _differences(found: Results) -> None:
         st.info("No paired differences are stored; a sweep of at least two SAEs makes them.")
         return
     with st.container(horizontal=True):
-        for key, label in (("metric", "Metric"), ("task", "Task"), ("protocol", "Protocol"), ("variant", "Variant"), ("n", "N")):
+        for key, label in (
+            ("metric", "Metric"),
+            ("task", "Task"),
+            ("protocol", "Protocol"),
+            ("variant", "Variant"),
+            ("n", "N"),
+        ):
             values = choices(rows, key)
             if len(values) > 1:
-                value = st.selectbox(label, values, _start(key, values), key=f"w_dif_{key}", width=190, format_func=_say)
+                value = st.selectbox(
+                    label, values, _start(key, values), key=f"w_dif_{key}", width=190, format_func=_say
+                )
                 rows = [r for r in rows if r[key] == value]
     pairs = [(f"{r['sae_a']} − {r['sae_b']}", _estimate(r)) for r in rows]
     told = sum(separable(e) for _, e in pairs)
@@ -233,10 +292,15 @@ def _differences(found: Results) -> None:
     figure = figures.differences(pairs[:60], title="Paired differences, test texts")
     st.plotly_chart(figure, key="cmp_differences", config=CONFIG)
     table = [
-        {"pair": name, "difference": figures.say(e), "separable": "yes" if separable(e) else "not separable",
-         "smallest reliable difference": r.get("half_width"), "level": r.get("level")}
+        {
+            "pair": name,
+            "difference": figures.say(e),
+            "separable": "yes" if separable(e) else "not separable",
+            "smallest reliable difference": r.get("half_width"),
+            "level": r.get("level"),
+        }
         for (name, e), r in zip(pairs, rows, strict=True)
-    ]  # fmt: skip
+    ]
     st.dataframe(table, hide_index=True, key="cmp_differences_table")
     export.figure_buttons(lambda: figure, lambda: table, "differences")
 
@@ -255,7 +319,9 @@ def _ranks(found: Results) -> None:
     known = {(r["x"], r["y"]): r["spearman"] for r in rows}
     values = [[1.0 if a == b else known.get((a, b), known.get((b, a))) for b in names] for a in names]
     ns = sorted({r["n_saes"] for r in rows})
-    figure = figures.rank_agreement(names, values, title="Do the metrics rank SAEs alike? Spearman over SAEs", dark=_dark())
+    figure = figures.rank_agreement(
+        names, values, title="Do the metrics rank SAEs alike? Spearman over SAEs", dark=_dark()
+    )
     st.plotly_chart(figure, key="cmp_ranks", config=CONFIG)
     st.caption(f"Over {', '.join(map(str, ns))} SAEs; few SAEs make wide uncertainty, so read signs, not digits.")
     st.dataframe(rows, hide_index=True, key="cmp_ranks_table")
@@ -278,13 +344,22 @@ def _trust(found: Results) -> None:
         for metric in ("shift", "tpp"):
             for protocol, r in (content.get(metric) or {}).items():
                 ci = r.get("spearman_ci")
-                table.append({
-                    "metric": METRICS[metric], "protocol": protocol, "headline": r.get("headline"),
-                    "Spearman": figures.say(Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"), 2),
-                    "SAEs": r.get("n_saes"), "oracle first": f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
-                    "oracle rank": r.get("oracle_rank"), "random": r.get("random_score"),
-                    "permuted": r.get("permuted_score"), "trend with training": r.get("trend_with_training"),
-                })  # fmt: skip
+                table.append(
+                    {
+                        "metric": METRICS[metric],
+                        "protocol": protocol,
+                        "headline": r.get("headline"),
+                        "Spearman": figures.say(
+                            Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"), 2
+                        ),
+                        "SAEs": r.get("n_saes"),
+                        "oracle first": f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
+                        "oracle rank": r.get("oracle_rank"),
+                        "random": r.get("random_score"),
+                        "permuted": r.get("permuted_score"),
+                        "trend with training": r.get("trend_with_training"),
+                    }
+                )
         st.dataframe(table, hide_index=True, key=f"cmp_planted_{k}")
         for line in content.get("verdict", [])[-1:]:
             st.caption(line)
@@ -302,10 +377,13 @@ def _faults(rows: list[Row]) -> None:
                 value = st.selectbox(label, values, key=f"w_faults_{key}", width=230, format_func=_say)
                 rows = [r for r in rows if r.get(key) == value]
     columns = {
-        "spearman": "Spearman with truth", "oracle_rank": "oracle rank", "random_score": "random decoder",
-        "permuted_score": "permuted decoder", "sd_texts_fixed": "sd over seeds, texts fixed",
+        "spearman": "Spearman with truth",
+        "oracle_rank": "oracle rank",
+        "random_score": "random decoder",
+        "permuted_score": "permuted decoder",
+        "sd_texts_fixed": "sd over seeds, texts fixed",
         "sd_texts_redrawn": "sd over seeds, texts redrawn",
-    }  # fmt: skip
+    }
     table: dict[str, dict[str, Any]] = {}
     for r in rows:
         line = table.setdefault(r["setting"], {"setting": r["setting"]})
@@ -322,7 +400,9 @@ def _paired(loaded: Loaded) -> None:
     if not metrics:
         st.info("The loaded texts define neither TPP classes nor SHIFT pairs.")
         return
-    metric = st.segmented_control("Metric", metrics, default=metrics[0], format_func=METRICS.__getitem__, key="w_two_metric")
+    metric = st.segmented_control(
+        "Metric", metrics, default=metrics[0], format_func=METRICS.__getitem__, key="w_two_metric"
+    )
     metric = metric or metrics[0]
     left, right = st.columns(2)
     a, b = _choice(loaded, left, "A"), _choice(loaded, right, "B")
@@ -347,7 +427,9 @@ def _paired(loaded: Loaded) -> None:
         classes = loaded.task_set.tpp[1] if loaded.task_set.tpp else ()
         cells = [[Estimate(v, None, "undefined in A or B") for v in row] for row in row_difference(*scores)]
         st.plotly_chart(
-            figures.tpp_heatmap(classes, cells, title="Matrix of A minus matrix of B", dark=_dark()), key="two_matrix", config=CONFIG
+            figures.tpp_heatmap(classes, cells, title="Matrix of A minus matrix of B", dark=_dark()),
+            key="two_matrix",
+            config=CONFIG,
         )
 
 
@@ -381,7 +463,9 @@ def _tpp(loaded: Loaded, n: int, chosen: str, part: int) -> Any:
     return matrix.scored(loaded, part, ids, state.one_of("ablation", services.ABLATIONS))
 
 
-def _shift(a: tuple[Loaded, int, str], b: tuple[Loaded, int, str], loaded: Loaded, part: int) -> tuple[list[Estimate], Estimate]:
+def _shift(
+    a: tuple[Loaded, int, str], b: tuple[Loaded, int, str], loaded: Loaded, part: int
+) -> tuple[list[Estimate], Estimate]:
     every = services.shift_directions(loaded)
     pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
     direction = services.default_direction(loaded, pair)

@@ -31,12 +31,22 @@ SCALE = {0: "0 nothing", 1: "1 distant", 2: "2 a few", 3: "3 about half", 4: "4 
 """The rubric of the judge: how many windows or promoted tokens are about the concept."""
 QUEUE = 60
 STATISTICS = {
-    "exact": "same rating", "within_1": "within 1", "kappa_5": "kappa, five levels", "kappa_quadratic": "kappa, quadratic weights",
-    "kappa_ge1": "kappa, related (≥ 1)", "kappa_ge2": "kappa, related (≥ 2)",
-}  # fmt: skip
+    "exact": "same rating",
+    "within_1": "within 1",
+    "kappa_5": "kappa, five levels",
+    "kappa_quadratic": "kappa, quadratic weights",
+    "kappa_ge1": "kappa, related (≥ 1)",
+    "kappa_ge2": "kappa, related (≥ 2)",
+}
 
 
-TABS = {"verdicts": "Verdicts", "agreement": "Agreement", "conflicts": "Conflicts", "blind": "Rate blind", "paper": "The paper's labels"}
+TABS = {
+    "verdicts": "Verdicts",
+    "agreement": "Agreement",
+    "conflicts": "Conflicts",
+    "blind": "Rate blind",
+    "paper": "The paper's labels",
+}
 
 
 def render(loaded: Loaded) -> None:
@@ -60,7 +70,9 @@ def _cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:
 
 
 def _empty() -> None:
-    st.info("No verdict on this SAE's latents for these texts yet. Ask a judge above, or let the offline judge rate the top 50:")
+    st.info(
+        "No verdict on this SAE's latents for these texts yet. Ask a judge above, or let the offline judge rate the top 50:"
+    )
     st.code(COMMAND, language="bash")
 
 
@@ -73,15 +85,24 @@ def _verdicts(loaded: Loaded) -> None:
     kinds = {v.rater: v.rater_kind for v in every}
     st.dataframe(
         [
-            {"rater": name, "kind": _KIND.get(kind, kind), "latents judged": sum(v.ok for v in every if v.rater == name),
-             "no verdict": sum(not v.ok for v in every if v.rater == name)}
+            {
+                "rater": name,
+                "kind": _KIND.get(kind, kind),
+                "latents judged": sum(v.ok for v in every if v.rater == name),
+                "no verdict": sum(not v.ok for v in every if v.rater == name),
+            }
             for name, kind in kinds.items()
         ],
-        hide_index=True, key="judge_raters",
-    )  # fmt: skip
+        hide_index=True,
+        key="judge_raters",
+    )
     rows = _side_by_side(every)
-    st.caption(f"{len(rows)} latents with a verdict. Select one to read the reasons. n/v: no verdict (why is in the reasons).")
-    event = st.dataframe(rows, hide_index=True, on_select="rerun", selection_mode="single-row", key="w_judge_rows", height=420)
+    st.caption(
+        f"{len(rows)} latents with a verdict. Select one to read the reasons. n/v: no verdict (why is in the reasons)."
+    )
+    event = st.dataframe(
+        rows, hide_index=True, on_select="rerun", selection_mode="single-row", key="w_judge_rows", height=420
+    )
     picked = event["selection"]["rows"]
     latent = int(rows[picked[0]]["latent"]) if picked and picked[0] < len(rows) else state.number("latent", -1)
     if picked and state.number("latent", -1) != latent:
@@ -91,9 +112,14 @@ def _verdicts(loaded: Loaded) -> None:
         _reasons(own, loaded)
         _evidence(loaded, latent, blind=False)
     st.download_button(
-        "Verdicts (CSV)", lambda: export.csv_text([_flat(v) for v in every]), "verdicts.csv", "text/csv", on_click="ignore",
-        key="w_judge_csv", icon=":material/table_view:",
-    )  # fmt: skip
+        "Verdicts (CSV)",
+        lambda: export.csv_text([_flat(v) for v in every]),
+        "verdicts.csv",
+        "text/csv",
+        on_click="ignore",
+        key="w_judge_csv",
+        icon=":material/table_view:",
+    )
 
 
 _KIND = {"llm": "LLM", "local": "offline judge (weak)", "human": "person", "imported": "imported"}
@@ -133,7 +159,9 @@ def _reasons(verdicts: Sequence[Verdict], loaded: Loaded | None = None) -> None:
                 st.text(", ".join(f"{c} {r}/4" for c, r in v.ratings.items()) or "no ratings")
                 st.html(plain_html(v.reason))
             else:
-                st.caption("This is not counted as a rating. Asking again costs only this latent: what is finished is kept.")
+                st.caption(
+                    "This is not counted as a rating. Asking again costs only this latent: what is finished is kept."
+                )
                 if loaded is not None:
                     retry_button(loaded, v)
                 if v.raw:
@@ -175,13 +203,17 @@ def _tokens(title: str, e: LatentEvidence) -> None:
 def _agreement(cells: Mapping[str, agree.Cells], key: str) -> None:
     raters = list(cells)
     if len(raters) < 2:
-        st.info(f"Agreement needs two raters on the same latents; there is {raters[0] if raters else 'none'}. Rate some blind, "
-                "run another judge, or import ratings.")  # fmt: skip
+        st.info(
+            f"Agreement needs two raters on the same latents; there is {raters[0] if raters else 'none'}. Rate some blind, "
+            "run another judge, or import ratings."
+        )
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         a = st.selectbox("Rater A", raters, 0, key=f"w_agree_a_{key}", width=260)
         b = st.selectbox("Rater B", [r for r in raters if r != a], key=f"w_agree_b_{key}", width=260)
-        zero = st.toggle("missing ratings of B as 0", key=f"w_agree_zero_{key}", help="Only to compare with older figures.")
+        zero = st.toggle(
+            "missing ratings of B as 0", key=f"w_agree_zero_{key}", help="Only to compare with older figures."
+        )
     if zero:
         cells = agree.with_missing_as_zero(cells, [b])
         st.warning(f"Missing ratings of {b} are read as 0 (never do this for a result of your own).")
@@ -203,7 +235,9 @@ def _agreement(cells: Mapping[str, agree.Cells], key: str) -> None:
         st.markdown("**All raters: Krippendorff's alpha**")
         for metric in ("ordinal", "interval"):
             st.text(f"{metric}: {figures.say(agree.krippendorff(cells, metric=metric))}")
-        st.caption("Most ratings are 0, so chance agreement is high: read kappa and alpha, not the share of equal ratings.")
+        st.caption(
+            "Most ratings are 0, so chance agreement is high: read kappa and alpha, not the share of equal ratings."
+        )
         table = [
             {"A": p.a, "B": p.b, "n": p.n, "kappa ≥ 1": figures.say(p.kappa_ge1, 2)} for p in agree.agreements(cells)
         ]
@@ -223,27 +257,49 @@ def _conflicts(loaded: Loaded) -> None:
         st.info("Conflicts appear when two raters have rated the same latents.")
         return
     pair = st.selectbox("Raters", pairs, format_func=lambda p: f"{p[0]} and {p[1]}", key="w_conflict_pair")
-    side = st.segmented_control("Show", ["all", "sides of 1", "sides of 2"], default="sides of 1", key="w_conflict_side")
+    side = st.segmented_control(
+        "Show", ["all", "sides of 1", "sides of 2"], default="sides of 1", key="w_conflict_side"
+    )
     threshold = {"sides of 1": 1, "sides of 2": 2}.get(side or "all")
     found = agree.conflicts(cells[pair[0]], cells[pair[1]], threshold=threshold)
     done = _cells(loaded).get(ADJUDICATED, {})
-    st.caption(f"{len(found)} conflicts, the furthest apart first; {sum((c.item, c.concept) in done for c in found)} settled.")
+    st.caption(
+        f"{len(found)} conflicts, the furthest apart first; {sum((c.item, c.concept) in done for c in found)} settled."
+    )
     if not found:
         return
     rows = [
-        {"latent": c.item, "concept": c.concept, pair[0]: c.a, pair[1]: c.b, "settled as": done.get((c.item, c.concept))} for c in found
+        {
+            "latent": c.item,
+            "concept": c.concept,
+            pair[0]: c.a,
+            pair[1]: c.b,
+            "settled as": done.get((c.item, c.concept)),
+        }
+        for c in found
     ]
-    event = st.dataframe(rows, hide_index=True, on_select="rerun", selection_mode="single-row", key="w_conflicts", height=260)
+    event = st.dataframe(
+        rows, hide_index=True, on_select="rerun", selection_mode="single-row", key="w_conflicts", height=260
+    )
     picked = event["selection"]["rows"]
     c = found[picked[0] if picked and picked[0] < len(found) else 0]
     st.markdown(f"**Latent {c.item}**")
     st.text(f"{c.concept}: {pair[0]} says {c.a}, {pair[1]} says {c.b}")
     own = [v for v in services.verdicts(loaded) if v.latent == c.item and v.rater in pair]
-    rating = st.segmented_control("Settle as", list(SCALE), format_func=SCALE.__getitem__, key=f"w_settle_{c.item}_{c.concept}")
+    rating = st.segmented_control(
+        "Settle as", list(SCALE), format_func=SCALE.__getitem__, key=f"w_settle_{c.item}_{c.concept}"
+    )
     if st.button("Save", disabled=rating is None, key="w_settle_save"):
         kept = {k[1]: r for k, r in done.items() if k[0] == c.item}
         reason = f"settled by {state.who()} between {pair[0]} and {pair[1]}"
-        _save(loaded, int(c.item), ADJUDICATED, kept | {c.concept: int(rating or 0)}, own[0].explanation if own else "", reason)
+        _save(
+            loaded,
+            int(c.item),
+            ADJUDICATED,
+            kept | {c.concept: int(rating or 0)},
+            own[0].explanation if own else "",
+            reason,
+        )
         st.rerun()
     _reasons(own)
     _evidence(loaded, int(c.item), blind=False)
@@ -283,7 +339,9 @@ def _blind(loaded: Loaded) -> None:
 
 def _rate(concept: Concept, latent: int) -> int | None:
     label = concept.name + (f" ({concept.gloss})" if concept.gloss else "")
-    return st.select_slider(label, list(SCALE), 0, format_func=SCALE.__getitem__, key=f"w_blind_{latent}_{concept.name}")
+    return st.select_slider(
+        label, list(SCALE), 0, format_func=SCALE.__getitem__, key=f"w_blind_{latent}_{concept.name}"
+    )
 
 
 @services.shared(max_entries=32)
@@ -301,10 +359,22 @@ def _queue(loaded: Loaded, who: str) -> list[int]:
 
 
 def _save(loaded: Loaded, latent: int, rater: str, ratings: dict[str, int], explanation: str, reason: str) -> None:
-    services.store().add_verdicts([
-        Verdict(latent, loaded.latents.sae_fingerprint, loaded.latents.sae, loaded.task_set.texts.name, rater, "human",
-                ratings, explanation, reason, evidence_hash=services.evidence(loaded, latent).hash)
-    ])  # fmt: skip
+    services.store().add_verdicts(
+        [
+            Verdict(
+                latent,
+                loaded.latents.sae_fingerprint,
+                loaded.latents.sae,
+                loaded.task_set.texts.name,
+                rater,
+                "human",
+                ratings,
+                explanation,
+                reason,
+                evidence_hash=services.evidence(loaded, latent).hash,
+            )
+        ]
+    )
 
 
 @st.fragment
@@ -329,8 +399,13 @@ def _paper() -> None:
 
 def _flat(v: Verdict) -> dict[str, Any]:
     return {
-        "latent": v.latent, "rater": v.rater, "kind": v.rater_kind, "model": v.model, "status": v.status, "at": v.at,
-        "explanation": v.explanation, "reason": v.reason, **{f"rating: {c}": r for c, r in v.ratings.items()},
-    }  # fmt: skip
-
-
+        "latent": v.latent,
+        "rater": v.rater,
+        "kind": v.rater_kind,
+        "model": v.model,
+        "status": v.status,
+        "at": v.at,
+        "explanation": v.explanation,
+        "reason": v.reason,
+        **{f"rating: {c}": r for c, r in v.ratings.items()},
+    }

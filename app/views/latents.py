@@ -57,18 +57,28 @@ def _browse(loaded: Loaded, direction: DirectionBoards | None) -> None:
     found = latent_table.filtered(table, search=state.get("search"), **filters)
     left, right = st.columns([0.46, 0.54])
     with left:
-        st.caption(f"{len(found):,} of {len(table):,} latents, strongest effect first. Select rows to read or decide on them.")
+        st.caption(
+            f"{len(found):,} of {len(table):,} latents, strongest effect first. Select rows to read or decide on them."
+        )
         if found.empty:
-            st.info("No latent passes these filters. Widen the density range or clear the search.", icon=":material/filter_alt_off:")
+            st.info(
+                "No latent passes these filters. Widen the density range or clear the search.",
+                icon=":material/filter_alt_off:",
+            )
             bulk.bar(loaded, direction, place, [], "no rows")
         else:
             chosen = _table(found, probe)
             what = f"{len(chosen)} selected rows" if chosen else f"all {len(found):,} rows"
             bulk.bar(loaded, direction, place, chosen or found["latent"].tolist(), what)
         st.download_button(
-            "These rows (CSV)", lambda: export.csv_text(found.to_dict("records")), "latents.csv", "text/csv", on_click="ignore",
-            key="w_latents_csv", icon=":material/table_view:",
-        )  # fmt: skip
+            "These rows (CSV)",
+            lambda: export.csv_text(found.to_dict("records")),
+            "latents.csv",
+            "text/csv",
+            on_click="ignore",
+            key="w_latents_csv",
+            icon=":material/table_view:",
+        )
     with right:
         _card(loaded, direction, found["latent"].tolist(), decided)
 
@@ -80,31 +90,74 @@ def _filters(effects: Mapping[str, Any], places: Mapping[str, str]) -> tuple[str
     low, high = _range(state.get("density"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
-            "Search", state.get("search"), key="w_search", on_change=state.choose, args=("search", "w_search"), max_chars=80,
-            placeholder="id, word of an explanation, promoted token", width=260,
-        )  # fmt: skip
+            "Search",
+            state.get("search"),
+            key="w_search",
+            on_change=state.choose,
+            args=("search", "w_search"),
+            max_chars=80,
+            placeholder="id, word of an explanation, promoted token",
+            width=260,
+        )
         if names:
-            st.selectbox("Effect on", names, names.index(probe), key="w_effect", width=260,
-                         on_change=state.choose, args=("effect", "w_effect"))  # fmt: skip
+            st.selectbox(
+                "Effect on",
+                names,
+                names.index(probe),
+                key="w_effect",
+                width=260,
+                on_change=state.choose,
+                args=("effect", "w_effect"),
+            )
             strength = state.one_of("strength", latent_table.STRENGTHS)
             st.selectbox(
-                "Effect", latent_table.STRENGTHS, latent_table.STRENGTHS.index(strength), key="w_strength", width=110,
-                format_func=lambda s: s or "any", on_change=state.choose, args=("strength", "w_strength"),
+                "Effect",
+                latent_table.STRENGTHS,
+                latent_table.STRENGTHS.index(strength),
+                key="w_strength",
+                width=110,
+                format_func=lambda s: s or "any",
+                on_change=state.choose,
+                args=("strength", "w_strength"),
                 help="By the effect on the probe beside, among all latents.",
-            )  # fmt: skip
+            )
         if sets:
-            st.selectbox("Decisions of", sets, sets.index(place), format_func=places.get, key="w_of", width=260,
-                         on_change=state.choose, args=("of", "w_of"), help="Which set the decisions below belong to.")  # fmt: skip
+            st.selectbox(
+                "Decisions of",
+                sets,
+                sets.index(place),
+                format_func=places.get,
+                key="w_of",
+                width=260,
+                on_change=state.choose,
+                args=("of", "w_of"),
+                help="Which set the decisions below belong to.",
+            )
         chosen = {
-            name: st.multiselect(label, options, _listed(name, options), key=f"w_{name}", width=180, on_change=_choose_list, args=(name,))
-            for name, label, options in (("decision", "Decision", [*_DECISIONS, latent_table.NONE]), ("verdict", "Verdict", _VERDICTS))
+            name: st.multiselect(
+                label, options, _listed(name, options), key=f"w_{name}", width=180, on_change=_choose_list, args=(name,)
+            )
+            for name, label, options in (
+                ("decision", "Decision", [*_DECISIONS, latent_table.NONE]),
+                ("verdict", "Verdict", _VERDICTS),
+            )
         }
-        st.slider("Density, % of tokens", 0.0, 100.0, (low, high), 0.1, key="w_density", width=200, on_change=_choose_density)
+        st.slider(
+            "Density, % of tokens", 0.0, 100.0, (low, high), 0.1, key="w_density", width=200, on_change=_choose_density
+        )
         firing = st.toggle(
-            "fires here", state.get("silent") != "1", key="w_firing", on_change=_choose_silent,
+            "fires here",
+            state.get("silent") != "1",
+            key="w_firing",
+            on_change=_choose_silent,
             help="Leave out latents that never fire on these texts.",
-        )  # fmt: skip
-    filters = {"density": (low / 100, high / 100), "decisions": chosen["decision"], "verdicts": chosen["verdict"], "firing": firing}
+        )
+    filters = {
+        "density": (low / 100, high / 100),
+        "decisions": chosen["decision"],
+        "verdicts": chosen["verdict"],
+        "firing": firing,
+    }
     return probe or None, place, filters | {"strength": state.one_of("strength", latent_table.STRENGTHS)}
 
 
@@ -140,7 +193,12 @@ def _table(found: pd.DataFrame, probe: str | None) -> list[int]:
     # Rows are selected by their place, so other rows need another table: a selection must never slip to other latents.
     shown = fingerprint(found["latent"].tolist())
     event = st.dataframe(
-        found, hide_index=True, height=560, on_select="rerun", selection_mode="multi-row", key=f"w_latents_{shown}",
+        found,
+        hide_index=True,
+        height=560,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"w_latents_{shown}",
         column_order=["latent", "decision", "verdict", "effect", "density", "explanation", "promotes"],
         column_config={
             "latent": st.column_config.NumberColumn("id", format="%d", width=60),
@@ -150,7 +208,7 @@ def _table(found: pd.DataFrame, probe: str | None) -> list[int]:
             "verdict": st.column_config.TextColumn("verdict", width=70),
             "decision": st.column_config.TextColumn("decision", width=75),
         },
-    )  # fmt: skip
+    )
     rows = [r for r in event["selection"]["rows"] if r < len(found)]
     before = st.session_state.get("latents_rows", ("", []))
     new = [r for r in rows if before[0] != shown or r not in before[1]]
@@ -174,13 +232,17 @@ def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int], d
     after = order[at + 1] if at is not None and at + 1 < len(order) else (order[0] if at is None and order else None)
     latent_table.show_card(
         {
-            "card": card(loaded, current, view), "current": current, "previous": before, "next": after,
+            "card": card(loaded, current, view),
+            "current": current,
+            "previous": before,
+            "next": after,
             "place": f"{at + 1} of {len(order)}" if at is not None else "not in the table as filtered" if order else "",
-            "decision": decided.get(current), "present": state.presenting(),
+            "decision": decided.get(current),
+            "present": state.presenting(),
             "effects": [[k, float(v[current])] for k, v in latent_table.effect_columns(loaded, direction).items()],
         },
         _go,
-    )  # fmt: skip
+    )
 
 
 def _go() -> None:
@@ -195,7 +257,11 @@ _VERDICTS = ("4/4", "3/4", "2/4", "1/4", "0/4", "no verdict", "none")
 @st.fragment
 def _own_text(loaded: Loaded, direction: DirectionBoards | None) -> None:
     text = st.text_area(
-        "Text", key="w_own_text", height=110, max_chars=4000, placeholder="Type or paste a text; the first 127 tokens are read."
+        "Text",
+        key="w_own_text",
+        height=110,
+        max_chars=4000,
+        placeholder="Type or paste a text; the first 127 tokens are read.",
     )
     if not live_model.is_ready(loaded):
         st.caption(
@@ -205,7 +271,10 @@ def _own_text(loaded: Loaded, direction: DirectionBoards | None) -> None:
     if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
         try:
             with st.spinner("Reading the text with the model and the SAE"):
-                st.session_state["reading"] = (loaded.latents.fingerprint, live_model.read(loaded, text.replace("\0", "")))
+                st.session_state["reading"] = (
+                    loaded.latents.fingerprint,
+                    live_model.read(loaded, text.replace("\0", "")),
+                )
         except SaeEvalError as error:
             st.session_state.pop("reading", None)
             st.error(str(error), icon=":material/error:")
@@ -221,21 +290,28 @@ def _show_reading(loaded: Loaded, direction: DirectionBoards | None, reading: Te
     st.dataframe(
         [
             {
-                "probe": v.probe, "before": f"{v.says(v.before)} ({v.before:+.2f})",
-                "after ablation": f"{v.says(v.after)} ({v.after:+.2f})", "changed": "yes" if v.changed else "no",
+                "probe": v.probe,
+                "before": f"{v.says(v.before)} ({v.before:+.2f})",
+                "after ablation": f"{v.says(v.after)} ({v.after:+.2f})",
+                "changed": "yes" if v.changed else "no",
             }
             for v in verdicts
         ],
-        hide_index=True, key="own_verdicts",
-    )  # fmt: skip
-    st.caption("Predicted label and logit, one text, so no interval. After: the latents of the current sets are set to zero.")
+        hide_index=True,
+        key="own_verdicts",
+    )
+    st.caption(
+        "Predicted label and logit, one text, so no interval. After: the latents of the current sets are set to zero."
+    )
     active = reading.active(candidates)
     if not active:
         st.info("None of the candidate latents fires on this text.", icon=":material/info:")
         return
     top = float(abs(reading.activations[:, active]).max())
     total = abs(reading.activations[:, active]).max(1)
-    st.markdown(f"**{len(active)} of {len(candidates)} candidate latents fire.** All at once, coloured by the strongest:")
+    st.markdown(
+        f"**{len(active)} of {len(candidates)} candidate latents fire.** All at once, coloured by the strongest:"
+    )
     st.html(tokens_html(reading.text, reading.spans, total.tolist(), top))
     names = services.latents_named(loaded)
     for latent in active[:LINES]:
@@ -261,9 +337,15 @@ def _verdicts(
         candidates += [int(i) for i in view.attribute_ranking[:CANDIDATES]]
         t, a, probes = direction.task.target, direction.task.spurious, view.board.probes
         label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
-        for name, probe, c in (("C_b, biased", probes.base, t), ("oracle", probes.oracle, t), ("attribute", probes.attribute, a)):
+        for name, probe, c in (
+            ("C_b, biased", probes.base, t),
+            ("oracle", probes.oracle, t),
+            ("attribute", probes.attribute, a),
+        ):
             title = f"SHIFT {name} ({label} ablated)"
-            found.append(probe_verdict(reading, probe, decoder, ids, name=title, positive=c.positive, negative=c.negative))
+            found.append(
+                probe_verdict(reading, probe, decoder, ids, name=title, positive=c.positive, negative=c.negative)
+            )
     if loaded.task_set.tpp is not None:
         view = services.tpp_view(loaded, part)
         own_sets = class_sets(loaded, state.get("set"), state.who(), n, rule_from_state())

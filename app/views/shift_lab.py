@@ -45,8 +45,15 @@ def render(loaded: Loaded) -> None:
     if not state.presenting():
         box = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall")
         options = [*pairs, "all"] if len(pairs) > 1 else pairs
-        box.selectbox("Pair", options, options.index(pair), key="w_pair", on_change=_pair_chosen, width=205,
-                      format_func=lambda p: "all pairs (aggregate)" if p == "all" else p)  # fmt: skip
+        box.selectbox(
+            "Pair",
+            options,
+            options.index(pair),
+            key="w_pair",
+            on_change=_pair_chosen,
+            width=205,
+            format_func=lambda p: "all pairs (aggregate)" if p == "all" else p,
+        )
     else:
         box = st.container(horizontal=True)
     if pair == "all":
@@ -88,8 +95,16 @@ def _direction(box: Any, loaded: Loaded, both: list[DirectionBoards]) -> Directi
             d.task.target.column: "n/a" if d.boards[part].reason else f"gap {d.boards[part].gap:.2f}" for d in both
         }
         key = f"w_target_{both[0].pair}"
-        box.selectbox("Direction", columns, columns.index(now), key=key, on_change=_target_chosen, args=(key,), width=215,
-                      format_func=lambda c: f"{both[columns.index(c)].task.direction} ({notes[c]})")  # fmt: skip
+        box.selectbox(
+            "Direction",
+            columns,
+            columns.index(now),
+            key=key,
+            on_change=_target_chosen,
+            args=(key,),
+            width=215,
+            format_func=lambda c: f"{both[columns.index(c)].task.direction} ({notes[c]})",
+        )
     return both[columns.index(now)]
 
 
@@ -101,19 +116,41 @@ def _settings(box: Any, loaded: Loaded) -> None:
     if state.presenting():
         return
     _choice(box, "Ranked by", "rank", {"attribute": "attribute probe", "base": "biased probe"})
-    _choice(box, "Ablation", "ablation", {"mean": "to the mean", "zero": "to zero (paper)"},
-            help="What an ablated latent is set to: its mean over the training texts, or 0. Zero also moves the threshold.")  # fmt: skip
+    _choice(
+        box,
+        "Ablation",
+        "ablation",
+        {"mean": "to the mean", "zero": "to zero (paper)"},
+        help="What an ablated latent is set to: its mean over the training texts, or 0. Zero also moves the threshold.",
+    )
     ns = [n for n in NS if n <= loaded.latents.n_latents]
     n = _n()
-    box.selectbox("N", ns, ns.index(n) if n in ns else 0, key="w_n", on_change=state.choose, args=("n", "w_n"), width=74,
-                  help="Size of the top-N set to compare with")  # fmt: skip
+    box.selectbox(
+        "N",
+        ns,
+        ns.index(n) if n in ns else 0,
+        key="w_n",
+        on_change=state.choose,
+        args=("n", "w_n"),
+        width=74,
+        help="Size of the top-N set to compare with",
+    )
 
 
 def _choice(box: Any, label: str, name: str, labels: dict[str, str], help: str | None = None) -> None:
     """A select box over one value of the link."""
     key, options = f"w_{name}", list(labels)
-    box.selectbox(label, options, options.index(state.one_of(name, options)), key=key, on_change=state.choose, args=(name, key),
-                  width=130, format_func=labels.get, help=help)  # fmt: skip
+    box.selectbox(
+        label,
+        options,
+        options.index(state.one_of(name, options)),
+        key=key,
+        on_change=state.choose,
+        args=(name, key),
+        width=130,
+        format_func=labels.get,
+        help=help,
+    )
 
 
 def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> str:
@@ -160,8 +197,13 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
         )
         for rival in judge_sets(loaded, view, n, rule_from_state()):
             if rival.ids is not None:
-                st.button(f"Use {rival.name}", on_click=_reset, args=(place, who, now, rival.ids, f"reset to {rival.name}"),
-                          width="stretch", key=f"w_reset_{rival.name}")  # fmt: skip
+                st.button(
+                    f"Use {rival.name}",
+                    on_click=_reset,
+                    args=(place, who, now, rival.ids, f"reset to {rival.name}"),
+                    width="stretch",
+                    key=f"w_reset_{rival.name}",
+                )
         st.caption("A reset is one step of the log: Z takes it back.")
     return now
 
@@ -178,10 +220,13 @@ def _checks(box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: 
 
     with box.popover("Trust", icon=":material/balance:"):
         beside.checks(
-            "shift", lambda: services.set_score(view, ids(), ablation).score,
+            "shift",
+            lambda: services.set_score(view, ids(), ablation).score,
             lambda: services.shift_set_controls(loaded, view, ids(), ablation),
-            lambda: services.shift_set_refits(loaded, view, ids(), n, rank, ablation), n, PART_NAMES[view.board.part],
-        )  # fmt: skip
+            lambda: services.shift_set_refits(loaded, view, ids(), n, rank, ablation),
+            n,
+            PART_NAMES[view.board.part],
+        )
 
 
 def _new_set(place: Place, who: str, name: str) -> None:
@@ -269,13 +314,21 @@ def _data(
         ids, before, _set_name(chosen), len(current_decisions), rank, ablation, _n(), carry=bool(sent.get("carry"))
     )
     data = {
-        "scope": f"{desk.name}/{rank}", "desk": desk.name, "ack": memory["ack"],
-        "solo": False, "present": state.presenting(), "readonly": "",
-        "queue": None if sent.get("queue") == hash_ else rows, "queueHash": hash_, "decisions": current_decisions,
-        "current": current, "goto": memory.get("goto", 0), "cards": cards,
+        "scope": f"{desk.name}/{rank}",
+        "desk": desk.name,
+        "ack": memory["ack"],
+        "solo": False,
+        "present": state.presenting(),
+        "readonly": "",
+        "queue": None if sent.get("queue") == hash_ else rows,
+        "queueHash": hash_,
+        "decisions": current_decisions,
+        "current": current,
+        "goto": memory.get("goto", 0),
+        "cards": cards,
         "shares": None if current is None else shares_json(view, ids, current, ablation),
         "score": score_json(view, look, _rivals(loaded, view, place, chosen, rank)),
-    }  # fmt: skip
+    }
     if chosen is not None:
         store.note_look(chosen.id, who, ids)
     data["score"] |= log_json(store, chosen, ids) | _commit_state(loaded, ids)
@@ -385,11 +438,17 @@ def _aggregate(loaded: Loaded, directions: tuple[DirectionBoards, ...]) -> None:
         top.append((d.pair, ranked))
         if ids:
             mine.append((d.pair, services.set_score(view, ids, ablation)))
-        rows.append({
-            "pair": d.pair, "direction": d.task.direction, "base": str(d.boards[part].base), "oracle": str(d.boards[part].oracle),
-            f"S, top {n}": str(ranked.score), "my set": f"{len(ids)} latents" if ids else "none yet",
-            "S, mine": str(services.set_score(view, ids, ablation).score) if ids else "",
-        })  # fmt: skip
+        rows.append(
+            {
+                "pair": d.pair,
+                "direction": d.task.direction,
+                "base": str(d.boards[part].base),
+                "oracle": str(d.boards[part].oracle),
+                f"S, top {n}": str(ranked.score),
+                "my set": f"{len(ids)} latents" if ids else "none yet",
+                "S, mine": str(services.set_score(view, ids, ablation).score) if ids else "",
+            }
+        )
     for name, scores in ((f"top {n} by attribution", top), ("my sets (pairs that have one)", mine)):
         if scores:
             total = over_pairs(scores)

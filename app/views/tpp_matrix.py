@@ -58,21 +58,31 @@ def _live(loaded: Loaded) -> None:
     score = matrix.scored(loaded, part, ids, _ablation())
     sets.note_look(state.who(), ids)
     ask = partial(
-        matrix.payload, loaded, part=part, n=n, sets=ids, decisions=sets.decisions,
-        cell=_cell(len(view.board.task.classes)), relative=state.get("scale") == "relative",
+        matrix.payload,
+        loaded,
+        part=part,
+        n=n,
+        sets=ids,
+        decisions=sets.decisions,
+        cell=_cell(len(view.board.task.classes)),
+        relative=state.get("scale") == "relative",
         ablation=_ablation(),
-    )  # fmt: skip
+    )
     values = _read(loaded, ask) if st.session_state.get("tpp_read") else ask()
     matrix.show(
         values
         | {
-            "cards": _nothing(sets, part) if sets.nothing else matrix.score_cards(score, part, _before(loaded, part, score)),
+            "cards": _nothing(sets, part)
+            if sets.nothing
+            else matrix.score_cards(score, part, _before(loaded, part, score)),
             "setNote": sets.note,
-            "ack": st.session_state.get("tpp_ack", {}), "heard": st.session_state.get("tpp_heard", {}),
-            "present": state.presenting(), "readonly": not sets.mine,
+            "ack": st.session_state.get("tpp_ack", {}),
+            "heard": st.session_state.get("tpp_heard", {}),
+            "present": state.presenting(),
+            "readonly": not sets.mine,
         },
         lambda: _moved(loaded),
-    )  # fmt: skip
+    )
 
 
 def _read(loaded: Loaded, ask: Callable[..., dict[str, Any]]) -> dict[str, Any]:
@@ -108,7 +118,9 @@ def _moved(loaded: Loaded) -> None:
                     name = MINE
                     state.put(set=name)
                 sets = _chosen(loaded, name)
-                store_decisions(loaded, sets, int(step["row"]), {int(step["latent"]): str(step["decision"])}, state.who())
+                store_decisions(
+                    loaded, sets, int(step["row"]), {int(step["latent"]): str(step["decision"])}, state.who()
+                )
                 acks[client] = step["seq"]
     except SaeEvalError as error:
         st.session_state["tpp_error"] = str(error)
@@ -144,10 +156,14 @@ def _sets(loaded: Loaded) -> None:
     left, right = st.columns(2)
     with left:
         st.selectbox(
-            "Set", values, index=values.index(sets.value), format_func=labels.__getitem__, key="w_tpp_set",
+            "Set",
+            values,
+            index=values.index(sets.value),
+            format_func=labels.__getitem__,
+            key="w_tpp_set",
             on_change=_chosen_set,
             help="A set is what you changed on top of the ranking: latents added beyond N and latents spared within N.",
-        )  # fmt: skip
+        )
         if rule_popover(st.container(), "tpp_rule") or st.session_state.pop("tpp_set_chosen", False):
             st.rerun()  # this is a fragment of its own: the matrix above must follow
         new = st.text_input("Save these changes under a new name", key="w_tpp_name", max_chars=60)
@@ -159,8 +175,12 @@ def _sets(loaded: Loaded) -> None:
             st.rerun()
     with right:
         n = _n(loaded)
-        st.markdown("**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once.")
-        if st.button("Commit", type="primary", key="w_tpp_commit", disabled=bool(sets.nothing), help=sets.nothing or None):
+        st.markdown(
+            "**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once."
+        )
+        if st.button(
+            "Commit", type="primary", key="w_tpp_commit", disabled=bool(sets.nothing), help=sets.nothing or None
+        ):
             done = commit(loaded, sets, n, who, _ablation())
             st.success(f"Committed. Test score {figures.say(done)}")
         for line in sets.commits():
@@ -197,7 +217,8 @@ def _all_n(loaded: Loaded) -> None:
     curve = figures.tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
     st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
     table = [
-        {"N": n, "score": figures.say(a), "diagonal": figures.say(b), "off-diagonal": figures.say(c)} for n, a, b, c in rows
+        {"N": n, "score": figures.say(a), "diagonal": figures.say(b), "off-diagonal": figures.say(c)}
+        for n, a, b, c in rows
     ]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
     export.figure_buttons(lambda: small, lambda: _numbers(loaded), f"tpp_{loaded.task_set.texts.name}_all_n")
@@ -216,10 +237,13 @@ def _checks(loaded: Loaded) -> None:
         return found
 
     beside.checks(
-        "tpp", lambda: matrix.scored(loaded, part, ids(), ablation).score,
+        "tpp",
+        lambda: matrix.scored(loaded, part, ids(), ablation).score,
         lambda: services.tpp_set_controls(loaded, part, ids(), ablation),
-        lambda: services.tpp_set_refits(loaded, part, ids(), n, ablation), n, PART_NAMES[part],
-    )  # fmt: skip
+        lambda: services.tpp_set_refits(loaded, part, ids(), n, ablation),
+        n,
+        PART_NAMES[part],
+    )
 
 
 @st.fragment
@@ -233,19 +257,26 @@ def _table(loaded: Loaded) -> None:
     ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
     score = matrix.scored(loaded, part, ids, _ablation())
     rows = [
-        {"ablated": a} | {p: figures.say(score.matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)
+        {"ablated": a} | {p: figures.say(score.matrix[i][j]) for j, p in enumerate(classes)}
+        for i, a in enumerate(classes)
     ]
     st.dataframe(rows, hide_index=True, key="tpp_table")
     title = f"TPP matrix, {loaded.task_set.texts.name}, {loaded.latents.sae}, N = {n}, {_ablation()} ablation, {PART_NAMES[part]}"
     export.figure_buttons(
         lambda: figures.tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
-        lambda: _cells(n, classes, score), f"tpp_{loaded.task_set.texts.name}_n{n}",
-    )  # fmt: skip
+        lambda: _cells(n, classes, score),
+        f"tpp_{loaded.task_set.texts.name}_n{n}",
+    )
     st.download_button(
-        "Report (HTML)", lambda: _report(loaded, n, ids, sets), f"report_tpp_{loaded.task_set.texts.name}.html", "text/html",
-        on_click="ignore", key="w_tpp_report", icon=":material/description:",
+        "Report (HTML)",
+        lambda: _report(loaded, n, ids, sets),
+        f"report_tpp_{loaded.task_set.texts.name}.html",
+        "text/html",
+        on_click="ignore",
+        key="w_tpp_report",
+        icon=":material/description:",
         help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
-    )  # fmt: skip
+    )
 
 
 def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
@@ -259,18 +290,23 @@ def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
     values = (("TPP score", score.score), ("diagonal", score.intended), ("off the diagonal", score.unintended))
     config = replace(loaded.config, metrics=("tpp",), ns=(max(n, 1),))
     return report_page.view_page(
-        loaded, [("Matrix", heat, _cells(n, classes, score)), ("Against N", curve, [])],
-        title=f"TPP on {loaded.task_set.texts.name}, {loaded.latents.sae}", when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=[(f"{k} ({name})", figures.say(e)) for k, e in values], sets=sets.stored,
+        loaded,
+        [("Matrix", heat, _cells(n, classes, score)), ("Against N", curve, [])],
+        title=f"TPP on {loaded.task_set.texts.name}, {loaded.latents.sae}",
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=[(f"{k} ({name})", figures.say(e)) for k, e in values],
+        sets=sets.stored,
         command=report_page.command_line(config),
-    )  # fmt: skip
+    )
 
 
 def _scores(loaded: Loaded) -> list[tuple[int, TppScore]]:
     part = services.live_part(loaded)
     rankings = services.tpp_view(loaded, part).rankings
     ns = [n for n in MULTIPLES if n <= loaded.latents.n_latents]
-    return [(n, matrix.scored(loaded, part, tuple(chosen_sets(rankings, n, [{}] * len(rankings))), _ablation())) for n in ns]
+    return [
+        (n, matrix.scored(loaded, part, tuple(chosen_sets(rankings, n, [{}] * len(rankings))), _ablation())) for n in ns
+    ]
 
 
 def _numbers(loaded: Loaded) -> list[dict[str, Any]]:
@@ -281,11 +317,19 @@ def _numbers(loaded: Loaded) -> list[dict[str, Any]]:
 def _cells(n: int, classes: tuple[str, ...], score: TppScore) -> list[dict[str, Any]]:
     return [
         {
-            "n": n, "ablated": a, "n_ablated": score.n_ablated[i], "probe": p, "value": e.value,
-            "ci_low": e.ci[0] if e.ci else None, "ci_high": e.ci[1] if e.ci else None, "reason": e.reason,
+            "n": n,
+            "ablated": a,
+            "n_ablated": score.n_ablated[i],
+            "probe": p,
+            "value": e.value,
+            "ci_low": e.ci[0] if e.ci else None,
+            "ci_high": e.ci[1] if e.ci else None,
+            "reason": e.reason,
         }
-        for i, a in enumerate(classes) for j, p in enumerate(classes) for e in (score.matrix[i][j],)
-    ]  # fmt: skip
+        for i, a in enumerate(classes)
+        for j, p in enumerate(classes)
+        for e in (score.matrix[i][j],)
+    ]
 
 
 def _chosen(loaded: Loaded, name: str) -> ClassSets:
@@ -331,5 +375,3 @@ def _before(loaded: Loaded, part: int, score: TppScore) -> TppScore | None:
 
 def _dark() -> bool:
     return st.context.theme.type == "dark"
-
-

@@ -22,9 +22,13 @@ def ask_panel(loaded: Loaded) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             judge = st.selectbox("Judge", list(_JUDGES), format_func=_JUDGES.__getitem__, key="w_ask_judge", width=280)
             latents = st.text_input(
-                "Latents", "top20", key="w_ask_latents", width=180, max_chars=400,
+                "Latents",
+                "top20",
+                key="w_ask_latents",
+                width=180,
+                max_chars=400,
                 help="top20: the 20 strongest of every ranking of this task. Or ids: 17, 33.",
-            )  # fmt: skip
+            )
             model = budget = None
             if judge == "claude":
                 model = st.text_input("Model", ClaudeSettings.model, key="w_ask_model", width=190, max_chars=100)
@@ -33,7 +37,11 @@ def ask_panel(loaded: Loaded) -> None:
                 )
                 if not os.environ.get("ANTHROPIC_API_KEY"):
                     st.text_input(
-                        "API key", type="password", key=KEY, width=200, help="Used for this session's requests; never stored."
+                        "API key",
+                        type="password",
+                        key=KEY,
+                        width=200,
+                        help="Used for this session's requests; never stored.",
                     )
         options = _options(judge, latents, model, budget)
         with st.container(horizontal=True):
@@ -61,9 +69,13 @@ def _options(judge: str, latents: str, model: str | None, budget: int | None) ->
 def _start_button(label: str, loaded: Loaded, options: JudgeOptions, *, count: bool = False, key: str = "") -> None:
     job = judge_job.job_of(loaded)
     st.button(
-        label, key=key or f"w_ask_{'count' if count else 'go'}", disabled=job is not None and job.active,
-        type="primary" if label == "Ask" else "secondary", on_click=_start, args=(loaded, options, count),
-    )  # fmt: skip
+        label,
+        key=key or f"w_ask_{'count' if count else 'go'}",
+        disabled=job is not None and job.active,
+        type="primary" if label == "Ask" else "secondary",
+        on_click=_start,
+        args=(loaded, options, count),
+    )
 
 
 def _start(loaded: Loaded, options: JudgeOptions, count: bool) -> None:
@@ -77,7 +89,9 @@ def _progress(loaded: Loaded) -> None:
         st.rerun(scope="app")
         return
     share = job.done / job.total if job.total else 0.0
-    st.progress(min(1.0, share), f"{job.done} of {job.total} verdicts" if job.total else "reading what is shown to the judge")
+    st.progress(
+        min(1.0, share), f"{job.done} of {job.total} verdicts" if job.total else "reading what is shown to the judge"
+    )
     if st.button("Cancel", key="w_ask_cancel", help="What arrived is kept."):
         job.cancel()
 

@@ -44,16 +44,22 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
 
 
 def checks(
-    key: str, score: Callable[[], Estimate], controls: Callable[[], Sequence[Control]], refits: Callable[[], Sequence[RefitScore]], n: int,
+    key: str,
+    score: Callable[[], Estimate],
+    controls: Callable[[], Sequence[Control]],
+    refits: Callable[[], Sequence[RefitScore]],
+    n: int,
     part: str,
-) -> None:  # fmt: skip
+) -> None:
     """Two buttons for the set on the page; each answers below when pressed."""
     with st.container(horizontal=True):
         wants_controls = st.button("Score its controls", key=f"w_{key}_controls", icon=":material/balance:")
         wants_refits = st.button(
-            "Vary the training texts", key=f"w_{key}_refits", icon=":material/replay:",
+            "Vary the training texts",
+            key=f"w_{key}_refits",
+            icon=":material/replay:",
             help=f"Fits the probes again on {REFITS} resamples of their training texts: a wider, more honest interval.",
-        )  # fmt: skip
+        )
     if not (wants_controls or wants_refits):
         st.caption("Seconds of work each. Every other interval on this page varies the scored texts only.")
         return
@@ -95,7 +101,7 @@ def _warn(lines: Sequence[str]) -> None:
 def _table(names: Sequence[str], columns: Sequence[tuple[str, dict[str, Control]]]) -> None:
     head = "".join(f"<th>{html.escape(label)}</th>" for label, _ in columns)
     body = "".join(
-        f"<tr><td title=\"{html.escape(ABOUT[name])}\">{html.escape(name)}</td>"
+        f'<tr><td title="{html.escape(ABOUT[name])}">{html.escape(name)}</td>'
         + "".join(f"<td>{html.escape(say(own[name].score)) if name in own else ''}</td>" for _, own in columns)
         + "</tr>"
         for name in names

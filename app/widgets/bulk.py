@@ -46,11 +46,21 @@ def bar(loaded: Loaded, direction: DirectionBoards | None, place: str, latents: 
         st.caption(what)
         for decision, label in _BUTTONS.items():
             st.button(
-                label, key=f"w_bulk_{decision}", disabled=many or not latents, on_click=_decide, args=(*args, list(latents), decision),
+                label,
+                key=f"w_bulk_{decision}",
+                disabled=many or not latents,
+                on_click=_decide,
+                args=(*args, list(latents), decision),
                 help=f"Narrow the table to at most {MOST} latents, or select rows." if many else None,
-            )  # fmt: skip
-        st.button("Undo", key="w_bulk_undo", icon=":material/undo:", on_click=_undo, args=args,
-                  help="Takes back your last step in this set.")  # fmt: skip
+            )
+        st.button(
+            "Undo",
+            key="w_bulk_undo",
+            icon=":material/undo:",
+            on_click=_undo,
+            args=args,
+            help="Takes back your last step in this set.",
+        )
     if error := st.session_state.pop("bulk_error", None):
         st.error(error, icon=":material/error:")
     elif said := st.session_state.pop("bulk_said", None):

@@ -111,9 +111,7 @@ def _row(c: EvidenceContext) -> dict[str, Any]:
     strongest = max(range(len(c.activations)), key=lambda i: abs(c.activations[i]), default=0)
     before, after = c.before[-AROUND:], c.after[:AROUND]
     where = f"{c.cell or c.source}, text {c.text_row}, {c.kind}, strongest {c.peak:.3f}"
-    return {
-        "t": [before, *c.tokens, after], "a": [0, *c.activations, 0], "peak": strongest + 1, "where": where,
-    }  # fmt: skip
+    return {"t": [before, *c.tokens, after], "a": [0, *c.activations, 0], "peak": strongest + 1, "where": where}
 
 
 def _peak(contexts: list[EvidenceContext]) -> float:

@@ -19,23 +19,36 @@ def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], na
     """Download a figure as an interactive page that opens offline, and its numbers as CSV; made only when pressed."""
     with st.container(horizontal=True):
         st.download_button(
-            "Figure (HTML)", lambda: figures.to_html(figure()), f"{name}.html", "text/html", on_click="ignore",
-            key=f"w_html_{name}", icon=":material/download:",
-        )  # fmt: skip
+            "Figure (HTML)",
+            lambda: figures.to_html(figure()),
+            f"{name}.html",
+            "text/html",
+            on_click="ignore",
+            key=f"w_html_{name}",
+            icon=":material/download:",
+        )
         st.download_button(
-            "Numbers (CSV)", lambda: csv_text(rows()), f"{name}.csv", "text/csv", on_click="ignore", key=f"w_csv_{name}",
+            "Numbers (CSV)",
+            lambda: csv_text(rows()),
+            f"{name}.csv",
+            "text/csv",
+            on_click="ignore",
+            key=f"w_csv_{name}",
             icon=":material/table_view:",
-        )  # fmt: skip
+        )
 
 
-def exported(loaded: Loaded, name: str, metric: str, task: str, parts: Sequence[tuple[str, DecisionSet]]) -> ExportedSet:
+def exported(
+    loaded: Loaded, name: str, metric: str, task: str, parts: Sequence[tuple[str, DecisionSet]]
+) -> ExportedSet:
     """One set (SHIFT) or one per class (TPP: ``parts`` names each) with who decided what, when and why."""
     decisions = []
     for of, stored in parts:
         now = services.store().decisions(stored.id)
         last = {d.latent: d for d in services.store().history(stored.id)}
         decisions += [
-            ExportedDecision(k, d, of, last[k].who, "human", str(last[k].at), last[k].reason) for k, d in sorted(now.items())
+            ExportedDecision(k, d, of, last[k].who, "human", str(last[k].at), last[k].reason)
+            for k, d in sorted(now.items())
         ]
     prints = loaded.latents.sae_fingerprint, loaded.residuals.fingerprint
     return ExportedSet(name, metric, task, loaded.latents.sae, *prints, tuple(decisions))
@@ -45,13 +58,29 @@ def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
     """Download a decision set as JSON or CSV."""
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
     with st.container(horizontal=True):
-        st.download_button("Set (JSON)", lambda: set_to_json(made()), f"{safe}.json", "application/json", on_click="ignore",
-                           key=f"w_set_json_{safe}", icon=":material/download:")  # fmt: skip
-        st.download_button("Set (CSV)", lambda: set_to_csv(made()), f"{safe}.csv", "text/csv", on_click="ignore",
-                           key=f"w_set_csv_{safe}", icon=":material/table_view:")  # fmt: skip
+        st.download_button(
+            "Set (JSON)",
+            lambda: set_to_json(made()),
+            f"{safe}.json",
+            "application/json",
+            on_click="ignore",
+            key=f"w_set_json_{safe}",
+            icon=":material/download:",
+        )
+        st.download_button(
+            "Set (CSV)",
+            lambda: set_to_csv(made()),
+            f"{safe}.csv",
+            "text/csv",
+            on_click="ignore",
+            key=f"w_set_csv_{safe}",
+            icon=":material/table_view:",
+        )
 
 
-def set_import(loaded: Loaded, metric: str, task: str, keep: Callable[[str, str, dict[int, str]], None], key: str) -> None:
+def set_import(
+    loaded: Loaded, metric: str, task: str, keep: Callable[[str, str, dict[int, str]], None], key: str
+) -> None:
     """Upload a set; ``keep(name, of, decisions)`` stores each part. Says what was checked, refuses another SAE's set."""
     label = "Import a decision set (JSON or CSV)"
     file = st.file_uploader(label, type=["json", "csv"], key=f"w_import_{key}", max_upload_size=5)
@@ -80,11 +109,15 @@ def read_set(loaded: Loaded, metric: str, task: str, blob: bytes) -> tuple[Expor
     except UnicodeDecodeError:
         raise ArtifactError("the file is not UTF-8 text; give a set exported by this tool") from None
     found, warnings = set_from_text(
-        text, n_latents=loaded.latents.n_latents, sae_fingerprint=loaded.latents.sae_fingerprint,
+        text,
+        n_latents=loaded.latents.n_latents,
+        sae_fingerprint=loaded.latents.sae_fingerprint,
         recording_fingerprint=loaded.residuals.fingerprint,
-    )  # fmt: skip
+    )
     if found.metric != metric:
-        raise ArtifactError(f"the set is for {found.metric.upper()}, this view is for {metric.upper()}; use the other view")
+        raise ArtifactError(
+            f"the set is for {found.metric.upper()}, this view is for {metric.upper()}; use the other view"
+        )
     if found.task != task:
         warnings.append(f"the set was made for '{found.task}', this is '{task}'")
     return found, warnings

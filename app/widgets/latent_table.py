@@ -63,9 +63,15 @@ def frame(loaded: Loaded, effect: np.ndarray | None, decisions: dict[int, str]) 
 
 
 def filtered(
-    table: pd.DataFrame, *, search: str, density: tuple[float, float], decisions: Sequence[str], verdicts: Sequence[str], firing: bool,
+    table: pd.DataFrame,
+    *,
+    search: str,
+    density: tuple[float, float],
+    decisions: Sequence[str],
+    verdicts: Sequence[str],
+    firing: bool,
     strength: str = "",
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Rows that pass every filter, strongest effect first. ``search``: an id, or text of the explanation or tokens.
 
     ``strength``: one of STRENGTHS, about the effect shown; ranks are among all latents, before the other filters.

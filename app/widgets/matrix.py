@@ -108,9 +108,15 @@ def payload(
 
 
 def _detail(
-    loaded: Loaded, part: int, n: int, sets: Sets, decisions: Sequence[dict[int, str]], cell: tuple[int, int],
-    ablation: str, read: bool,
-) -> dict[str, Any]:  # fmt: skip
+    loaded: Loaded,
+    part: int,
+    n: int,
+    sets: Sets,
+    decisions: Sequence[dict[int, str]],
+    cell: tuple[int, int],
+    ablation: str,
+    read: bool,
+) -> dict[str, Any]:
     view, (i, j) = services.tpp_view(loaded, part), cell
     classes, ids, own = view.board.task.classes, sets[i], decisions[i]
     top = {int(k) for k in view.rankings[i][:n]}
@@ -130,8 +136,13 @@ def _detail(
         "outHow": "how much less is lost when this latent alone is spared",
         "latents": [
             {
-                "id": k, "on": k in parts, "top": k in top, "mark": _mark(own.get(k)), "what": names.get(k, ("", ""))[0],
-                "effect": float(effects[k]), "solo": _json(parts[k].solo) if k in parts else None,
+                "id": k,
+                "on": k in parts,
+                "top": k in top,
+                "mark": _mark(own.get(k)),
+                "what": names.get(k, ("", ""))[0],
+                "effect": float(effects[k]),
+                "solo": _json(parts[k].solo) if k in parts else None,
                 "out": _json(parts[k].left_out) if k in parts else None,
             }
             for k in listed
@@ -140,8 +151,10 @@ def _detail(
         "flipTitle": f"{total} of {len(view.board.rows)} texts changed sides",
         "flipNote": _flip_note(total, len(flips)),
         "flips": [_flip(loaded, f, view.dots[:, j], classes, read) for f in flips],
-        "offer": "" if read or not flips else "Show every token where they fire (reads these texts with the language model)",
-    }  # fmt: skip
+        "offer": ""
+        if read or not flips
+        else "Show every token where they fire (reads these texts with the language model)",
+    }
 
 
 @services.shared(max_entries=512)
@@ -165,11 +178,15 @@ def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str], read: bool
     tokens = [[text[a:b], values.get(t, 0.0) / max(len(spans), 1)] for t, (a, b) in enumerate(spans)]
     rest = text[spans[-1][1] :] if spans else text
     return {
-        "label": classes[f.label], "before": f.before, "after": f.after, "wrong": f.now_wrong,
-        "tokens": [*tokens, [rest, 0.0]] if rest else tokens, "peak": max((abs(v) for _, v in tokens), default=0.0),
+        "label": classes[f.label],
+        "before": f.before,
+        "after": f.after,
+        "wrong": f.now_wrong,
+        "tokens": [*tokens, [rest, 0.0]] if rest else tokens,
+        "peak": max((abs(v) for _, v in tokens), default=0.0),
         "took": [[k, v] for k, v in f.latents[:6]],
         "note": "" if values else "no context of these latents is stored in this text",
-    }  # fmt: skip
+    }
 
 
 def token_values(recording: LatentRecording, row: int, ids: Sequence[int], dots: Any) -> dict[int, float]:
@@ -194,7 +211,10 @@ def _flip_note(total: int, shown: int) -> str:
     if not total:
         return ""
     first = f"The {shown} with the largest change of logit. " if total > shown else ""
-    return first + "Coloured: tokens where the ablated latents fire (where contexts are stored). Below: what each took away."
+    return (
+        first
+        + "Coloured: tokens where the ablated latents fire (where contexts are stored). Below: what each took away."
+    )
 
 
 def _mark(decision: str | None) -> str:

@@ -61,9 +61,14 @@ def _labels(texts: LabelledTexts) -> dict[str, str] | None:
             column = st.selectbox(label, usable, None, key=f"w_own_{name}")
             if column:
                 values = list(sizes[column])
-                two = st.multiselect(f"{column}: positive, then negative", values, values[:2], max_selections=2,
-                                     key=f"w_own_{name}_{column}",
-                                     format_func=lambda v, s=sizes[column]: f"{v} ({s[v]})")  # fmt: skip
+                two = st.multiselect(
+                    f"{column}: positive, then negative",
+                    values,
+                    values[:2],
+                    max_selections=2,
+                    key=f"w_own_{name}_{column}",
+                    format_func=lambda v, s=sizes[column]: f"{v} ({s[v]})",
+                )
                 if len(two) == 2:
                     found[name] = f"{column}={two[0]},{two[1]}"
     with right:

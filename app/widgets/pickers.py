@@ -37,30 +37,53 @@ def sidebar() -> None:
     models = _models()
     model = state.get("model")
     st.selectbox(
-        "Language model", _with(models, model), index=_with(models, model).index(model), key="w_model", on_change=_model_chosen,
-        accept_new_options=True, help="A bundled name, a local folder in transformers' format, or a Hub id: type it.",
-    )  # fmt: skip
+        "Language model",
+        _with(models, model),
+        index=_with(models, model).index(model),
+        key="w_model",
+        on_change=_model_chosen,
+        accept_new_options=True,
+        help="A bundled name, a local folder in transformers' format, or a Hub id: type it.",
+    )
     choices = {c.id: c for c in _saes(model)}
     sae = state.get("sae")
     ids = _with(list(choices), sae)
     st.selectbox(
-        "SAE", ids, index=ids.index(sae), key=f"w_sae_{model}", on_change=_chosen, args=("sae", f"w_sae_{model}"),
-        accept_new_options=True, format_func=lambda i: _sae_label(choices.get(i), i),
+        "SAE",
+        ids,
+        index=ids.index(sae),
+        key=f"w_sae_{model}",
+        on_change=_chosen,
+        args=("sae", f"w_sae_{model}"),
+        accept_new_options=True,
+        format_func=lambda i: _sae_label(choices.get(i), i),
         help="Bundled, a local folder, an entry of SAELens's registry (release/sae_id), or hub:org/repo: type it.",
-    )  # fmt: skip
+    )
     _facts(choices.get(sae), sae, model)
     tasks = [*BUNDLED_TASKS, *([OWN] if "own_texts" in st.session_state else []), *HUB_TASKS]
     task = state.get("task")
     st.selectbox(
-        "Task", _with(tasks, task), index=_with(tasks, task).index(task), key="w_task", on_change=_chosen, args=("task", "w_task"),
-        format_func=lambda t: _TASK_NAMES.get(t, f"{t} (Hub)"), help="Your own file: see Overview, Load your own.",
-    )  # fmt: skip
+        "Task",
+        _with(tasks, task),
+        index=_with(tasks, task).index(task),
+        key="w_task",
+        on_change=_chosen,
+        args=("task", "w_task"),
+        format_func=lambda t: _TASK_NAMES.get(t, f"{t} (Hub)"),
+        help="Your own file: see Overview, Load your own.",
+    )
     with st.expander("Protocol and seed"):
         names = list(PROTOCOLS)
         chosen = state.one_of("protocol", names)
-        st.selectbox("Protocol", names, index=names.index(chosen), key="w_protocol", on_change=state.choose,
-                     args=("protocol", "w_protocol"),
-                     help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.")  # fmt: skip
+        st.selectbox(
+            "Protocol",
+            names,
+            index=names.index(chosen),
+            key="w_protocol",
+            on_change=state.choose,
+            args=("protocol", "w_protocol"),
+            help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.",
+        )
         st.number_input(
             "Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed")
         )
@@ -110,8 +133,15 @@ def job_progress(config: RunConfig) -> None:
 def _name() -> None:
     if "who" not in st.session_state:
         st.session_state["who"] = keys.known_name()
-    st.text_input("Who is deciding", st.session_state["who"], key="w_who", on_change=_name_chosen, placeholder="your name",
-                  max_chars=60, help="Stored with every decision; asked once per browser.")  # fmt: skip
+    st.text_input(
+        "Who is deciding",
+        st.session_state["who"],
+        key="w_who",
+        on_change=_name_chosen,
+        placeholder="your name",
+        max_chars=60,
+        help="Stored with every decision; asked once per browser.",
+    )
 
 
 def _name_chosen() -> None:
@@ -211,8 +241,14 @@ def _facts(choice: Choice | None, sae: str, model: str) -> None:
         place = "folder" if _is_folder(sae) else "Hub (download)"
         st.html(f"<div class='id'>{e(sae)}<br>{e(place)}</div>")
         return
-    facts = [e(sae), e(choice.hook or "hook not stated"), f"{choice.n_latents or '?'} latents, L0 {choice.l0:.1f}" if choice.l0 else
-             f"{choice.n_latents or '?'} latents, L0 unknown", e(f"{choice.where}; model {model}")]  # fmt: skip
+    facts = [
+        e(sae),
+        e(choice.hook or "hook not stated"),
+        f"{choice.n_latents or '?'} latents, L0 {choice.l0:.1f}"
+        if choice.l0
+        else f"{choice.n_latents or '?'} latents, L0 unknown",
+        e(f"{choice.where}; model {model}"),
+    ]
     st.html("<div class='id'>" + "<br>".join(facts) + "</div>")
 
 

@@ -45,8 +45,14 @@ def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
     place = _places(view, rank)
     rating, text = _ratings(loaded, view, services.newest_verdict(loaded)).get(latent, (None, ""))
     return (
-        latent, place.get(latent, len(place)) + 1, what, float(effect[latent]), float(loaded.latents.density[latent]), rating, text,
-    )  # fmt: skip
+        latent,
+        place.get(latent, len(place)) + 1,
+        what,
+        float(effect[latent]),
+        float(loaded.latents.density[latent]),
+        rating,
+        text,
+    )
 
 
 @services.shared(max_entries=64)

@@ -17,9 +17,10 @@ def rule_from_state() -> Rule:
     threshold = state.number("judge_threshold", default.threshold)
     order = state.get("judge_order")
     return Rule(
-        threshold if threshold in _THRESHOLDS else default.threshold, state.get("judge_zero") == "1",
+        threshold if threshold in _THRESHOLDS else default.threshold,
+        state.get("judge_zero") == "1",
         order if order in ORDERS else default.order,
-    )  # fmt: skip
+    )
 
 
 def rule_popover(box: Any, key: str = "rule") -> bool:
@@ -30,16 +31,35 @@ def rule_popover(box: Any, key: str = "rule") -> bool:
     st.session_state.update(shown)
     with box.popover("Judge's rule", icon=":material/rule:"):
         st.radio(
-            "Related means a rating of", list(_THRESHOLDS), format_func=_THRESHOLDS.__getitem__, key=f"w_{key}_threshold",
-            on_change=_chosen, args=(key,), horizontal=True,
+            "Related means a rating of",
+            list(_THRESHOLDS),
+            format_func=_THRESHOLDS.__getitem__,
+            key=f"w_{key}_threshold",
+            on_change=_chosen,
+            args=(key,),
+            horizontal=True,
             help="In the rubric 1 says: related only distantly, no example is directly about the concept.",
-        )  # fmt: skip
-        st.toggle("Lower ratings count as 0 (the paper)", key=f"w_{key}_zero", on_change=_chosen, args=(key,),
-                  help="Before that, every rating of a latent that is not its highest is set to 0; ties are kept.")  # fmt: skip
-        st.radio("Order", list(ORDERS), format_func=_ORDERS.__getitem__, key=f"w_{key}_order", on_change=_chosen, args=(key,))
+        )
+        st.toggle(
+            "Lower ratings count as 0 (the paper)",
+            key=f"w_{key}_zero",
+            on_change=_chosen,
+            args=(key,),
+            help="Before that, every rating of a latent that is not its highest is set to 0; ties are kept.",
+        )
+        st.radio(
+            "Order", list(ORDERS), format_func=_ORDERS.__getitem__, key=f"w_{key}_order", on_change=_chosen, args=(key,)
+        )
         st.caption(rule.words)
-        st.button("The paper's rule", key=f"w_{key}_paper", disabled=rule == PAPERS_RULE, on_click=_put, args=(PAPERS_RULE,),
-                  width="stretch", help="Rated 1 or more after lower ratings are set to 0, top N first.")  # fmt: skip
+        st.button(
+            "The paper's rule",
+            key=f"w_{key}_paper",
+            disabled=rule == PAPERS_RULE,
+            on_click=_put,
+            args=(PAPERS_RULE,),
+            width="stretch",
+            help="Rated 1 or more after lower ratings are set to 0, top N first.",
+        )
     return bool(st.session_state.pop("rule_changed", False))
 
 
@@ -49,7 +69,5 @@ def _chosen(key: str) -> None:
 
 
 def _put(rule: Rule) -> None:
-    state.put(
-        judge_threshold=rule.threshold, judge_zero="1" if rule.zero_non_maximum else "", judge_order=rule.order
-    )
+    state.put(judge_threshold=rule.threshold, judge_zero="1" if rule.zero_non_maximum else "", judge_order=rule.order)
     st.session_state["rule_changed"] = True

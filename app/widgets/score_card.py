@@ -19,7 +19,7 @@ _HOW = {
     "95 % percentile interval of {k} resamples of those texts.",
     "mean": "S = (accuracy after ablation \u2212 base) / (oracle \u2212 base), latents set to their mean over C_b's training texts, "
     "quadrant-balanced {part} texts ({n}); 95 % percentile interval of {k} resamples of those texts.",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,37 @@ def score_json(view: ShiftLatents, look: Look, rivals: Sequence[services.NamedSe
     other = services.set_score(view, ids, "zero" if ablation == "mean" else "mean")
     part = PART_NAMES[board.part]
     return {
-        "part": part, "n": len(ids), "decided": look.decided, "setName": look.set_name,
-        "score": mine.score.to_dict(), "delta": _delta(view, look, mine), "accuracy": mine.accuracy.to_dict(),
-        "base": board.base.to_dict(), "oracle": board.oracle.to_dict(),
-        "worst": mine.worst_group.to_dict(), "worstName": mine.worst_group_name, "leakage": mine.leakage.to_dict(),
-        "other": other.score.to_dict(), "otherName": "S, zero ablation (paper)" if ablation == "mean" else "S, mean ablation",
+        "part": part,
+        "n": len(ids),
+        "decided": look.decided,
+        "setName": look.set_name,
+        "score": mine.score.to_dict(),
+        "delta": _delta(view, look, mine),
+        "accuracy": mine.accuracy.to_dict(),
+        "base": board.base.to_dict(),
+        "oracle": board.oracle.to_dict(),
+        "worst": mine.worst_group.to_dict(),
+        "worstName": mine.worst_group_name,
+        "leakage": mine.leakage.to_dict(),
+        "other": other.score.to_dict(),
+        "otherName": "S, zero ablation (paper)" if ablation == "mean" else "S, mean ablation",
         "otherHint": "the same set under the other ablation: a large difference means a shifted threshold",
         "how": _HOW[ablation].format(part=part, n=len(board.rows), k=len(mine.samples) or 1000),
         "curve": _curve(view, look, mine),
         "sets": [
-            {"name": f"{look.set_name} (this set)", "n": len(ids), "score": mine.score.to_dict(), "diff": None, "mine": True},
+            {
+                "name": f"{look.set_name} (this set)",
+                "n": len(ids),
+                "score": mine.score.to_dict(),
+                "diff": None,
+                "mine": True,
+            },
             *(_rival_row(view, mine, r, ablation) for r in rivals),
             _random_row(view, ids, mine, ablation),
         ],
         "carry": _carry(view, ids, mine, ablation) if look.carry else None,
         "canCarry": 1 < len(ids) <= CARRY_MAX,
-    }  # fmt: skip
+    }
 
 
 def shares_json(view: ShiftLatents, ids: tuple[int, ...], latent: int, ablation: str) -> dict[str, Any]:
@@ -95,9 +110,13 @@ def test_json(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> dict[s
     """What a commit stores: the test scores of the set under the ablation that was chosen, plain values."""
     s = services.set_score(view, ids, ablation)
     parts: Mapping[str, Estimate] = {
-        "score": s.score, "accuracy": s.accuracy, "worst_group": s.worst_group, "leakage": s.leakage,
-        "base": view.board.base, "oracle": view.board.oracle,
-    }  # fmt: skip
+        "score": s.score,
+        "accuracy": s.accuracy,
+        "worst_group": s.worst_group,
+        "leakage": s.leakage,
+        "base": view.board.base,
+        "oracle": view.board.oracle,
+    }
     return {
         "part": PART_NAMES[view.board.part],
         "ablation": ablation,
@@ -125,9 +144,12 @@ def _curve(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any]:
     points = services.ranking_curve(view, look.rank, look.ablation, tuple(k for k in CURVE_NS if k))
     nothing = services.set_score(view, (), look.ablation)
     return {
-        "n": look.n, "base": view.board.base.value, "oracle": view.board.oracle.value,
-        "points": [_point(0, nothing), *(_point(k, s) for k, s in points)], "you": _point(len(look.ids), mine),
-    }  # fmt: skip
+        "n": look.n,
+        "base": view.board.base.value,
+        "oracle": view.board.oracle.value,
+        "points": [_point(0, nothing), *(_point(k, s) for k, s in points)],
+        "you": _point(len(look.ids), mine),
+    }
 
 
 def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: services.NamedSet, ablation: str) -> dict[str, Any]:

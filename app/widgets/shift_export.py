@@ -20,7 +20,15 @@ Points = list[tuple[int, ShiftScore]]
 
 
 def popover(
-    box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, rank: str, ablation: str, n: int, rule: Rule
+    box: Any,
+    loaded: Loaded,
+    view: ShiftLatents,
+    place: Place,
+    choice: str,
+    rank: str,
+    ablation: str,
+    n: int,
+    rule: Rule,
 ) -> None:
     """Everything is made when pressed, from what the store holds then."""
     name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
@@ -40,10 +48,15 @@ def popover(
             name,
         )
         st.download_button(
-            "Report (HTML)", lambda: report(loaded, view, place, choice, who, rank, ablation, n, rule), f"report_{name}.html", "text/html",
-            on_click="ignore", key="w_shift_report", icon=":material/description:",
+            "Report (HTML)",
+            lambda: report(loaded, view, place, choice, who, rank, ablation, n, rule),
+            f"report_{name}.html",
+            "text/html",
+            on_click="ignore",
+            key="w_shift_report",
+            icon=":material/description:",
             help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
-        )  # fmt: skip
+        )
         st.caption("The command that scores the attribution's sets from scratch:")
         st.code(_command(loaded, n), "bash", wrap_lines=True)
         st.caption("The address of this page is a link to exactly this view.")
@@ -56,7 +69,15 @@ def popover(
 
 
 def report(
-    loaded: Loaded, view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str, n: int, rule: Rule
+    loaded: Loaded,
+    view: ShiftLatents,
+    place: Place,
+    choice: str,
+    who: str,
+    rank: str,
+    ablation: str,
+    n: int,
+    rule: Rule,
 ) -> str:
     """The lab as it is now, as one page."""
     points, you = _points(view, place, choice, who, rank, ablation)
@@ -65,11 +86,7 @@ def report(
     order = services.ranking(view, rank)
     rivals = [
         (f"top {n} by attribution", services.set_score(view, tuple(int(i) for i in order[:n]), ablation)),
-        *(
-            (r.name, services.set_score(view, r.ids, ablation))
-            for r in judge_sets(loaded, view, n, rule)
-            if r.ids
-        ),
+        *((r.name, services.set_score(view, r.ids, ablation)) for r in judge_sets(loaded, view, n, rule) if r.ids),
     ]
     compared = [
         ("this set", mine.score, None),
@@ -80,18 +97,26 @@ def report(
     headline += [
         (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test)) for c in commits
     ]
-    headline += [("target accuracy", figures.say(mine.accuracy)), ("base", figures.say(view.board.base)),
-                 ("oracle", figures.say(view.board.oracle)), ("leakage", figures.say(mine.leakage)),
-                 (f"worst group ({mine.worst_group_name})", figures.say(mine.worst_group))]  # fmt: skip
+    headline += [
+        ("target accuracy", figures.say(mine.accuracy)),
+        ("base", figures.say(view.board.base)),
+        ("oracle", figures.say(view.board.oracle)),
+        ("leakage", figures.say(mine.leakage)),
+        (f"worst group ({mine.worst_group_name})", figures.say(mine.worst_group)),
+    ]
     drawn = [
         ("Accuracy against N", _curve(view, points, you), _rows(points, you)),
         ("Sets compared", figures.set_comparison(compared), [{"set": a, "S": figures.say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
-        loaded, drawn, title=f"SHIFT on {place.task}, {place.direction}, {loaded.latents.sae}",
-        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), headline=headline,
-        sets=[("", chosen)] if chosen else [], command=_command(loaded, n),
-    )  # fmt: skip
+        loaded,
+        drawn,
+        title=f"SHIFT on {place.task}, {place.direction}, {loaded.latents.sae}",
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=headline,
+        sets=[("", chosen)] if chosen else [],
+        command=_command(loaded, n),
+    )
 
 
 def _points(

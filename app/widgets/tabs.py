@@ -12,7 +12,11 @@ def tabs(name: str, labels: Mapping[str, str]) -> Sequence[DeltaGenerator]:
     """One container per label; ``name`` (of state.DEFAULTS) holds the key of the open one."""
     key = f"w_{name}"
     return st.tabs(
-        list(labels.values()), default=labels[state.one_of(name, list(labels))], key=key, on_change=_chosen, args=(name, key, labels)
+        list(labels.values()),
+        default=labels[state.one_of(name, list(labels))],
+        key=key,
+        on_change=_chosen,
+        args=(name, key, labels),
     )
 
 

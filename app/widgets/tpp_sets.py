@@ -59,7 +59,9 @@ class ClassSets:
     def summary(self) -> str:
         """Such as "2 added, 1 spared"."""
         every = [d for own in self.decisions for d in own.values()]
-        words = [f"{every.count(k)} {name}" for k, name in (("ablate", "added"), ("keep", "spared"), ("unsure", "unsure"))]
+        words = [
+            f"{every.count(k)} {name}" for k, name in (("ablate", "added"), ("keep", "spared"), ("unsure", "unsure"))
+        ]
         return ", ".join(w for w in words if not w.startswith("0 ")) or "no changes"
 
     @property
@@ -139,7 +141,9 @@ def _judged(
 ) -> tuple[list[dict[int, str]], tuple[str, ...]]:
     """Per class what the judge changes on top of the top N: spared where it says no or was not asked; and the states."""
     rankings = services.tpp_view(loaded, services.live_part(loaded)).rankings
-    found = judged.judge_selector(loaded, "judge", rater, rule).tpp(services.tpp_view(loaded, services.live_part(loaded)), [n])
+    found = judged.judge_selector(loaded, "judge", rater, rule).tpp(
+        services.tpp_view(loaded, services.live_part(loaded)), [n]
+    )
     changes = []
     for ranking, (chosen,) in zip(rankings, found, strict=True):
         top, kept = [int(i) for i in ranking[:n]], set(chosen.ids)
@@ -162,14 +166,24 @@ def commit(loaded: Loaded, sets: ClassSets, n: int, who: str, ablation: str) -> 
     ids = chosen_sets(rankings, n, sets.decisions)
     score = matrix.scored(loaded, TEST, tuple(ids), ablation)
     own = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
-    stored = {c: sets.by_class.get(c) or new_set(services.store(), tpp_place(loaded, c), who, own) for c in sets.classes}
+    stored = {
+        c: sets.by_class.get(c) or new_set(services.store(), tpp_place(loaded, c), who, own) for c in sets.classes
+    }
     looks = max((services.store().dev_looks(s.id) for s in stored.values()), default=0)
     test = {
-        "batch": uuid.uuid4().hex, "n": n, "words": say(score.score), "score": score.score.to_dict(), "dev_looks": looks,
-        "intended": score.intended.to_dict(), "unintended": score.unintended.to_dict(),
-        "matrix": [[e.to_dict() for e in row] for row in score.matrix], "n_ablated": list(score.n_ablated),
-        "protocol": loaded.config.protocol, "part": PART_NAMES[TEST], "ablation": ablation,
-    }  # fmt: skip
+        "batch": uuid.uuid4().hex,
+        "n": n,
+        "words": say(score.score),
+        "score": score.score.to_dict(),
+        "dev_looks": looks,
+        "intended": score.intended.to_dict(),
+        "unintended": score.unintended.to_dict(),
+        "matrix": [[e.to_dict() for e in row] for row in score.matrix],
+        "n_ablated": list(score.n_ablated),
+        "protocol": loaded.config.protocol,
+        "part": PART_NAMES[TEST],
+        "ablation": ablation,
+    }
     for label, own in zip(sets.classes, ids, strict=True):
         services.store().commit(stored[label].id, who, own, test)
     return score.score

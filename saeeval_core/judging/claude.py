@@ -75,9 +75,16 @@ class ClaudeJudge:
         """What is asked about one latent."""
         prompt = f"{RUBRIC}\n\n{build_prompt(evidence, concepts)}"
         blank = Verdict(
-            evidence.latent, evidence.sae_fingerprint, evidence.sae, task, self.rater, self.rater_kind,
-            model=self.model, prompt=prompt, evidence_hash=evidence.hash,
-        )  # fmt: skip
+            evidence.latent,
+            evidence.sae_fingerprint,
+            evidence.sae,
+            task,
+            self.rater,
+            self.rater_kind,
+            model=self.model,
+            prompt=prompt,
+            evidence_hash=evidence.hash,
+        )
         return v.Question(blank, tuple(concepts))
 
     def count(self, questions: Sequence[v.Question]) -> TokenCount:
@@ -122,11 +129,12 @@ class ClaudeJudge:
         rubric, user = question.blank.prompt[: len(RUBRIC)], question.blank.prompt[len(RUBRIC) :].lstrip("\n")
         schema = anthropic.transform_schema(v.reply_model(question.concepts))
         return {
-            "model": self.model, "max_tokens": self.settings.max_tokens,
+            "model": self.model,
+            "max_tokens": self.settings.max_tokens,
             "system": [{"type": "text", "text": rubric, "cache_control": {"type": "ephemeral"}}],
             "messages": [{"role": "user", "content": user}],
             "output_config": {"format": {"type": "json_schema", "schema": schema}},
-        }  # fmt: skip
+        }
 
     async def _count(self, questions: Sequence[v.Question]) -> TokenCount:
         import anthropic
@@ -243,11 +251,15 @@ class ClaudeJudge:
         if result.type == "errored":
             inner = result.error.error
             kinds = {
-                "rate_limit_error": v.RATE_LIMITED, "overloaded_error": v.OVERLOADED, "billing_error": v.NO_CREDIT,
-                "authentication_error": v.KEY_REJECTED, "permission_error": v.KEY_REJECTED,
+                "rate_limit_error": v.RATE_LIMITED,
+                "overloaded_error": v.OVERLOADED,
+                "billing_error": v.NO_CREDIT,
+                "authentication_error": v.KEY_REJECTED,
+                "permission_error": v.KEY_REJECTED,
                 "invalid_request_error": v.NOT_ACCEPTED,
-                "not_found_error": v.NOT_ACCEPTED, "timeout_error": v.TIMED_OUT,
-            }  # fmt: skip
+                "not_found_error": v.NOT_ACCEPTED,
+                "timeout_error": v.TIMED_OUT,
+            }
             return q.failed(kinds.get(inner.type, v.SERVER), self.clean(str(inner.message)))
         return q.failed(v.EXPIRED if result.type == "expired" else v.CANCELLED)
 

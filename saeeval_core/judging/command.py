@@ -96,9 +96,13 @@ def judge_command(
     asker = make_judge(options, api_key)
     questions = [asker.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
     about = {
-        "judge": asker.rater, "rater_kind": asker.rater_kind, "sae": recording.sae, "task": task_set.texts.name,
-        "concepts": [c.name for c in concepts], "latents": len(ids),
-    }  # fmt: skip
+        "judge": asker.rater,
+        "rater_kind": asker.rater_kind,
+        "sae": recording.sae,
+        "task": task_set.texts.name,
+        "concepts": [c.name for c in concepts],
+        "latents": len(ids),
+    }
     if isinstance(asker, ClaudeJudge):
         return about | _ask_claude(store, asker, questions, budget, options, on_progress)
     if options.dry_run:
@@ -140,7 +144,9 @@ def general_sources(config: RunConfig, recordings: Recordings, *, file: Path | N
     """
     if file is not None:
         texts = replace(read_texts(file, config.text_column), name="general")
-        made = obtain_recordings(replace(config, texts=str(file)), TaskSet(texts), config.saes[: len(recordings.latents)])
+        made = obtain_recordings(
+            replace(config, texts=str(file)), TaskSet(texts), config.saes[: len(recordings.latents)]
+        )
         return [EvidenceSource(texts, made.residuals, latents) for latents in made.latents]
     try:
         texts = general_texts()
@@ -223,9 +229,12 @@ def _ask_claude(
         most = [Usage(n, 0, asker.settings.max_tokens) for n in count.per_request]
         in_all = Usage(count.input, 0, count.output_at_most)
         out["count"] = {
-            "requests": count.requests, "input_tokens": count.input, "output_tokens_at_most": count.output_at_most,
-            "exact": count.exact, "usd_at_most": budget.cost(in_all),
-        }  # fmt: skip
+            "requests": count.requests,
+            "input_tokens": count.input,
+            "output_tokens_at_most": count.output_at_most,
+            "exact": count.exact,
+            "usd_at_most": budget.cost(in_all),
+        }
         if options.batch and not options.dry_run and not budget.allows(in_all):
             raise JudgeError(
                 f"the batch may use {count.input} tokens and {count.output_at_most} for replies, more than the budget; "

@@ -35,11 +35,17 @@ def import_command(
     new = [v for v in rows if now.get((v.task, v.rater, v.latent)) != _said(v)]
     store.add_verdicts(new)
     return {
-        "source": source, "sae": identity.sae, "sae_fingerprint": identity.fingerprint, "rows": len(rows), "new": len(new),
-        "latents": len({v.latent for v in rows}), "raters": dict(Counter(v.rater for v in rows)),
-        "tasks": sorted({v.task for v in rows}), "rated": sum(bool(v.ratings) for v in rows),
+        "source": source,
+        "sae": identity.sae,
+        "sae_fingerprint": identity.fingerprint,
+        "rows": len(rows),
+        "new": len(new),
+        "latents": len({v.latent for v in rows}),
+        "raters": dict(Counter(v.rater for v in rows)),
+        "tasks": sorted({v.task for v in rows}),
+        "rated": sum(bool(v.ratings) for v in rows),
         "concepts": sorted({c for v in rows for c in v.ratings}),
-    }  # fmt: skip
+    }
 
 
 def _refuse_taken_names(store: Store, sae: SaeIdentity, rows: list[Verdict]) -> None:

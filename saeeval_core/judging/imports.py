@@ -209,11 +209,17 @@ def _imported(name: str, line: int, row: Mapping[str, Any], sae: SaeIdentity, ta
         if row.get(key) not in (None, "") and str(row[key]) != expected:
             raise DataError(f"line {line} of '{name}' is about {key} '{row[key]}', expected '{expected}': another SAE")
     return Verdict(
-        latent=latent, sae_fingerprint=sae.fingerprint, sae=sae.sae, task=str(row.get("task") or task),
-        rater=str(row.get("rater") or rater), rater_kind="imported", ratings=_ratings(name, line, row),
-        explanation=str(row.get("explanation") or ""), reason=str(row.get("reason") or ""),
+        latent=latent,
+        sae_fingerprint=sae.fingerprint,
+        sae=sae.sae,
+        task=str(row.get("task") or task),
+        rater=str(row.get("rater") or rater),
+        rater_kind="imported",
+        ratings=_ratings(name, line, row),
+        explanation=str(row.get("explanation") or ""),
+        reason=str(row.get("reason") or ""),
         model=str(row.get("model") or ""),
-    )  # fmt: skip
+    )
 
 
 def _ratings(name: str, line: int, row: Mapping[str, Any]) -> dict[str, int]:

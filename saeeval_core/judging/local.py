@@ -97,9 +97,16 @@ class LocalJudge:
         """What is asked: the same evidence a language-model judge gets."""
         names = "; ".join(f"{c.name} ({c.gloss})" if c.gloss else c.name for c in concepts)
         blank = Verdict(
-            evidence.latent, evidence.sae_fingerprint, evidence.sae, task, self.rater, self.rater_kind,
-            model=BUNDLED_MODEL, prompt=f"{VERSION}: {names}", evidence_hash=evidence.hash,
-        )  # fmt: skip
+            evidence.latent,
+            evidence.sae_fingerprint,
+            evidence.sae,
+            task,
+            self.rater,
+            self.rater_kind,
+            model=BUNDLED_MODEL,
+            prompt=f"{VERSION}: {names}",
+            evidence_hash=evidence.hash,
+        )
         return LocalQuestion(blank, tuple(concepts), evidence)
 
     def ask(

@@ -79,9 +79,15 @@ def judge_questions(
         judge.ask(waiting, keep, lambda q: budget.reserve(largest[q.blank.key]))
     failures = Counter(a.status for a in arrived if not a.ok)
     return JudgeRun(
-        judge.rater, len(arrived), len(arrived) - failures.total(), len(questions) - len(waiting),
-        len(waiting) - len(arrived), dict(failures), budget.used, budget.cost(budget.used),
-    )  # fmt: skip
+        judge.rater,
+        len(arrived),
+        len(arrived) - failures.total(),
+        len(questions) - len(waiting),
+        len(waiting) - len(arrived),
+        dict(failures),
+        budget.used,
+        budget.cost(budget.used),
+    )
 
 
 def submit_batch(store: Store, judge: ClaudeJudge, questions: Sequence[Question]) -> str | None:

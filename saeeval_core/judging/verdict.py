@@ -27,9 +27,23 @@ CANCELLED = "cancelled"
 EXPIRED = "expired"
 NO_EVIDENCE = "nothing to judge"
 NO_VERDICTS = (
-    REFUSED, TRUNCATED, INVALID, RATE_LIMITED, OVERLOADED, NO_CREDIT, NO_KEY, KEY_REJECTED, TIMED_OUT, CONNECTION,
-    SERVER, NOT_ACCEPTED, TOO_LONG, CANCELLED, EXPIRED, NO_EVIDENCE,
-)  # fmt: skip
+    REFUSED,
+    TRUNCATED,
+    INVALID,
+    RATE_LIMITED,
+    OVERLOADED,
+    NO_CREDIT,
+    NO_KEY,
+    KEY_REJECTED,
+    TIMED_OUT,
+    CONNECTION,
+    SERVER,
+    NOT_ACCEPTED,
+    TOO_LONG,
+    CANCELLED,
+    EXPIRED,
+    NO_EVIDENCE,
+)
 """Why there is no verdict. Shown grey with a retry, never turned into a number."""
 
 MAX_TEXT = 600
@@ -91,11 +105,12 @@ def reply_model(concepts: Sequence[Concept]) -> type[BaseModel]:
     fields: dict[str, Any] = {n: (StrictInt, Field(ge=0, le=4)) for n in field_names(concepts)}
     ratings = create_model("Ratings", __config__=strict, **fields)
     return create_model(
-        "Reply", __config__=strict,
+        "Reply",
+        __config__=strict,
         explanation=(str, Field(min_length=1, description="one sentence: what the latent responds to")),
         reason=(str, Field(description="one to three sentences: why these ratings")),
         ratings=(ratings, ...),
-    )  # fmt: skip
+    )
 
 
 def parse_reply(question: Question, text: str) -> Verdict:
@@ -107,7 +122,10 @@ def parse_reply(question: Question, text: str) -> Verdict:
     content = reply.model_dump()
     values = [content["ratings"][n] for n in field_names(question.concepts)]
     return replace(
-        question.blank, status=OK, raw=text, explanation=content["explanation"].strip()[:MAX_TEXT],
+        question.blank,
+        status=OK,
+        raw=text,
+        explanation=content["explanation"].strip()[:MAX_TEXT],
         reason=content["reason"].strip()[:MAX_TEXT],
         ratings={c.name: r for c, r in zip(question.concepts, values, strict=True)},
-    )  # fmt: skip
+    )

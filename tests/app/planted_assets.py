@@ -21,14 +21,20 @@ HOOK = "blocks.15.hook_resid_post"
 GENDER_LATENTS = (5, 17, 33, 64, 90)
 PROFESSIONS = ("professor", "teacher", "surgeon", "nurse")
 HOSTILE = (
-    "<script>window.hacked = true</script> <img src=x onerror='window.hacked=true'>", "**bold** $x^2$ [link](javascript:1)",
-    "שלום עולם مرحبا", "\U0001f600\U0001f468‍\U0001f469‍\U0001f467 zero​width", "x" * 10_000, "&lt;b&gt; \\ ` ~~",
-)  # fmt: skip
+    "<script>window.hacked = true</script> <img src=x onerror='window.hacked=true'>",
+    "**bold** $x^2$ [link](javascript:1)",
+    "שלום עולם مرحبا",
+    "\U0001f600\U0001f468‍\U0001f469‍\U0001f467 zero​width",
+    "x" * 10_000,
+    "&lt;b&gt; \\ ` ~~",
+)
 _CUES = {"female": ("she", "her", "herself"), "male": ("he", "him", "his")}
 _WORK = {
-    "professor": ("lectures", "seminar", "faculty"), "teacher": ("pupils", "classroom", "homework"),
-    "surgeon": ("scalpel", "operation", "theatre"), "nurse": ("ward", "bandage", "patients"),
-}  # fmt: skip
+    "professor": ("lectures", "seminar", "faculty"),
+    "teacher": ("pupils", "classroom", "homework"),
+    "surgeon": ("scalpel", "operation", "theatre"),
+    "nurse": ("ward", "bandage", "patients"),
+}
 _FILLER = [
     "the",
     "of",
@@ -67,8 +73,12 @@ def make_assets(folder: Path, *, per_cell: int = 150, width: int = 256, d_model:
         }
     )
     frame.to_parquet(folder / "texts" / "bios.parquet")
-    about = {"target": "profession", "spurious": {"column": "gender", "positive": "female", "negative": "male"},
-             "pairs": [["professor", "teacher"], ["surgeon", "nurse"]], "source": "planted for tests"}  # fmt: skip
+    about = {
+        "target": "profession",
+        "spurious": {"column": "gender", "positive": "female", "negative": "male"},
+        "pairs": [["professor", "teacher"], ["surgeon", "nurse"]],
+        "source": "planted for tests",
+    }
     (folder / "texts" / "bios.json").write_text(json.dumps(about))
 
     sae = folder / "saes" / DEFAULT_SAE
@@ -97,11 +107,17 @@ def make_assets(folder: Path, *, per_cell: int = 150, width: int = 256, d_model:
     (folder / "recordings").mkdir()
     save_residuals(recording, folder / "recordings")
     latents = LatentRecording(
-        DEFAULT_SAE, str(file_fingerprint(inspect_sae(DEFAULT_SAE))), recording.fingerprint, csc_array(pooled),
-        np.zeros(width, np.float32), (pooled > 0).mean(0).astype(np.float32), decoder, _contexts(rng, pooled, words),
+        DEFAULT_SAE,
+        str(file_fingerprint(inspect_sae(DEFAULT_SAE))),
+        recording.fingerprint,
+        csc_array(pooled),
+        np.zeros(width, np.float32),
+        (pooled > 0).mean(0).astype(np.float32),
+        decoder,
+        _contexts(rng, pooled, words),
         {"l0": float((pooled > 0).sum(1).mean()), "explained_variance": 0.8, "dead": 0.0, "tokens": int(n_valid.sum())},
         about={"architecture": "TopKSAE", "n_latents": width, "hook": HOOK},
-    )  # fmt: skip
+    )
     save_latents(latents, folder / "recordings", storage="float32")
     _ship_probes(folder)
     return folder
@@ -172,8 +188,13 @@ def _contexts(rng: np.random.Generator, pooled: np.ndarray, words: list[list[str
             activation.append(window)
             kind.append(k)
         indptr.append(len(text))
-    return Contexts(np.array(indptr, np.int64), np.array(text, np.int32), np.array(position, np.int16),
-                    np.array(activation, np.float16).reshape(-1, WINDOW), np.array(kind, np.uint8))  # fmt: skip
+    return Contexts(
+        np.array(indptr, np.int64),
+        np.array(text, np.int32),
+        np.array(position, np.int16),
+        np.array(activation, np.float16).reshape(-1, WINDOW),
+        np.array(kind, np.uint8),
+    )
 
 
 if __name__ == "__main__":

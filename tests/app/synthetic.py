@@ -30,7 +30,9 @@ def make_loaded(n_texts: int = 360, n_latents: int = 40, d: int = 24, seed: int 
     pooled = (fires * rng.gamma(2.0, 0.5, (n_texts, n_latents)) * drive).astype(np.float32)
     decoder = rng.normal(size=(n_latents, d)).astype(np.float32)
     residuals = (pooled @ decoder + 0.6 * rng.normal(size=(n_texts, d))).astype(np.float32)
-    texts = tuple(f"text {i} about {CLASSES[label[i]]} {HOSTILE if i % 50 == 0 else ''}".strip() for i in range(n_texts))
+    texts = tuple(
+        f"text {i} about {CLASSES[label[i]]} {HOSTILE if i % 50 == 0 else ''}".strip() for i in range(n_texts)
+    )
     columns = {"kind": np.array(CLASSES)[label], "gender": np.array(["m", "f"])[gender]}
     labelled = LabelledTexts(task, texts, columns, source="made up", composed=True)
     ends = [[m for m, ch in enumerate(t) if ch == " "] + [len(t)] for t in texts]
@@ -39,10 +41,18 @@ def make_loaded(n_texts: int = 360, n_latents: int = 40, d: int = 24, seed: int 
         key, 0, residuals, np.array([len(e) for e in ends], dtype=np.int32), np.concatenate(ends).astype(np.uint16)
     )
     latents = LatentRecording(
-        "toy-sae", "f" * 16, residual.fingerprint, csc_array(pooled), np.zeros(n_latents, np.float32),
-        fires.mean(0).astype(np.float32), decoder, _contexts(pooled), {"l0": 3.0, "explained_variance": 0.7, "dead": 0.0},
-        True, {"architecture": "topk", "n_latents": n_latents, "hook": key.hook, "d_in": d},
-    )  # fmt: skip
+        "toy-sae",
+        "f" * 16,
+        residual.fingerprint,
+        csc_array(pooled),
+        np.zeros(n_latents, np.float32),
+        fires.mean(0).astype(np.float32),
+        decoder,
+        _contexts(pooled),
+        {"l0": 3.0, "explained_variance": 0.7, "dead": 0.0},
+        True,
+        {"architecture": "topk", "n_latents": n_latents, "hook": key.hook, "d_in": d},
+    )
     pair = (Contrast("kind", "a", "b"), Contrast("gender", "f", "m"))
     task_set = TaskSet(labelled, (pair,), ("kind", CLASSES))
     config = RunConfig(model="toy-model", saes=("toy-sae",), task=task, resamples=200)

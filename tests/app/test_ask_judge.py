@@ -72,10 +72,19 @@ def test_from_the_button_to_the_score(fake, loaded):
 
 
 def test_failures_are_named_and_can_be_asked_again(fake, loaded):
-    replies = {1: message("I cannot", "refusal"), 2: message('{"explanation"', "max_tokens"), 3: (400, error("invalid_request_error"))}
+    replies = {
+        1: message("I cannot", "refusal"),
+        2: message('{"explanation"', "max_tokens"),
+        3: (400, error("invalid_request_error")),
+    }
     fake.behaviour = lambda request, number: replies.get(number) or answer(request, 1, extra="field")
     at = ask(loaded, "5,17,33,64")
-    assert judge_job.job_of(loaded).result["failures"] == {"refused": 1, "cut off": 1, "request not accepted": 1, "invalid answer": 1}
+    assert judge_job.job_of(loaded).result["failures"] == {
+        "refused": 1,
+        "cut off": 1,
+        "request not accepted": 1,
+        "invalid answer": 1,
+    }
     for name in ("refused", "cut off", "request not accepted", "invalid answer"):
         assert f"{name} 1" in texts(at)
     assert judged.judges(loaded) == []  # a failure is never a number

@@ -30,12 +30,35 @@ def folder(loaded, tmp_path, monkeypatch):
 
 def sweep() -> dict:
     base = dict(BLANK) | {"task": "reviews", "metric": "tpp", "n": 20, "ci_low": 0.1, "ci_high": 0.3}
-    rows = [base | {"sae": f"s{i}", "architecture": a, "l0": 10.0 + i, "value": 0.2} for i, a in enumerate(("topk", "standard"))]
+    rows = [
+        base | {"sae": f"s{i}", "architecture": a, "l0": 10.0 + i, "value": 0.2}
+        for i, a in enumerate(("topk", "standard"))
+    ]
     rows.append(dict(BLANK) | {"sae": "bad", "status": "failed", "error": "no weights"})
-    gap = {"metric": "tpp", "variant": "top-N", "protocol": "robust", "task": "reviews", "n": 20, "part": "test", "sae_a": "s0",
-           "sae_b": "s1", "value": 0.0, "ci_low": -0.1, "ci_high": 0.1, "half_width": 0.1, "level": "test texts"}  # fmt: skip
+    gap = {
+        "metric": "tpp",
+        "variant": "top-N",
+        "protocol": "robust",
+        "task": "reviews",
+        "n": 20,
+        "part": "test",
+        "sae_a": "s0",
+        "sae_b": "s1",
+        "value": 0.0,
+        "ci_low": -0.1,
+        "ci_high": 0.1,
+        "half_width": 0.1,
+        "level": "test texts",
+    }
     ranks = [{"x": "l0", "y": "tpp top-20", "spearman": 0.5, "n_saes": 2}]
-    return {"kind": "sweep", "schema": 1, "made_by": "saeeval sweep --json x", "rows": rows, "differences": [gap], "rank_agreement": ranks}
+    return {
+        "kind": "sweep",
+        "schema": 1,
+        "made_by": "saeeval sweep --json x",
+        "rows": rows,
+        "differences": [gap],
+        "rank_agreement": ranks,
+    }
 
 
 def test_empty_state_gives_the_command(folder):
@@ -72,8 +95,20 @@ def test_the_recommended_score_comes_first_with_the_papers_beside_it(folder):
 
 
 def test_checkpoints_are_shown_on_request(folder):
-    rows = [dict(BLANK) | {"sae": f"s{t}", "architecture": "topk", "task": "t", "metric": "tpp", "n": 10, "value": 0.1, "l0": 9.0,
-                           "training_tokens": t} for t in (0, 100)]  # fmt: skip
+    rows = [
+        dict(BLANK)
+        | {
+            "sae": f"s{t}",
+            "architecture": "topk",
+            "task": "t",
+            "metric": "tpp",
+            "n": 10,
+            "value": 0.1,
+            "l0": 9.0,
+            "training_tokens": t,
+        }
+        for t in (0, 100)
+    ]
     (folder / "sweep.json").write_text(json.dumps({"kind": "sweep", "rows": rows}))
     at = view("compare")
     assert not at.exception and _numbers(at)["SAE"].tolist() == ["s100"]
@@ -84,8 +119,11 @@ def test_checkpoints_are_shown_on_request(folder):
 
 
 def test_controls_of_many_saes_are_one_line(loaded):
-    rows = [dict(BLANK) | {"sae": f"random decoder of s{i}", "role": "control", "control": "random decoder", "value": i / 10}
-            for i in (1, 2)]  # fmt: skip
+    rows = [
+        dict(BLANK)
+        | {"sae": f"random decoder of s{i}", "role": "control", "control": "random decoder", "value": i / 10}
+        for i in (1, 2)
+    ]
     (line,) = compare._one_line_per_control(rows)
     assert line["value"] == pytest.approx(0.15) and line["control"] == "random decoder, mean of 2"
 
@@ -105,10 +143,21 @@ def test_a_damaged_file_is_a_warning_and_the_others_are_shown(folder):
 
 
 def test_planted_truth_and_faults_are_shown(folder):
-    one = {"spearman": 0.6, "spearman_ci": [0.2, 0.8], "n_saes": 12, "oracle_rank": 1.0, "random_score": 0.0,
-           "permuted_score": 0.01, "trend_with_training": 0.3, "headline": "small-N area"}  # fmt: skip
+    one = {
+        "spearman": 0.6,
+        "spearman_ci": [0.2, 0.8],
+        "n_saes": 12,
+        "oracle_rank": 1.0,
+        "random_score": 0.0,
+        "permuted_score": 0.01,
+        "trend_with_training": 0.3,
+        "headline": "small-N area",
+    }
     (folder / "p.json").write_text(json.dumps({"kind": "planted", "shift": {"robust": one}, "tpp": {"robust": one}}))
-    rows = [{"setting": "padding leak", "metric": "tpp", "where": "bios", "sae": s, "score": v} for s, v in (("a", 0.1), ("pca", 0.2))]
+    rows = [
+        {"setting": "padding leak", "metric": "tpp", "where": "bios", "sae": s, "score": v}
+        for s, v in (("a", 0.1), ("pca", 0.2))
+    ]
     rows.append({"setting": "padding leak", "metric": "tpp", "where": "planted", "spearman": 0.4})
     (folder / "f.json").write_text(json.dumps({"kind": "faults", "rows": rows}))
     at = view("compare")

@@ -87,7 +87,9 @@ def test_sweep_scatter_leaves_failed_and_undefined_rows_out_and_draws_controls_a
     "figure",
     [
         figures.quadrant_bars(["a, m"], [0.5], [None], title="q"),
-        figures.set_comparison([("mine", Estimate(0.1, (0.0, 0.2)), None), ("judge", undefined("nothing passed"), undefined("x"))]),
+        figures.set_comparison(
+            [("mine", Estimate(0.1, (0.0, 0.2)), None), ("judge", undefined("nothing passed"), undefined("x"))]
+        ),
         figures.histogram([1, 2], [0, 1, 2], title="h", x="x"),
         figures.confusion_matrix([0, 1], np.array([[3, 1], [0, 2]]).tolist(), rows="p", columns="q", title="c"),
         figures.rank_agreement(["shift", "tpp"], [[1.0, None], [None, 1.0]], title="r"),
@@ -102,7 +104,16 @@ def test_the_other_figures_draw(figure):
 def test_controls_that_lie_together_share_a_label_and_all_keep_their_line():
     base = {"role": "control", "sae": "", "ci_low": None, "ci_high": None}
     rows = [base | {"control": name, "value": v} for name, v in (("a", 0.0), ("b", 0.01), ("c", 0.5), ("far", 1.0))]
-    point = {"role": "sae", "sae": "s", "control": None, "architecture": "topk", "value": 0.7, "ci_low": 0.6, "ci_high": 0.8, "l0": 20.0}
+    point = {
+        "role": "sae",
+        "sae": "s",
+        "control": None,
+        "architecture": "topk",
+        "value": 0.7,
+        "ci_low": 0.6,
+        "ci_high": 0.8,
+        "l0": 20.0,
+    }
     figure = figures.sweep_scatter([*rows, point], x="l0", title="t", x_title="L0", y_title="S", log_x=False)
     assert sorted(a.text for a in figure.layout.annotations) == ["a, b", "c", "far"]
     assert sorted(s.y0 for s in figure.layout.shapes) == [0.0, 0.01, 0.5, 1.0]

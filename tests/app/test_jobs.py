@@ -13,9 +13,14 @@ from saeeval_core.config import RunConfig
 def config(tiny_model_dir, tiny_sae_dirs, tiny_texts_file, cache) -> RunConfig:
     """A tiny model, SAE and file of texts that has not been run."""
     return RunConfig(
-        model=str(tiny_model_dir), saes=(str(tiny_sae_dirs["topk"]),), task="", texts=str(tiny_texts_file),
-        target="profession=nurse,surgeon", spurious="gender=female,male", device="cpu",
-    )  # fmt: skip
+        model=str(tiny_model_dir),
+        saes=(str(tiny_sae_dirs["topk"]),),
+        task="",
+        texts=str(tiny_texts_file),
+        target="profession=nurse,surgeon",
+        spurious="gender=female,male",
+        device="cpu",
+    )
 
 
 def finished(job: RecordingJob, seconds: float = 120) -> RecordingJob:

@@ -22,7 +22,9 @@ def judged(loaded):
     for latent in range(8):
         one = dict.fromkeys(concepts, 0) | {"gender": 4 if latent < 4 else 0}
         two = dict.fromkeys(concepts, 0) | {"gender": 4 if latent < 3 else 0}
-        rows.append(verdict(loaded, latent, "judge A", "llm", one, explanation=f"about {latent}", reason="<b>because</b>"))
+        rows.append(
+            verdict(loaded, latent, "judge A", "llm", one, explanation=f"about {latent}", reason="<b>because</b>")
+        )
         rows.append(verdict(loaded, latent, "LocalJudge", "local", two))
     rows.append(verdict(loaded, 20, "judge A", "llm", {}, status="refused", raw="I cannot"))
     services.store().add_verdicts(rows)
@@ -77,7 +79,11 @@ def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged):
     latent = judge._queue(judged, "Ada")[0]
     blind = at.tabs[3]
     shown = " ".join(str(e.value) for kind in (blind.caption, blind.markdown, blind.text) for e in kind)
-    assert not at.exception and "about" not in shown.replace("What is this latent about", "") and "nurse, female" not in shown
+    assert (
+        not at.exception
+        and "about" not in shown.replace("What is this latent about", "")
+        and "nurse, female" not in shown
+    )
     at.text_input(key=f"w_blind_what_{latent}").set_value("pronouns")
     next(b for b in at.button if b.label == "Save and next").click().run()
     assert not at.exception

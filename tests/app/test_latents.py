@@ -29,7 +29,9 @@ def test_view_draws_a_table_and_a_card(loaded):
     assert not at.exception and at.dataframe and "strongest effect first" in texts(at)
 
 
-@pytest.mark.parametrize("url", [{"latent": "99999"}, {"latent": "-3"}, {"latent": "x"}, {"search": "<script>"}, {"pair": "no"}])
+@pytest.mark.parametrize(
+    "url", [{"latent": "99999"}, {"latent": "-3"}, {"latent": "x"}, {"search": "<script>"}, {"pair": "no"}]
+)
 def test_links_typed_by_people_never_break_the_view(loaded, url):
     assert not view("latents", url).exception
 
@@ -95,7 +97,14 @@ def test_bulk_refuses_a_judges_set_and_too_many_rows(loaded):
 
 
 def test_filters_are_in_the_link_and_come_back_from_it(loaded):
-    url = {"decision": "none", "verdict": "none,4/4", "density": "1,90", "silent": "1", "strength": "> 0", "effect": "TPP probe of nurse"}
+    url = {
+        "decision": "none",
+        "verdict": "none,4/4",
+        "density": "1,90",
+        "silent": "1",
+        "strength": "> 0",
+        "effect": "TPP probe of nurse",
+    }
     at = view("latents", url)
     assert at.selectbox(key="w_effect").value == "TPP probe of nurse" and at.selectbox(key="w_strength").value == "> 0"
     assert at.multiselect(key="w_verdict").value == ["4/4", "none"] and at.slider(key="w_density").value == (1.0, 90.0)
@@ -106,7 +115,8 @@ def test_filters_are_in_the_link_and_come_back_from_it(loaded):
 
 
 @pytest.mark.parametrize(
-    "url", [{"density": "x"}, {"density": "9,1"}, {"effect": "?"}, {"of": "tpp:x"}, {"verdict": ",,"}, {"strength": "top"}]
+    "url",
+    [{"density": "x"}, {"density": "9,1"}, {"effect": "?"}, {"of": "tpp:x"}, {"verdict": ",,"}, {"strength": "top"}],
 )
 def test_filters_typed_wrongly_are_no_filters(loaded, url):
     at = view("latents", url)

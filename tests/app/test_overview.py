@@ -7,7 +7,9 @@ from app.views import overview
 
 
 def text_of(test) -> str:
-    return " ".join(str(getattr(h, "value", "")) for h in [*test.get("html"), *test.markdown, *test.header, *test.subheader])
+    return " ".join(
+        str(getattr(h, "value", "")) for h in [*test.get("html"), *test.markdown, *test.header, *test.subheader]
+    )
 
 
 def test_says_what_is_loaded_and_both_scores_with_intervals(planted_app):

@@ -73,5 +73,7 @@ def test_the_two_places_with_server_settings_agree():
     flat = {}
     for section, values in stored.items():
         for k, v in values.items():
-            flat |= {f"{section}.{k}.{kk}": vv for kk, vv in v.items()} if isinstance(v, dict) else {f"{section}.{k}": v}
+            flat |= (
+                {f"{section}.{k}.{kk}": vv for kk, vv in v.items()} if isinstance(v, dict) else {f"{section}.{k}": v}
+            )
     assert flat == OPTIONS

@@ -228,7 +228,9 @@ def test_the_rule_changes_the_judges_set_and_both_judged_selections_are_compared
 
 def test_nothing_passed_is_a_state_in_the_comparison(loaded):
     view, top = judged_gender(loaded)
-    services.store().add_verdicts([verdict(loaded, i, "strict", "llm", {"gender": 0, "professor": 0, "teacher": 0}) for i in top])
+    services.store().add_verdicts(
+        [verdict(loaded, i, "strict", "llm", {"gender": 0, "professor": 0, "teacher": 0}) for i in top]
+    )
     strict = next(s for s in judge_sets(loaded, view, 5, Rule()) if s.name.startswith("judge, strict"))
     assert strict.ids is None and strict.name.endswith("nothing passed")
     card = score_json(view, Look((5,), None, "mine", 1, n=5), [strict])
@@ -239,7 +241,9 @@ def test_nothing_passed_is_a_state_in_the_comparison(loaded):
 def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_app):
     view, top = judged_gender(loaded)
     test = planted_app("shift_lab", n="5", target="profession")
-    place = decisions.shift_place(loaded, next(d for d in services.shift_directions(loaded) if d.task.target.column == "profession"))
+    place = decisions.shift_place(
+        loaded, next(d for d in services.shift_directions(loaded) if d.task.target.column == "profession")
+    )
     use = next(b for b in test.button if b.label.startswith("Use judge, judge"))
     use.click().run()
     assert not test.exception
@@ -247,7 +251,9 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     assert services.store().ablated(mine.id) == sorted(top[:2])
     assert view.score(top[:2]).score.value != view.score([]).score.value
     test.radio(key="w_rule_threshold").set_value(1).run()
-    assert test.session_state["view"]["judge_threshold"] == "1" and any("rates it 1 or more" in c.value for c in test.caption)
+    assert test.session_state["view"]["judge_threshold"] == "1" and any(
+        "rates it 1 or more" in c.value for c in test.caption
+    )
     next(b for b in test.button if b.label.startswith("Use judge, judge")).click().run()
     assert services.store().ablated(mine.id) == sorted(top)
 

@@ -26,7 +26,9 @@ def loaded(planted_app):
 def values(loaded, n=5, cell=None, who="Ada", name="mine", relative=False, ablation="zero"):
     sets = class_sets(loaded, name, who)
     ids = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, n, sets.decisions))
-    return matrix.payload(loaded, part=DEV, n=n, sets=ids, decisions=sets.decisions, cell=cell, relative=relative, ablation=ablation)
+    return matrix.payload(
+        loaded, part=DEV, n=n, sets=ids, decisions=sets.decisions, cell=cell, relative=relative, ablation=ablation
+    )
 
 
 def test_view_draws_and_says_how_it_is_computed(loaded):
@@ -41,7 +43,9 @@ def test_view_without_classes_says_what_to_do(loaded, monkeypatch):
     assert not at.exception and "no classes for TPP" in texts(at)
 
 
-@pytest.mark.parametrize("url", [{"n": "abc"}, {"n": "99999"}, {"cell": "9,9"}, {"cell": "x"}, {"set": "nobody's"}, {"scale": "?"}])
+@pytest.mark.parametrize(
+    "url", [{"n": "abc"}, {"n": "99999"}, {"cell": "9,9"}, {"cell": "x"}, {"set": "nobody's"}, {"scale": "?"}]
+)
 def test_links_typed_by_people_never_break_the_view(loaded, url):
     assert not view("tpp_matrix", url).exception
 
@@ -97,7 +101,10 @@ def test_exported_sets_come_back(loaded):
     sets = class_sets(loaded, "mine", "Ada")
     made = export.exported(loaded, "mine", "tpp", sets.task, sets.stored)
     found, warnings = export.read_set(loaded, "tpp", sets.task, export.set_to_csv(made).encode())
-    assert {(d.of, d.latent, d.decision) for d in found.decisions} == {("professor", 7, "ablate"), ("professor", 8, "unsure")}
+    assert {(d.of, d.latent, d.decision) for d in found.decisions} == {
+        ("professor", 7, "ablate"),
+        ("professor", 8, "unsure"),
+    }
     assert not warnings
     with pytest.raises(Exception, match="SHIFT"):
         export.read_set(loaded, "shift", sets.task, export.set_to_json(made).encode())
@@ -127,7 +134,9 @@ def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(load
 
     monkeypatch.setattr(live_model, "row_activations", fires_on_the_second_token)
     sets = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, 20, [{}] * 4))
-    got = matrix.payload(loaded, part=DEV, n=20, sets=sets, decisions=[{}] * 4, cell=(2, 2), relative=False, ablation="mean", read=True)
+    got = matrix.payload(
+        loaded, part=DEV, n=20, sets=sets, decisions=[{}] * 4, cell=(2, 2), relative=False, ablation="mean", read=True
+    )
     for flip in got["detail"]["flips"]:
         assert [i for i, (_, v) in enumerate(flip["tokens"]) if v] == [1] and not flip["note"]
     assert not got["detail"]["offer"]
@@ -138,10 +147,14 @@ def test_a_judges_set_keeps_only_what_it_relates_to_the_class(loaded):
     first = [int(r[0]) for r in rankings]
     nurse = services.tpp_view(loaded, DEV).board.task.classes.index("nurse")
     deep = int(rankings[nurse][15])
-    services.store().add_verdicts([
-        verdict(loaded, first[nurse], "LocalJudge", "local", {"nurse": 3, "surgeon": 1, "teacher": 0, "professor": 0}),
-        verdict(loaded, deep, "LocalJudge", "local", {"nurse": 1, "surgeon": 4, "teacher": 0, "professor": 0}),
-    ])  # fmt: skip
+    services.store().add_verdicts(
+        [
+            verdict(
+                loaded, first[nurse], "LocalJudge", "local", {"nurse": 3, "surgeon": 1, "teacher": 0, "professor": 0}
+            ),
+            verdict(loaded, deep, "LocalJudge", "local", {"nurse": 1, "surgeon": 4, "teacher": 0, "professor": 0}),
+        ]
+    )
 
     def ids(rule, n=10):
         sets = class_sets(loaded, "judge:LocalJudge", "Ada", n, rule)

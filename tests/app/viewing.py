@@ -27,7 +27,14 @@ state.restore()
 def verdict(loaded: Loaded, latent: int, rater: str, kind: str, ratings: dict[str, int], **more: str) -> Verdict:
     """A usable verdict, or a named failure with ``status=``."""
     return Verdict(
-        latent, loaded.latents.sae_fingerprint, loaded.latents.sae, loaded.task_set.texts.name, rater, kind, ratings, **more
+        latent,
+        loaded.latents.sae_fingerprint,
+        loaded.latents.sae,
+        loaded.task_set.texts.name,
+        rater,
+        kind,
+        ratings,
+        **more,
     )
 
 

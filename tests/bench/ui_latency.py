@@ -162,8 +162,11 @@ def main() -> None:
         if args.planted:
             width, per_cell = args.planted.split("x")
             assets = f"{folder}/assets"
-            subprocess.run([sys.executable, ROOT / "tests/app/planted_assets.py", assets, width, per_cell], check=True,
-                           env=os.environ | {"PYTHONPATH": str(ROOT), "SAEEVAL_CACHE": f"{folder}/cache"})  # fmt: skip
+            subprocess.run(
+                [sys.executable, ROOT / "tests/app/planted_assets.py", assets, width, per_cell],
+                check=True,
+                env=os.environ | {"PYTHONPATH": str(ROOT), "SAEEVAL_CACHE": f"{folder}/cache"},
+            )
         with (
             serve(assets, os.environ.get("SAEEVAL_CACHE", f"{folder}/cache"), f"{folder}/store.sqlite") as (url, _),
             sync_playwright() as p,
@@ -186,8 +189,11 @@ def main() -> None:
     }
     for name, all_times in (("decision", pressed), ("slider", moved)):
         times = [round(t, 1) for t in all_times if t >= 0]
-        result |= {f"{name}_median_ms": median(times) if times else None, f"{name}_p95_ms": percentile(times, 95) if times else None,
-                   f"{name}_ms": times}  # fmt: skip
+        result |= {
+            f"{name}_median_ms": median(times) if times else None,
+            f"{name}_p95_ms": percentile(times, 95) if times else None,
+            f"{name}_ms": times,
+        }
     text = json.dumps(result)
     if args.out:
         args.out.write_text(text)

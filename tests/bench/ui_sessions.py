@@ -52,8 +52,9 @@ def main() -> None:
                     key = "a" if second % 3 != 2 else "z"
                     page.evaluate(
                         "key => { window.__press(key).then((t) => window.__times.push(t));"
-                        " document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown', bubbles: true})); }", key,
-                    )  # fmt: skip
+                        " document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown', bubbles: true})); }",
+                        key,
+                    )
                     pressed += 1
                     _until(started + second + (k + 1) / args.sessions)
             for page in pages:
@@ -72,13 +73,19 @@ def main() -> None:
     unanswered = sum(t < 0 for t in times)
     times = [t for t in times if t >= 0]
     result = {
-        "sessions": args.sessions, "seconds": round(wall, 1), "pressed": pressed, "stored": stored,
-        "lost": pressed - stored, "errors": errors,
-        "unanswered": unanswered, "page_p95_ms": round(percentile(times, 95), 1), "page_median_ms": round(percentile(times, 50), 1),
+        "sessions": args.sessions,
+        "seconds": round(wall, 1),
+        "pressed": pressed,
+        "stored": stored,
+        "lost": pressed - stored,
+        "errors": errors,
+        "unanswered": unanswered,
+        "page_p95_ms": round(percentile(times, 95), 1),
+        "page_median_ms": round(percentile(times, 50), 1),
         "server_p95_ms": round(percentile(server, 95), 1) if server else None,
         "server_cpu_ms_per_press": round(1000 * (after.user + after.system - before.user - before.system) / pressed, 1),
         "load_average": os.getloadavg()[0],
-    }  # fmt: skip
+    }
     text = json.dumps(result)
     if args.out:
         args.out.write_text(text)

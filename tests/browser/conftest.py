@@ -26,7 +26,11 @@ class Server:
 
     def __init__(self, assets: Path, folder: Path) -> None:
         self.store, self.log = folder / "store.sqlite", folder / "server.log"
-        self.env = os.environ | {"SAEEVAL_ASSETS": str(assets), "SAEEVAL_STORE": str(self.store), "PYTHONPATH": str(ROOT)}
+        self.env = os.environ | {
+            "SAEEVAL_ASSETS": str(assets),
+            "SAEEVAL_STORE": str(self.store),
+            "PYTHONPATH": str(ROOT),
+        }
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -89,7 +93,9 @@ def open_page(chromium, server, request) -> Iterator[Callable]:
     contexts, problems = [], []
 
     def open_(path: str = "/", *, who: str | None = None, width: int = 1440, height: int = 900, dark: bool = False):
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
         name = who or request.node.name.replace("[", "-").replace("]", "")
         context.add_cookies([{"name": "saeeval_who", "value": name, "url": server.url}])
         page = context.new_page()

@@ -49,7 +49,10 @@ def test_cell_shows_latents_and_flipped_texts_and_a_toggle_moves_its_row(open_pa
     box = page.locator(".tpp .latents tbody tr").first.locator("input")
     expect(box).to_be_checked(timeout=WAIT)
     expect(page.get_by_text(re.compile(r"\d+ of \d+ texts changed sides"))).to_be_visible()
-    before, other = page.locator(".tpp [data-cell='2,2'] b").inner_text(), page.locator(".tpp [data-cell='0,0'] b").inner_text()
+    before, other = (
+        page.locator(".tpp [data-cell='2,2'] b").inner_text(),
+        page.locator(".tpp [data-cell='0,0'] b").inner_text(),
+    )
     box.uncheck()
     settled(page)
     expect(page.locator(".tpp [data-cell='2,2'] b")).not_to_have_text(before, timeout=WAIT)

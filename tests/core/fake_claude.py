@@ -32,9 +32,15 @@ def message(text: str, stop_reason: str = "end_turn") -> dict:
     """A Messages reply with one text block."""
     usage = {"input_tokens": 900, "output_tokens": 100, "cache_read_input_tokens": 50, "cache_creation_input_tokens": 0}
     return {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": "fake",
-        "content": [{"type": "text", "text": text}], "stop_reason": stop_reason, "stop_sequence": None, "usage": usage,
-    }  # fmt: skip
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "fake",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": usage,
+    }
 
 
 def error(kind: str, text: str = "no") -> dict:
@@ -130,11 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
         counts = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         ended = status == "ended"
         return {
-            "id": batch_id, "type": "message_batch", "processing_status": status, "request_counts": counts,
-            "created_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-02T00:00:00Z", "archived_at": None,
-            "cancel_initiated_at": None, "ended_at": "2026-01-01T00:01:00Z" if ended else None,
+            "id": batch_id,
+            "type": "message_batch",
+            "processing_status": status,
+            "request_counts": counts,
+            "created_at": "2026-01-01T00:00:00Z",
+            "expires_at": "2026-01-02T00:00:00Z",
+            "archived_at": None,
+            "cancel_initiated_at": None,
+            "ended_at": "2026-01-01T00:01:00Z" if ended else None,
             "results_url": f"{self.server_state.url}/v1/messages/batches/{batch_id}/results" if ended else None,
-        }  # fmt: skip
+        }
 
     def respond(self, what: Any) -> None:
         """dict: 200; (status, body[, headers]); "reset": cut mid-body; "hang"; bytes: 200 with that body."""

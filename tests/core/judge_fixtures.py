@@ -15,15 +15,16 @@ TEXTS = (
     ("He holds the knife in his left hand.", "surgeon", "male"),
     ("Later she wrote a book about her work.", "nurse", "female"),
     ("The hospital asked him to stay.", "surgeon", "male"),
-)  # fmt: skip
+)
 
 
 def toy_source(sae_fingerprint: str = "toyprint") -> EvidenceSource:
     """Six texts of two labels, one token per word, one SAE of four latents in three dimensions."""
     texts = LabelledTexts(
-        "toy", tuple(t for t, _, _ in TEXTS),
+        "toy",
+        tuple(t for t, _, _ in TEXTS),
         {"profession": np.array([p for _, p, _ in TEXTS]), "gender": np.array([g for _, _, g in TEXTS])},
-    )  # fmt: skip
+    )
     tokens = [[w if i == 0 else " " + w for i, w in enumerate(t.split(" "))] for t in texts.texts]
     ends = [np.cumsum([len(w) for w in row]) for row in tokens]
     codes = [
@@ -32,16 +33,26 @@ def toy_source(sae_fingerprint: str = "toyprint") -> EvidenceSource:
     ]
     key = RecordingKey("toy", "stamp", "float32", "blocks.0.hook_resid_post", texts.fingerprint)
     residuals = ResidualRecording(
-        key, 0, np.zeros((len(TEXTS), 3), np.float32), np.array([len(t) for t in tokens], np.int32),
+        key,
+        0,
+        np.zeros((len(TEXTS), 3), np.float32),
+        np.array([len(t) for t in tokens], np.int32),
         np.concatenate(ends).astype(np.uint16),
-    )  # fmt: skip
+    )
     pooled = np.stack([c.mean(0) for c in codes]).astype(np.float32)
     decoder = np.array([[1.0, 0, 0], [0.8, 0.6, 0], [0, 1.0, 0], [0, 0, 1.0]], np.float32)
     density = (np.concatenate(codes) != 0).mean(0).astype(np.float32)
     latents = LatentRecording(
-        "toy-sae", sae_fingerprint, key.fingerprint, csc_array(pooled), np.zeros(4, np.float32), density, decoder,
-        _contexts(codes), {"l0": 1.0, "explained_variance": None, "dead": 0.25, "tokens": 50.0},
-    )  # fmt: skip
+        "toy-sae",
+        sae_fingerprint,
+        key.fingerprint,
+        csc_array(pooled),
+        np.zeros(4, np.float32),
+        density,
+        decoder,
+        _contexts(codes),
+        {"l0": 1.0, "explained_variance": None, "dead": 0.25, "tokens": 50.0},
+    )
     return EvidenceSource(texts, residuals, latents, ("profession", "gender"))
 
 
@@ -60,6 +71,9 @@ def _contexts(codes: list[np.ndarray]) -> Contexts:
             text.append(r), position.append(0), activation.append(window), kind.append(k)
         indptr.append(len(text))
     return Contexts(
-        np.array(indptr), np.array(text, np.int32), np.array(position, np.int16),
-        np.array(activation, np.float16).reshape(-1, WINDOW), np.array(kind, np.uint8),
-    )  # fmt: skip
+        np.array(indptr),
+        np.array(text, np.int32),
+        np.array(position, np.int16),
+        np.array(activation, np.float16).reshape(-1, WINDOW),
+        np.array(kind, np.uint8),
+    )

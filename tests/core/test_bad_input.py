@@ -64,8 +64,22 @@ def call(monkeypatch, capsys, cache) -> Call:
 @pytest.fixture
 def args(tiny_model_dir, tiny_sae_dirs, tiny_texts_file) -> list[str]:
     """A run that works."""
-    return ["run", "--model", str(tiny_model_dir), "--sae", str(tiny_sae_dirs["topk"]), "--texts", str(tiny_texts_file),
-            *LABELS, "--metrics", "shift", "--n", "1,2", "--device", "cpu"]  # fmt: skip
+    return [
+        "run",
+        "--model",
+        str(tiny_model_dir),
+        "--sae",
+        str(tiny_sae_dirs["topk"]),
+        "--texts",
+        str(tiny_texts_file),
+        *LABELS,
+        "--metrics",
+        "shift",
+        "--n",
+        "1,2",
+        "--device",
+        "cpu",
+    ]
 
 
 def changed(args: list[str], **values: str) -> list[str]:
@@ -215,9 +229,11 @@ def test_columns_and_classes_that_are_missing(call, args, tmp_path):
     blank = write(tmp_path / "c.csv", text=["", " "], profession=["nurse", "surgeon"], gender=["female", "male"])
     call.refuses("column 'text' of 'c' holds no text", *changed(args, texts=blank))
     few = write(
-        tmp_path / "d.csv", text=[f"river {i}" for i in range(80)], profession=["nurse", "surgeon"] * 40,
+        tmp_path / "d.csv",
+        text=[f"river {i}" for i in range(80)],
+        profession=["nurse", "surgeon"] * 40,
         gender=["female"] * 40 + ["male"] * 40,
-    )  # fmt: skip
+    )
     call.refuses("quadrant '.*' has 12 training texts; at least 40 are needed", *changed(args, texts=few))
     call.refuses("needs both --target", *[a for a in args if a not in LABELS[2:]])
 

@@ -30,9 +30,13 @@ def prepared(tiny_model_dir, tiny_sae_dirs, tiny_texts_file, tmp_path_factory):
         config = RunConfig(
             model=str(tiny_model_dir),
             saes=(str(tiny_sae_dirs["topk"]), str(tiny_sae_dirs["standard"])),
-            task="", texts=str(tiny_texts_file), ns=(1, 5),
-            resamples=50, device="cpu", **LABELS,
-        )  # fmt: skip
+            task="",
+            texts=str(tiny_texts_file),
+            ns=(1, 5),
+            resamples=50,
+            device="cpu",
+            **LABELS,
+        )
         # Only while these probes are fitted: those that other tests share need the whole grid.
         with pytest.MonkeyPatch.context() as grid:
             grid.setattr("saeeval_core.probes.C_GRID", np.array([0.1, 1.0]))
@@ -56,13 +60,17 @@ def test_every_score_shown_has_its_controls(result):
         assert {(metric, "top-N", n) for n in (1, 5)} <= places
         assert not {p for p in places if p[0] == metric and p[2] in (2, 3, 10, 20)}  # N nobody asked for
     names = {c["name"] for c in row["controls"]}
-    assert names == set(result["controls"]) == {
-        "random latents", "random decoder", "permuted decoder", "pca", "residual basis", "leace",
-    }  # fmt: skip
+    assert (
+        names
+        == set(result["controls"])
+        == {"random latents", "random decoder", "permuted decoder", "pca", "residual basis", "leace"}
+    )
 
 
 def test_an_sae_that_only_looks_like_one_is_warned_about_and_a_good_one_is_not(planted, planted_probes):
-    board = shift_board(planted.residuals, planted.shift, planted_probes, PROTOCOLS["robust"], part=TEST, seed=0, resamples=50)
+    board = shift_board(
+        planted.residuals, planted.shift, planted_probes, PROTOCOLS["robust"], part=TEST, seed=0, resamples=50
+    )
     config = RunConfig(saes=("good", "bad"), ns=(1, 5), resamples=50)
     order = np.random.default_rng(1).permutation(planted.latents.n_latents)
     bad = replace(planted.latents, sae="bad", sae_fingerprint="bad", decoder=planted.latents.decoder[order])
@@ -100,18 +108,26 @@ def test_controls_of_a_run_are_those_of_the_set_where_they_mean_the_same(prepare
     for variant, ablation in (("top-N", "zero"), (MEAN, "mean")):
         sets = [ranking[:1] for ranking in own.rankings]
         alone = {c.name: c.score.value for c in tpp_controls(prepared.recordings.residuals, own, sets, ablation)}
-        run = {p.control.name: p.control.score.value for p in beside.controls_of(prepared, latents)
-               if (p.metric, p.variant, p.n) == ("tpp", variant, 1)}  # fmt: skip
+        run = {
+            p.control.name: p.control.score.value
+            for p in beside.controls_of(prepared, latents)
+            if (p.metric, p.variant, p.n) == ("tpp", variant, 1)
+        }
         assert {k: v for k, v in alone.items() if k != "random latents"} == pytest.approx(
             {k: v for k, v in run.items() if k != "random latents"}
         )
     two = {}
     for d in prepared.directions:
         view = shift_latents(prepared.recordings.residuals, latents, d.boards[TEST], prepared.protocol)
-        for c in shift_controls(prepared.recordings.residuals, view, prepared.protocol, view.attribute_ranking[:5], "mean"):
+        for c in shift_controls(
+            prepared.recordings.residuals, view, prepared.protocol, view.attribute_ranking[:5], "mean"
+        ):
             two.setdefault(c.name, []).append(c.score.value)
-    run = {p.control.name: p.control.score.value for p in beside.controls_of(prepared, latents)
-           if (p.metric, p.variant, p.n) == ("shift", MEAN, 5)}  # fmt: skip
+    run = {
+        p.control.name: p.control.score.value
+        for p in beside.controls_of(prepared, latents)
+        if (p.metric, p.variant, p.n) == ("shift", MEAN, 5)
+    }
     for name in ("random decoder", "permuted decoder", "pca", "residual basis"):
         defined = [v for v in two[name] if v is not None]
         assert run[name] == (pytest.approx(np.mean(defined)) if defined else None), name
@@ -124,7 +140,11 @@ def test_refits_keep_the_values_and_name_their_level(result):
         assert found["level"] == "train and test texts" and found["refits"] == 20
         for own, cell in zip(found["by_n"], cells, strict=True):
             assert own["n"] == cell["n"]
-            assert own["value"] == pytest.approx(cell["test"]["score"]) if cell["test"]["score"] is not None else own["value"] is None
+            assert (
+                own["value"] == pytest.approx(cell["test"]["score"])
+                if cell["test"]["score"] is not None
+                else own["value"] is None
+            )
 
 
 def test_the_terminal_shows_controls_warnings_and_refits(result):

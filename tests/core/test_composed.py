@@ -28,7 +28,10 @@ SMALL = {
     "words": [4, 40],
     "fields": {
         "who": {"choice": [f"Guest{c}" for c in "ABCDEFGHIJKL"], "pooled": True},
-        "thing": {"by": "kind", "choice": {"tea": [{"name": "urn", "is": "is"}], "soup": [{"name": "bowls", "is": "are"}]}},
+        "thing": {
+            "by": "kind",
+            "choice": {"tea": [{"name": "urn", "is": "is"}], "soup": [{"name": "bowls", "is": "are"}]},
+        },
         "months": {"range": [2, 30]},
         "months_w": {"words": "months"},
         "since": {"minus": [2024, "months"]},
@@ -39,7 +42,9 @@ SMALL = {
     "patterns": {
         "any": {
             "open": ["{who} came in {since}.", "it was {who} who saw {a:thing} in {since}."],
-            "body": [f"After {{months_w}} {w} the {{thing}} {{thing.is}} {{word}}." for w in ("days", "weeks", "years")],
+            "body": [
+                f"After {{months_w}} {w} the {{thing}} {{thing.is}} {{word}}." for w in ("days", "weeks", "years")
+            ],
             "close": ["That was all.", "So it ended."],
         },
         "mood=good": {"body": ["All in all it was {word}, said {who}.", "{who} was glad of {a:word} day."]},
@@ -176,9 +181,15 @@ def test_a_record_fills_objects_numbers_and_articles(tmp_path: Path) -> None:
         ({"patterns": SMALL["patterns"] | {"kind=tea": {"end": ["It was odd."]}}}, "role 'end'"),
         ({"patterns": SMALL["patterns"] | {"kind=tea": {"body": ["That was all."]}}}, "repeats any/close/0"),
         ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["A {thing} fell.", "It fell."]}}}, "fixed article"),
-        ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["The {cup} fell.", "It fell."]}}}, "unknown slot 'cup'"),
+        (
+            {"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["The {cup} fell.", "It fell."]}}},
+            "unknown slot 'cup'",
+        ),
         ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["It fell", "It was bad."]}}}, "does not end"),
-        ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["@loud It fell.", "It was bad."]}}}, "register 'loud'"),
+        (
+            {"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["@loud It fell.", "It was bad."]}}},
+            "register 'loud'",
+        ),
         ({"patterns": SMALL["patterns"] | {"mood=bad": {"body": ["It {fell.", "It."]}}}, "a brace that is not a slot"),
         ({"fields": {"who": {"choice": ["A", "A"], "pooled": True}}}, "lists 'A' twice"),
     ],

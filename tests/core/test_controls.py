@@ -25,7 +25,9 @@ def view(planted, planted_probes):
 
 @pytest.fixture(scope="module")
 def found(planted, view):
-    return {c.name: c for c in controls.shift_controls(planted.residuals, view, ROBUST, view.attribute_ranking[:4], "zero")}
+    return {
+        c.name: c for c in controls.shift_controls(planted.residuals, view, ROBUST, view.attribute_ranking[:4], "zero")
+    }
 
 
 def test_the_true_latents_beat_random_ones_and_shuffled_decoders(view, found):
@@ -42,14 +44,19 @@ def test_leace_closes_most_of_the_gap(found):
 
 def test_random_latents_report_the_range_of_their_draws(planted, view):
     ids = view.attribute_ranking[:4]
-    few, many = (controls.shift_controls(planted.residuals, view, ROBUST, ids, "zero", draws=n)[0].score for n in (2, 20))
-    assert few.ci[0] < few.ci[1] and many.ci[0] <= few.ci[0] and many.ci[1] >= few.ci[1]  # the same generator: more draws of it
+    few, many = (
+        controls.shift_controls(planted.residuals, view, ROBUST, ids, "zero", draws=n)[0].score for n in (2, 20)
+    )
+    assert (
+        few.ci[0] < few.ci[1] and many.ci[0] <= few.ci[0] and many.ci[1] >= few.ci[1]
+    )  # the same generator: more draws of it
 
 
 def test_controls_are_scored_under_the_ablation_asked_for(planted, view):
     ids = view.attribute_ranking[:4]
     zero, mean = (
-        {c.name: c.score.value for c in controls.shift_controls(planted.residuals, view, ROBUST, ids, kind)} for kind in ("zero", "mean")
+        {c.name: c.score.value for c in controls.shift_controls(planted.residuals, view, ROBUST, ids, kind)}
+        for kind in ("zero", "mean")
     )
     shuffled = controls.decoder_controls(planted.latents, 0)[1]
     own = shift_latents(planted.residuals, shuffled, view.board, ROBUST)
@@ -81,7 +88,9 @@ def test_where_no_other_live_latent_is_left_a_set_gets_fewer(planted):
 def test_stand_ins_of_one_class_are_no_latents_of_another(planted):
     sets = [np.array([0, 1]), np.array([2, 3])]
     for seed in range(20):
-        drawn = np.concatenate(controls.matched_latents(controls.log_strength(planted.latents), sets, np.random.default_rng(seed)))
+        drawn = np.concatenate(
+            controls.matched_latents(controls.log_strength(planted.latents), sets, np.random.default_rng(seed))
+        )
         assert len(set(drawn)) == 4 and not set(drawn) & {0, 1, 2, 3}
 
 

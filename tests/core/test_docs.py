@@ -29,9 +29,12 @@ def test_modules_and_public_names_say_what_they_are(path):
     assert ast.get_docstring(tree), "the module"
     public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
     public += [
-        m for c in public if isinstance(c, ast.ClassDef) and "Protocol" not in "".join(map(ast.unparse, c.bases))
-        for m in c.body if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")
-    ]  # fmt: skip
+        m
+        for c in public
+        if isinstance(c, ast.ClassDef) and "Protocol" not in "".join(map(ast.unparse, c.bases))
+        for m in c.body
+        if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")
+    ]
     assert [n.name for n in public if not ast.get_docstring(n)] == []
 
 

@@ -37,7 +37,9 @@ def test_switches_change_the_score(planted, bench):
 
     leaking = replace(planted.latents, zero_code=np.full(64, 0.5, np.float32))
     assert one(bench, leaking, Setting("leak", leak=True), "shift") != one(bench, leaking, Setting("no leak"), "shift")
-    assert one(bench, planted.latents, Setting("area", n=None), "shift") != one(bench, planted.latents, Setting("n"), "shift")
+    assert one(bench, planted.latents, Setting("area", n=None), "shift") != one(
+        bench, planted.latents, Setting("n"), "shift"
+    )
     assert one(bench, planted.latents, Setting("mean", ablation="mean"), "tpp") is not None
     assert one(bench, planted.latents, Setting("gaps", small_gaps=True), "shift") is not None
 

@@ -1,7 +1,6 @@
 """The guard of refactorings: shipped settings give the numbers they gave (``tests/golden/runs.py`` writes the files)."""
 
 import json
-from pathlib import Path
 
 import pytest
 from golden import runs

@@ -32,8 +32,17 @@ LENGTHS = st.lists(st.integers(1, 30) | st.integers(120, 140), min_size=1, max_s
 
 def cases() -> list[str]:
     found = [f"{architecture}/{norm}" for architecture in CLASSES for norm in NORMS]
-    return [*found, "temporal/constant_scalar_rescale", "topk/rescaled", "abstopk/rescaled", "jumprelu/no bias on input",
-            "standard/folded scaling", "standard/centred", "batchtopk/none", "matryoshka/none"]  # fmt: skip
+    return [
+        *found,
+        "temporal/constant_scalar_rescale",
+        "topk/rescaled",
+        "abstopk/rescaled",
+        "jumprelu/no bias on input",
+        "standard/folded scaling",
+        "standard/centred",
+        "batchtopk/none",
+        "matryoshka/none",
+    ]
 
 
 def saved(folder, case: str):

@@ -43,7 +43,11 @@ def test_a_file_is_stored_as_imported_and_only_once(store: Store, sae: str, tabl
     table.write_text(ROWS.replace("pronouns", "feminine pronouns"))
     assert import_command(str(table), sae, task="bios", store=store)["new"] == 1
     kept = store.verdicts(found["sae_fingerprint"], latent=1, rater="ann")[0]
-    assert (kept.explanation, kept.rater_kind, kept.ratings) == ("feminine pronouns", "imported", {"nurse": 0, "gender": 4})
+    assert (kept.explanation, kept.rater_kind, kept.ratings) == (
+        "feminine pronouns",
+        "imported",
+        {"nurse": 0, "gender": 4},
+    )
 
 
 def test_an_import_never_speaks_for_a_person_or_a_judge(store: Store, sae: str, table: Path) -> None:
@@ -88,7 +92,12 @@ def test_imported_raters_are_compared_for_one_task(store: Store, sae: str, table
     import_command(str(table), sae, task="news", store=store)
     found = agreement_command(sae=sae, task="bios", store=store, resamples=20)
     (pair,) = found["pairs"]
-    assert (found["task"], pair["n"], pair["exact"], found["interval"]["resamples"]) == ("bios", 3, pytest.approx(1 / 3), 20)
+    assert (found["task"], pair["n"], pair["exact"], found["interval"]["resamples"]) == (
+        "bios",
+        3,
+        pytest.approx(1 / 3),
+        20,
+    )
     with pytest.raises(DataError, match="needs two raters"):
         agreement_command(sae=sae, task="reviews", store=store)
 
@@ -96,7 +105,9 @@ def test_imported_raters_are_compared_for_one_task(store: Store, sae: str, table
 def test_the_commands(sae: str, table: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SAEEVAL_STORE", str(tmp_path / "cli.sqlite"))
     run = CliRunner().invoke
-    done = run(app, ["import-explanations", str(table), "--sae", sae, "--task", "bios", "--json", str(tmp_path / "i.json")])
+    done = run(
+        app, ["import-explanations", str(table), "--sae", sae, "--task", "bios", "--json", str(tmp_path / "i.json")]
+    )
     assert done.exit_code == 0 and json.loads((tmp_path / "i.json").read_text())["new"] == 4
     out = tmp_path / "a.json"
     done = run(app, ["agreement", "--sae", sae, "--task", "bios", "--resamples", "10", "--json", str(out)])

@@ -24,9 +24,13 @@ def fake():
 @pytest.fixture
 def config(tiny_model_dir: Path, tiny_sae_dirs, tiny_texts_file: Path) -> RunConfig:
     return RunConfig(
-        model=str(tiny_model_dir), saes=(str(tiny_sae_dirs["topk"]),), texts=str(tiny_texts_file),
-        target="profession=nurse,surgeon", spurious="gender=female,male", resamples=20,
-    )  # fmt: skip
+        model=str(tiny_model_dir),
+        saes=(str(tiny_sae_dirs["topk"]),),
+        texts=str(tiny_texts_file),
+        target="profession=nurse,surgeon",
+        spurious="gender=female,male",
+        resamples=20,
+    )
 
 
 @pytest.fixture

@@ -62,10 +62,14 @@ def serve():
 
 
 def test_all_batches_are_read_as_imported(serve) -> None:
-    url = serve({
-        f"{FOLDER}/batch-0.jsonl.gz": packed(row("3", "old"), row("3", " pronouns "), row(0, "x", explanationModelName="n")),
-        f"{FOLDER}/batch-1.jsonl.gz": packed(row("1", "dates")),
-    })  # fmt: skip
+    url = serve(
+        {
+            f"{FOLDER}/batch-0.jsonl.gz": packed(
+                row("3", "old"), row("3", " pronouns "), row(0, "x", explanationModelName="n")
+            ),
+            f"{FOLDER}/batch-1.jsonl.gz": packed(row("1", "dates")),
+        }
+    )
     found = fetch_explanations("gpt2-small/0-res-jb", SAE, base_url=url)
     assert [(v.latent, v.explanation, v.rater) for v in found] == [
         (0, "x", "Neuronpedia (n)"),

@@ -25,6 +25,8 @@ def test_a_figure_is_measured_once(tiny_model, tiny_model_dir, tiny_sae_dirs, ti
     monkeypatch.setattr(module, "load_model", lambda *_a, **_k: tiny_model)
     saes = [str(tiny_sae_dirs["topk"]), str(tiny_sae_dirs["standard"])]
     first = stored_loss_recovered(str(tiny_model_dir), saes[:1], HOOK, tiny_texts.texts)
-    monkeypatch.setattr(module, "load_sae", lambda sae, **_: load_sae(sae) if sae == saes[1] else pytest.fail("loaded again"))
+    monkeypatch.setattr(
+        module, "load_sae", lambda sae, **_: load_sae(sae) if sae == saes[1] else pytest.fail("loaded again")
+    )
     both = stored_loss_recovered(str(tiny_model_dir), saes, HOOK, tiny_texts.texts)
     assert set(both) == set(saes) and both[saes[0]] == first[saes[0]]

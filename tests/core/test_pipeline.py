@@ -28,9 +28,15 @@ LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male"
 @pytest.fixture(scope="module")
 def config(tiny_model_dir, tiny_sae_dirs, tiny_texts_file) -> RunConfig:
     return RunConfig(
-        model=str(tiny_model_dir), saes=(str(tiny_sae_dirs["topk"]),), task="", texts=str(tiny_texts_file), ns=(1, 2, 32),
-        resamples=100, device="cpu", **LABELS,
-    )  # fmt: skip
+        model=str(tiny_model_dir),
+        saes=(str(tiny_sae_dirs["topk"]),),
+        task="",
+        texts=str(tiny_texts_file),
+        ns=(1, 2, 32),
+        resamples=100,
+        device="cpu",
+        **LABELS,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +73,9 @@ def test_the_json_has_what_the_contract_says(result, config):
                 assert set(cell[part]) >= {"accuracy", "score", "ci", "reason", "worst_group", "leakage"}
                 assert (cell[part]["score"] is None) == (cell[part]["ci"] is None) == (cell[part]["reason"] is not None)
     assert {(d["target"], d["spurious"]) for d in row["shift"]["directions"]} == {
-        ("profession", "gender"), ("gender", "profession"),
-    }  # fmt: skip
+        ("profession", "gender"),
+        ("gender", "profession"),
+    }
     assert [a["n"] for a in row["shift"]["aggregate"]] == [1, 2, 32]
     assert row["tpp"]["classes"] == ["tea", "soup", "bread"]
     for cell in row["tpp"]["by_n"]:
@@ -157,7 +164,10 @@ class Nothing:
 
 def test_a_selection_that_keeps_nothing_is_a_state_and_not_a_score(config, own_cache):
     row = run(config, select=Nothing())["results"][0]
-    for cells in ([c["test"] for c in row["tpp"]["by_n"]], [c["test"] for d in row["shift"]["directions"] for c in d["by_n"]]):
+    for cells in (
+        [c["test"] for c in row["tpp"]["by_n"]],
+        [c["test"] for d in row["shift"]["directions"] for c in d["by_n"]],
+    ):
         assert all(c["score"] is None and c["reason"] for c in cells)
     assert {c["test"]["reason"] for c in row["tpp"]["by_n"]} == {"nothing passed"}
     assert {c["test"]["mean_ablation"]["score"] for c in row["tpp"]["by_n"]} == {None}
@@ -246,8 +256,14 @@ def score_of(value: float | None) -> ShiftScore:
 
 def test_the_aggregate_averages_defined_directions_then_pairs():
     # Pair a: mean of .4 and .6; pair b: .1 alone; pair c: nothing. Mean of .5 and .1, three directions left out.
-    scores = [("a", score_of(0.4)), ("a", score_of(0.6)), ("b", score_of(0.1)), ("b", score_of(None)),
-              ("c", score_of(None)), ("c", score_of(None))]  # fmt: skip
+    scores = [
+        ("a", score_of(0.4)),
+        ("a", score_of(0.6)),
+        ("b", score_of(0.1)),
+        ("b", score_of(None)),
+        ("c", score_of(None)),
+        ("c", score_of(None)),
+    ]
     got = over_pairs(scores).to_dict()
     assert got["score"] == pytest.approx(0.3) and got["ci"] == pytest.approx((0.3, 0.3))
     assert (got["pairs"], got["directions_left_out"], got["reason"]) == (2, 3, None)
@@ -284,7 +300,9 @@ def test_texts_without_labels_define_no_task(config):
 
 
 def test_too_few_texts_are_refused_before_anything_is_loaded(config, monkeypatch):
-    monkeypatch.setattr(pipeline, "obtain_recordings", lambda *_, **__: pytest.fail("recorded although nothing can be scored"))
+    monkeypatch.setattr(
+        pipeline, "obtain_recordings", lambda *_, **__: pytest.fail("recorded although nothing can be scored")
+    )
     with pytest.raises(DataError, match=r"has \d+ training texts; at least \d+ are needed"):
         run(replace(config, texts_per_cell=10))
 
@@ -314,10 +332,11 @@ def test_settings_survive_json(ns, seed, saes, texts, protocol):
 
 def test_settings_that_cannot_be_used():
     for values, line in (
-        ({"ns": (0, 5)}, "each must be at least 1"), ({"ns": ()}, "each must be at least 1"),
+        ({"ns": (0, 5)}, "each must be at least 1"),
+        ({"ns": ()}, "each must be at least 1"),
         ({"protocol": "robst"}, "unknown protocol 'robst'; nearest: robust"),
         ({"metrics": ("shft",)}, "unknown metric 'shft'; nearest: shift"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ConfigError, match=line):
             RunConfig(**values)
     with pytest.raises(ConfigError, match="unknown keys \\['nn'\\]"):

@@ -272,8 +272,11 @@ def byte_level(model):
 
 
 STRANGE = [
-    "naïve café — 東京 🙂🙂 river", "👩‍👩‍👧 <b>stone</b> & \"quoted\"", "e\u0301 \u202eright to left", "tab\tand\nnewline",
-]  # fmt: skip
+    "naïve café — 東京 🙂🙂 river",
+    '👩‍👩‍👧 <b>stone</b> & "quoted"',
+    "e\u0301 \u202eright to left",
+    "tab\tand\nnewline",
+]
 
 
 @pytest.mark.parametrize("bytes_", [False, True])

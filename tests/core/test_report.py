@@ -21,46 +21,85 @@ from saeeval_core.report import (
 
 HOSTILE = "</script><script>alert(1)</script>"
 MADE = ExportedSet(
-    "mine", "shift", "bios: nurse/surgeon", "toy-sae", "f" * 16, "e" * 16,
-    (ExportedDecision(3, "ablate", rater="Ada", when="2026-01-01", reason="=HYPERLINK(1)"), ExportedDecision(5, "keep")),
-)  # fmt: skip
+    "mine",
+    "shift",
+    "bios: nurse/surgeon",
+    "toy-sae",
+    "f" * 16,
+    "e" * 16,
+    (
+        ExportedDecision(3, "ablate", rater="Ada", when="2026-01-01", reason="=HYPERLINK(1)"),
+        ExportedDecision(5, "keep"),
+    ),
+)
 HERE = {"n_latents": 40, "sae_fingerprint": "f" * 16, "recording_fingerprint": "e" * 16}
 
 
 def run_result() -> dict:
     """The shape of ``saeeval run``'s JSON, with hand-made numbers."""
+
     def shift_cell(n: int, score: float | None) -> dict:
-        return {"n": n, "n_ablated": n, "test": {"score": score, "ci": [0, 1] if score is not None else None, "reason": None}}
+        return {
+            "n": n,
+            "n_ablated": n,
+            "test": {"score": score, "ci": [0, 1] if score is not None else None, "reason": None},
+        }
 
     def direction(base: float, score: float | None) -> dict:
-        return {"pair": "a/b x f/m", "target": "kind", "spurious": "gender", "base": {"test": {"value": base}},
-                "by_n": [shift_cell(n, score) for n in (1, 5)]}  # fmt: skip
+        return {
+            "pair": "a/b x f/m",
+            "target": "kind",
+            "spurious": "gender",
+            "base": {"test": {"value": base}},
+            "by_n": [shift_cell(n, score) for n in (1, 5)],
+        }
 
     matrix = [[0.3, 0.1], [0.0, None]]
-    aggregate = [{"n": 5, "test": {"score": 0.4, "ci": [0.3, 0.5], "reason": None, "pairs": 1, "directions_left_out": 1}}]
-    tpp_cell = {"n": 5, "n_ablated": [5, 5], "test": {
-        "matrix": matrix, "matrix_ci": None, "score": 0.25, "ci": [0.2, 0.3], "reason": None,
-        "intended": {"value": 0.3, "ci": None, "reason": None}, "unintended": {"value": 0.05, "ci": None, "reason": None}}}  # fmt: skip
+    aggregate = [
+        {"n": 5, "test": {"score": 0.4, "ci": [0.3, 0.5], "reason": None, "pairs": 1, "directions_left_out": 1}}
+    ]
+    tpp_cell = {
+        "n": 5,
+        "n_ablated": [5, 5],
+        "test": {
+            "matrix": matrix,
+            "matrix_ci": None,
+            "score": 0.25,
+            "ci": [0.2, 0.3],
+            "reason": None,
+            "intended": {"value": 0.3, "ci": None, "reason": None},
+            "unintended": {"value": 0.05, "ci": None, "reason": None},
+        },
+    }
     row = {
-        "sae": "toy-sae", "selection": "attribution", "unsupervised": {"l0": 12.5, "explained_variance": 0.8, "dead": 0.1},
+        "sae": "toy-sae",
+        "selection": "attribution",
+        "unsupervised": {"l0": 12.5, "explained_variance": 0.8, "dead": 0.1},
         "about": {"architecture": "topk", "n_latents": 40, "hook": "blocks.1.hook_resid_post", "d_in": 24},
         "shift": {"directions": [direction(0.6, 0.4), direction(0.5, None)], "aggregate": aggregate},
         "tpp": {"classes": ["a", "b"], "by_n": [tpp_cell]},
-    }  # fmt: skip
+    }
     failed = {"sae": "broken", "error": "no weights"}
-    return {"config": {"seed": 3, "ns": [1, 5], "protocol": "robust"}, "model": {"name": "toy", "dtype": "float32"},
-            "task": {"name": "toy", "composed": True}, "results": [row, failed],
-            "versions": {"saeeval": "0.1.0", "sae-lens": "6.50"}}  # fmt: skip
+    return {
+        "config": {"seed": 3, "ns": [1, 5], "protocol": "robust"},
+        "model": {"name": "toy", "dtype": "float32"},
+        "task": {"name": "toy", "composed": True},
+        "results": [row, failed],
+        "versions": {"saeeval": "0.1.0", "sae-lens": "6.50"},
+    }
 
 
 def test_report_is_one_offline_page_with_everything_and_no_live_text():
     page = report_html(
-        run_result(), [ReportFigure("Matrix", "<div id='f'></div>", how="test texts", rows=[{"x": 1.0, "y": None}])],
-        title=f"Report {HOSTILE}", command="saeeval run --seed 3", when="2026-01-01 10:00",
+        run_result(),
+        [ReportFigure("Matrix", "<div id='f'></div>", how="test texts", rows=[{"x": 1.0, "y": None}])],
+        title=f"Report {HOSTILE}",
+        command="saeeval run --seed 3",
+        when="2026-01-01 10:00",
         headline=[("TPP", "0.25 [0.20, 0.30]")],
         latents=[ReportLatent(7, "ablate", "a", HOSTILE, [HOSTILE], [], [("bios", [(HOSTILE, 2.0), ("x", 0.0)])])],
         log=[{"when": "now", "who": HOSTILE, "old": "none", "new": "ablate"}],
-    )  # fmt: skip
+    )
     assert "<script" not in page and page.count("&lt;script&gt;") >= 4
     assert not re.search(r"(src|href)\s*=\s*['\"]?https?:", page)
     for part in ("<div id='f'>", "saeeval run --seed 3", "0.25 [0.20, 0.30]", "latent 7", "sae-lens", "robust", "n/a"):
@@ -70,7 +109,10 @@ def test_report_is_one_offline_page_with_everything_and_no_live_text():
 @pytest.mark.parametrize("write", [set_to_json, set_to_csv])
 def test_sets_round_trip_and_a_humans_decisions_come_back_as_imported(write):
     found, warnings = set_from_text(write(MADE), **HERE)
-    assert [(d.latent, d.decision, d.reason) for d in found.decisions] == [(3, "ablate", "=HYPERLINK(1)"), (5, "keep", "")]
+    assert [(d.latent, d.decision, d.reason) for d in found.decisions] == [
+        (3, "ablate", "=HYPERLINK(1)"),
+        (5, "keep", ""),
+    ]
     assert {d.rater_kind for d in found.decisions} == {"imported"} and found.decisions[0].rater == "Ada"
     assert (found.name, found.metric, found.task) == (MADE.name, MADE.metric, MADE.task) and not warnings
 
@@ -90,14 +132,18 @@ def test_other_recording_is_a_warning_other_sae_an_error():
 @pytest.mark.parametrize(
     "text",
     [
-        "{", "{}", '{"kind": "saeeval decision set", "schema": 9}', '{"kind": "saeeval decision set", "schema": 1}',
-        "latent,decision\n1,ablate\n", "",
+        "{",
+        "{}",
+        '{"kind": "saeeval decision set", "schema": 9}',
+        '{"kind": "saeeval decision set", "schema": 1}',
+        "latent,decision\n1,ablate\n",
+        "",
         set_to_json(MADE).replace('"latent": 3', '"latent": 99'),
         set_to_json(MADE).replace('"latent": 3', '"latent": -1'),
         set_to_json(MADE).replace('"latent": 3', '"latent": "x"'),
         set_to_json(MADE).replace('"ablate"', '"destroy"'),
     ],
-)  # fmt: skip
+)
 def test_bad_set_files_are_one_clear_line(text):
     with pytest.raises(ArtifactError) as caught:
         set_from_text(text, **HERE)
@@ -126,7 +172,9 @@ def test_saebench_files_follow_its_schema_and_carry_the_matrix():
 
 
 def test_saebench_accepts_our_files():
-    scr_output = pytest.importorskip("sae_bench.evals.scr_and_tpp.eval_output", reason="needs sae-bench (make bench-setup)")
+    scr_output = pytest.importorskip(
+        "sae_bench.evals.scr_and_tpp.eval_output", reason="needs sae-bench (make bench-setup)"
+    )
     files = export_saebench(run_result(), when_ms=1)
     known = {f for f in scr_output.TppMetrics.__dataclass_fields__}
     assert set(files["toy-sae_tpp_eval_results.json"]["eval_result_metrics"]["tpp_metrics"]) <= known
@@ -140,7 +188,10 @@ def test_published_and_own_files_become_rows_of_one_kind(tmp_path):
     assert published["role"] == "imported" and published["value"] == 0.25 and published["ci_low"] is None
     own = rows_of(run_result(), "run.json")
     assert {(r["metric"], r["n"], r["value"], r["ci_low"]) for r in own} == {
-        ("shift", 5, 0.4, 0.3), ("tpp", 5, 0.25, 0.2), ("", None, None, None)}  # fmt: skip
+        ("shift", 5, 0.4, 0.3),
+        ("tpp", 5, 0.25, 0.2),
+        ("", None, None, None),
+    }
     assert own[-1]["status"] == "failed" and own[-1]["error"] == "no weights"
     assert all(set(r) == set(BLANK) for r in [published, *own])
     assert rows_of({"kind": "sweep", "rows": [{"sae": "s", "value": 1.0}]}, "s.json")[0]["variant"] == "top-N"

@@ -38,8 +38,11 @@ def suite(tmp_path_factory) -> Path:
 def results(suite: Path, required: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", str(suite / "tests")],
-        capture_output=True, text=True, cwd=suite, env={**os.environ, "SAEEVAL_REQUIRE": required},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=suite,
+        env={**os.environ, "SAEEVAL_REQUIRE": required},
+    )
     return done.returncode, done.stdout
 
 

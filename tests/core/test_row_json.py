@@ -6,7 +6,11 @@ import pytest
 
 from saeeval_core.row_json import dumps
 
-CONTENT = {"kind": "sweep", "rows": [{"sae": "a", "value": 0.123456789, "ci": [0.1, None]}, {"sae": "b", "value": 2}], "none": []}
+CONTENT = {
+    "kind": "sweep",
+    "rows": [{"sae": "a", "value": 0.123456789, "ci": [0.1, None]}, {"sae": "b", "value": 2}],
+    "none": [],
+}
 
 
 def test_reads_back_rounded_with_a_line_per_row():

@@ -272,7 +272,11 @@ def test_temporal_codes_depend_on_the_text_and_ignore_padding(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:\\nThis SAE has non-empty")
 def test_centred_saes_read_x_without_its_mean(tmp_path):
-    metadata = {"model_name": "toy", "hook_name": HOOK, "model_from_pretrained_kwargs": {"center_writing_weights": True}}
+    metadata = {
+        "model_name": "toy",
+        "hook_name": HOOK,
+        "model_from_pretrained_kwargs": {"center_writing_weights": True},
+    }
     sae = load_sae(str(saved(tmp_path, "standard", metadata=metadata)))
     x = tokens(0)
     assert sae.info.centred
@@ -308,9 +312,7 @@ def test_a_stored_scaling_factor_is_folded(tmp_path, architecture):
         # Matching pursuit is tied, so its unit decoder rows stay and its codes take the units of x instead.
         units = 0.25 if architecture == "matching_pursuit" else 1.0
         torch.testing.assert_close(units * sae.encode(x), before.encode(0.25 * x), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(
-            sae.reconstruct(x, sae.encode(x)), before(0.25 * x) / 0.25, rtol=1e-4, atol=1e-3
-        )
+        torch.testing.assert_close(sae.reconstruct(x, sae.encode(x)), before(0.25 * x) / 0.25, rtol=1e-4, atol=1e-3)
     assert sae.info.normalize_activations == "none"
     fingerprint = sae.fingerprint
     (folder / "activation_scaler.json").write_text(json.dumps({"scaling_factor": 0.5}))
@@ -510,8 +512,10 @@ def test_the_registry_is_listed_offline():
     jb = {row.sae_id: row for row in list_registry("gpt2") if row.release == "gpt2-small-res-jb"}
     row = jb["blocks.8.hook_resid_pre"]
     assert (row.hook, row.neuronpedia_id, row.spec) == (
-        "blocks.8.hook_resid_pre", "gpt2-small/8-res-jb", "gpt2-small-res-jb/blocks.8.hook_resid_pre",
-    )  # fmt: skip
+        "blocks.8.hook_resid_pre",
+        "gpt2-small/8-res-jb",
+        "gpt2-small-res-jb/blocks.8.hook_resid_pre",
+    )
     assert {row.model for row in list_registry("google/gemma-2-2b")} == {"gemma-2-2b"}
     assert list_registry("no-such-model") == []
     assert all(row.expected_l0 is None or row.expected_l0 > 1 for row in rows)
@@ -528,11 +532,14 @@ def test_the_registry_is_listed_offline():
         ("gpt2-small-res-jb-feature-splitting/blocks.8.hook_resid_pre_6144", "blocks.8.hook_resid_pre", 6144),
         ("llama_scope_lxr_8x/l15r_8x", "blocks.15.hook_resid_post", 32768),
         ("qwen-scope-3.5-27b-w80k-l50/layer44", "blocks.44.hook_resid_post", 81920),
-        ("sae_bench_gemma-2-2b_topk_width-2pow14_date-1109/blocks.12.hook_resid_post__trainer_0",
-         "blocks.12.hook_resid_post", 16384),
+        (
+            "sae_bench_gemma-2-2b_topk_width-2pow14_date-1109/blocks.12.hook_resid_post__trainer_0",
+            "blocks.12.hook_resid_post",
+            16384,
+        ),
         ("mwhanna-qwen3-4b-transcoders/layer_3", None, None),
     ],
-)  # fmt: skip
+)
 def test_hook_and_width_are_read_from_the_names(spec, hook, n_latents):
     release, _, sae_id = spec.partition("/")
     row = registry.registry()[release, sae_id]
@@ -588,7 +595,9 @@ def test_registry_releases_load_through_saelens(hub, tmp_path):
     metadata = {"model_name": "gpt2-small", "hook_name": "blocks.8.hook_resid_pre"}
     saved(tmp_path / "hub/jbloom/GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre", "standard", metadata=metadata)
     sparsity = {"sparsity": torch.zeros(N)}
-    save_file(sparsity, tmp_path / "hub/jbloom/GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre/sparsity.safetensors")
+    save_file(
+        sparsity, tmp_path / "hub/jbloom/GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre/sparsity.safetensors"
+    )
     sae = load_sae("gpt2-small-res-jb:blocks.8.hook_resid_pre")
     assert sae.info.neuronpedia_id == "gpt2-small/8-res-jb"
     assert sae.info.location == "jbloom/GPT2-Small-SAEs-Reformatted"

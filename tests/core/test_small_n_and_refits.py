@@ -78,7 +78,9 @@ def board(planted, planted_probes):
 
 def test_refits_widen_the_interval_and_tell_a_good_sae_from_a_shuffled_one(planted, board):
     shuffled = latent_recording(
-        planted.latents.latents.toarray(), planted.latents.decoder[np.random.default_rng(1).permutation(64)], name="shuffled"
+        planted.latents.latents.toarray(),
+        planted.latents.decoder[np.random.default_rng(1).permutation(64)],
+        name="shuffled",
     )
     both = [("pair", board)]
 
@@ -106,7 +108,9 @@ def test_refits_average_the_directions_of_a_pair_that_are_defined(planted, plant
     def refits(first, second):
         values = {board.task.target: first, other.task.target: second}
         directions = [("pair", board), ("pair", other)]
-        return shift_refits(planted.residuals, [planted.latents], directions, ROBUST, lambda v: [score(values[v.board.task.target])])[0][0]
+        return shift_refits(
+            planted.residuals, [planted.latents], directions, ROBUST, lambda v: [score(values[v.board.task.target])]
+        )[0][0]
 
     both, one, nothing = refits(0.2, 0.6), refits(0.2, None), refits(None, None)
     assert both.score.value == pytest.approx(0.4) and both.samples == pytest.approx(np.full(80, 0.4))

@@ -81,9 +81,10 @@ def test_scores_come_with_intervals_or_a_reason(result):
 
 def test_controls_of_every_sae_and_bases_once(result):
     names = [
-        r["sae"] for r in result["rows"]
+        r["sae"]
+        for r in result["rows"]
         if r["role"] == "control" and r["metric"] == "tpp" and r["variant"] == "top-N" and r["n"] == 1
-    ]  # fmt: skip
+    ]
     assert len(names) == len(set(names)) == 2 * 3 + 2
 
 
@@ -108,12 +109,22 @@ def test_leace_stands_beside_every_n_and_variant(result):
 def test_scores_equal_those_of_run(result, config, own_cache):
     single = pipeline.run(config.run_config("toys", "robust", config.saes[:1]))
     expected = single["results"][0]["shift"]["aggregate"][0]["test"]
-    (row,) = [r for r in result["rows"] if r["sae"] == display_name(config.saes[0]) and r["metric"] == "shift" and r["variant"] == "top-N"
-              and r["scope"] == "all" and r["n"] == 1]  # fmt: skip
+    (row,) = [
+        r
+        for r in result["rows"]
+        if r["sae"] == display_name(config.saes[0])
+        and r["metric"] == "shift"
+        and r["variant"] == "top-N"
+        and r["scope"] == "all"
+        and r["n"] == 1
+    ]
     assert row["value"] == expected["score"] and row["pairs"] == expected["pairs"]
     cell = single["results"][0]["tpp"]["by_n"][0]["test"]
-    (row,) = [r for r in result["rows"] if r["sae"] == display_name(config.saes[0]) and r["metric"] == "tpp" and r["variant"] == "top-N"
-              and r["n"] == 1]  # fmt: skip
+    (row,) = [
+        r
+        for r in result["rows"]
+        if r["sae"] == display_name(config.saes[0]) and r["metric"] == "tpp" and r["variant"] == "top-N" and r["n"] == 1
+    ]
     assert row["value"] == cell["score"]
 
 
@@ -152,8 +163,11 @@ def test_judged_selections_are_rows_with_the_judge(config, own_cache):
     assert {r["judge"] for r in judged} == {"Tester (local)"} and {r["metric"] for r in judged} == {"shift", "tpp"}
     # A direction in which nothing is selected is left out; it does not count as 0.
     shift = next(r for r in judged if r["metric"] == "shift" and r["variant"] == "top-N" and r["n"] == 1)
-    (own,) = [r for r in found["rows"] if r["metric"] == "shift" and r["n"] == 1 and r["scope"] != "all"
-              and r["value"] == shift["value"]][:1]  # fmt: skip
+    (own,) = [
+        r
+        for r in found["rows"]
+        if r["metric"] == "shift" and r["n"] == 1 and r["scope"] != "all" and r["value"] == shift["value"]
+    ][:1]
     assert own["selection"] == "attribution" and shift["left_out"] >= 1
 
 
@@ -190,8 +204,19 @@ def test_csv_has_the_columns_and_leaves_undefined_empty():
 
 
 def _unit(sae: str, tokens: int, **more) -> dict:
-    row = dict(BLANK) | {"sae": sae, "metric": "tpp", "architecture": "topk", "training_tokens": tokens, "variant": RECOMMENDED,
-                         "task": "t", "value": 0.1} | more  # fmt: skip
+    row = (
+        dict(BLANK)
+        | {
+            "sae": sae,
+            "metric": "tpp",
+            "architecture": "topk",
+            "training_tokens": tokens,
+            "variant": RECOMMENDED,
+            "task": "t",
+            "value": 0.1,
+        }
+        | more
+    )
     return {"rows": [row], "samples": {sweep_summary.sample_key(row): [0.1, 0.2, 0.15]}}
 
 
@@ -206,7 +231,10 @@ def test_many_saes_are_compared_where_it_matters(monkeypatch):
 def test_ranks_are_of_the_recommended_score_and_the_papers():
     rows = []
     for i, sae in enumerate("abc"):
-        rows += [_unit(sae, 10, value=i, l0=float(i))["rows"][0], _unit(sae, 10, value=-i, variant="top-N", n=10)["rows"][0]]
+        rows += [
+            _unit(sae, 10, value=i, l0=float(i))["rows"][0],
+            _unit(sae, 10, value=-i, variant="top-N", n=10)["rows"][0],
+        ]
     found = {(r["x"], r["y"]): r["spearman"] for r in rank_agreement(rows)}
     assert found[f"t tpp {RECOMMENDED}", "t tpp top-10"] == pytest.approx(-1)
     assert found[f"t tpp {RECOMMENDED}", "l0"] == pytest.approx(1)

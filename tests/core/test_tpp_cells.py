@@ -69,7 +69,9 @@ def test_difference_of_a_set_with_itself_is_zero_and_covers_it(view):
     score = view.at(3)
     gap = difference(score, score)
     assert gap.value == 0 and gap.ci == (0, 0)
-    assert row_difference(score, view.at(1))[0][0] == pytest.approx(score.matrix[0][0].value - view.at(1).matrix[0][0].value)
+    assert row_difference(score, view.at(1))[0][0] == pytest.approx(
+        score.matrix[0][0].value - view.at(1).matrix[0][0].value
+    )
 
 
 def test_mean_ablation_sets_latents_to_their_training_mean(view):

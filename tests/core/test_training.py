@@ -20,7 +20,9 @@ def cache(tmp_path) -> ActivationCache:
     rng = np.random.default_rng(0)
     x = (rng.random((3000, 24)) < 0.2) * rng.random((3000, 24)) @ rng.normal(size=(24, 16)) * 5
     x = x.astype(np.float16)
-    return ActivationCache(tmp_path, {"model": "toy", "hook": "blocks.0.hook_resid_post", "corpus": "abc"}, [x[:2500]], x[2500:])
+    return ActivationCache(
+        tmp_path, {"model": "toy", "hook": "blocks.0.hook_resid_post", "corpus": "abc"}, [x[:2500]], x[2500:]
+    )
 
 
 def test_an_sae_is_saved_with_its_figures_and_can_be_used(cache, tmp_path):

@@ -15,14 +15,25 @@ from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.tpp_switches import TppSwitches, one_to_one, switched_tpp, weighted_auc
 
 TINY = WorldConfig(
-    "tiny", 3, n_features=48, d_model=24, correlation=0.0, concept_size=2, pairs=1, classes=3, per_quadrant=120, per_class=80
+    "tiny",
+    3,
+    n_features=48,
+    d_model=24,
+    correlation=0.0,
+    concept_size=2,
+    pairs=1,
+    classes=3,
+    per_quadrant=120,
+    per_class=80,
 )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_tokens(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planted, "_TOKENS", {part: n for part, n in zip(planted._TOKENS, (9000, 3000, 3000), strict=True)})
+        patch.setattr(
+            planted, "_TOKENS", {part: n for part, n in zip(planted._TOKENS, (9000, 3000, 3000), strict=True)}
+        )
         patch.setenv("SAEEVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
@@ -117,12 +128,26 @@ def test_a_run_over_a_tiny_world_writes_what_the_contract_says(tmp_path, monkeyp
     for metric in ("shift", "tpp"):
         for protocol in ("robust", "saebench"):
             assert set(written[metric][protocol]) >= {
-                "spearman", "spearman_ci", "n_saes", "oracle_rank", "random_score", "permuted_score", "trend_with_training", "headline"
-            }  # fmt: skip
+                "spearman",
+                "spearman_ci",
+                "n_saes",
+                "oracle_rank",
+                "random_score",
+                "permuted_score",
+                "trend_with_training",
+                "headline",
+            }
             assert written[metric][protocol]["n_saes"] == 24 and written[metric][protocol]["n_worlds"] == 1
     assert {p["role"] for p in written["points"]} == {
-        "oracle", "merged", "split", "absorbed", "trained", "untrained", "random", "permuted"
-    }  # fmt: skip
+        "oracle",
+        "merged",
+        "split",
+        "absorbed",
+        "trained",
+        "untrained",
+        "random",
+        "permuted",
+    }
     assert any("SAEBench's settings" in line for line in written["verdict"])
     # A finished world is not computed again.
     monkeypatch.setattr(validate, "build_world", lambda *_a, **_k: pytest.fail("built again"))
@@ -142,9 +167,16 @@ def test_two_sided_worlds_give_every_label_a_concept_of_its_own(world):
 def point(world: str, run: str, truth: float, score: float, role: str = "trained", tokens: int = 100) -> dict:
     curve = {"top-N": [score] * len(validate.NS)}
     return {
-        "world": world, "sae": f"{run}{tokens}", "role": role, "run": run, "training_tokens": tokens, "truth": truth,
-        "truth_mcc": truth, "truth_f1": truth, "shift": {"robust": curve},
-    }  # fmt: skip
+        "world": world,
+        "sae": f"{run}{tokens}",
+        "role": role,
+        "run": run,
+        "training_tokens": tokens,
+        "truth": truth,
+        "truth_mcc": truth,
+        "truth_f1": truth,
+        "shift": {"robust": curve},
+    }
 
 
 def test_figures_by_hand():

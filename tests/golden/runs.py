@@ -40,7 +40,11 @@ def saeeval(arguments: Iterable[str], cache: Path) -> None:
     own = {"SAEEVAL_CACHE": str(cache), "SAEEVAL_STORE": str(cache / "store.sqlite"), "PYTHONPATH": str(ROOT)}
     code = "from saeeval_core.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=os.environ | threads | own, capture_output=True, text=True, cwd=cache
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | threads | own,
+        capture_output=True,
+        text=True,
+        cwd=cache,
     )
     assert done.returncode == 0, done.stderr
 
@@ -142,7 +146,11 @@ def differences(old: Any, new: Any, path: str = "", tolerance: float = 1e-6) -> 
     if isinstance(old, list) and isinstance(new, list):
         if len(old) != len(new):
             return [f"{path}: {len(old)} entries, now {len(new)}"]
-        return [d for i, (a, b) in enumerate(zip(old, new, strict=True)) for d in differences(a, b, f"{path}[{i}]", tolerance)]
+        return [
+            d
+            for i, (a, b) in enumerate(zip(old, new, strict=True))
+            for d in differences(a, b, f"{path}[{i}]", tolerance)
+        ]
     if isinstance(old, float) and isinstance(new, int | float) and not isinstance(new, bool):
         return [] if abs(old - new) <= tolerance else [f"{path}: {old}, now {new}"]
     return [] if type(old) is type(new) and old == new else [f"{path}: {old!r}, now {new!r}"]

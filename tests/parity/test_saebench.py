@@ -47,8 +47,12 @@ def world(sae, x: torch.Tensor, shift: ShiftTask | None, tpp: TppTask | None) ->
     residuals = create_meaned_model_activations({"all": x})["all"].numpy()
     return Planted(
         residual_recording(residuals, valid.sum(1).numpy().astype(np.int32)),
-        latent_recording(pooled, sae.W_dec.detach().numpy(), zero_code=zero), shift, tpp, (), (),
-    )  # fmt: skip
+        latent_recording(pooled, sae.W_dec.detach().numpy(), zero_code=zero),
+        shift,
+        tpp,
+        (),
+        (),
+    )
 
 
 def probe_of(probe: torch.nn.Module) -> Probe:
@@ -71,8 +75,11 @@ def shift_case(per_quadrant: int = 60):
 def their_groups(task: ShiftTask, values: torch.Tensor, part: int) -> dict[str, torch.Tensor]:
     """SAEBench's six sets; rows in our order."""
     inside = task.part == part
-    sets = {TARGET: (task.target_label, ~task.target_label), CUE: (task.spurious_label, ~task.spurious_label),
-            BIASED: (task.target_label & task.spurious_label, ~task.target_label & ~task.spurious_label)}  # fmt: skip
+    sets = {
+        TARGET: (task.target_label, ~task.target_label),
+        CUE: (task.spurious_label, ~task.spurious_label),
+        BIASED: (task.target_label & task.spurious_label, ~task.target_label & ~task.spurious_label),
+    }
     return {
         key: values[torch.from_numpy(np.flatnonzero(inside & rows))]
         for name, pair in sets.items()

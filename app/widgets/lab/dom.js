@@ -5,7 +5,8 @@ const shown = (t) => String(t).replaceAll("\0", "\u2400");
 function el(tag, cls, ...kids) {
   const node = document.createElement(tag);
   if (cls) node.className = cls;
-  for (const kid of kids) if (kid !== null && kid !== undefined) node.append(kid instanceof Node ? kid : document.createTextNode(shown(kid)));
+  for (const kid of kids)
+    if (kid !== null && kid !== undefined) node.append(kid instanceof Node ? kid : document.createTextNode(shown(kid)));
   return node;
 }
 function button(cls, label, act, hint) {
@@ -13,7 +14,10 @@ function button(cls, label, act, hint) {
   b.type = "button";
   if (hint) b.append(el("kbd", "", hint));
   b.append(label);
-  b.onclick = (e) => { e.stopPropagation(); act(); };
+  b.onclick = (e) => {
+    e.stopPropagation();
+    act();
+  };
   return b;
 }
 function svg(tag, attrs, ...kids) {
@@ -23,18 +27,23 @@ function svg(tag, attrs, ...kids) {
   return node;
 }
 const minus = (s) => s.replace("-", "\u2212");
-const num = (v, d = 3) => (v === null || v === undefined ? "n/a" : minus((Math.abs(v) < 0.5 * 10 ** -d ? 0 : v).toFixed(d)));
+const num = (v, d = 3) =>
+  v === null || v === undefined ? "n/a" : minus((Math.abs(v) < 0.5 * 10 ** -d ? 0 : v).toFixed(d));
 const signed = (v, d = 3) => (v >= 0.5 * 10 ** -d ? "+" : "") + num(v, d);
-const sci = (v) => (v === null || v === undefined ? "n/a" : v === 0 ? "0" : Math.abs(v) >= 0.001 ? num(v, 3) : minus(v.toExponential(1)));
-const percent = (v) => (v >= 0.1 ? (100 * v).toFixed(0) : v >= 0.001 ? (100 * v).toFixed(1) : (100 * v).toFixed(2)) + " %";
+const sci = (v) =>
+  v === null || v === undefined ? "n/a" : v === 0 ? "0" : Math.abs(v) >= 0.001 ? num(v, 3) : minus(v.toExponential(1));
+const percent = (v) =>
+  (v >= 0.1 ? (100 * v).toFixed(0) : v >= 0.001 ? (100 * v).toFixed(1) : (100 * v).toFixed(2)) + " %";
 const ci = (e, d = 2) => (e.ci ? ` [${num(e.ci[0], d)}, ${num(e.ci[1], d)}]` : "");
 // An estimate as text; undefined ones say why.
-const est = (e, d = 2, f = num) => (e === null || e === undefined ? "\u2026" : e.value === null ? `n/a: ${e.reason}` : f(e.value, d) + ci(e, d));
+const est = (e, d = 2, f = num) =>
+  e === null || e === undefined ? "\u2026" : e.value === null ? `n/a: ${e.reason}` : f(e.value, d) + ci(e, d);
 function table(head, rows, right = []) {
   const t = el("table");
   t.append(el("thead", "", el("tr", "", ...head.map((h, i) => el("th", right.includes(i) ? "right" : "", h)))));
   const body = el("tbody");
-  for (const r of rows) body.append(el("tr", r.cls || "", ...(r.cells || r).map((c, i) => el("td", right.includes(i) ? "right" : "", c))));
+  for (const r of rows)
+    body.append(el("tr", r.cls || "", ...(r.cells || r).map((c, i) => el("td", right.includes(i) ? "right" : "", c))));
   t.append(body);
   return t;
 }

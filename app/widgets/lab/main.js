@@ -3,7 +3,11 @@
 const LABS = new WeakMap();
 const RESEND_MS = 4000;
 // Of the page, not of one drawing of it: a lab that is built anew goes on with what is still on its way.
-const OUT = (window.saeevalPresses ??= { client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()), seq: 0, pending: [] });
+const OUT = (window.saeevalPresses ??= {
+  client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()),
+  seq: 0,
+  pending: [],
+});
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
@@ -19,10 +23,15 @@ export default function (component) {
 // This module's function runs again at every redraw, its cleanup only when the lab leaves the page: listen once.
 function listen(lab) {
   if (lab.stop) return;
-  const key = (e) => onKey(lab, e), seen = () => { if (!document.hidden && Date.now() - lab.heard > 2000) send(lab); };
+  const key = (e) => onKey(lab, e),
+    seen = () => {
+      if (!document.hidden && Date.now() - lab.heard > 2000) send(lab);
+    };
   document.addEventListener("keydown", key);
   document.addEventListener("visibilitychange", seen);
-  const timer = setInterval(() => { if (OUT.pending.length && Date.now() - lab.sent > RESEND_MS) send(lab); }, 1000);
+  const timer = setInterval(() => {
+    if (OUT.pending.length && Date.now() - lab.sent > RESEND_MS) send(lab);
+  }, 1000);
   lab.stop = () => {
     document.removeEventListener("keydown", key);
     document.removeEventListener("visibilitychange", seen);
@@ -32,11 +41,30 @@ function listen(lab) {
 }
 
 function makeLab(root) {
-  const parts = { queue: el("section", "panel queue"), card: el("section", "panel card"), score: el("section", "panel score") };
-  parts.queue.setAttribute("aria-label", "Queue"); parts.card.setAttribute("aria-label", "Evidence"); parts.score.setAttribute("aria-label", "Score");
+  const parts = {
+    queue: el("section", "panel queue"),
+    card: el("section", "panel card"),
+    score: el("section", "panel score"),
+  };
+  parts.queue.setAttribute("aria-label", "Queue");
+  parts.card.setAttribute("aria-label", "Evidence");
+  parts.score.setAttribute("aria-label", "Score");
   const lab = {
-    root, parts, sent: 0, heard: Date.now(), scope: null, queue: [], byId: new Map(),
-    stored: {}, decisions: {}, current: null, cards: new Map(), reason: "", open: {}, score: null, mini: el("span"),
+    root,
+    parts,
+    sent: 0,
+    heard: Date.now(),
+    scope: null,
+    queue: [],
+    byId: new Map(),
+    stored: {},
+    decisions: {},
+    current: null,
+    cards: new Map(),
+    reason: "",
+    open: {},
+    score: null,
+    mini: el("span"),
   };
   lab.go = (id) => go(lab, id);
   lab.decide = (d, ids) => decide(lab, d, ids);
@@ -44,18 +72,38 @@ function makeLab(root) {
   lab.ask = () => send(lab);
   lab.commit = () => act(lab, { kind: "commit" });
   buildQueue(lab);
-  const mini = el("div", "mini", lab.mini, actions(lab), el("div", "row", button("", "\u2190 previous", () => step(lab, -1)), button("", "next \u2192", () => step(lab, 1))));
+  const mini = el(
+    "div",
+    "mini",
+    lab.mini,
+    actions(lab),
+    el(
+      "div",
+      "row",
+      button("", "\u2190 previous", () => step(lab, -1)),
+      button("", "next \u2192", () => step(lab, 1)),
+    ),
+  );
   root.replaceChildren(parts.queue, parts.card, parts.score, mini);
   return lab;
 }
 
 function receive(lab, data) {
   lab.heard = Date.now();
-  if (data.scope !== lab.scope) {  // another pair, ranking, set ... : nothing kept here is valid any more
-    Object.assign(lab, { scope: data.scope, cards: new Map(), current: null, queue: [], queueHash: null, shares: null });
+  if (data.scope !== lab.scope) {
+    // another pair, ranking, set ... : nothing kept here is valid any more
+    Object.assign(lab, {
+      scope: data.scope,
+      cards: new Map(),
+      current: null,
+      queue: [],
+      queueHash: null,
+      shares: null,
+    });
     if (lab.q) lab.q.picked.clear();
   }
-  lab.readonly = data.readonly; lab.solo = data.solo;
+  lab.readonly = data.readonly;
+  lab.solo = data.solo;
   lab.root.className = "lab" + (data.present ? " present" : "") + (data.solo ? " solo" : "");
   lab.root.dataset.mode = dark(lab.root) ? "dark" : "light";
   lab.desk = data.desk;
@@ -63,7 +111,15 @@ function receive(lab, data) {
   OUT.pending = OUT.pending.filter((p) => p.seq > ack);
   const newQueue = data.queue && data.queueHash !== lab.queueHash;
   if (newQueue) {
-    lab.queue = data.queue.map(([id, rank, what, effect, density, verdict, verdictText]) => ({ id, rank, what, effect, density, verdict, verdictText }));
+    lab.queue = data.queue.map(([id, rank, what, effect, density, verdict, verdictText]) => ({
+      id,
+      rank,
+      what,
+      effect,
+      density,
+      verdict,
+      verdictText,
+    }));
     lab.queueHash = data.queueHash;
     lab.byId = new Map(lab.queue.map((r) => [r.id, r]));
   }
@@ -74,8 +130,15 @@ function receive(lab, data) {
   lab.goto = data.goto;
   lab.shares = data.shares;
   overlay(lab);
-  if (newQueue || lab.q.show.value !== "all" || lab.q.sort.value === "decision") drawQueue(lab); else markQueue(lab);
-  if (before !== lab.current || data.cards[lab.current]) { drawCard(lab); reveal(lab); } else { drawBadge(lab); drawShare(lab); }
+  if (newQueue || lab.q.show.value !== "all" || lab.q.sort.value === "decision") drawQueue(lab);
+  else markQueue(lab);
+  if (before !== lab.current || data.cards[lab.current]) {
+    drawCard(lab);
+    reveal(lab);
+  } else {
+    drawBadge(lab);
+    drawShare(lab);
+  }
   if (data.score) lab.score = data.score;
   drawScore(lab);
   lab.root.dataset.pending = OUT.pending.length;
@@ -86,7 +149,12 @@ function receive(lab, data) {
 // What is stored, with the presses on their way laid over it.
 function overlay(lab) {
   lab.decisions = { ...lab.stored };
-  for (const p of OUT.pending) if (p.kind === "decide" && p.desk === lab.desk) for (const i of p.latents) p.decision === "none" ? delete lab.decisions[i] : (lab.decisions[i] = p.decision);
+  for (const p of OUT.pending)
+    if (p.kind === "decide" && p.desk === lab.desk)
+      for (const i of p.latents) {
+        if (p.decision === "none") delete lab.decisions[i];
+        else lab.decisions[i] = p.decision;
+      }
 }
 function decide(lab, decision, ids) {
   const latents = ids || (lab.current === null ? [] : [lab.current]);
@@ -109,7 +177,15 @@ function act(lab, what) {
 function send(lab) {
   lab.sent = Date.now();
   lab.root.dataset.pending = OUT.pending.length;
-  lab.trigger("did", { client: OUT.client, log: OUT.pending, current: lab.current, have: [...lab.cards.keys()], queue: lab.queueHash, carry: Boolean(lab.open.carry), at: Date.now() });
+  lab.trigger("did", {
+    client: OUT.client,
+    log: OUT.pending,
+    current: lab.current,
+    have: [...lab.cards.keys()],
+    queue: lab.queueHash,
+    carry: Boolean(lab.open.carry),
+    at: Date.now(),
+  });
 }
 function go(lab, id) {
   if (id === null || id === undefined || id === lab.current) return;
@@ -119,10 +195,11 @@ function go(lab, id) {
   drawCard(lab);
   reveal(lab);
   clearTimeout(lab.soon);
-  // Known cards are on screen already; the server is told (URL, share of this latent, cards to come) once the keys rest.
+  // Known cards are on screen; the server is told (URL, share of this latent, cards to come) once the keys rest.
   lab.soon = setTimeout(() => send(lab), lab.cards.has(id) ? 120 : 0);
 }
 function step(lab, by) {
-  const order = lab.q.order || [], at = order.indexOf(lab.current);
+  const order = lab.q.order || [],
+    at = order.indexOf(lab.current);
   go(lab, order[at < 0 ? 0 : Math.min(order.length - 1, Math.max(0, at + by))]);
 }

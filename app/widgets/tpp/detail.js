@@ -1,26 +1,59 @@
 // Behind the chosen cell: the latents of its row with what each does to this probe, and the texts that flipped.
 function drawDetail(page) {
-  const d = page.data, box = page.parts.right, x = d.detail;
+  const d = page.data,
+    box = page.parts.right,
+    x = d.detail;
   if (!x) {
     page.parts.flips.hidden = true;
-    box.replaceChildren(el("h3", "", "Behind a cell"), el("p", "mute", "Choose a cell: which latents were ablated, what each one does to that probe, and which texts changed sides."));
+    box.replaceChildren(
+      el("h3", "", "Behind a cell"),
+      el(
+        "p",
+        "mute",
+        "Choose a cell: which latents were ablated, what each one does to that probe, and which texts changed sides.",
+      ),
+    );
     return;
   }
-  const active = box.getRootNode().activeElement, focus = box.contains(active) ? active.dataset.key : null;
+  const active = box.getRootNode().activeElement,
+    focus = box.contains(active) ? active.dataset.key : null;
   const top = box.querySelector(".rows")?.scrollTop || 0;
   const marks = new Map(page.pending.filter((p) => p.row === d.cell[0]).map((p) => [p.latent, p.decision]));
-  const head = el("tr", "", ...["ablate", "latent", "effect", "alone", "if spared"].map((h, k) => {
-    const th = el("th", k > 1 ? "right" : "", h);
-    th.title = ["is this latent ablated for the class?", "id and explanation", x.effectHow, x.soloHow, x.outHow][k];
-    return th;
-  }));
-  const list = el("div", "rows", el("table", "latents", el("thead", "", head), el("tbody", "", ...x.latents.map((l) => latentRow(page, l, marks.get(l.id))))));
-  box.replaceChildren(el("h3", "", x.title), el("p", "sum", x.summary), list, ...(x.more ? [el("p", "mute small", x.more)] : []));
+  const head = el(
+    "tr",
+    "",
+    ...["ablate", "latent", "effect", "alone", "if spared"].map((h, k) => {
+      const th = el("th", k > 1 ? "right" : "", h);
+      th.title = ["is this latent ablated for the class?", "id and explanation", x.effectHow, x.soloHow, x.outHow][k];
+      return th;
+    }),
+  );
+  const list = el(
+    "div",
+    "rows",
+    el(
+      "table",
+      "latents",
+      el("thead", "", head),
+      el("tbody", "", ...x.latents.map((l) => latentRow(page, l, marks.get(l.id)))),
+    ),
+  );
+  box.replaceChildren(
+    el("h3", "", x.title),
+    el("p", "sum", x.summary),
+    list,
+    ...(x.more ? [el("p", "mute small", x.more)] : []),
+  );
   list.scrollTop = top;
   if (focus) [...box.querySelectorAll("[data-key]")].find((n) => n.dataset.key === focus)?.focus();
   const flips = page.parts.flips;
   flips.hidden = false;
-  flips.replaceChildren(el("h3", "", x.flipTitle), el("p", "mute small", x.flipNote), ...(x.offer ? [button("", x.offer, () => move(page, { read: true }))] : []), el("div", "rows flips", ...x.flips.map((f) => flipRow(page, f))));
+  flips.replaceChildren(
+    el("h3", "", x.flipTitle),
+    el("p", "mute small", x.flipNote),
+    ...(x.offer ? [button("", x.offer, () => move(page, { read: true }))] : []),
+    el("div", "rows flips", ...x.flips.map((f) => flipRow(page, f))),
+  );
 }
 function latentRow(page, l, pending) {
   const check = el("input");
@@ -39,7 +72,15 @@ function latentRow(page, l, pending) {
   const what = el("span", "what", l.what || "");
   what.title = l.what || "";
   const name = el("td", "", open, l.mark ? el("span", "mark", l.mark) : "", what);
-  return el("tr", l.on ? "" : "off", el("td", "", check), name, el("td", "right", sci(l.effect)), cellOf(l.solo), cellOf(l.out));
+  return el(
+    "tr",
+    l.on ? "" : "off",
+    el("td", "", check),
+    name,
+    el("td", "right", sci(l.effect)),
+    cellOf(l.solo),
+    cellOf(l.out),
+  );
 }
 const tidy = (v) => (Math.abs(v) < 0.005 ? "0.00" : num(v, 2));
 function cellOf(e) {
@@ -49,7 +90,13 @@ function cellOf(e) {
   return td;
 }
 function flipRow(page, f) {
-  const head = el("div", "head", el("span", f.wrong ? "down" : "up", f.wrong ? "now wrong" : "now right"), el("span", "", `true class ${f.label}`), el("span", "num mute", `logit ${num(f.before, 2)} \u2192 ${num(f.after, 2)}`));
+  const head = el(
+    "div",
+    "head",
+    el("span", f.wrong ? "down" : "up", f.wrong ? "now wrong" : "now right"),
+    el("span", "", `true class ${f.label}`),
+    el("span", "num mute", `logit ${num(f.before, 2)} \u2192 ${num(f.after, 2)}`),
+  );
   const line = el("div", "ctx");
   line.dir = "auto";
   f.tokens.forEach(([text, value]) => {

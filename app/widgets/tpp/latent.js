@@ -6,13 +6,26 @@ export default function (component) {
   const root = parentElement.querySelector(".lab");
   let page = CARDS.get(root);
   if (!page) {
-    CARDS.set(root, (page = { parts: { card: el("section", "panel card") }, cards: new Map(), byId: new Map(), shares: null, reason: "", solo: true, readonly: true }));
+    CARDS.set(
+      root,
+      (page = {
+        parts: { card: el("section", "panel card") },
+        cards: new Map(),
+        byId: new Map(),
+        shares: null,
+        reason: "",
+        solo: true,
+        readonly: true,
+      }),
+    );
     page.parts.card.setAttribute("aria-label", "Evidence");
     page.nav = el("div", "row");
     page.more = el("section", "panel");
     root.replaceChildren(page.nav, page.parts.card, page.more);
   }
-  page.go = (id) => { if (id !== null && id !== undefined) setTriggerValue("go", { latent: id, at: Date.now() }); };
+  page.go = (id) => {
+    if (id !== null && id !== undefined) setTriggerValue("go", { latent: id, at: Date.now() });
+  };
   root.dataset.mode = luminance(root) < 128 ? "dark" : "light";
   root.className = "lab solo" + (data.present ? " present" : "");
   page.current = data.current;
@@ -23,19 +36,48 @@ export default function (component) {
   place.setAttribute("aria-live", "polite");
   page.nav.replaceChildren(nav("\u2190 previous", data.previous), nav("next \u2192", data.next), place);
   drawCard(page);
-  page.more.replaceChildren(el("h4", "", "effect on every probe"), table(["probe", "effect"], data.effects.map(([name, v]) => [name, sci(v)]), [1]),
-    el("p", "how", "attribution I = (mean pooled latent on positives \u2212 on negatives) \u00d7 D\u00b7w, on each probe's own training texts"));
+  page.more.replaceChildren(
+    el("h4", "", "effect on every probe"),
+    table(
+      ["probe", "effect"],
+      data.effects.map(([name, v]) => [name, sci(v)]),
+      [1],
+    ),
+    el(
+      "p",
+      "how",
+      "attribution I = (mean pooled latent on positives \u2212 on negatives) \u00d7 D\u00b7w, " +
+        "on each probe's own training texts",
+    ),
+  );
   function nav(label, id) {
     const b = button("", label, () => page.go(id));
     b.disabled = id === null;
     return b;
   }
   const key = (e) => {
-    const at = e.composedPath()[0], tag = (at && at.tagName) || "";
-    if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT|CANVAS)$/.test(tag) || (at && at.isContentEditable)) return;
-    if (at && at.closest && at.closest("[role=slider],[role=tablist],[role=listbox],[role=grid],[data-testid=stDataFrame]")) return;
+    const at = e.composedPath()[0],
+      tag = (at && at.tagName) || "";
+    if (
+      e.defaultPrevented ||
+      e.ctrlKey ||
+      e.metaKey ||
+      e.altKey ||
+      /^(INPUT|TEXTAREA|SELECT|CANVAS)$/.test(tag) ||
+      (at && at.isContentEditable)
+    )
+      return;
+    if (
+      at &&
+      at.closest &&
+      at.closest("[role=slider],[role=tablist],[role=listbox],[role=grid],[data-testid=stDataFrame]")
+    )
+      return;
     const id = { ArrowLeft: data.previous, ArrowRight: data.next, k: data.previous, j: data.next }[e.key];
-    if (id !== undefined && id !== null) { e.preventDefault(); page.go(id); }
+    if (id !== undefined && id !== null) {
+      e.preventDefault();
+      page.go(id);
+    }
   };
   // Every redraw calls this function again: the handler that knew the old neighbours must go.
   if (page.key) document.removeEventListener("keydown", page.key);

@@ -10,19 +10,39 @@ export default function (component) {
   if (!page) PAGES.set(root, (page = makePage(root)));
   page.trigger = setTriggerValue;
   receive(page, data);
-  clearInterval(page.timer);  // this function runs again at every redraw
-  page.timer = setInterval(() => { if (page.waiting && Date.now() - page.sent > RESEND) send(page); }, 1000);
+  clearInterval(page.timer); // this function runs again at every redraw
+  page.timer = setInterval(() => {
+    if (page.waiting && Date.now() - page.sent > RESEND) send(page);
+  }, 1000);
   return () => clearInterval(page.timer);
 }
 
 function makePage(root) {
-  const page = { root, client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()), seq: 0, pending: [], want: {}, waiting: false, sent: 0 };
-  page.parts = { bar: el("div", "bar"), cards: el("div", "cards"), left: el("section", "panel"), right: el("section", "panel detail"), flips: el("section", "panel") };
+  const page = {
+    root,
+    client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()),
+    seq: 0,
+    pending: [],
+    want: {},
+    waiting: false,
+    sent: 0,
+  };
+  page.parts = {
+    bar: el("div", "bar"),
+    cards: el("div", "cards"),
+    left: el("section", "panel"),
+    right: el("section", "panel detail"),
+    flips: el("section", "panel"),
+  };
   page.parts.left.setAttribute("aria-label", "Matrix");
   page.parts.right.setAttribute("aria-label", "Behind the cell");
   page.parts.flips.setAttribute("aria-label", "Texts that changed sides");
   buildBar(page);
-  root.replaceChildren(page.parts.bar, page.parts.cards, el("div", "two", el("div", "stack", page.parts.left, page.parts.flips), page.parts.right));
+  root.replaceChildren(
+    page.parts.bar,
+    page.parts.cards,
+    el("div", "two", el("div", "stack", page.parts.left, page.parts.flips), page.parts.right),
+  );
   return page;
 }
 
@@ -33,21 +53,30 @@ function receive(page, data) {
   const ack = data.ack[page.client] ?? 0;
   page.pending = page.pending.filter((p) => p.seq > ack);
   page.waiting = page.pending.length > 0;
-  if ((data.heard[page.client] ?? 0) >= page.seq) { page.want = {}; page.waiting = false; }
+  if ((data.heard[page.client] ?? 0) >= page.seq) {
+    page.want = {};
+    page.waiting = false;
+  }
   drawBar(page);
   drawCards(page);
   drawMatrix(page);
   drawDetail(page);
   page.root.dataset.pending = page.waiting ? 1 : 0;
   page.root.dataset.n = data.n;
-  if (page.again) { page.again = false; send(page); }
+  if (page.again) {
+    page.again = false;
+    send(page);
+  }
 }
 
 function move(page, wish) {
   Object.assign(page.want, wish);
   page.seq += 1;
   // One request at a time: while one is on its way, only the latest wish is remembered.
-  if (page.waiting && Date.now() - page.sent < RESEND) { page.again = true; return; }
+  if (page.waiting && Date.now() - page.sent < RESEND) {
+    page.again = true;
+    return;
+  }
   send(page);
 }
 function toggle(page, latent, decision) {
@@ -103,13 +132,23 @@ function drawBar(page) {
   page.scale.setAttribute("aria-pressed", d.relative);
   page.scale.title = "Switch between the loss of balanced accuracy and its share of the probe's accuracy above chance";
   page.ablation.textContent = d.ablation === "mean" ? "ablation: to the mean" : "ablation: to zero (paper)";
-  page.ablation.title = "What an ablated latent is set to: its mean over the training texts, or 0 as in the paper. Zero also moves the probes' thresholds, which a random decoder can do as well.";
+  page.ablation.title =
+    "What an ablated latent is set to: its mean over the training texts, or 0 as in the paper. " +
+    "Zero also moves the probes' thresholds, which a random decoder can do as well.";
   page.note.textContent = d.setNote;
 }
 function drawCards(page) {
-  page.parts.cards.replaceChildren(...page.data.cards.map((c, i) => {
-    const card = el("div", "fact" + (i ? "" : " first"), el("span", "", c.label), el("b", i ? "" : "tppscore", c.value), el("i", "ci", c.ci));
-    card.title = c.how;
-    return card;
-  }));
+  page.parts.cards.replaceChildren(
+    ...page.data.cards.map((c, i) => {
+      const card = el(
+        "div",
+        "fact" + (i ? "" : " first"),
+        el("span", "", c.label),
+        el("b", i ? "" : "tppscore", c.value),
+        el("i", "ci", c.ci),
+      );
+      card.title = c.how;
+      return card;
+    }),
+  );
 }

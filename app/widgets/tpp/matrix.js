@@ -1,6 +1,7 @@
-// The matrix: a table of buttons. Rows are what is ablated, columns are the probes; the diagonal is what should be hurt.
+// The matrix: a table of buttons. Rows are ablated, columns are the probes; the diagonal is what should be hurt.
 function drawMatrix(page) {
-  const d = page.data, left = page.parts.left;
+  const d = page.data,
+    left = page.parts.left;
   if (!page.grid || page.grid.names !== JSON.stringify(d.classes)) buildMatrix(page);
   const [si, sj] = d.cell || [-1, -1];
   page.grid.title.textContent = d.title;
@@ -8,52 +9,92 @@ function drawMatrix(page) {
     page.grid.counts[i].textContent = d.counts[i];
     page.grid.counts[i].title = d.countHow;
     d.classes.forEach((_, j) => {
-      const b = page.grid.cells[i][j], e = d.matrix[i][j];
+      const b = page.grid.cells[i][j],
+        e = d.matrix[i][j];
       const share = e.value === null ? 0 : Math.max(-1, Math.min(1, e.value / d.limit));
       b.value.textContent = e.value === null ? "n/a" : cellText(e.value);
       b.range.textContent = e.ci ? `${cellText(e.ci[0])} ${cellText(e.ci[1])}` : "";
       b.node.style.setProperty("--share", `${Math.round(Math.abs(share) * 100)}%`);
-      b.node.className = "cell" + (share < 0 ? " gain" : "") + (Math.abs(share) > 0.55 ? " strong" : "") + (e.value === null ? " na" : "");
+      b.node.className =
+        "cell" +
+        (share < 0 ? " gain" : "") +
+        (Math.abs(share) > 0.55 ? " strong" : "") +
+        (e.value === null ? " na" : "");
       b.node.setAttribute("aria-pressed", i === si && j === sj);
       b.node.title = b.label + est(e, 3);
       b.node.setAttribute("aria-label", b.label + est(e, 3));
       b.node.tabIndex = (d.cell ? i === si && j === sj : i === 0 && j === 0) ? 0 : -1;
     });
   });
-  page.grid.clean.forEach((c, j) => { c.textContent = d.clean[j].value === null ? "n/a" : num(d.clean[j].value, 2); c.title = `clean balanced accuracy ${est(d.clean[j], 3)}`; });
-  page.grid.legend.textContent = `${d.relative ? "share of accuracy above chance lost" : "loss of balanced accuracy"}; full colour at ${num(d.limit, 2)}; small: 95 % interval over ${d.level}`;
+  page.grid.clean.forEach((c, j) => {
+    c.textContent = d.clean[j].value === null ? "n/a" : num(d.clean[j].value, 2);
+    c.title = `clean balanced accuracy ${est(d.clean[j], 3)}`;
+  });
+  const shown = d.relative ? "share of accuracy above chance lost" : "loss of balanced accuracy";
+  page.grid.legend.textContent = `${shown}; full colour at ${num(d.limit, 2)}; small: 95 % interval over ${d.level}`;
 }
-const cellText = (v) => { const s = Math.abs(v).toFixed(2).replace(/^0/, ""); return Math.abs(v) < 0.005 ? s : (v < 0 ? "\u2212" : "+") + s; };
+const cellText = (v) => {
+  const s = Math.abs(v).toFixed(2).replace(/^0/, "");
+  return Math.abs(v) < 0.005 ? s : (v < 0 ? "\u2212" : "+") + s;
+};
 
 function buildMatrix(page) {
-  const d = page.data, table = el("table", "grid");
-  const grid = { names: JSON.stringify(d.classes), cells: [], counts: [], clean: [], title: el("h3"), legend: el("p", "how") };
+  const d = page.data,
+    table = el("table", "grid");
+  const grid = {
+    names: JSON.stringify(d.classes),
+    cells: [],
+    counts: [],
+    clean: [],
+    title: el("h3"),
+    legend: el("p", "how"),
+  };
   table.setAttribute("aria-label", "TPP matrix: ablated class by probe");
   table.style.setProperty("--k", d.classes.length);
   const head = el("tr", "", el("th", "corner", "ablated \u2193  probe \u2192"));
-  d.classes.forEach((name) => { const th = el("th", "probe", el("span", "", name)); th.scope = "col"; th.title = name; head.append(th); });
+  d.classes.forEach((name) => {
+    const th = el("th", "probe", el("span", "", name));
+    th.scope = "col";
+    th.title = name;
+    head.append(th);
+  });
   const clean = el("tr", "clean", el("th", "", "clean accuracy"));
-  d.classes.forEach(() => { const td = el("td"); grid.clean.push(td); clean.append(td); });
+  d.classes.forEach(() => {
+    const td = el("td");
+    grid.clean.push(td);
+    clean.append(td);
+  });
   const body = el("tbody");
   d.classes.forEach((name, i) => {
-    const count = el("span", "count"), th = el("th", "row", el("span", "name", name), count), tr = el("tr", "", th);
+    const count = el("span", "count"),
+      th = el("th", "row", el("span", "name", name), count),
+      tr = el("tr", "", th);
     th.scope = "row";
     th.title = name;
     grid.counts.push(count);
-    grid.cells.push(d.classes.map((probe, j) => {
-      const value = el("b"), range = el("i"), node = el("button", "cell", value, range);
-      node.type = "button";
-      node.dataset.cell = `${i},${j}`;
-      node.onclick = () => move(page, { cell: `${i},${j}` });
-      node.onkeydown = (e) => arrows(page, e, i, j);
-      tr.append(el("td", i === j ? "diagonal" : "", node));
-      return { node, value, range, label: `${name} ablated, probe ${probe}: ` };
-    }));
+    grid.cells.push(
+      d.classes.map((probe, j) => {
+        const value = el("b"),
+          range = el("i"),
+          node = el("button", "cell", value, range);
+        node.type = "button";
+        node.dataset.cell = `${i},${j}`;
+        node.onclick = () => move(page, { cell: `${i},${j}` });
+        node.onkeydown = (e) => arrows(page, e, i, j);
+        tr.append(el("td", i === j ? "diagonal" : "", node));
+        return { node, value, range, label: `${name} ablated, probe ${probe}: ` };
+      }),
+    );
     body.append(tr);
   });
   table.append(el("thead", "", head), body, el("tfoot", "", clean));
   page.grid = grid;
-  page.parts.left.replaceChildren(grid.title, el("div", "scroll", table), el("div", "scale", el("span", "", "better"), el("div", "ramp"), el("span", "", "worse")), grid.legend);
+  page.parts.left.replaceChildren(
+    grid.title,
+    el("div", "scroll", table),
+    el("div", "scale", el("span", "", "better"), el("div", "ramp"), el("span", "", "worse")),
+    grid.legend,
+  );
 }
 function arrows(page, e, i, j) {
   const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key];
