@@ -11,8 +11,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from saeeval_core.shift import ShiftBoard, ShiftScore
-from saeeval_core.uncertainty import Estimate, separable
+from saeeval_core.scores.shift import ShiftBoard, ShiftScore
+from saeeval_core.scores.uncertainty import Estimate, say, separable
 
 BLUE, ORANGE, GREY = "#0b6e99", "#c4601d", "#7a7f87"
 PALETTE = ("#0b6e99", "#c4601d", "#6a51a3", "#2a7f3f", "#b8860b", "#b2437f", "#4a5a6a", "#5ba3c4")
@@ -24,15 +24,6 @@ LEVEL = "95 % interval over resampled texts"
 def plain(text: object) -> str:
     """Text from data, made inert for plotly's small HTML."""
     return escape(str(text), quote=False)
-
-
-def say(e: Estimate, digits: int = 3) -> str:
-    """ "0.123 [0.100, 0.150]" or "n/a: reason"; for hover text and tables."""
-    if e.value is None:
-        return f"n/a: {e.reason or 'no reason given'}"
-    if e.ci is None:
-        return f"{e.value:.{digits}f} (no interval)"
-    return f"{e.value:.{digits}f} [{e.ci[0]:.{digits}f}, {e.ci[1]:.{digits}f}]"
 
 
 def short(value: float | None) -> str:

@@ -9,11 +9,11 @@ from app import figures, services
 from app.services import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
-from saeeval_core.pipeline import versions
-from saeeval_core.report import ReportFigure, ReportLatent, report_html
-from saeeval_core.small_n import RECOMMENDED
-from saeeval_core.store import DecisionSet
-from saeeval_core.uncertainty import LEVEL, Estimate
+from saeeval_core.evaluation.prepare import versions
+from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
+from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, say
 
 CONTEXTS = 5
 """Contexts shown per decided latent."""
@@ -163,13 +163,11 @@ def _tpp_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], head
         [_estimate(v, ci, "probe not better than chance") for v, ci in zip(*pair, strict=True)]
         for pair in zip(test["matrix"], ranges, strict=True)
     ]
-    headline.append((f"TPP, {sae}, N = {cell['n']}", figures.say(_estimate(test["score"], test["ci"], test["reason"]))))
+    headline.append((f"TPP, {sae}, N = {cell['n']}", say(_estimate(test["score"], test["ci"], test["reason"]))))
     heat = figures.tpp_heatmap(
         classes, matrix, title=f"TPP matrix, {sae}, N = {cell['n']}", n_ablated=cell["n_ablated"]
     )
-    rows = [
-        {"ablated": a} | {p: figures.say(matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)
-    ]
+    rows = [{"ablated": a} | {p: say(matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)]
     _draw(drawn, f"TPP matrix: {sae}", heat, rows)
     points = [
         (
@@ -184,7 +182,7 @@ def _tpp_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], head
         for c in tpp["by_n"]
     ]
     curve = figures.tpp_by_n(points, marked=cell["n"], title=f"TPP against N, {sae}")
-    _draw(drawn, f"TPP against N: {sae}", curve, [{"N": p[0], "score": figures.say(p[1])} for p in points])
+    _draw(drawn, f"TPP against N: {sae}", curve, [{"N": p[0], "score": say(p[1])} for p in points])
 
 
 def _shift_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
@@ -197,10 +195,10 @@ def _shift_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], he
         if a["n"] == n:
             t = a["test"]
             headline.append(
-                (f"SHIFT, {sae}, N = {n}, mean over pairs", figures.say(_estimate(t["score"], t["ci"], t["reason"])))
+                (f"SHIFT, {sae}, N = {n}, mean over pairs", say(_estimate(t["score"], t["ci"], t["reason"])))
             )
     defined = {k: p for k, p in curves.items() if any(e.value is not None for _, e in p)}
-    rows = [{"direction": k, "N": m, "score": figures.say(e)} for k, p in curves.items() for m, e in p]
+    rows = [{"direction": k, "N": m, "score": say(e)} for k, p in curves.items() for m, e in p]
     chart = figures.score_curve(defined, title=f"SHIFT against N, {sae}", y="S (1 = as good as the oracle)")
     _draw(drawn, f"SHIFT against N: {sae}", chart, rows)
 
@@ -211,14 +209,14 @@ def _beside(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline:
     for metric in ("shift", "tpp"):
         area = ((row.get(metric) or {}).get("small_n_area") or {}).get("test")
         if area:
-            value = figures.say(_estimate(area["score"], area["ci"], area["reason"]))
+            value = say(_estimate(area["score"], area["ci"], area["reason"]))
             headline.append((f"{metric.upper()}, {sae}, {RECOMMENDED}", value))
     headline += [(f"{sae}, not above a control", str(line)) for line in row.get("warnings", ())]
     rows = [
         {
             "score": f"{c['metric'].upper()}, {c['variant'] if c['n'] is None else f'N = {n}, zero ablation'}",
             "control": c["name"],
-            "value": figures.say(_estimate(c["value"], c["ci"], c["reason"])),
+            "value": say(_estimate(c["value"], c["ci"], c["reason"])),
             "how it is made": c["about"],
         }
         for c in row.get("controls", ())

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from app import services
-from saeeval_core.bench_format import load_rows
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError
+from saeeval_core.formats.saebench_files import load_rows
 
 COMMAND = "saeeval sweep --suite FOLDER --task bios --task reviews --json assets/results/sweep.json"
 Row = Mapping[str, Any]

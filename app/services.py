@@ -16,17 +16,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from saeeval_core import beside
-from saeeval_core.artifacts import exists, write_atomic
-from saeeval_core.beside import Placed
 from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
-from saeeval_core.contributions import peak_tokens, random_sets, score_set
-from saeeval_core.controls import Control, shift_controls, tpp_controls
+from saeeval_core.controls import attach as beside
+from saeeval_core.controls.attach import Placed
+from saeeval_core.controls.controls import Control, shift_controls, tpp_controls
+from saeeval_core.controls.refits import RefitScore, shift_refits, tpp_refits
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
-from saeeval_core.judging.imports import SaeIdentity, load_shipped
-from saeeval_core.known_saes import KnownSae, known_sae
-from saeeval_core.pipeline import (
+from saeeval_core.evaluation.prepare import (
     DirectionBoards,
     Prepared,
     Recordings,
@@ -36,7 +32,11 @@ from saeeval_core.pipeline import (
     task_set_of,
     tpp_boards,
 )
-from saeeval_core.recording import (
+from saeeval_core.evidence.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
+from saeeval_core.judging.imports import SaeIdentity, load_shipped
+from saeeval_core.ledger.store import Store, Verdict, default_path
+from saeeval_core.recordings.known_saes import KnownSae, known_sae
+from saeeval_core.recordings.recording import (
     LatentRecording,
     ResidualRecording,
     list_recordings,
@@ -44,16 +44,16 @@ from saeeval_core.recording import (
     load_residuals,
     recording_folders,
 )
-from saeeval_core.refits import RefitScore, shift_refits, tpp_refits
-from saeeval_core.registry import local_folder
-from saeeval_core.shift import ShiftLatents, ShiftScore, shift_latents
-from saeeval_core.small_n import shift_area, tpp_area
-from saeeval_core.sources import TaskSet, general_texts, read_texts
-from saeeval_core.sources import _read_frame as read_frame
-from saeeval_core.store import Store, Verdict, default_path
-from saeeval_core.texts import DEV, LabelledTexts
-from saeeval_core.tpp import TppBoard, TppLatents, TppScore, tpp_latents
-from saeeval_core.uncertainty import Estimate, Scored, over_pairs
+from saeeval_core.saes.registry import local_folder
+from saeeval_core.scores.area import shift_area, tpp_area
+from saeeval_core.scores.contributions import peak_tokens, random_sets, score_set
+from saeeval_core.scores.shift import ShiftLatents, ShiftScore, shift_latents
+from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore, tpp_latents
+from saeeval_core.scores.uncertainty import Estimate, Scored, over_pairs
+from saeeval_core.storage.artifacts import exists, write_atomic
+from saeeval_core.texts.sources import TaskSet, general_texts, read_texts
+from saeeval_core.texts.sources import _read_frame as read_frame
+from saeeval_core.texts.tasks import DEV, LabelledTexts
 
 GENERAL = "general"
 """Texts on which latents are looked at beside the task's own."""

@@ -10,7 +10,7 @@ import streamlit as st
 
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import DataError
-from saeeval_core.selections import Rule
+from saeeval_core.scores.selections import Rule
 
 DEFAULTS: Mapping[str, str] = {
     "model": DEFAULT_MODEL,

@@ -124,10 +124,10 @@ class _Bench:
 
 
 def _prepare(config: BenchConfig) -> _Bench:
-    from saeeval_core.models import load_model
-    from saeeval_core.saes import load_sae
-    from saeeval_core.sources import file_task_set
-    from saeeval_core.texts import TEST, TRAIN
+    from saeeval_core.models.language_model import load_model
+    from saeeval_core.saes.loaded import load_sae
+    from saeeval_core.texts.sources import file_task_set
+    from saeeval_core.texts.tasks import TEST, TRAIN
 
     task_set = file_task_set(Path(config.texts), config.text_column, target=config.target, spurious=config.spurious)
     task = task_set.shift_tasks(seed=config.seed, protocol=get_protocol("saebench"), per_cell=10**9)[0]
@@ -218,8 +218,8 @@ def _theirs(bench: _Bench) -> dict[str, Any]:
 
 def _ours(bench: _Bench) -> dict[str, Any]:
     """One pass, then every ablation from the pooled arrays; accuracies with SAEBench's probes, so only the SAE part differs."""
-    from saeeval_core import recorder
-    from saeeval_core.probes import Probe, fit_adamw
+    from saeeval_core.recordings import recorder
+    from saeeval_core.scores.probes import Probe, fit_adamw
 
     protocol = get_protocol("saebench")
     before = _memory("VmRSS")
@@ -255,7 +255,7 @@ def _accuracies(
     residuals: Any, latents: Any, probes: dict[str, Any], quadrant: np.ndarray, train: np.ndarray, *, leak: bool
 ) -> dict[str, float]:
     """Every accuracy SAEBench's SCR reports, from pooled arrays."""
-    from saeeval_core import ablation, attribution
+    from saeeval_core.scores import ablation, attribution
 
     dots = {k: ablation.dot(latents.decoder, p.weight) for k, p in probes.items()}
     logits = {k: p.logits(residuals.residuals) for k, p in probes.items()}
@@ -296,8 +296,8 @@ def _extra(bench: _Bench) -> dict[str, Any]:
     """Recorder against the bare forward passes it cannot do without, and one decision at 20,000 texts x 16,384 latents."""
     import torch
 
-    from saeeval_core.models import padded_batches
-    from saeeval_core.recorder import record
+    from saeeval_core.models.language_model import padded_batches
+    from saeeval_core.recordings.recorder import record
 
     texts = [t for own in bench.quadrants["train"] for t in own]
     hook = bench.sae.info.hook
@@ -329,10 +329,10 @@ def rescore_ms(n_texts: int = 20_000, n_latents: int = 16_384, density: float = 
     from scipy.sparse import csc_array
 
     from saeeval_core.config import get_protocol
-    from saeeval_core.probes import Probe
-    from saeeval_core.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
-    from saeeval_core.shift import ShiftProbes, shift_board, shift_latents
-    from saeeval_core.texts import TEST, Contrast, ShiftTask, ShiftTraining
+    from saeeval_core.recordings.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
+    from saeeval_core.scores.probes import Probe
+    from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
+    from saeeval_core.texts.tasks import TEST, Contrast, ShiftTask, ShiftTraining
 
     rng = np.random.default_rng(0)
     d = 64

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core import pipeline
-from saeeval_core.beside import controls_name, controls_of
 from saeeval_core.config import DEFAULT_SAE, RunConfig, assets_dir, cache_dir, get_protocol
+from saeeval_core.controls.attach import controls_name, controls_of
 from saeeval_core.errors import ConfigError, unknown_name
-from saeeval_core.recording import LatentRecording, save_latents
-from saeeval_core.sources import BUNDLED_TASKS, TaskSet, general_texts, load_task_set
-from saeeval_core.training import TrainingConfig, cache_activations, read_corpus, train_sae
+from saeeval_core.evaluation import prepare as pipeline
+from saeeval_core.recordings.recording import LatentRecording, save_latents
+from saeeval_core.texts.sources import BUNDLED_TASKS, TaskSet, general_texts, load_task_set
+from saeeval_core.training.trainer import TrainingConfig, cache_activations, read_corpus, train_sae
 
 HOOK = "blocks.15.hook_resid_post"
 SAES = {
@@ -63,8 +63,8 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
 
 def build_texts(say: Say) -> None:
     """Render the composed texts and write what a bag of words makes of them."""
-    from saeeval_core.composed import load_stock, render
-    from saeeval_core.composed_report import text_report, write_parquet
+    from saeeval_core.texts.composed import load_stock, render
+    from saeeval_core.texts.composed_report import text_report, write_parquet
 
     for name, per_cell in PER_CELL.items():
         stock = load_stock(assets_dir() / "texts" / f"{name}_stock.json")
@@ -77,7 +77,7 @@ def build_texts(say: Say) -> None:
 
 def build_saes(corpus: Path | None, say: Say) -> None:
     """Train the bundled SAEs that are missing; a killed training resumes."""
-    from saeeval_core.models import load_model
+    from saeeval_core.models.language_model import load_model
 
     missing = [name for name in SAES if not (assets_dir() / "saes" / name / "about.json").exists()]
     if not missing:
@@ -115,7 +115,7 @@ def build_recordings(say: Say) -> None:
 
 def build_tokens(say: Say) -> None:
     """Promoted and suppressed tokens of every latent, so that the dashboard never loads the language model."""
-    from saeeval_core.evidence import make_token_table
+    from saeeval_core.evidence.evidence import make_token_table
 
     for name in _there():
         latents = pipeline.obtain_recordings(RunConfig(), load_task_set(RunConfig().task), [name]).latents[0]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.registry import SaeInfo
-from saeeval_core.saes import LoadedSAE
+from saeeval_core.saes.loaded import LoadedSAE
+from saeeval_core.saes.registry import SaeInfo
 
 
 def residual_basis(d: int, *, hook: str | None = None, model: str | None = None, device: str = "cpu") -> LoadedSAE:

@@ -106,7 +106,7 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_model_dir: Path):
-    from saeeval_core.models import load_model
+    from saeeval_core.models.language_model import load_model
 
     return load_model(str(tiny_model_dir), device="cpu")
 
@@ -143,8 +143,8 @@ def tiny_recording(tiny_model, tiny_texts, tiny_sae_dirs):
     """(ResidualRecording, [LatentRecording of topk, standard]) of the tiny texts."""
     from toys import HOOK
 
-    from saeeval_core.recorder import record
-    from saeeval_core.saes import load_sae
+    from saeeval_core.recordings.recorder import record
+    from saeeval_core.saes.loaded import load_sae
 
     saes = [load_sae(str(tiny_sae_dirs[name])) for name in ("topk", "standard")]
     return record(tiny_model, HOOK, tiny_texts.texts, tiny_texts.fingerprint, saes)
@@ -162,6 +162,6 @@ def planted():
 def planted_probes(planted):
     """The three probes of the planted SHIFT task under the default protocol."""
     from saeeval_core.config import PROTOCOLS
-    from saeeval_core.shift import fit_shift_probes
+    from saeeval_core.scores.shift import fit_shift_probes
 
     return fit_shift_probes(planted.residuals, planted.shift, PROTOCOLS["robust"], seed=0)

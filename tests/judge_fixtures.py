@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.evidence import EvidenceSource
-from saeeval_core.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.texts import LabelledTexts
+from saeeval_core.evidence.evidence import EvidenceSource
+from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.texts.tasks import LabelledTexts
 
 WORDS = ("she", "her", "hospital", "never")
 TEXTS = (

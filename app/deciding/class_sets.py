@@ -4,18 +4,18 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app import judged, services
-from app.decisions import MINE, new_set, tpp_place
-from app.figures import say
+from app import services
+from app.deciding import judged
+from app.deciding.desk import MINE, new_set, tpp_place
+from app.payloads import matrix
 from app.services import Loaded
-from app.widgets import matrix
 from saeeval_core.errors import DataError
-from saeeval_core.pipeline import PART_NAMES
-from saeeval_core.selections import SELECTED, Rule
-from saeeval_core.store import DecisionSet
-from saeeval_core.texts import TEST
-from saeeval_core.tpp_cells import chosen_sets
-from saeeval_core.uncertainty import Estimate
+from saeeval_core.evaluation.prepare import PART_NAMES
+from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.scores.selections import SELECTED, Rule
+from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.scores.uncertainty import Estimate, say
+from saeeval_core.texts.tasks import TEST
 
 JUDGE = "judge:"
 """Start of the picker's value for what a judge would ablate; the rater's name follows."""

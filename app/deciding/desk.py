@@ -7,8 +7,8 @@ from typing import Any
 from app.services import Loaded
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import DataError
-from saeeval_core.pipeline import DirectionBoards
-from saeeval_core.store import DecisionSet, Store
+from saeeval_core.evaluation.prepare import DirectionBoards
+from saeeval_core.ledger.store import DecisionSet, Store
 
 MINE = "mine"
 

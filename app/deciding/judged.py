@@ -3,8 +3,8 @@
 from app import services
 from app.services import Loaded, NamedSet
 from saeeval_core.judging.select import Selector, ratings_of
-from saeeval_core.selections import NOT_JUDGED, Rule
-from saeeval_core.shift import ShiftLatents
+from saeeval_core.scores.selections import NOT_JUDGED, Rule
+from saeeval_core.scores.shift import ShiftLatents
 
 
 def judges(loaded: Loaded) -> list[str]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app import services
-from app.background import Background
+from app.jobs.background import Background
 from app.services import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.judging.command import JudgeOptions, judge_command
-from saeeval_core.store import Store
+from saeeval_core.ledger.store import Store
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from app import services
 from app.services import Loaded
-from saeeval_core.live_text import TextReading, read_text
+from saeeval_core.evidence.live_text import TextReading, read_text
 
 _one_text = threading.Lock()
 _ready: set[tuple[str, str]] = set()
@@ -35,13 +35,13 @@ def row_activations(loaded: Loaded, row: int) -> csr_array:
 
 @services.shared(max_entries=1)
 def _model(name: str, dtype: str) -> Any:
-    from saeeval_core.models import load_model
+    from saeeval_core.models.language_model import load_model
 
     return load_model(name, dtype=dtype)
 
 
 @services.shared(max_entries=2)
 def _sae(name: str) -> Any:
-    from saeeval_core.saes import load_sae
+    from saeeval_core.saes.loaded import load_sae
 
     return load_sae(name)

@@ -4,10 +4,10 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.background import Background
+from app.jobs.background import Background
 from app.services import texts_of
 from saeeval_core.config import RunConfig, cache_dir
-from saeeval_core.pipeline import obtain_recordings
+from saeeval_core.evaluation.prepare import obtain_recordings
 
 
 @dataclass(eq=False)

@@ -4,9 +4,9 @@ from typing import Any
 
 from app import services
 from app.services import Loaded
-from saeeval_core.contributions import activation_histogram, quadrant_means
-from saeeval_core.evidence import COSINE_EDGES, EvidenceContext, find_token_table
-from saeeval_core.shift import ShiftLatents
+from saeeval_core.evidence.evidence import COSINE_EDGES, EvidenceContext, find_token_table
+from saeeval_core.scores.contributions import activation_histogram, quadrant_means
+from saeeval_core.scores.shift import ShiftLatents
 
 PER_GROUP = 3
 """Contexts shown per group."""

@@ -1,20 +1,18 @@
-"""The TPP page's live part: the values it draws, as plain JSON, and the component that draws them (widgets/tpp/*.js)."""
+"""The values that the TPP page's live part draws (components/tpp), as plain JSON."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
-from app import live_model, services
-from app.figures import say
+from app import services
+from app.jobs import live_model
 from app.services import Loaded
-from saeeval_core.recording import LatentRecording
-from saeeval_core.texts import DEV
-from saeeval_core.tpp import TppLatents, TppScore
-from saeeval_core.tpp_cells import CellLatent, Flip, cell_latents, difference, flipped_texts, relative_matrix
-from saeeval_core.uncertainty import LEVEL, Estimate, separable
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.scores.tpp import TppLatents, TppScore
+from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, difference, flipped_texts, relative_matrix
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, say, separable
+from saeeval_core.texts.tasks import DEV
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
 """Steps of the slider; 0 leaves only what a person adds."""
@@ -23,26 +21,8 @@ LISTED = 60
 CANDIDATES = 12
 """Latents listed beyond those ablated, to be added."""
 FLIPS = 12
-_HERE = Path(__file__).parent
 
 Sets = tuple[tuple[int, ...], ...]
-
-
-def _source(*names: str) -> str:
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
-
-
-_component = st.components.v2.component(
-    "saeeval_tpp",
-    html="<div class='tpp'></div>",
-    css=_source("tpp/tpp.css"),
-    js=_source("lab/dom.js", "tpp/matrix.js", "tpp/detail.js", "tpp/main.js"),
-)
-
-
-def show(values: dict[str, Any], on_move: Callable[[], None], key: str = "tpp") -> None:
-    """Draw; ``on_move`` finds what the person did in ``st.session_state[key].did``."""
-    _component(data=values, key=key, on_did_change=on_move)
 
 
 @services.shared(max_entries=512)

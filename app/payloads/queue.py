@@ -6,7 +6,7 @@ from app import services
 from app.services import Loaded
 from saeeval_core.config import fingerprint
 from saeeval_core.judging.verdict import contrast_concepts
-from saeeval_core.shift import ShiftLatents
+from saeeval_core.scores.shift import ShiftLatents
 
 SHOWN = 100
 """Candidates listed; latents decided on are always among them."""

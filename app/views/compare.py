@@ -7,20 +7,22 @@ from typing import Any
 
 import streamlit as st
 
-from app import decisions, figures, results, services, state
+from app import figures, results, services, state
+from app.deciding import desk as decisions
+from app.deciding.class_sets import class_sets
+from app.payloads import matrix
 from app.results import Results, Row, choices
 from app.services import Loaded
-from app.widgets import export, matrix
+from app.widgets import export
 from app.widgets.tabs import tabs
-from app.widgets.tpp_sets import class_sets
-from saeeval_core.bench_format import rows_of
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.registry import list_bundled
-from saeeval_core.small_n import AREA, MEAN, RECOMMENDED
-from saeeval_core.texts import DEV
-from saeeval_core.tpp_cells import chosen_sets, difference, row_difference
-from saeeval_core.uncertainty import LEVEL, Estimate, separable
+from saeeval_core.formats.saebench_files import rows_of
+from saeeval_core.saes.registry import list_bundled
+from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED
+from saeeval_core.scores.tpp_cells import chosen_sets, difference, row_difference
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, say, separable
+from saeeval_core.texts.tasks import DEV
 
 TITLE = "Compare SAEs"
 ICON = ":material/compare_arrows:"
@@ -294,7 +296,7 @@ def _differences(found: Results) -> None:
     table = [
         {
             "pair": name,
-            "difference": figures.say(e),
+            "difference": say(e),
             "separable": "yes" if separable(e) else "not separable",
             "smallest reliable difference": r.get("half_width"),
             "level": r.get("level"),
@@ -349,9 +351,7 @@ def _trust(found: Results) -> None:
                         "metric": METRICS[metric],
                         "protocol": protocol,
                         "headline": r.get("headline"),
-                        "Spearman": figures.say(
-                            Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"), 2
-                        ),
+                        "Spearman": say(Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"), 2),
                         "SAEs": r.get("n_saes"),
                         "oracle first": f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
                         "oracle rank": r.get("oracle_rank"),
@@ -417,7 +417,7 @@ def _paired(loaded: Loaded) -> None:
     names = [_name(loaded, a), _name(loaded, b)]
     words = "n/a" if gap.value is None else "separable" if separable(gap) else "**not separable**"
     where = "dev" if part == DEV else "test"
-    st.markdown(f"A − B: {figures.say(gap)} ({words}; {where} texts, paired over the same resamples)")
+    st.markdown(f"A − B: {say(gap)} ({words}; {where} texts, paired over the same resamples)")
     if gap.ci is not None:
         st.caption(f"Smallest difference this test could tell apart: about {(gap.ci[1] - gap.ci[0]) / 2:.3f}.")
     rows = [(f"A: {names[0]}", pair[0], gap), (f"B: {names[1]}", pair[1], None)]

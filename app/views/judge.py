@@ -15,13 +15,14 @@ from app.widgets import export
 from app.widgets.ask_judge import ask_panel, retry_button
 from app.widgets.tabs import tabs
 from app.widgets.token_text import plain_html, tokens_html
-from saeeval_core import agreement as agree
 from saeeval_core.config import derive_rng
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evidence import EvidenceContext, LatentEvidence, for_judge
+from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence, for_judge
+from saeeval_core.judging import agreement as agree
 from saeeval_core.judging.imports import paper_ratings, read_paper_labels
 from saeeval_core.judging.verdict import Concept, task_concepts
-from saeeval_core.store import Verdict
+from saeeval_core.ledger.store import Verdict
+from saeeval_core.scores.uncertainty import say
 
 TITLE = "Judge & agreement"
 ICON = ":material/balance:"
@@ -234,19 +235,17 @@ def _agreement(cells: Mapping[str, agree.Cells], key: str) -> None:
     with right:
         st.markdown("**All raters: Krippendorff's alpha**")
         for metric in ("ordinal", "interval"):
-            st.text(f"{metric}: {figures.say(agree.krippendorff(cells, metric=metric))}")
+            st.text(f"{metric}: {say(agree.krippendorff(cells, metric=metric))}")
         st.caption(
             "Most ratings are 0, so chance agreement is high: read kappa and alpha, not the share of equal ratings."
         )
-        table = [
-            {"A": p.a, "B": p.b, "n": p.n, "kappa ≥ 1": figures.say(p.kappa_ge1, 2)} for p in agree.agreements(cells)
-        ]
+        table = [{"A": p.a, "B": p.b, "n": p.n, "kappa ≥ 1": say(p.kappa_ge1, 2)} for p in agree.agreements(cells)]
         st.dataframe(table, hide_index=True, key=f"agree_pairs_{key}")
     export.figure_buttons(lambda: figure, lambda: [pair.to_dict()], f"agreement_{key}")
 
 
 def _agreement_row(name: str, p: agree.Agreement) -> dict[str, Any]:
-    return {"concept": name, "n": p.n} | {label: figures.say(getattr(p, s), 2) for s, label in STATISTICS.items()}
+    return {"concept": name, "n": p.n} | {label: say(getattr(p, s), 2) for s, label in STATISTICS.items()}
 
 
 @st.fragment

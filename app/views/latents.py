@@ -6,18 +6,21 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import decisions, live_model, services, state
+from app import services, state
+from app.components import latent as latent_card
+from app.deciding import desk as decisions
+from app.deciding.class_sets import class_sets
+from app.jobs import live_model
+from app.payloads.evidence_card import card
 from app.services import Loaded
 from app.widgets import bulk, export, latent_table
-from app.widgets.evidence_card import card
 from app.widgets.rule_picker import rule_from_state
 from app.widgets.token_text import tokens_html
-from app.widgets.tpp_sets import class_sets
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.live_text import TextReading, TextVerdict, probe_verdict
-from saeeval_core.pipeline import DirectionBoards
-from saeeval_core.tpp_cells import chosen_sets
+from saeeval_core.evaluation.prepare import DirectionBoards
+from saeeval_core.evidence.live_text import TextReading, TextVerdict, probe_verdict
+from saeeval_core.scores.tpp_cells import chosen_sets
 
 TITLE = "Latents"
 ICON = ":material/search:"
@@ -230,7 +233,7 @@ def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int], d
     at = order.index(current) if current in order else None
     before = order[at - 1] if at else None
     after = order[at + 1] if at is not None and at + 1 < len(order) else (order[0] if at is None and order else None)
-    latent_table.show_card(
+    latent_card.show(
         {
             "card": card(loaded, current, view),
             "current": current,

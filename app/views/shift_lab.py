@@ -6,22 +6,23 @@ from typing import Any
 
 import streamlit as st
 
-from app import decisions, services, state
-from app.decisions import Desk, Place
-from app.judged import judge_sets
+from app import services, state
+from app.components.lab import lab
+from app.deciding import desk as decisions
+from app.deciding.desk import Desk, Place
+from app.deciding.judged import judge_sets
+from app.payloads.evidence_card import card
+from app.payloads.queue import queue_rows
+from app.payloads.score_card import Look, latent_history, log_json, score_json, shares_json, test_json
 from app.services import Loaded
 from app.widgets import beside, provenance, shift_export
-from app.widgets.evidence_card import card
-from app.widgets.lab import lab
-from app.widgets.queue import queue_rows
 from app.widgets.rule_picker import rule_from_state, rule_popover
-from app.widgets.score_card import Look, latent_history, log_json, score_json, shares_json, test_json
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.pipeline import PART_NAMES, DirectionBoards
-from saeeval_core.shift import ShiftLatents
-from saeeval_core.store import DecisionSet
-from saeeval_core.texts import TEST
-from saeeval_core.uncertainty import over_pairs
+from saeeval_core.evaluation.prepare import PART_NAMES, DirectionBoards
+from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.scores.shift import ShiftLatents
+from saeeval_core.scores.uncertainty import over_pairs
+from saeeval_core.texts.tasks import TEST
 
 TITLE = "SHIFT lab"
 ICON = ":material/tune:"

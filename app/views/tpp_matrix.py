@@ -8,16 +8,20 @@ from typing import Any
 
 import streamlit as st
 
-from app import figures, live_model, report_page, services, state
-from app.decisions import MINE
+from app import figures, report_page, services, state
+from app.components import tpp
+from app.deciding.class_sets import ATTRIBUTION, ClassSets, class_sets, commit, store_decisions
+from app.deciding.desk import MINE
+from app.jobs import live_model
+from app.payloads import matrix
 from app.services import Loaded
-from app.widgets import beside, export, matrix, provenance
+from app.widgets import beside, export, provenance
 from app.widgets.rule_picker import rule_from_state, rule_popover
-from app.widgets.tpp_sets import ATTRIBUTION, ClassSets, class_sets, commit, store_decisions
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.pipeline import PART_NAMES
-from saeeval_core.tpp import TppScore
-from saeeval_core.tpp_cells import chosen_sets
+from saeeval_core.evaluation.prepare import PART_NAMES
+from saeeval_core.scores.tpp import TppScore
+from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.scores.uncertainty import say
 
 TITLE = "TPP matrix"
 ICON = ":material/grid_on:"
@@ -69,7 +73,7 @@ def _live(loaded: Loaded) -> None:
         ablation=_ablation(),
     )
     values = _read(loaded, ask) if st.session_state.get("tpp_read") else ask()
-    matrix.show(
+    tpp.show(
         values
         | {
             "cards": _nothing(sets, part)
@@ -182,7 +186,7 @@ def _sets(loaded: Loaded) -> None:
             "Commit", type="primary", key="w_tpp_commit", disabled=bool(sets.nothing), help=sets.nothing or None
         ):
             done = commit(loaded, sets, n, who, _ablation())
-            st.success(f"Committed. Test score {figures.say(done)}")
+            st.success(f"Committed. Test score {say(done)}")
         for line in sets.commits():
             st.text(line)
     if not sets.empty:
@@ -216,10 +220,7 @@ def _all_n(loaded: Loaded) -> None:
     rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
     curve = figures.tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
     st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
-    table = [
-        {"N": n, "score": figures.say(a), "diagonal": figures.say(b), "off-diagonal": figures.say(c)}
-        for n, a, b, c in rows
-    ]
+    table = [{"N": n, "score": say(a), "diagonal": say(b), "off-diagonal": say(c)} for n, a, b, c in rows]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
     export.figure_buttons(lambda: small, lambda: _numbers(loaded), f"tpp_{loaded.task_set.texts.name}_all_n")
 
@@ -256,10 +257,7 @@ def _table(loaded: Loaded) -> None:
     sets = _chosen(loaded, state.get("set"))
     ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
     score = matrix.scored(loaded, part, ids, _ablation())
-    rows = [
-        {"ablated": a} | {p: figures.say(score.matrix[i][j]) for j, p in enumerate(classes)}
-        for i, a in enumerate(classes)
-    ]
+    rows = [{"ablated": a} | {p: say(score.matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)]
     st.dataframe(rows, hide_index=True, key="tpp_table")
     title = f"TPP matrix, {loaded.task_set.texts.name}, {loaded.latents.sae}, N = {n}, {_ablation()} ablation, {PART_NAMES[part]}"
     export.figure_buttons(
@@ -294,7 +292,7 @@ def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
         [("Matrix", heat, _cells(n, classes, score)), ("Against N", curve, [])],
         title=f"TPP on {loaded.task_set.texts.name}, {loaded.latents.sae}",
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=[(f"{k} ({name})", figures.say(e)) for k, e in values],
+        headline=[(f"{k} ({name})", say(e)) for k, e in values],
         sets=sets.stored,
         command=report_page.command_line(config),
     )

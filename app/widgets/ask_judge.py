@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app import judge_job
+from app.jobs import judge as judge_job
 from app.services import Loaded
 from app.widgets import provenance
 from saeeval_core.judging.claude import ClaudeSettings
 from saeeval_core.judging.command import JudgeOptions
-from saeeval_core.store import Verdict
+from saeeval_core.ledger.store import Verdict
 
 _JUDGES = {"local": "LocalJudge (weak, offline, no key)", "claude": "Claude (needs an API key)"}
 KEY = "w_ask_key"

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from app import services
-from app.figures import say
 from app.services import Loaded
 from app.widgets import provenance
-from saeeval_core.controls import ABOUT, Control, warnings_of
+from saeeval_core.controls.controls import ABOUT, Control, warnings_of
+from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.refits import REFITS, RefitScore
-from saeeval_core.small_n import RECOMMENDED
-from saeeval_core.uncertainty import Estimate, difference_words
+from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.uncertainty import Estimate, difference_words, say
 
 _CSS = (
     "<style>.beside {border-collapse: collapse; font-size: 0.83rem; font-variant-numeric: tabular-nums; margin: 0.2rem 0;}"

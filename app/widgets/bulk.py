@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import decisions, services, state
+from app import services, state
+from app.deciding import desk as decisions
+from app.deciding.class_sets import ATTRIBUTION, class_sets, store_decisions
 from app.services import Loaded
 from app.widgets.rule_picker import rule_from_state
-from app.widgets.tpp_sets import ATTRIBUTION, class_sets, store_decisions
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.pipeline import DirectionBoards
+from saeeval_core.evaluation.prepare import DirectionBoards
 
 MOST = 500
 """Most latents decided on at once; more is a slip rather than a wish."""

@@ -1,38 +1,18 @@
-"""The Latents page's parts: the table over all latents with its filters, and the evidence card with keys to move on."""
+"""The Latents page's table over all latents, with its filters."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from app import services
 from app.services import Loaded
-from saeeval_core.evidence import find_token_table
+from saeeval_core.evidence.evidence import find_token_table
 
 NONE = "none"
 STRENGTHS = ("", "top 20", "top 50", "top 100", "top 200", "top 500", "> 0", "< 0")
 """Filters by effect on the chosen probe; "" is no filter."""
-_HERE = Path(__file__).parent
-
-
-def _source(*names: str) -> str:
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
-
-
-_card = st.components.v2.component(
-    "saeeval_latent",
-    html="<div class='lab solo'></div>",
-    css=_source("lab/lab.css") + "\n.solo svg { max-width:340px; }",
-    js=_source("lab/dom.js", "lab/card.js", "tpp/latent.js"),
-)
-
-
-def show_card(values: dict[str, Any], on_go: Callable[[], None], key: str = "latent_card") -> None:
-    """Draw one card; ``on_go`` finds the latent to move to in ``st.session_state[key].go``."""
-    _card(data=values, key=key, on_go_change=on_go)
 
 
 def effect_columns(loaded: Loaded, direction: Any) -> dict[str, np.ndarray]:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import recording_job, services, state
+from app import services, state
+from app.jobs import recording as recording_job
 from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.identity import BUNDLED_MODEL
-from saeeval_core.recording import list_recordings
-from saeeval_core.registry import list_bundled, list_registry, local_folder
-from saeeval_core.sources import BUNDLED_TASKS, HUB_TASKS
+from saeeval_core.models.identity import BUNDLED_MODEL
+from saeeval_core.recordings.recording import list_recordings
+from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
+from saeeval_core.texts.sources import BUNDLED_TASKS, HUB_TASKS
 
 OWN = "own"
 _TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news": "news (BBC, real)", OWN: "my file"}

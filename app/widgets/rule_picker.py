@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from app import state
-from saeeval_core.selections import ORDERS, PAPERS_RULE, Rule
+from saeeval_core.scores.selections import ORDERS, PAPERS_RULE, Rule
 
 _ORDERS = {"top-then-filter": "top N, then filter (the paper)", "filter-then-top": "filter, then the first N"}
 _THRESHOLDS = {1: "1 or more (the paper)", 2: "2 or more"}

@@ -6,15 +6,17 @@ from typing import Any
 
 import streamlit as st
 
-from app import decisions, figures, report_page, services, state
-from app.decisions import Place
-from app.judged import judge_sets
+from app import figures, report_page, services, state
+from app.deciding import desk as decisions
+from app.deciding.desk import Place
+from app.deciding.judged import judge_sets
+from app.payloads.score_card import CURVE_NS
 from app.services import Loaded
 from app.widgets import export
-from app.widgets.score_card import CURVE_NS
-from saeeval_core.pipeline import PART_NAMES
-from saeeval_core.selections import Rule
-from saeeval_core.shift import ShiftLatents, ShiftScore
+from saeeval_core.evaluation.prepare import PART_NAMES
+from saeeval_core.scores.selections import Rule
+from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.uncertainty import say
 
 Points = list[tuple[int, ShiftScore]]
 
@@ -92,21 +94,21 @@ def report(
         ("this set", mine.score, None),
         *((name, s.score, view.board.difference(s, mine)) for name, s in rivals),
     ]
-    headline = [(f"S_SHIFT ({part}, {ablation} ablation)", figures.say(mine.score))]
+    headline = [(f"S_SHIFT ({part}, {ablation} ablation)", say(mine.score))]
     commits = services.store().commits(chosen.id) if chosen else []
     headline += [
         (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test)) for c in commits
     ]
     headline += [
-        ("target accuracy", figures.say(mine.accuracy)),
-        ("base", figures.say(view.board.base)),
-        ("oracle", figures.say(view.board.oracle)),
-        ("leakage", figures.say(mine.leakage)),
-        (f"worst group ({mine.worst_group_name})", figures.say(mine.worst_group)),
+        ("target accuracy", say(mine.accuracy)),
+        ("base", say(view.board.base)),
+        ("oracle", say(view.board.oracle)),
+        ("leakage", say(mine.leakage)),
+        (f"worst group ({mine.worst_group_name})", say(mine.worst_group)),
     ]
     drawn = [
         ("Accuracy against N", _curve(view, points, you), _rows(points, you)),
-        ("Sets compared", figures.set_comparison(compared), [{"set": a, "S": figures.say(b)} for a, b, _ in compared]),
+        ("Sets compared", figures.set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
         loaded,
@@ -134,9 +136,7 @@ def _curve(view: ShiftLatents, points: Points, you: tuple[int, ShiftScore]) -> A
 
 def _rows(points: Points, you: tuple[int, ShiftScore]) -> list[dict[str, Any]]:
     named = [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
-    return [
-        {"set": name, "n": n, "accuracy": figures.say(s.accuracy), "S": figures.say(s.score)} for name, n, s in named
-    ]
+    return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in named]
 
 
 def _command(loaded: Loaded, n: int) -> str:

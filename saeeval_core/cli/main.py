@@ -15,7 +15,7 @@ from rich.table import Table
 
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_NS, DEFAULT_SAE, DEFAULT_TASK, RunConfig, cache_dir
 from saeeval_core.errors import ConfigError, SaeEvalError
-from saeeval_core.tables import print_run
+from saeeval_core.formats.tables import print_run
 
 app = typer.Typer(
     help="Judge sparse autoencoders by what they let people do: SHIFT and TPP scores with error bars.",
@@ -134,7 +134,8 @@ def run(
     json_path: Json = None,
 ) -> None:
     """Score SAEs: SHIFT in both directions, its aggregate over pairs, and the TPP matrix, for every N."""
-    from saeeval_core import beside, pipeline
+    from saeeval_core.controls import attach as beside
+    from saeeval_core.evaluation import prepare as pipeline
 
     config = RunConfig(
         model=model,
@@ -160,7 +161,7 @@ def run(
     chooser = None
     if select != "attribution":
         from saeeval_core.judging.command import selector
-        from saeeval_core.selections import Rule
+        from saeeval_core.scores.selections import Rule
 
         chooser = selector(config, rater, Rule(threshold, zero_non_maximum, order))
     with _recording_bar() as on_progress:
@@ -198,9 +199,9 @@ def train_sae(
     json_path: Json = None,
 ) -> None:
     """Train an SAE for a model that has none, on activations cached on disk. Resumes when run again."""
-    from saeeval_core.models import load_model
-    from saeeval_core.training import TrainingConfig, cache_activations, read_corpus
-    from saeeval_core.training import train_sae as train
+    from saeeval_core.models.language_model import load_model
+    from saeeval_core.training.trainer import TrainingConfig, cache_activations, read_corpus
+    from saeeval_core.training.trainer import train_sae as train
 
     config = TrainingConfig(architecture, latents, l0, l1, samples, lr=lr, seed=seed, autocast=True)
     passages = read_corpus(corpus)
@@ -333,7 +334,7 @@ def agreement(
     json_path: Json = None,
 ) -> None:
     """How far raters agree: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
-    from saeeval_core.agreement import agreement_command
+    from saeeval_core.judging.agreement import agreement_command
 
     if labels is not None and task:
         raise ConfigError("--task goes with the stored verdicts; leave it out with --labels")
@@ -367,9 +368,9 @@ def suite(
     json_path: Json = None,
 ) -> None:
     """Train architectures x three sparsities x checkpoints to compare with saeeval sweep --suite. Resumes when run again."""
-    from saeeval_core.models import load_model
-    from saeeval_core.suite import SuiteConfig, train_suite
-    from saeeval_core.training import cache_activations, read_corpus
+    from saeeval_core.models.language_model import load_model
+    from saeeval_core.training.suite import SuiteConfig, train_suite
+    from saeeval_core.training.trainer import cache_activations, read_corpus
 
     config = SuiteConfig(tuple(_words(architectures)), latents, samples, checkpoints, _numbers(seeds, "--seeds"))
     passages = read_corpus(corpus)
@@ -422,11 +423,11 @@ def sweep(
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
 ) -> None:
     """Compare many SAEs on several tasks and protocols in one model pass per hook, with controls beside every score."""
-    from saeeval_core.selections import Rule
-    from saeeval_core.suite import suite_folders
-    from saeeval_core.sweep import SweepConfig
-    from saeeval_core.sweep import sweep as run_sweep
-    from saeeval_core.sweep_judged import judged_selections
+    from saeeval_core.scores.selections import Rule
+    from saeeval_core.sweep.judged import judged_selections
+    from saeeval_core.sweep.sweep import SweepConfig
+    from saeeval_core.sweep.sweep import sweep as run_sweep
+    from saeeval_core.training.suite import suite_folders
 
     saes = [*sae, *map(str, suite_folders(suite) if suite else ())]
     if not saes:
@@ -466,7 +467,7 @@ def validate(
     json_path: Json = None,
 ) -> None:
     """Check the scores themselves on planted worlds, where the true concepts are known."""
-    from saeeval_core.validate import validate as run_validation
+    from saeeval_core.planted.validate import validate as run_validation
 
     with _bar("worlds") as advance:
         result = run_validation(json_path, protocols=tuple(_words(protocol)), on_progress=lambda _, d, t: advance(d, t))
@@ -489,9 +490,9 @@ def faults(
     json_path: Json = None,
 ) -> None:
     """What each setting of earlier tools does to the score: one switched at a time. Resumes when run again."""
-    from saeeval_core import row_json
-    from saeeval_core.artifacts import write_atomic
-    from saeeval_core.tables import print_faults
+    from saeeval_core.formats.tables import print_faults
+    from saeeval_core.storage import row_json
+    from saeeval_core.storage.artifacts import write_atomic
 
     with _bar("scoring") as advance:
 
@@ -499,11 +500,11 @@ def faults(
             advance(done, total, what)
 
         if planted:
-            from saeeval_core.planted_faults import planted_fault_table
+            from saeeval_core.planted.world_faults import planted_fault_table
 
             result = planted_fault_table(on_progress=progress)
         else:
-            from saeeval_core.faults import recorded_fault_table
+            from saeeval_core.planted.faults import recorded_fault_table
 
             config = RunConfig(model=model, saes=tuple(sae), task=task, device=device)
             result = recorded_fault_table(config, seeds=_numbers(seeds, "--seeds"), on_progress=progress)
@@ -521,7 +522,7 @@ def report(
     from datetime import UTC, datetime
 
     from app.report_page import result_page
-    from saeeval_core.artifacts import write_atomic
+    from saeeval_core.storage.artifacts import write_atomic
 
     page = result_page(_read_json(result), when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     write_atomic(out, page.encode())
@@ -555,7 +556,7 @@ def app_(
 
 
 def _models() -> list[dict[str, Any]]:
-    from saeeval_core.registry import list_registry
+    from saeeval_core.saes.registry import list_registry
 
     bundled = {"model": DEFAULT_MODEL, "where": "bundled", "SAEs in registry": 0}
     counts: dict[str, int] = {}
@@ -565,7 +566,7 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _saes(model: str) -> list[dict[str, Any]]:
-    from saeeval_core.registry import list_bundled, list_registry
+    from saeeval_core.saes.registry import list_bundled, list_registry
 
     rows = []
     for info in list_bundled():
@@ -599,7 +600,7 @@ def _saes(model: str) -> list[dict[str, Any]]:
 
 
 def _tasks() -> list[dict[str, Any]]:
-    from saeeval_core.sources import BUNDLED_TASKS, HUB_TASKS, load_task_set
+    from saeeval_core.texts.sources import BUNDLED_TASKS, HUB_TASKS, load_task_set
 
     rows = []
     for name in BUNDLED_TASKS:
@@ -654,7 +655,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path | None, value: Any) -> None:
     if path is not None:
-        from saeeval_core.artifacts import write_atomic
+        from saeeval_core.storage.artifacts import write_atomic
 
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(value, indent=1, allow_nan=False).encode())

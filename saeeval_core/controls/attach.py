@@ -10,21 +10,21 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import RunConfig, cache_dir, fingerprint, get_protocol, headline_n
-from saeeval_core.controls import Control, warnings_of
-from saeeval_core.deletion import word_deletions
+from saeeval_core.controls.controls import Control, warnings_of
+from saeeval_core.controls.deletion import word_deletions
+from saeeval_core.controls.refits import REFITS, RefitScore, shift_refits, tpp_refits
+from saeeval_core.controls.refits import check as refits_check
 from saeeval_core.errors import ConfigError
-from saeeval_core.pipeline import Prepared, shift_identity, tpp_identity
-from saeeval_core.recording import LatentRecording, recording_folders
-from saeeval_core.refits import REFITS, RefitScore, shift_refits, tpp_refits
-from saeeval_core.refits import check as refits_check
-from saeeval_core.shift import ShiftLatents
-from saeeval_core.small_n import GRID, RECOMMENDED, shift_area, tpp_area, unless_empty
-from saeeval_core.sweep_rows import Scorer
-from saeeval_core.texts import TEST
-from saeeval_core.tpp import TppLatents
-from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, Scored, over_pairs
+from saeeval_core.evaluation.prepare import Prepared, shift_identity, tpp_identity
+from saeeval_core.recordings.recording import LatentRecording, recording_folders
+from saeeval_core.scores.area import GRID, RECOMMENDED, shift_area, tpp_area, unless_empty
+from saeeval_core.scores.shift import ShiftLatents
+from saeeval_core.scores.tpp import TppLatents
+from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, Scored, over_pairs
+from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.sweep.rows import Scorer
+from saeeval_core.texts.tasks import TEST
 
 _VERSION = 2
 """Raised when controls kept earlier must not be used any more."""

@@ -13,13 +13,13 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from saeeval_core.config import Protocol, derive_rng
-from saeeval_core.contributions import score_set
 from saeeval_core.errors import DataError
-from saeeval_core.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
-from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftScore, shift_latents, train_rows
-from saeeval_core.texts import TRAIN
-from saeeval_core.tpp import TppLatents, tpp_latents
-from saeeval_core.uncertainty import Estimate, undefined
+from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
+from saeeval_core.scores.contributions import score_set
+from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftScore, shift_latents, train_rows
+from saeeval_core.scores.tpp import TppLatents, tpp_latents
+from saeeval_core.scores.uncertainty import Estimate, undefined
+from saeeval_core.texts.tasks import TRAIN
 
 DRAWS = 20
 """Draws of the random-latents control."""

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from saeeval_core.config import RunConfig, cache_dir, fingerprint
-from saeeval_core.controls import attribute_words, edited_score, without_words
-from saeeval_core.pipeline import DirectionBoards, recording_key
-from saeeval_core.recording import ResidualRecording, find_residuals, save_residuals
-from saeeval_core.shift import ShiftScore
-from saeeval_core.sources import TaskSet
-from saeeval_core.texts import TEST
+from saeeval_core.controls.controls import attribute_words, edited_score, without_words
+from saeeval_core.evaluation.prepare import DirectionBoards, recording_key
+from saeeval_core.recordings.recording import ResidualRecording, find_residuals, save_residuals
+from saeeval_core.scores.shift import ShiftScore
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import TEST
 
 
 def word_deletions(
@@ -36,8 +36,8 @@ def _record(config: RunConfig, hook: str, texts: Sequence[str]) -> ResidualRecor
     found = find_residuals(key)
     if found is not None:
         return found
-    from saeeval_core.models import load_model
-    from saeeval_core.recorder import record
+    from saeeval_core.models.language_model import load_model
+    from saeeval_core.recordings.recorder import record
 
     folder = cache_dir() / "recordings"
     model = load_model(config.model, device=config.device, dtype=config.dtype)

@@ -11,12 +11,20 @@ import numpy as np
 
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import ConfigError
-from saeeval_core.probes import Probe, refit_logistic
-from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents
-from saeeval_core.texts import TRAIN, TppTask
-from saeeval_core.tpp import TppBoard, TppLatents, balance_weights, tpp_board, tpp_latents
-from saeeval_core.uncertainty import Estimate, Scored, interval, over_pairs, paired_difference, redraw_within, undefined
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores.probes import Probe, refit_logistic
+from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents
+from saeeval_core.scores.tpp import TppBoard, TppLatents, balance_weights, tpp_board, tpp_latents
+from saeeval_core.scores.uncertainty import (
+    Estimate,
+    Scored,
+    interval,
+    over_pairs,
+    paired_difference,
+    redraw_within,
+    undefined,
+)
+from saeeval_core.texts.tasks import TRAIN, TppTask
 
 REFITS = 20
 _RESAMPLES = 50

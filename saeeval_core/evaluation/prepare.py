@@ -12,13 +12,11 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from saeeval_core.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.config import Protocol, RunConfig, cache_dir, fingerprint, get_protocol
 from saeeval_core.errors import ArtifactError, ConfigError, DataError, UnsupportedSAE
-from saeeval_core.identity import BUNDLED_MODEL, model_stamp
-from saeeval_core.known_saes import KnownSae, identify
-from saeeval_core.probes import Probe
-from saeeval_core.recording import (
+from saeeval_core.models.identity import BUNDLED_MODEL, model_stamp
+from saeeval_core.recordings.known_saes import KnownSae, identify
+from saeeval_core.recordings.recording import (
     LatentRecording,
     RecordingKey,
     ResidualRecording,
@@ -28,8 +26,10 @@ from saeeval_core.recording import (
     save_latents,
     save_residuals,
 )
-from saeeval_core.selections import Selected, by_attribution
-from saeeval_core.shift import (
+from saeeval_core.scores.area import DEFINITION, GRID, small_n_area
+from saeeval_core.scores.probes import Probe
+from saeeval_core.scores.selections import Selected, by_attribution
+from saeeval_core.scores.shift import (
     ShiftBoard,
     ShiftLatents,
     ShiftProbes,
@@ -38,11 +38,11 @@ from saeeval_core.shift import (
     shift_board,
     shift_latents,
 )
-from saeeval_core.small_n import DEFINITION, GRID, small_n_area
-from saeeval_core.sources import BUNDLED_TASKS, TaskSet, file_task_set, hub_task_set, load_task_set
-from saeeval_core.texts import DEV, TEST, ShiftTask, TppTask, shift_training
-from saeeval_core.tpp import TppBoard, TppLatents, TppScore, fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.uncertainty import LEVEL, over_pairs, undefined
+from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore, fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.scores.uncertainty import LEVEL, over_pairs, undefined
+from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
+from saeeval_core.texts.sources import BUNDLED_TASKS, TaskSet, file_task_set, hub_task_set, load_task_set
+from saeeval_core.texts.tasks import DEV, TEST, ShiftTask, TppTask, shift_training
 
 PART_NAMES = {DEV: "dev", TEST: "test"}
 
@@ -121,9 +121,9 @@ def obtain_recordings(
     if found is not None:
         return found
     # Only now are torch, transformers and SAELens needed.
-    from saeeval_core.models import load_model
-    from saeeval_core.recorder import record
-    from saeeval_core.saes import load_sae
+    from saeeval_core.models.language_model import load_model
+    from saeeval_core.recordings.recorder import record
+    from saeeval_core.saes.loaded import load_sae
 
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     loaded = [load_sae(s, device=model.device) for s in saes]
@@ -493,7 +493,7 @@ def _tpp_result(prepared: Prepared, task: TppTask, latents: LatentRecording, sel
                 f"protocol '{protocol.name}' scores TPP for its own ranking only, not for '{select}'; "
                 "use --protocol robust, or --metrics shift"
             )
-        from saeeval_core.saebench import redrawn_tpp
+        from saeeval_core.scores.saebench_tpp import redrawn_tpp
 
         check_tokens(prepared.recordings.residuals)
         return redrawn_tpp(prepared.recordings.residuals, latents, task, protocol, ns=config.ns, seed=config.seed)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from saeeval_core.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.config import assets_dir, cache_dir, fingerprint
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.recording import ContextRef, LatentRecording, ResidualRecording
-from saeeval_core.texts import LabelledTexts
+from saeeval_core.recordings.recording import ContextRef, LatentRecording, ResidualRecording
+from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
+from saeeval_core.texts.tasks import LabelledTexts
 
 TOKENS_KEPT = 10
 _AROUND = 24  # tokens of running text shown on each side of a recorded window
@@ -296,7 +296,7 @@ def find_token_table(sae: str, sae_fingerprint: str) -> TokenTable | None:
 
 def make_token_table(latents: LatentRecording, model: str, *, keep: bool = True) -> TokenTable:
     """Compute the table with the language model's unembedding (loads it) and keep it in the cache folder."""
-    from saeeval_core.models import load_model
+    from saeeval_core.models.language_model import load_model
 
     lm = load_model(model)
     unembedding = lm.unembedding()

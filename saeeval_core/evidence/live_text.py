@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeeval_core import ablation
 from saeeval_core.config import MAX_TOKENS
-from saeeval_core.probes import Probe
+from saeeval_core.scores import ablation
+from saeeval_core.scores.probes import Probe
 
 if TYPE_CHECKING:
-    from saeeval_core.models import LanguageModel
-    from saeeval_core.saes import LoadedSAE
+    from saeeval_core.models.language_model import LanguageModel
+    from saeeval_core.saes.loaded import LoadedSAE
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TextVerdict:
 
 def read_text(model: "LanguageModel", sae: "LoadedSAE", hook: str, text: str) -> TextReading:
     """Run the model to ``hook`` and encode every token. DataError for a text without tokens."""
-    from saeeval_core.recorder import token_latents
+    from saeeval_core.recordings.recorder import token_latents
 
     activations, residuals, spans = token_latents(model, hook, text, sae)
     cut = len(spans) >= MAX_TOKENS - 1 and bool(text[spans[-1][1] :].strip())

@@ -12,61 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.errors import ArtifactError
-from saeeval_core.small_n import RECOMMENDED
+from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.sweep.columns import BLANK
 
 SAEBENCH_NS = (2, 5, 10, 20, 50, 100, 500)
 """Numbers of ablated latents SAEBench has fields for."""
 _SCR_KEY = re.compile(r"^scr_(dir1|metric|dir2)_threshold_(\d+)$")
 _TPP_KEY = re.compile(r"^tpp_threshold_(\d+)_(total_metric|intended_diff_only|unintended_diff_only)$")
-
-
-BLANK: Mapping[str, Any] = {
-    "sae": "",
-    "role": "sae",
-    "control": None,
-    "of": None,
-    "architecture": "unknown",
-    "n_latents": None,
-    "l0": None,
-    "explained_variance": None,
-    "dead": None,
-    "loss_recovered": None,
-    "training_tokens": None,
-    "training_seed": None,
-    "model": "",
-    "hook": "",
-    "task": "",
-    "composed": False,
-    "small": False,
-    "metric": "",
-    "variant": "top-N",
-    "protocol": "robust",
-    "selection": "attribution",
-    "judge": None,
-    "scope": "all",
-    "n": None,
-    "n_ablated": None,
-    "part": "test",
-    "value": None,
-    "ci_low": None,
-    "ci_high": None,
-    "level": "test texts",
-    "reason": None,
-    "pairs": None,
-    "left_out": None,
-    "status": "ok",
-    "error": None,
-    "seed": None,
-    "fingerprint": "",
-}
-"""A row without values: the columns a sweep writes, so that results of any origin can be compared."""
-
-
-def pack(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """{"shared", "rows"} of a sweep's file: what all rows share once, in each row only what differs from it and BLANK."""
-    shared = {k: rows[0][k] for k in BLANK if all(r[k] == rows[0][k] for r in rows)} if rows else {}
-    plain = dict(BLANK) | shared
-    return {"shared": shared, "rows": [{k: v for k, v in r.items() if k == "sae" or v != plain[k]} for r in rows]}
 
 
 def export_saebench(result: Mapping[str, Any], *, when_ms: int) -> dict[str, dict[str, Any]]:

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from saeeval_core.config import headline_n
-from saeeval_core.small_n import RECOMMENDED
-from saeeval_core.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
+from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
 
 
 def print_run(console: Console, result: dict[str, Any]) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 from saeeval_core.config import assets_dir, derive_rng
 from saeeval_core.errors import DataError
 from saeeval_core.judging.imports import SaeIdentity, load_shipped, paper_ratings, read_paper_labels
-from saeeval_core.known_saes import identify
-from saeeval_core.store import Store, Verdict
-from saeeval_core.uncertainty import Estimate, interval, undefined
+from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.recordings.known_saes import identify
+from saeeval_core.scores.uncertainty import Estimate, interval, undefined
 
 LEVELS = 5
 Cells = Mapping[tuple[int | str, str], int]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saeeval_core.errors import JudgeError
-from saeeval_core.evidence import LatentEvidence
+from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
 from saeeval_core.judging.prompts import RUBRIC, build_prompt
-from saeeval_core.store import Verdict
+from saeeval_core.ledger.store import Verdict
 
 if TYPE_CHECKING:
     import anthropic

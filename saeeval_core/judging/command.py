@@ -8,14 +8,7 @@ from typing import Any
 
 from saeeval_core.config import RunConfig, assets_dir, get_protocol
 from saeeval_core.errors import ConfigError, DataError, JudgeError, unknown_name
-from saeeval_core.evidence import EvidenceSource, LatentEvidence, find_token_table, for_judge, latent_evidence
-from saeeval_core.judging.budget import Budget, Usage
-from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
-from saeeval_core.judging.imports import SaeIdentity, load_shipped
-from saeeval_core.judging.run import Judge, collect_batches, judge_questions, submit_batch
-from saeeval_core.judging.select import Selector, ratings_of
-from saeeval_core.judging.verdict import Question, task_concepts
-from saeeval_core.pipeline import (
+from saeeval_core.evaluation.prepare import (
     Recordings,
     obtain_recordings,
     recording_key,
@@ -24,12 +17,19 @@ from saeeval_core.pipeline import (
     task_set_of,
     tpp_probes,
 )
-from saeeval_core.recording import LatentRecording, find_latents, find_residuals
-from saeeval_core.selections import Rule
-from saeeval_core.shift import shift_latents
-from saeeval_core.sources import TaskSet, general_texts, read_texts
-from saeeval_core.store import DecisionSet, Store
-from saeeval_core.tpp import tpp_board, tpp_latents
+from saeeval_core.evidence.evidence import EvidenceSource, LatentEvidence, find_token_table, for_judge, latent_evidence
+from saeeval_core.judging.budget import Budget, Usage
+from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
+from saeeval_core.judging.imports import SaeIdentity, load_shipped
+from saeeval_core.judging.run import Judge, collect_batches, judge_questions, submit_batch
+from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.judging.verdict import Question, task_concepts
+from saeeval_core.ledger.store import DecisionSet, Store
+from saeeval_core.recordings.recording import LatentRecording, find_latents, find_residuals
+from saeeval_core.scores.selections import Rule
+from saeeval_core.scores.shift import shift_latents
+from saeeval_core.scores.tpp import tpp_board, tpp_latents
+from saeeval_core.texts.sources import TaskSet, general_texts, read_texts
 
 JUDGES = ("claude", "local")
 

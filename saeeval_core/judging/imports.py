@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.errors import DataError
-from saeeval_core.evidence import EvidenceContext, LatentEvidence, TokenCosine
-from saeeval_core.store import RATER_KINDS, Store, Verdict
+from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence, TokenCosine
+from saeeval_core.ledger.store import RATER_KINDS, Store, Verdict
+from saeeval_core.storage.artifacts import write_atomic
 
 _CONCEPT = "rating:"
 _SHARED = ("sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "status")

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeeval_core.evidence import EvidenceContext, LatentEvidence
-from saeeval_core.identity import BUNDLED_MODEL
+from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
-from saeeval_core.store import Verdict
+from saeeval_core.ledger.store import Verdict
+from saeeval_core.models.identity import BUNDLED_MODEL
 
 if TYPE_CHECKING:
-    from saeeval_core.models import LanguageModel
+    from saeeval_core.models.language_model import LanguageModel
 
 VERSION = "likelihood 1"
 TEMPLATES = ("The words {} all have to do with", "Words: {}\nThis group of words is about the topic of")
@@ -232,6 +232,6 @@ def _describe(strongest: Sequence[str], promoted: Sequence[str]) -> str:
 
 
 def _bundled() -> "LanguageModel":
-    from saeeval_core.models import load_model
+    from saeeval_core.models.language_model import load_model
 
     return load_model(BUNDLED_MODEL, device="cpu")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from saeeval_core.evidence import LatentEvidence
+from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, describe, rebuild
 from saeeval_core.judging.verdict import Concept, Question
-from saeeval_core.store import Store, Verdict
+from saeeval_core.ledger.store import Store, Verdict
 
 
 class Judge(Protocol):

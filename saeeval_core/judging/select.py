@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.judging.verdict import contrast_concepts
-from saeeval_core.recording import LatentRecording
-from saeeval_core.selections import (
+from saeeval_core.ledger.store import DecisionSet, Verdict
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.scores.selections import (
     SELECTIONS,
     Ratings,
     Rule,
@@ -16,10 +17,9 @@ from saeeval_core.selections import (
     by_person,
     task_unrelated,
 )
-from saeeval_core.shift import ShiftLatents
-from saeeval_core.sources import TaskSet
-from saeeval_core.store import DecisionSet, Verdict
-from saeeval_core.tpp import TppLatents
+from saeeval_core.scores.shift import ShiftLatents
+from saeeval_core.scores.tpp import TppLatents
+from saeeval_core.texts.sources import TaskSet
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.migrations import migrate
+from saeeval_core.ledger.migrations import migrate
 
 DECISIONS = ("ablate", "keep", "unsure", "none")
 METRICS = ("shift", "tpp")

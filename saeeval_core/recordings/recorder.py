@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from scipy.sparse import csc_array, csr_array, vstack
 
-from saeeval_core.artifacts import exists, load_arrays, save_arrays
-from saeeval_core.contexts import ContextCollector
 from saeeval_core.errors import ArtifactError, DataError, ModelError, UnsupportedSAE
-from saeeval_core.identity import model_stamp
-from saeeval_core.models import LanguageModel, TokenizedTexts, padded_batches
-from saeeval_core.recording import LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.saes import LoadedSAE, check_fits
+from saeeval_core.models.identity import model_stamp
+from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
+from saeeval_core.recordings.contexts import ContextCollector
+from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.saes.loaded import LoadedSAE, check_fits
+from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 
 CODES_AT_ONCE = 16_000_000
 """Largest tokens x latents array held while encoding (64 MB in float32)."""

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.artifacts import exists, load_arrays, load_meta, save_arrays
 from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
 from saeeval_core.errors import ArtifactError
-from saeeval_core.packing import pack, unpack
+from saeeval_core.storage.artifacts import exists, load_arrays, load_meta, save_arrays
+from saeeval_core.storage.packing import pack, unpack
 
 SCHEMA = 1
 """Raised whenever the meaning of a stored array changes; older recordings are then made again."""

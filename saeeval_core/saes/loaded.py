@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.hub import hub_errors
-from saeeval_core.registry import (
+from saeeval_core.saes.registry import (
     CFG_FILE,
     UNFOLDED,
     WEIGHTS_FILE,
@@ -37,6 +36,7 @@ from saeeval_core.registry import (
     refuse_heads,
     registry,
 )
+from saeeval_core.storage.hub import hub_errors
 
 __all__ = [
     "LoadedSAE",

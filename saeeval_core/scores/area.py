@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 
 from saeeval_core.errors import ConfigError
-from saeeval_core.selections import NOTHING_PASSED
-from saeeval_core.shift import ShiftLatents, ShiftScore
-from saeeval_core.tpp import TppLatents, TppScore
-from saeeval_core.uncertainty import Estimate, Scored, estimate, undefined
+from saeeval_core.scores.selections import NOTHING_PASSED
+from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.tpp import TppLatents, TppScore
+from saeeval_core.scores.uncertainty import Estimate, Scored, estimate, undefined
 
 AnyScore = TypeVar("AnyScore", ShiftScore, TppScore)
 

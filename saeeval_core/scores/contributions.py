@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saeeval_core.recording import ContextRef, ResidualRecording
-from saeeval_core.shift import ShiftLatents, ShiftScore
-from saeeval_core.uncertainty import Estimate, estimate
+from saeeval_core.recordings.recording import ContextRef, ResidualRecording
+from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.uncertainty import Estimate, estimate
 
 
 @dataclass(frozen=True)

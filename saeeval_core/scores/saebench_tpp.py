@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeeval_core import ablation
 from saeeval_core.config import Protocol
-from saeeval_core.probes import Probe, train_adamw
-from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.texts import TEST, TRAIN, TppTask
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores import ablation
+from saeeval_core.scores.probes import Probe, train_adamw
+from saeeval_core.texts.tasks import TEST, TRAIN, TppTask
 
 if TYPE_CHECKING:
     import torch

@@ -13,12 +13,12 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core import ablation, attribution
 from saeeval_core.config import Protocol, derive_rng
-from saeeval_core.probes import Probe, fit_probe, refit_logistic
-from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.texts import DEV, TEST, TRAIN, ShiftTask, ShiftTraining, shift_training
-from saeeval_core.uncertainty import Estimate, Resamples, estimate, paired_difference, undefined
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores import ablation, attribution
+from saeeval_core.scores.probes import Probe, fit_probe, refit_logistic
+from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, paired_difference, undefined
+from saeeval_core.texts.tasks import DEV, TEST, TRAIN, ShiftTask, ShiftTraining, shift_training
 
 MIN_GAP = 0.001
 """Smallest gap between oracle and biased probe for which S is defined."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saeeval_core.tpp import TppBoard, TppLatents, TppScore
-from saeeval_core.uncertainty import Estimate, estimate, paired_difference, undefined
+from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore
+from saeeval_core.scores.uncertainty import Estimate, estimate, paired_difference, undefined
 
 
 @dataclass(frozen=True)

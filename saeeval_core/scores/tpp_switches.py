@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saeeval_core import ablation, attribution
 from saeeval_core.config import Protocol
-from saeeval_core.probes import Probe, train_adamw
-from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.texts import DEV, TEST, TRAIN, TppTask
-from saeeval_core.tpp import balance_weights, fit_tpp_probes
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores import ablation, attribution
+from saeeval_core.scores.probes import Probe, train_adamw
+from saeeval_core.scores.tpp import balance_weights, fit_tpp_probes
+from saeeval_core.texts.tasks import DEV, TEST, TRAIN, TppTask
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,15 @@ class Estimate:
         return {"value": self.value, "ci": list(self.ci) if self.ci else None, "reason": self.reason}
 
 
+def say(e: Estimate, digits: int = 3) -> str:
+    """ "0.123 [0.100, 0.150]" or "n/a: reason": an estimate in a line of text or a cell of a table."""
+    if e.value is None:
+        return f"n/a: {e.reason or 'no reason given'}"
+    if e.ci is None:
+        return f"{e.value:.{digits}f} (no interval)"
+    return f"{e.value:.{digits}f} [{e.ci[0]:.{digits}f}, {e.ci[1]:.{digits}f}]"
+
+
 def undefined(reason: str) -> Estimate:
     """No number, and why."""
     return Estimate(None, None, reason)

@@ -6,11 +6,11 @@ from saeeval_core.config import fingerprint
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.judging.command import load_shipped_verdicts
 from saeeval_core.judging.select import Selector, ratings_of
-from saeeval_core.recording import LatentRecording
-from saeeval_core.selections import Ratings, Rule
-from saeeval_core.sources import TaskSet
-from saeeval_core.store import Store
-from saeeval_core.sweep_rows import Selection
+from saeeval_core.ledger.store import Store
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.scores.selections import Ratings, Rule
+from saeeval_core.sweep.rows import Selection
+from saeeval_core.texts.sources import TaskSet
 
 JUDGED = ("judge", "task-unrelated")
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import cache_dir, fingerprint
 from saeeval_core.errors import DataError
-from saeeval_core.known_saes import identify
-from saeeval_core.models import LanguageModel, load_model, padded_batches
-from saeeval_core.saes import LoadedSAE, check_fits, load_sae
+from saeeval_core.models.language_model import LanguageModel, load_model, padded_batches
+from saeeval_core.recordings.known_saes import identify
+from saeeval_core.saes.loaded import LoadedSAE, check_fits, load_sae
+from saeeval_core.storage.artifacts import write_atomic
 
 TEXTS = 24
 """Texts a stored figure is measured on: a few thousand tokens."""

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.bench_format import BLANK
 from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng
-from saeeval_core.controls import (
+from saeeval_core.controls.controls import (
     BASES,
     DRAWS,
     basis_recording,
@@ -19,16 +18,17 @@ from saeeval_core.controls import (
     log_strength,
     matched_latents,
 )
-from saeeval_core.pipeline import DirectionBoards, Selector
-from saeeval_core.recording import LatentRecording, ResidualRecording
-from saeeval_core.registry import local_folder
-from saeeval_core.selections import Selected
-from saeeval_core.shift import ShiftScore, shift_latents, train_rows
-from saeeval_core.small_n import AREA, GRID, MEAN, Area, M, small_n_area, unless_empty
-from saeeval_core.sources import TaskSet
-from saeeval_core.texts import TEST, TRAIN
-from saeeval_core.tpp import TppBoard, tpp_latents
-from saeeval_core.uncertainty import LEVEL, Estimate, OverPairs, Scored, over_pairs, undefined
+from saeeval_core.evaluation.prepare import DirectionBoards, Selector
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.saes.registry import local_folder
+from saeeval_core.scores.area import AREA, GRID, MEAN, Area, M, small_n_area, unless_empty
+from saeeval_core.scores.selections import Selected
+from saeeval_core.scores.shift import ShiftScore, shift_latents, train_rows
+from saeeval_core.scores.tpp import TppBoard, tpp_latents
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, OverPairs, Scored, over_pairs, undefined
+from saeeval_core.sweep.columns import BLANK
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import TEST, TRAIN
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class Scorer:
             unit["rows"].append(same[0] | known | {"level": f"range of {DRAWS} draws"})
 
     def _redrawn_tpp(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
-        from saeeval_core.saebench import redrawn_tpp
+        from saeeval_core.scores.saebench_tpp import redrawn_tpp
 
         protocol, ns = PROTOCOLS[self.run.protocol], [n for n in self.ns if n <= latents.n_latents]
         if not ns:

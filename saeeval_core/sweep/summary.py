@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.bench_format import BLANK
 from saeeval_core.config import HEADLINE_N
-from saeeval_core.ranks import spearman
-from saeeval_core.small_n import AREA, RECOMMENDED
-from saeeval_core.sweep_rows import sample_key
-from saeeval_core.uncertainty import LEVEL, difference_words, minimum_reliable_difference, paired_difference, separable
+from saeeval_core.scores.area import AREA, RECOMMENDED
+from saeeval_core.scores.ranks import spearman
+from saeeval_core.scores.uncertainty import (
+    LEVEL,
+    difference_words,
+    minimum_reliable_difference,
+    paired_difference,
+    separable,
+)
+from saeeval_core.sweep.columns import BLANK
+from saeeval_core.sweep.rows import sample_key
 
 _SETTING = ("metric", "variant", "protocol", "task", "selection", "n", "part")
 MANY_SAES = 12

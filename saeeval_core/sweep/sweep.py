@@ -11,14 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from saeeval_core import row_json
-from saeeval_core.artifacts import write_atomic
-from saeeval_core.bench_format import BLANK, pack
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_NS, PROTOCOLS, RunConfig, cache_dir, fingerprint, get_protocol
-from saeeval_core.deletion import word_deletions
+from saeeval_core.controls.deletion import word_deletions
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.known_saes import identify, known_sae
-from saeeval_core.pipeline import (
+from saeeval_core.evaluation.prepare import (
     check_texts,
     obtain_recordings,
     recording_key,
@@ -29,12 +25,16 @@ from saeeval_core.pipeline import (
     tpp_identity,
     versions,
 )
-from saeeval_core.recording import ResidualRecording, recording_folders
-from saeeval_core.sources import TaskSet
-from saeeval_core.sweep_rows import Scorer, Selection, display_name
-from saeeval_core.sweep_summary import differences, rank_agreement, to_csv
-from saeeval_core.texts import TEST
-from saeeval_core.tpp import TppBoard
+from saeeval_core.recordings.known_saes import identify, known_sae
+from saeeval_core.recordings.recording import ResidualRecording, recording_folders
+from saeeval_core.scores.tpp import TppBoard
+from saeeval_core.storage import row_json
+from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.sweep.columns import BLANK, pack
+from saeeval_core.sweep.rows import Scorer, Selection, display_name
+from saeeval_core.sweep.summary import differences, rank_agreement, to_csv
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import TEST
 
 _VERSION = 5
 """Raised when units computed earlier must not be used any more."""
@@ -194,7 +194,7 @@ def _record_missing(
 
 
 def _load_error(sae: str) -> str | None:
-    from saeeval_core.saes import load_sae
+    from saeeval_core.saes.loaded import load_sae
 
     try:
         load_sae(sae)
@@ -211,7 +211,7 @@ def _units(
     scorer = None
     loss: Mapping[str, float | None] = {}
     if config.loss_recovered and saes:
-        from saeeval_core.loss_recovered import stored_loss_recovered
+        from saeeval_core.sweep.loss_recovered import stored_loss_recovered
 
         hook = identify(saes[0]).hook
         loss = stored_loss_recovered(config.model, saes, hook, task_set.texts.texts, device=config.device)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from saeeval_core.composed import ComposedText, Stock
 from saeeval_core.config import derive_rng
+from saeeval_core.texts.composed import ComposedText, Stock
 
 CLEAR_GAP = 0.1
 """A pair has a clear gap when the interval of its base-to-oracle gap lies above this."""
@@ -158,7 +158,7 @@ def write_parquet(stock: Stock, texts: Sequence[ComposedText], path: Path, seed:
         "target": target,
         "spurious": {"column": spurious, "positive": positive, "negative": negative},
         "pairs": [list(pair) for pair in _clear_first(stock, report)],
-        "how": "rendered from hand-written sentence patterns by saeeval_core.composed; no person or product is real",
+        "how": "rendered from hand-written sentence patterns by saeeval_core.texts.composed; no person or product is real",
         "licence": "as this repository",
         "stock": f"{stock.name}_stock.json",
         "stock_sha256": stock.sha256,

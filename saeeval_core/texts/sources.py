@@ -13,8 +13,8 @@ import numpy as np
 
 from saeeval_core.config import Protocol, assets_dir, derive_rng
 from saeeval_core.errors import DataError, unknown_name
-from saeeval_core.hub import fail_fast
-from saeeval_core.texts import Contrast, LabelledTexts, ShiftTask, TppTask, shift_task, tpp_task
+from saeeval_core.storage.hub import fail_fast
+from saeeval_core.texts.tasks import Contrast, LabelledTexts, ShiftTask, TppTask, shift_task, tpp_task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from saeeval_core import training
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.errors import ConfigError, unknown_name
-from saeeval_core.training import ActivationCache, TrainingConfig, measure, training_identity, training_source
+from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.training import trainer as training
+from saeeval_core.training.trainer import ActivationCache, TrainingConfig, measure, training_identity, training_source
 
 OnSnapshot = Callable[[str, int, Any], None]
 """Called with (name of the SAE, samples seen so far, SAELens inference SAE)."""

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from saeeval_core.artifacts import write_atomic
 from saeeval_core.config import derive_rng, fingerprint
 from saeeval_core.errors import ConfigError, DataError, unknown_name
-from saeeval_core.models import LanguageModel, padded_batches
+from saeeval_core.models.language_model import LanguageModel, padded_batches
+from saeeval_core.storage.artifacts import write_atomic
 
 ARCHITECTURES = ("topk", "standard", "jumprelu", "jumprelu-tanh", "gated", "batchtopk", "matryoshka")
 _SHARD_TEXTS = 512

@@ -1,20 +1,18 @@
 """Asking Claude from the page, against a local server: from the button to the score, each failure by its name, the key nowhere."""
 
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from fake_claude import FakeClaude, answer, error, message  # noqa: E402
 from viewing import texts, view
 
-from app import judge_job, judged, services
+from app import services
+from app.deciding import judged
+from app.jobs import judge as judge_job
 from app.views import judge
 from saeeval_core.config import RunConfig
-from saeeval_core.selections import Rule
-from saeeval_core.texts import DEV
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
-from fake_claude import FakeClaude, answer, error, message  # noqa: E402
+from saeeval_core.scores.selections import Rule
+from saeeval_core.texts.tasks import DEV
 
 SECRET = "sk-ant-secret-0123456789"
 

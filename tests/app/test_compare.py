@@ -8,9 +8,9 @@ from viewing import texts, view
 
 from app import results, services
 from app.views import compare
-from saeeval_core.bench_format import BLANK
 from saeeval_core.config import RunConfig
-from saeeval_core.small_n import RECOMMENDED
+from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.sweep.columns import BLANK
 
 
 @pytest.fixture

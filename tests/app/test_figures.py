@@ -9,8 +9,8 @@ from synthetic import CLASSES, make_loaded
 
 from app import figures
 from app.services import shift_directions, shift_view, tpp_view
-from saeeval_core.texts import DEV
-from saeeval_core.uncertainty import Estimate, undefined
+from saeeval_core.scores.uncertainty import Estimate, undefined
+from saeeval_core.texts.tasks import DEV
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_differences_say_what_is_not_separable():
 
 
 def test_sweep_scatter_leaves_failed_and_undefined_rows_out_and_draws_controls_as_lines():
-    from saeeval_core.bench_format import BLANK
+    from saeeval_core.sweep.columns import BLANK
 
     rows = [
         dict(BLANK) | {"sae": "s", "architecture": "topk", "l0": 20.0, "value": 0.2, "ci_low": 0.1, "ci_high": 0.3},

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from app import recording_job, services
-from app.recording_job import RecordingJob
+from app import services
+from app.jobs import recording as recording_job
+from app.jobs.recording import RecordingJob
 from saeeval_core.config import RunConfig
 
 

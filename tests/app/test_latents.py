@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from viewing import texts, verdict, view
 
-from app import decisions, live_model, services
+from app import services
+from app.deciding import desk as decisions
+from app.deciding.class_sets import class_sets
+from app.jobs import live_model
 from app.views import latents
 from app.widgets import latent_table
-from app.widgets.tpp_sets import class_sets
 from saeeval_core.config import RunConfig
-from saeeval_core.live_text import TextReading, probe_verdict
-from saeeval_core.probes import Probe
+from saeeval_core.evidence.live_text import TextReading, probe_verdict
+from saeeval_core.scores.probes import Probe
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import re
 import pytest
 
 from app import report_page, services
+from app.deciding.class_sets import class_sets, store_decisions
 from app.views import tpp_matrix
-from app.widgets.tpp_sets import class_sets, store_decisions
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
-from saeeval_core.pipeline import run
-from saeeval_core.texts import DEV
-from saeeval_core.tpp_cells import chosen_sets
+from saeeval_core.evaluation.prepare import run
+from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.texts.tasks import DEV
 
 
 @pytest.fixture

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from viewing import verdict
 
-from app import decisions, services, state
-from app.decisions import Desk
-from app.judged import judge_sets
+from app import services, state
+from app.deciding import desk as decisions
+from app.deciding.desk import Desk
+from app.deciding.judged import judge_sets
+from app.payloads.score_card import Look, score_json, shares_json
 from app.views import shift_lab
-from app.widgets.score_card import Look, score_json, shares_json
 from saeeval_core.config import RunConfig
-from saeeval_core.contributions import score_set, share
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.selections import Rule
-from saeeval_core.texts import DEV
+from saeeval_core.scores.contributions import score_set, share
+from saeeval_core.scores.selections import Rule
+from saeeval_core.texts.tasks import DEV
 
 PAIR = "professor/teacher x female/male"
 
@@ -197,8 +198,8 @@ def test_url_never_carries_a_name():
 def test_peak_tokens_are_those_at_the_strongest_place_of_each_context():
     from types import SimpleNamespace
 
-    from saeeval_core.contributions import peak_tokens
-    from saeeval_core.recording import ContextRef
+    from saeeval_core.recordings.recording import ContextRef
+    from saeeval_core.scores.contributions import peak_tokens
 
     text = "she sat down"
     residuals = SimpleNamespace(token_spans=lambda _: [(0, 3), (3, 7), (7, 12)])

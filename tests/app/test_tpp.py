@@ -7,14 +7,15 @@ import pytest
 from viewing import texts, verdict, view
 
 from app import services
+from app.deciding.class_sets import ATTRIBUTION, class_sets, commit, store_decisions
+from app.payloads import matrix
 from app.views import tpp_matrix
-from app.widgets import export, matrix
-from app.widgets.tpp_sets import ATTRIBUTION, class_sets, commit, store_decisions
+from app.widgets import export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
-from saeeval_core.selections import Rule
-from saeeval_core.texts import DEV
-from saeeval_core.tpp_cells import chosen_sets
+from saeeval_core.scores.selections import Rule
+from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.texts.tasks import DEV
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_slider_steps_fit_the_sae(loaded):
 def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(loaded, monkeypatch):
     from scipy.sparse import csr_array
 
-    from app import live_model
+    from app.jobs import live_model
 
     def fires_on_the_second_token(loaded, row):
         activations = np.zeros((len(loaded.residuals.token_spans(row)), loaded.latents.n_latents), np.float32)

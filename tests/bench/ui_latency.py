@@ -163,7 +163,7 @@ def main() -> None:
             width, per_cell = args.planted.split("x")
             assets = f"{folder}/assets"
             subprocess.run(
-                [sys.executable, ROOT / "tests/app/planted_assets.py", assets, width, per_cell],
+                [sys.executable, ROOT / "tests/planted_assets.py", assets, width, per_cell],
                 check=True,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "SAEEVAL_CACHE": f"{folder}/cache"},
             )

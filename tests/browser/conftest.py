@@ -12,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("SAEEVAL_CHROMIUM", "/usr/bin/chromium")
-sys.path.insert(0, str(ROOT / "tests" / "app"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,21 +2,18 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_claude import FakeClaude, message  # noqa: E402
 from playwright.sync_api import Page, expect
 
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.judging.verdict import Concept, field_names
-from saeeval_core.registry import file_fingerprint, inspect_sae
-from saeeval_core.store import Store, Verdict
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
-from fake_claude import FakeClaude, message  # noqa: E402
+from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.saes.registry import file_fingerprint, inspect_sae
 
 WAIT = 60_000
 CONCEPTS = ("nurse", "professor", "surgeon", "teacher", "gender")

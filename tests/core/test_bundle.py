@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from saeeval_core import config as settings
-from saeeval_core.artifacts import load_arrays
-from saeeval_core.beside import kept_controls
 from saeeval_core.config import DEFAULT_SAE, RunConfig
-from saeeval_core.pipeline import obtain_recordings, prepare, recording_key, task_set_of
-from saeeval_core.recording import bundled_decoder, find_latents, list_recordings
-from saeeval_core.registry import file_fingerprint, inspect_sae, list_bundled
-from saeeval_core.sources import BUNDLED_TASKS
+from saeeval_core.controls.attach import kept_controls
+from saeeval_core.evaluation.prepare import obtain_recordings, prepare, recording_key, task_set_of
+from saeeval_core.recordings.recording import bundled_decoder, find_latents, list_recordings
+from saeeval_core.saes.registry import file_fingerprint, inspect_sae, list_bundled
+from saeeval_core.storage.artifacts import load_arrays
+from saeeval_core.texts.sources import BUNDLED_TASKS
 
 LIMIT = 145_000_000
 """Bytes; the clone everybody makes should stay small: four SAEs 42 MB, recordings 90 MB, results and verdicts 6 MB."""

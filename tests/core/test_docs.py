@@ -71,7 +71,7 @@ def readme() -> str:
 def test_the_readme_names_only_commands_and_options_there_are():
     import typer.main
 
-    from saeeval_core.cli import app
+    from saeeval_core.cli.main import app
 
     group = typer.main.get_command(app)
     known = {name: {o for p in c.params for o in (*p.opts, *p.secondary_opts)} for name, c in group.commands.items()}

@@ -38,7 +38,7 @@ def saeeval(arguments: Iterable[str], cache: Path) -> None:
     """Run the command with one thread, a cache and a store of its own."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     own = {"SAEEVAL_CACHE": str(cache), "SAEEVAL_STORE": str(cache / "store.sqlite"), "PYTHONPATH": str(ROOT)}
-    code = "from saeeval_core.cli import main; main()"
+    code = "from saeeval_core.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env=os.environ | threads | own,

@@ -10,10 +10,10 @@ import torch
 from toys import D_MODEL, GENDER, HOOK, PROFESSION, Planted, latent_recording, residual_recording, tiny_sae
 
 from saeeval_core.config import MAX_TOKENS, PROTOCOLS
-from saeeval_core.probes import Probe, fit_adamw
-from saeeval_core.saebench import redrawn_tpp
-from saeeval_core.shift import ShiftProbes, shift_board, shift_latents
-from saeeval_core.texts import TEST, TRAIN, ShiftTask, ShiftTraining, TppTask
+from saeeval_core.scores.probes import Probe, fit_adamw
+from saeeval_core.scores.saebench_tpp import redrawn_tpp
+from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
+from saeeval_core.texts.tasks import TEST, TRAIN, ShiftTask, ShiftTraining, TppTask
 
 pytest.importorskip("sae_bench", reason="sae-bench is not installed (make bench-setup)")
 
@@ -193,8 +193,8 @@ def test_real_biographies_through_the_recorder(tiny_model, shared, tmp_path):
     """Real texts with their real lengths: our recording against SAEBench's functions on the padded activations."""
     import pandas as pd
 
-    from saeeval_core.recorder import record
-    from saeeval_core.saes import load_sae
+    from saeeval_core.recordings.recorder import record
+    from saeeval_core.saes.loaded import load_sae
 
     frame = pd.read_parquet(shared / "bias_in_bios_sample.parquet")
     frame = frame[frame.profession.isin(["nurse", "surgeon"])].groupby(["profession", "gender"]).head(60)

@@ -4,19 +4,16 @@ Measured against separate Streamlit elements: one fragment run and one redraw of
 constants of ours; data enters the page through ``textContent`` only.
 """
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-_HERE = Path(__file__).parent
-_SCRIPTS = ("dom", "queue", "card", "score", "keys", "main")
+from app.components import source
+
+_SCRIPTS = ("common/dom.js", *(f"lab/{name}.js" for name in ("queue", "card", "score", "keys", "main")))
 
 _component = st.components.v2.component(
-    "saeeval_lab",
-    html="<div class='lab' tabindex='-1'></div>",
-    css=(_HERE / "lab.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS),
+    "saeeval_lab", html="<div class='lab' tabindex='-1'></div>", css=source("lab/lab.css"), js=source(*_SCRIPTS)
 )
 
 

@@ -13,10 +13,12 @@ import torch
 from safetensors.numpy import load_file, save_file
 from toys import save_tiny_sae
 
-from saeeval_core import artifacts, cli, recorder
+from saeeval_core.cli import main as cli
 from saeeval_core.errors import DataError, unknown_name
-from saeeval_core.models import padded_batches
-from saeeval_core.sources import file_task_set, read_texts
+from saeeval_core.models.language_model import padded_batches
+from saeeval_core.recordings import recorder
+from saeeval_core.storage import artifacts
+from saeeval_core.texts.sources import file_task_set, read_texts
 
 LABELS = ["--target", "profession=nurse,surgeon", "--spurious", "gender=female,male"]
 
@@ -56,8 +58,8 @@ class Call:
 
 @pytest.fixture
 def call(monkeypatch, capsys, cache) -> Call:
-    monkeypatch.setattr("saeeval_core.hub._resolves", lambda endpoint: False)
-    monkeypatch.setattr("saeeval_core.probes.C_GRID", np.array([0.01, 1.0]))
+    monkeypatch.setattr("saeeval_core.storage.hub._resolves", lambda endpoint: False)
+    monkeypatch.setattr("saeeval_core.scores.probes.C_GRID", np.array([0.01, 1.0]))
     return Call(monkeypatch, capsys)
 
 

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from saeeval_core import beside, pipeline
 from saeeval_core.config import PROTOCOLS, RunConfig, cache_dir, headline_n
-from saeeval_core.controls import shift_controls, tpp_controls
+from saeeval_core.controls import attach as beside
+from saeeval_core.controls.controls import shift_controls, tpp_controls
 from saeeval_core.errors import ConfigError
-from saeeval_core.pipeline import DirectionBoards, Prepared, Recordings
-from saeeval_core.shift import shift_board, shift_latents
-from saeeval_core.small_n import MEAN, RECOMMENDED
-from saeeval_core.sources import TaskSet
-from saeeval_core.tables import print_run
-from saeeval_core.texts import DEV, TEST, LabelledTexts
-from saeeval_core.tpp import tpp_latents
+from saeeval_core.evaluation import prepare as pipeline
+from saeeval_core.evaluation.prepare import DirectionBoards, Prepared, Recordings
+from saeeval_core.formats.tables import print_run
+from saeeval_core.scores.area import MEAN, RECOMMENDED
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.scores.tpp import tpp_latents
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import DEV, TEST, LabelledTexts
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 
@@ -39,7 +40,7 @@ def prepared(tiny_model_dir, tiny_sae_dirs, tiny_texts_file, tmp_path_factory):
         )
         # Only while these probes are fitted: those that other tests share need the whole grid.
         with pytest.MonkeyPatch.context() as grid:
-            grid.setattr("saeeval_core.probes.C_GRID", np.array([0.1, 1.0]))
+            grid.setattr("saeeval_core.scores.probes.C_GRID", np.array([0.1, 1.0]))
             made = pipeline.prepare(config)
         yield made
 

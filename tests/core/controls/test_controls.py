@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from toys import GENDER, PROFESSION, residual_recording
 
-from saeeval_core import controls
 from saeeval_core.config import PROTOCOLS
+from saeeval_core.controls import controls
 from saeeval_core.errors import DataError
-from saeeval_core.shift import fit_shift_probes, shift_board, shift_latents
-from saeeval_core.texts import TEST, ShiftTask
-from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.uncertainty import Estimate
+from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
+from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.texts.tasks import TEST, ShiftTask
 
 ROBUST = PROTOCOLS["robust"]
 

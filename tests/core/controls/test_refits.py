@@ -7,13 +7,12 @@ import pytest
 from toys import latent_recording
 
 from saeeval_core.config import PROTOCOLS
+from saeeval_core.controls.refits import shift_refits, tpp_refits
 from saeeval_core.errors import ConfigError
-from saeeval_core.refits import shift_refits, tpp_refits
-from saeeval_core.shift import ShiftScore, shift_board, shift_latents
-from saeeval_core.small_n import Area, area_weights, shift_area, small_n_area, unless_empty
-from saeeval_core.texts import TEST
-from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.uncertainty import (
+from saeeval_core.scores.area import Area, area_weights, shift_area, small_n_area, unless_empty
+from saeeval_core.scores.shift import ShiftScore, shift_board, shift_latents
+from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.scores.uncertainty import (
     LEVEL_WITH_TRAINING,
     Estimate,
     difference_words,
@@ -22,6 +21,7 @@ from saeeval_core.uncertainty import (
     redraw_within,
     undefined,
 )
+from saeeval_core.texts.tasks import TEST
 
 ROBUST = PROTOCOLS["robust"]
 

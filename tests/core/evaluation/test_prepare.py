@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import save_tiny_sae
 
-from saeeval_core import pipeline, shift
 from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng, fingerprint
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
-from saeeval_core.pipeline import run
-from saeeval_core.saes import load_sae
-from saeeval_core.selections import Selected
-from saeeval_core.shift import ShiftScore
-from saeeval_core.small_n import GRID, area_weights
-from saeeval_core.uncertainty import Estimate, estimate, over_pairs, undefined
+from saeeval_core.evaluation import prepare as pipeline
+from saeeval_core.evaluation.prepare import run
+from saeeval_core.saes.loaded import load_sae
+from saeeval_core.scores import shift
+from saeeval_core.scores.area import GRID, area_weights
+from saeeval_core.scores.selections import Selected
+from saeeval_core.scores.shift import ShiftScore
+from saeeval_core.scores.uncertainty import Estimate, estimate, over_pairs, undefined
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 
@@ -45,7 +46,9 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("SAEEVAL_CACHE", str(folder))
-        patch.setattr("saeeval_core.probes.C_GRID", np.array([0.01, 0.1, 1.0]))  # the whole grid has its own tests
+        patch.setattr(
+            "saeeval_core.scores.probes.C_GRID", np.array([0.01, 0.1, 1.0])
+        )  # the whole grid has its own tests
         yield folder
 
 
@@ -124,7 +127,7 @@ def test_the_same_settings_give_the_same_json_from_an_empty_cache(result, config
 
 def test_the_second_time_neither_model_nor_sae_is_loaded(result, config, own_cache):
     code = (
-        "import sys, json; from saeeval_core.config import RunConfig; from saeeval_core.pipeline import run;"
+        "import sys, json; from saeeval_core.config import RunConfig; from saeeval_core.evaluation.prepare import run;"
         "out = run(RunConfig.from_json(sys.stdin.read()));"
         "heavy = [m for m in ('transformers', 'transformer_lens', 'sae_lens') if m in sys.modules];"
         "print(json.dumps([heavy, out], sort_keys=True))"
@@ -143,7 +146,7 @@ def test_the_second_time_neither_model_nor_sae_is_loaded(result, config, own_cac
 
 
 def test_another_seed_is_another_experiment_on_the_same_recording(result, config, own_cache, monkeypatch):
-    monkeypatch.setattr("saeeval_core.models.load_model", None)  # would fail if called
+    monkeypatch.setattr("saeeval_core.models.language_model.load_model", None)  # would fail if called
     other = run(replace(config, seed=1, metrics=("shift",)))
     assert other["probes"]["shift"] != result["probes"]["shift"]
     assert "tpp" not in other["results"][0]
@@ -175,9 +178,11 @@ def test_a_selection_that_keeps_nothing_is_a_state_and_not_a_score(config, own_c
 
 
 def test_redrawn_negatives_have_no_judged_tpp(config, own_cache, monkeypatch):
-    monkeypatch.setattr("saeeval_core.saebench.redrawn_tpp", lambda *_, **__: pytest.fail("scored another selection"))
+    monkeypatch.setattr(
+        "saeeval_core.scores.saebench_tpp.redrawn_tpp", lambda *_, **__: pytest.fail("scored another selection")
+    )
     quick = replace(PROTOCOLS["saebench"], epochs=1)
-    monkeypatch.setattr("saeeval_core.pipeline.get_protocol", lambda name: quick)
+    monkeypatch.setattr("saeeval_core.evaluation.prepare.get_protocol", lambda name: quick)
     with pytest.raises(ConfigError, match=r"scores TPP for its own ranking only, not for 'judge \(nobody\)'"):
         run(replace(config, metrics=("tpp",), protocol="saebench"), select=Nothing())
 
@@ -186,10 +191,10 @@ def test_an_sae_of_the_registry_runs_and_is_known_afterwards(result, config, own
     spec = "gpt2-small-res-jb/blocks.0.hook_resid_pre"
     local = load_sae(str(tiny_sae_dirs["topk"]))
     downloaded = replace(local, info=replace(local.info, id=spec), fingerprint="registry")
-    monkeypatch.setattr("saeeval_core.saes._from_registry", lambda *_: downloaded)
+    monkeypatch.setattr("saeeval_core.saes.loaded._from_registry", lambda *_: downloaded)
     first = run(replace(config, saes=(spec,)))
     assert first["results"][0]["shift"] == result["results"][0]["shift"]
-    monkeypatch.setattr("saeeval_core.saes._from_registry", lambda *_: pytest.fail("loaded although recorded"))
+    monkeypatch.setattr("saeeval_core.saes.loaded._from_registry", lambda *_: pytest.fail("loaded although recorded"))
     assert canonical(run(replace(config, saes=(spec,)))) == canonical(first)
 
 

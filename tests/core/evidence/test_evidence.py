@@ -7,7 +7,7 @@ import pytest
 from judge_fixtures import toy_source
 
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.evidence import (
+from saeeval_core.evidence.evidence import (
     EvidenceSource,
     TokenTable,
     find_token_table,

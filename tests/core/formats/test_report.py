@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from saeeval_core.bench_format import BLANK, SAEBENCH_NS, export_saebench, load_rows, rows_of
 from saeeval_core.errors import ArtifactError
-from saeeval_core.report import (
+from saeeval_core.formats.report import (
     ExportedDecision,
     ExportedSet,
     ReportFigure,
@@ -18,6 +17,8 @@ from saeeval_core.report import (
     set_to_csv,
     set_to_json,
 )
+from saeeval_core.formats.saebench_files import SAEBENCH_NS, export_saebench, load_rows, rows_of
+from saeeval_core.sweep.columns import BLANK
 
 HOSTILE = "</script><script>alert(1)</script>"
 MADE = ExportedSet(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from saeeval_core.agreement import (
+from saeeval_core.errors import DataError
+from saeeval_core.judging.agreement import (
     adjudicated,
     agreement,
     agreements,
@@ -18,9 +19,8 @@ from saeeval_core.agreement import (
     report,
     with_missing_as_zero,
 )
-from saeeval_core.errors import DataError
 from saeeval_core.judging.imports import paper_ratings, read_paper_labels
-from saeeval_core.store import Verdict
+from saeeval_core.ledger.store import Verdict
 
 LABELS = "judge_labels/paper_labels.json"
 

@@ -7,13 +7,13 @@ import pytest
 from test_judging_neuronpedia import FOLDER, packed, row, serve  # noqa: F401
 from typer.testing import CliRunner
 
-from saeeval_core.agreement import agreement_command
-from saeeval_core.cli import app
+from saeeval_core.cli.main import app
 from saeeval_core.errors import ConfigError, DataError
+from saeeval_core.judging.agreement import agreement_command
 from saeeval_core.judging.import_command import import_command
-from saeeval_core.known_saes import identify
-from saeeval_core.registry import file_fingerprint, inspect_sae
-from saeeval_core.store import Store, Verdict
+from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.recordings.known_saes import identify
+from saeeval_core.saes.registry import file_fingerprint, inspect_sae
 
 ROWS = "latent,explanation,rater,rating:nurse,rating:gender\n1,pronouns,ann,0,4\n2,clinic,ann,3,\n1,she,bob,1,4\n2,ward,bob,4,0\n"
 
@@ -71,7 +71,7 @@ def test_a_hub_sae_is_known_from_its_recording_and_the_registry(serve, store: St
         "latents": {"sae": spec, "sae_fingerprint": "print", "shape": [10, 4], "residual_fingerprint": "pass"},
         "residuals": {"path": "recordings/residuals-pass", "key": {"hook": "blocks.0.hook_resid_pre"}},
     }
-    monkeypatch.setattr("saeeval_core.known_saes.list_recordings", lambda kind: [recorded[kind]])
+    monkeypatch.setattr("saeeval_core.recordings.known_saes.list_recordings", lambda kind: [recorded[kind]])
     known = identify(spec)
     assert (known.fingerprint, known.n_latents, known.neuronpedia_id) == ("print", 4, "gpt2-small/0-res-jb")
     assert known.hook == "blocks.0.hook_resid_pre"

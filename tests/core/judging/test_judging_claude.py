@@ -15,13 +15,13 @@ from fake_claude import FakeClaude, answer, error, message
 from judge_fixtures import toy_source
 
 from saeeval_core.errors import Cancelled, ConfigError, JudgeError
-from saeeval_core.evidence import for_judge, latent_evidence
+from saeeval_core.evidence.evidence import for_judge, latent_evidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
 from saeeval_core.judging.prompts import RUBRIC
 from saeeval_core.judging.run import collect_batches, judge_questions, submit_batch
-from saeeval_core.store import Store
+from saeeval_core.ledger.store import Store
 
 KEY = "sk-test-VERYSECRET-0123456789"
 CONCEPTS = (v.Concept("nurse"), v.Concept("surgeon"), v.Concept("gender", "female, male"))
@@ -325,12 +325,12 @@ def test_waiting_for_a_batch_polls(fake: FakeClaude, judge: ClaudeJudge, store: 
 # A killed run
 
 CHILD = """
-import sys; sys.path[:0] = [{here!r}]
+import sys; sys.path[:0] = {here!r}
 from pathlib import Path
 from test_judging_claude import make, questions
 from fake_claude import FakeClaude
 from saeeval_core.judging.run import judge_questions
-from saeeval_core.store import Store
+from saeeval_core.ledger.store import Store
 fake = FakeClaude(); fake.url = {url!r}
 judge = make(fake, concurrency=1, timeout=60.0)
 judge_questions(Store(Path({path!r})), judge, questions(judge))
@@ -346,8 +346,8 @@ def test_kill_during_a_run_keeps_finished_verdicts(fake: FakeClaude, judge: Clau
         return answer(request)
 
     fake.behaviour = stall_on_the_second
-    code = CHILD.format(here=str(Path(__file__).parent), url=fake.url, path=str(path))
-    root = Path(__file__).parents[2]
+    code = CHILD.format(here=[str(Path(__file__).parent), str(Path(__file__).parents[2])], url=fake.url, path=str(path))
+    root = Path(__file__).parents[3]
     child = subprocess.Popen([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
     deadline = time.monotonic() + 60
     while len(fake.requests) < 2 and child.poll() is None and time.monotonic() < deadline:

@@ -10,8 +10,8 @@ from fake_claude import FakeClaude, answer
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError, JudgeError
 from saeeval_core.judging.command import JudgeOptions, judge_command, parse_latents, selector
-from saeeval_core.selections import Rule
-from saeeval_core.store import Store
+from saeeval_core.ledger.store import Store
+from saeeval_core.scores.selections import Rule
 
 
 @pytest.fixture

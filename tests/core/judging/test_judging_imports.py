@@ -7,7 +7,7 @@ import pytest
 from judge_fixtures import toy_source
 
 from saeeval_core.errors import DataError
-from saeeval_core.evidence import for_judge, latent_evidence
+from saeeval_core.evidence.evidence import for_judge, latent_evidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.imports import (
     SaeIdentity,
@@ -18,9 +18,9 @@ from saeeval_core.judging.imports import (
     write_verdicts,
 )
 from saeeval_core.judging.prompts import build_prompt
-from saeeval_core.sources import TaskSet
-from saeeval_core.store import Store, Verdict
-from saeeval_core.texts import Contrast, LabelledTexts
+from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import Contrast, LabelledTexts
 
 SAE = SaeIdentity("toy-sae", "toyprint", 4)
 

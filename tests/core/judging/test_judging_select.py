@@ -8,10 +8,10 @@ import pytest
 
 from saeeval_core.errors import ConfigError
 from saeeval_core.judging.select import Selector, ratings_of
-from saeeval_core.selections import Rule
-from saeeval_core.sources import TaskSet
-from saeeval_core.store import DecisionSet, Verdict
-from saeeval_core.texts import Contrast, LabelledTexts, ShiftTask, TppTask
+from saeeval_core.ledger.store import DecisionSet, Verdict
+from saeeval_core.scores.selections import Rule
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import Contrast, LabelledTexts, ShiftTask, TppTask
 
 
 class View:

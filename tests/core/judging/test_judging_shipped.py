@@ -8,13 +8,13 @@ from judge_fixtures import toy_source
 
 from saeeval_core import config as settings
 from saeeval_core.config import DEFAULT_SAE
+from saeeval_core.evaluation.prepare import Recordings
 from saeeval_core.judging import shipped
 from saeeval_core.judging.imports import SaeIdentity, load_shipped, read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
-from saeeval_core.pipeline import Recordings
-from saeeval_core.sources import BUNDLED_TASKS, TaskSet
-from saeeval_core.store import Store, Verdict
-from saeeval_core.texts import Contrast
+from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.texts.sources import BUNDLED_TASKS, TaskSet
+from saeeval_core.texts.tasks import Contrast
 
 REFERENCE = Verdict(
     0, "toyprint", "toy-sae", "toy", shipped.REFERENCE, "llm", {"gender": 4}, "she", "why", evidence_hash="e"

@@ -10,8 +10,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.migrations import MIGRATIONS, migrate
-from saeeval_core.store import DecisionSet, Store, Verdict
+from saeeval_core.ledger.migrations import MIGRATIONS, migrate
+from saeeval_core.ledger.store import DecisionSet, Store, Verdict
 
 VERDICT = Verdict(
     latent=7,
@@ -225,7 +225,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from saeeval_core.store import Store
+from saeeval_core.ledger.store import Store
 store = Store(Path(sys.argv[1]))
 for latent in range(20 if len(sys.argv) > 2 else 0):
     store.decide(int(sys.argv[3]), sys.argv[2], {latent: "ablate" if latent % 2 else "keep"})

@@ -10,9 +10,9 @@ from toys import FILLER, HOOK
 
 from saeeval_core.config import MAX_TOKENS
 from saeeval_core.errors import ModelError
-from saeeval_core.identity import model_stamp
-from saeeval_core.models import load_model, resolve_device
-from saeeval_core.recorder import record
+from saeeval_core.models.identity import model_stamp
+from saeeval_core.models.language_model import load_model, resolve_device
+from saeeval_core.recordings.recorder import record
 
 
 def test_what_a_model_says_about_itself(tiny_model, tiny_model_dir):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from saeeval_core.config import PROTOCOLS
-from saeeval_core.faults import SETTINGS, Bench, Setting, fault_table
-from saeeval_core.shift import shift_board, shift_latents
-from saeeval_core.sources import TaskSet
-from saeeval_core.texts import TEST
+from saeeval_core.planted.faults import SETTINGS, Bench, Setting, fault_table
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import TEST
 
 ROBUST = PROTOCOLS["robust"]
 

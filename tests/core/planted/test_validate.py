@@ -5,14 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from saeeval_core import planted, planted_faults, validate
 from saeeval_core.config import PROTOCOLS
-from saeeval_core.faults import Setting
-from saeeval_core.planted import WorldConfig, build_world, controls_of, known_saes
-from saeeval_core.planted_faults import planted_fault_table
-from saeeval_core.texts import TRAIN
-from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.tpp_switches import TppSwitches, one_to_one, switched_tpp, weighted_auc
+from saeeval_core.planted import validate
+from saeeval_core.planted import world as planted
+from saeeval_core.planted import world_faults as planted_faults
+from saeeval_core.planted.faults import Setting
+from saeeval_core.planted.world import WorldConfig, build_world, controls_of, known_saes
+from saeeval_core.planted.world_faults import planted_fault_table
+from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.scores.tpp_switches import TppSwitches, one_to_one, switched_tpp, weighted_auc
+from saeeval_core.texts.tasks import TRAIN
 
 TINY = WorldConfig(
     "tiny",

@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from baselines import pca_basis, residual_basis
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from toys import D_MODEL, FILLER, HOOK, N_LATENTS, save_tiny_sae
 from transformers import PreTrainedTokenizerFast
 
-from saeeval_core import recorder, recording
-from saeeval_core.baselines import pca_basis, residual_basis
 from saeeval_core.errors import ArtifactError, Cancelled, DataError, ModelError, UnsupportedSAE
-from saeeval_core.models import padded_batches
-from saeeval_core.recorder import record, token_latents
-from saeeval_core.recording import load_latents, load_residuals, save_latents, save_residuals
-from saeeval_core.saes import load_sae
+from saeeval_core.models.language_model import padded_batches
+from saeeval_core.recordings import recorder, recording
+from saeeval_core.recordings.recorder import record, token_latents
+from saeeval_core.recordings.recording import load_latents, load_residuals, save_latents, save_residuals
+from saeeval_core.saes.loaded import load_sae
 
 
 def some_texts(count: int = 60, seed: int = 0) -> list[str]:
@@ -402,7 +402,7 @@ def test_damage_is_named(tiny_recording, tmp_path, kind):
 
 
 def test_a_full_disk_leaves_no_half_written_artifact(tiny_recording, tmp_path, monkeypatch):
-    from saeeval_core import artifacts
+    from saeeval_core.storage import artifacts
 
     residuals, _ = tiny_recording
     path = save_residuals(residuals, tmp_path)

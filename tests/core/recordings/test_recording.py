@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_array
 
-from saeeval_core.recording import _from_gaps, _to_gaps
+from saeeval_core.recordings.recording import _from_gaps, _to_gaps
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,6 +11,7 @@ import httpx2
 import numpy as np
 import pytest
 import torch
+from baselines import pca_basis, permuted_decoder, random_decoder, residual_basis
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -31,10 +32,18 @@ from sae_lens.registry import get_sae_class
 from sae_lens.saes.sae import SAEMetadata
 from safetensors.torch import load_file, save_file
 
-from saeeval_core import registry, saes
-from saeeval_core.baselines import pca_basis, permuted_decoder, random_decoder, residual_basis
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.saes import LoadedSAE, check_fits, inspect_sae, list_bundled, list_registry, load_sae, verify_affine
+from saeeval_core.saes import loaded as saes
+from saeeval_core.saes import registry
+from saeeval_core.saes.loaded import (
+    LoadedSAE,
+    check_fits,
+    inspect_sae,
+    list_bundled,
+    list_registry,
+    load_sae,
+    verify_affine,
+)
 
 torch.set_num_threads(1)
 
@@ -575,7 +584,7 @@ def hub(monkeypatch, tmp_path):
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setattr("sae_lens.loading.pretrained_sae_loaders.hf_hub_download", download)
-    monkeypatch.setattr("saeeval_core.hub._resolves", lambda endpoint: True)
+    monkeypatch.setattr("saeeval_core.storage.hub._resolves", lambda endpoint: True)
     return Hub
 
 
@@ -639,7 +648,7 @@ def test_failures_of_the_hub_are_one_line(hub, spec, error, pattern):
 
 
 def test_without_a_network_the_line_comes_at_once(monkeypatch, tmp_path):
-    monkeypatch.setattr("saeeval_core.hub._resolves", lambda endpoint: False)
+    monkeypatch.setattr("saeeval_core.storage.hub._resolves", lambda endpoint: False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     refuse("Hub cannot be reached", "hub:org/certainly-not-cached")
     refuse("Hub cannot be reached", "gpt2-small-res-jb/blocks.8.hook_resid_pre")
@@ -648,7 +657,7 @@ def test_without_a_network_the_line_comes_at_once(monkeypatch, tmp_path):
 def test_describing_saes_needs_neither_torch_nor_saelens(tmp_path):
     saved(tmp_path / "toy", "topk")
     code = (
-        "import sys; from pathlib import Path; from saeeval_core.registry import inspect_sae, list_bundled, list_registry;"
+        "import sys; from pathlib import Path; from saeeval_core.saes.registry import inspect_sae, list_bundled, list_registry;"
         f"inspect_sae('toy', [Path({str(tmp_path)!r})]); list_bundled(); list_registry('gpt2');"
         "print([m for m in ('torch', 'sae_lens', 'transformers', 'transformer_lens') if m in sys.modules])"
     )
@@ -657,7 +666,7 @@ def test_describing_saes_needs_neither_torch_nor_saelens(tmp_path):
 
 
 def test_importing_the_loader_does_not_import_saelens():
-    code = "import sys, saeeval_core.saes; print([m for m in ('sae_lens', 'transformers') if m in sys.modules])"
+    code = "import sys, saeeval_core.saes.loaded; print([m for m in ('sae_lens', 'transformers') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

@@ -5,13 +5,21 @@ import pytest
 from scipy.sparse import csc_array
 from toys import GENDER, PROFESSION, latent_recording, residual_recording
 
-from saeeval_core import ablation, attribution
 from saeeval_core.config import PROTOCOLS
-from saeeval_core.probes import Probe
-from saeeval_core.shift import ShiftProbes, shift_board, shift_latents
-from saeeval_core.texts import TEST, TRAIN, ShiftTask, ShiftTraining, TppTask
-from saeeval_core.tpp import balance_weights, tpp_board, tpp_latents
-from saeeval_core.uncertainty import Resamples, estimate, interval, mean_of, paired_difference, separable, undefined
+from saeeval_core.scores import ablation, attribution
+from saeeval_core.scores.probes import Probe
+from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
+from saeeval_core.scores.tpp import balance_weights, tpp_board, tpp_latents
+from saeeval_core.scores.uncertainty import (
+    Resamples,
+    estimate,
+    interval,
+    mean_of,
+    paired_difference,
+    separable,
+    undefined,
+)
+from saeeval_core.texts.tasks import TEST, TRAIN, ShiftTask, ShiftTraining, TppTask
 
 ROBUST = PROTOCOLS["robust"]
 
@@ -272,7 +280,7 @@ def test_auc_is_the_weighted_area_of_scikit_learn():
 def test_saebench_s_selection_takes_zero_effects_before_negative_ones():
     import torch
 
-    from saeeval_core.saebench import top_n
+    from saeeval_core.scores.saebench_tpp import top_n
 
     effects = torch.tensor([0.5, 0.3, -0.2, -0.1, 0, 0, 0, 0])
     chosen = top_n(effects, 4).tolist()
@@ -283,7 +291,7 @@ def test_saebench_s_selection_takes_zero_effects_before_negative_ones():
 def test_one_vs_rest_negatives_are_one_to_one_and_spread_over_the_others():
     import torch
 
-    from saeeval_core.saebench import draw_one_vs_rest
+    from saeeval_core.scores.saebench_tpp import draw_one_vs_rest
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -18,13 +18,13 @@ from sae_lens import (
 from sae_lens.saes.sae import SAEMetadata
 from toys import D_MODEL, FILLER, HOOK, N_LATENTS, save_tiny_sae
 
-from saeeval_core import ablation
 from saeeval_core.config import MAX_TOKENS, PROTOCOLS
-from saeeval_core.recorder import record
-from saeeval_core.registry import CLASSES
-from saeeval_core.saes import load_sae
-from saeeval_core.shift import shift_board, shift_latents
-from saeeval_core.texts import DEV, TEST
+from saeeval_core.recordings.recorder import record
+from saeeval_core.saes.loaded import load_sae
+from saeeval_core.saes.registry import CLASSES
+from saeeval_core.scores import ablation
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.texts.tasks import DEV, TEST
 
 NORMS = ("none", "layer_norm", "constant_norm_rescale")
 LENGTHS = st.lists(st.integers(1, 30) | st.integers(120, 140), min_size=1, max_size=3)

@@ -14,10 +14,18 @@ from toys import planted_world, residual_recording
 
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import DataError
-from saeeval_core.probes import C_GRID, FOLDS, fit_adamw, fit_logistic, fit_probe, refit_logistic, stratified_folds
-from saeeval_core.shift import fit_shift_probes, shift_board, shift_latents
-from saeeval_core.texts import DEV, TEST
-from saeeval_core.tpp import fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.scores.probes import (
+    C_GRID,
+    FOLDS,
+    fit_adamw,
+    fit_logistic,
+    fit_probe,
+    refit_logistic,
+    stratified_folds,
+)
+from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
+from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.texts.tasks import DEV, TEST
 
 ROBUST = PROTOCOLS["robust"]
 
@@ -254,7 +262,7 @@ def test_the_interval_covers_the_score_and_shrinks_with_more_texts():
 
 
 def test_signed_codes_keep_latents_that_argue_by_being_negative():
-    from saeeval_core.attribution import mean_difference, rank_positive
+    from saeeval_core.scores.attribution import mean_difference, rank_positive
 
     latents = csc_array(np.array([[-1.0, 0.5], [-2, 0.5], [0, 0.4], [0, 0.4]]))
     difference = mean_difference(latents, np.array([True, True, False, False]))

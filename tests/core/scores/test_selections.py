@@ -3,7 +3,7 @@
 import pytest
 
 from saeeval_core.errors import ConfigError
-from saeeval_core.selections import PAPERS_RULE, Rule, by_attribution, by_judge, by_person, task_unrelated
+from saeeval_core.scores.selections import PAPERS_RULE, Rule, by_attribution, by_judge, by_person, task_unrelated
 
 RANKING = [5, 3, 8, 1]
 VERDICTS = {

@@ -1,18 +1,12 @@
 """Behind a TPP cell: contributions by hand, flipped texts, and agreement with the matrix itself."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app"))
-
 from synthetic import make_loaded
 
 from app.services import tpp_view
-from saeeval_core.texts import DEV, TRAIN
-from saeeval_core.tpp_cells import cell_latents, difference, flipped_texts, relative_matrix, row_difference
+from saeeval_core.scores.tpp_cells import cell_latents, difference, flipped_texts, relative_matrix, row_difference
+from saeeval_core.texts.tasks import DEV, TRAIN
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from saeeval_core.errors import ArtifactError
-from saeeval_core.packing import pack, unpack
+from saeeval_core.storage.packing import pack, unpack
 
 
 @given(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from saeeval_core.row_json import dumps
+from saeeval_core.storage.row_json import dumps
 
 CONTENT = {
     "kind": "sweep",

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from saeeval_core import sweep_judged
 from saeeval_core.errors import ConfigError
-from saeeval_core.selections import Rule
-from saeeval_core.sweep_judged import judged_selections
+from saeeval_core.scores.selections import Rule
+from saeeval_core.sweep import judged as sweep_judged
+from saeeval_core.sweep.judged import judged_selections
 
 
 class FakeStore:

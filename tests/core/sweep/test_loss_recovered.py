@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from baselines import residual_basis
 from toys import HOOK, save_tiny_sae
 
-from saeeval_core import loss_recovered as module
-from saeeval_core.baselines import residual_basis
-from saeeval_core.loss_recovered import loss_recovered, stored_loss_recovered
-from saeeval_core.saes import load_sae
+from saeeval_core.saes.loaded import load_sae
+from saeeval_core.sweep import loss_recovered as module
+from saeeval_core.sweep.loss_recovered import loss_recovered, stored_loss_recovered
 
 
 def test_the_residual_basis_recovers_everything_and_silence_nothing(tiny_model, tiny_texts, tmp_path):

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from saeeval_core import pipeline, sweep, sweep_summary
-from saeeval_core.bench_format import BLANK, load_rows
 from saeeval_core.config import RunConfig, cache_dir
-from saeeval_core.selections import NOTHING_PASSED, Selected
-from saeeval_core.small_n import RECOMMENDED
-from saeeval_core.sweep import SweepConfig
-from saeeval_core.sweep_rows import Scorer, Selection, display_name
-from saeeval_core.sweep_summary import rank_agreement, to_csv
+from saeeval_core.evaluation import prepare as pipeline
+from saeeval_core.formats.saebench_files import load_rows
+from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.selections import NOTHING_PASSED, Selected
+from saeeval_core.sweep import summary as sweep_summary
+from saeeval_core.sweep import sweep
+from saeeval_core.sweep.columns import BLANK
+from saeeval_core.sweep.rows import Scorer, Selection, display_name
+from saeeval_core.sweep.summary import rank_agreement, to_csv
+from saeeval_core.sweep.sweep import SweepConfig
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 
@@ -40,7 +43,7 @@ def passes() -> list:
 
 @pytest.fixture(scope="module")
 def result(config, own_cache, passes, tmp_path_factory) -> dict:
-    from saeeval_core import recorder
+    from saeeval_core.recordings import recorder
 
     original = recorder.record
     with pytest.MonkeyPatch.context() as patch:
@@ -172,7 +175,8 @@ def test_judged_selections_are_rows_with_the_judge(config, own_cache):
 
 
 def test_word_deletion_and_loss_recovered_on_request(config, own_cache, monkeypatch):
-    from saeeval_core import deletion, loss_recovered
+    from saeeval_core.controls import deletion
+    from saeeval_core.sweep import loss_recovered
 
     passes = []
     original = deletion._record

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from saeeval_core.composed import MAX_JACCARD, ComposedText, Stock, faults, load_stock, render, shingles
-from saeeval_core.composed_report import LabelReport, PairReport, TextReport, text_report, write_parquet
 from saeeval_core.errors import DataError
+from saeeval_core.texts.composed import MAX_JACCARD, ComposedText, Stock, faults, load_stock, render, shingles
+from saeeval_core.texts.composed_report import LabelReport, PairReport, TextReport, text_report, write_parquet
 
-TEXTS = Path(__file__).parents[2] / "assets" / "texts"
+TEXTS = Path(__file__).parents[3] / "assets" / "texts"
 PER_CELL = 10
 FEMALE = {"she", "her", "hers", "herself", "ms"}
 MALE = {"he", "his", "him", "himself", "mr"}

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saeeval_core import suite
 from saeeval_core.errors import ConfigError
-from saeeval_core.suite import SuiteConfig, suite_folders, train_suite
-from saeeval_core.training import ActivationCache
+from saeeval_core.training import suite
+from saeeval_core.training.suite import SuiteConfig, suite_folders, train_suite
+from saeeval_core.training.trainer import ActivationCache
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_thresholds_give_the_target_l0_and_training_helps(about):
 
 
 def test_every_point_is_an_sae_that_loads(folders):
-    from saeeval_core.saes import load_sae
+    from saeeval_core.saes.loaded import load_sae
 
     assert load_sae(str(folders[0])).info.hook == "blocks.0.hook_resid_post"
 

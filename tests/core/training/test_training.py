@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from saeeval_core import training
 from saeeval_core.errors import ConfigError, DataError
-from saeeval_core.saes import load_sae
-from saeeval_core.training import ActivationCache, TrainingConfig, train_sae
+from saeeval_core.saes.loaded import load_sae
+from saeeval_core.training import trainer as training
+from saeeval_core.training.trainer import ActivationCache, TrainingConfig, train_sae
 
 CONFIG = TrainingConfig("topk", n_latents=32, target_l0=4, samples=6400, batch=64, checkpoints=3)
 

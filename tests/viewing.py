@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from streamlit.testing.v1 import AppTest
 
 from app.services import Loaded
-from saeeval_core.store import Verdict
+from saeeval_core.ledger.store import Verdict
 
 
 def view(name: str, url: Mapping[str, str] | None = None, session: Mapping[str, object] | None = None) -> AppTest:

@@ -9,9 +9,9 @@ from scipy.sparse import csc_array
 
 from app.services import Loaded
 from saeeval_core.config import RunConfig, get_protocol
-from saeeval_core.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.sources import TaskSet
-from saeeval_core.texts import Contrast, LabelledTexts
+from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import Contrast, LabelledTexts
 
 CLASSES = ("a", "b", "c")
 HOSTILE = "<script>alert(1)</script> **x** $y$ \u202eabc"

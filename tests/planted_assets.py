@@ -12,10 +12,17 @@ from safetensors.numpy import save_file
 from scipy.sparse import csc_array
 
 from saeeval_core.config import DEFAULT_SAE, RunConfig
-from saeeval_core.pipeline import recording_key
-from saeeval_core.recording import WINDOW, Contexts, LatentRecording, ResidualRecording, save_latents, save_residuals
-from saeeval_core.registry import file_fingerprint, inspect_sae
-from saeeval_core.sources import load_task_set
+from saeeval_core.evaluation.prepare import recording_key
+from saeeval_core.recordings.recording import (
+    WINDOW,
+    Contexts,
+    LatentRecording,
+    ResidualRecording,
+    save_latents,
+    save_residuals,
+)
+from saeeval_core.saes.registry import file_fingerprint, inspect_sae
+from saeeval_core.texts.sources import load_task_set
 
 HOOK = "blocks.15.hook_resid_post"
 GENDER_LATENTS = (5, 17, 33, 64, 90)
@@ -129,8 +136,8 @@ def _ship_probes(folder: Path) -> None:
     from unittest.mock import patch
 
     from app import services
-    from saeeval_core import probes
     from saeeval_core.config import cache_dir
+    from saeeval_core.scores import probes
 
     with patch.object(probes, "C_GRID", np.array([0.003, 0.1])):
         loaded = services.load_or_raise(RunConfig())
