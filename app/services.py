@@ -27,7 +27,6 @@ from saeeval_core.evaluation.prepare import (
     Prepared,
     Recordings,
     recording_key,
-    scored_parts,
     shift_boards,
     task_set_of,
     tpp_boards,
@@ -51,9 +50,12 @@ from saeeval_core.scores.shift import ShiftLatents, ShiftScore, shift_latents
 from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore, tpp_latents
 from saeeval_core.scores.uncertainty import Estimate, Scored, over_pairs
 from saeeval_core.storage.artifacts import exists, write_atomic
-from saeeval_core.texts.sources import TaskSet, general_texts, read_texts
-from saeeval_core.texts.sources import _read_frame as read_frame
-from saeeval_core.texts.tasks import DEV, LabelledTexts
+from saeeval_core.texts.files import read_frame as read_frame
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.news import general_texts
+from saeeval_core.texts.parts import DEV, scored_parts
+from saeeval_core.texts.sources import read_texts
+from saeeval_core.texts.tasks import TaskSet
 
 GENERAL = "general"
 """Texts on which latents are looked at beside the task's own."""

@@ -126,8 +126,8 @@ class _Bench:
 def _prepare(config: BenchConfig) -> _Bench:
     from saeeval_core.models.language_model import load_model
     from saeeval_core.saes.loaded import load_sae
+    from saeeval_core.texts.parts import TEST, TRAIN
     from saeeval_core.texts.sources import file_task_set
-    from saeeval_core.texts.tasks import TEST, TRAIN
 
     task_set = file_task_set(Path(config.texts), config.text_column, target=config.target, spurious=config.spurious)
     task = task_set.shift_tasks(seed=config.seed, protocol=get_protocol("saebench"), per_cell=10**9)[0]
@@ -332,7 +332,8 @@ def rescore_ms(n_texts: int = 20_000, n_latents: int = 16_384, density: float = 
     from saeeval_core.recordings.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
     from saeeval_core.scores.probes import Probe
     from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
-    from saeeval_core.texts.tasks import TEST, Contrast, ShiftTask, ShiftTraining
+    from saeeval_core.texts.parts import TEST
+    from saeeval_core.texts.tasks import Contrast, ShiftTask, ShiftTraining
 
     rng = np.random.default_rng(0)
     d = 64

@@ -19,7 +19,9 @@ from saeeval_core.controls.attach import controls_name, controls_of
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.evaluation import prepare as pipeline
 from saeeval_core.recordings.recording import LatentRecording, save_latents
-from saeeval_core.texts.sources import BUNDLED_TASKS, TaskSet, general_texts, load_task_set
+from saeeval_core.texts.news import general_texts
+from saeeval_core.texts.sources import BUNDLED_TASKS, load_task_set
+from saeeval_core.texts.tasks import TaskSet
 from saeeval_core.training.trainer import TrainingConfig, cache_activations, read_corpus, train_sae
 
 HOOK = "blocks.15.hook_resid_post"

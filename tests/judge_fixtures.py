@@ -5,7 +5,7 @@ from scipy.sparse import csc_array
 
 from saeeval_core.evidence.evidence import EvidenceSource
 from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.texts.tasks import LabelledTexts
+from saeeval_core.texts.labelled import LabelledTexts
 
 WORDS = ("she", "her", "hospital", "never")
 TEXTS = (

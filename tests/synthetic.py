@@ -10,8 +10,8 @@ from scipy.sparse import csc_array
 from app.services import Loaded
 from saeeval_core.config import RunConfig, get_protocol
 from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import Contrast, LabelledTexts
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.tasks import Contrast, TaskSet
 
 CLASSES = ("a", "b", "c")
 HOSTILE = "<script>alert(1)</script> **x** $y$ \u202eabc"

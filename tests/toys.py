@@ -7,7 +7,8 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.texts.tasks import Contrast, LabelledTexts, ShiftTask, TppTask
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.tasks import Contrast, ShiftTask, TppTask
 
 D_MODEL, N_LATENTS, HOOK = 16, 32, "blocks.0.hook_resid_post"
 SPECIAL = ("<s>", "</s>", "<unk>")

@@ -10,12 +10,11 @@ from app.deciding.desk import MINE, new_set, tpp_place
 from app.payloads import matrix
 from app.services import Loaded
 from saeeval_core.errors import DataError
-from saeeval_core.evaluation.prepare import PART_NAMES
 from saeeval_core.ledger.store import DecisionSet
 from saeeval_core.scores.selections import SELECTED, Rule
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.scores.uncertainty import Estimate, say
-from saeeval_core.texts.tasks import TEST
+from saeeval_core.texts.parts import PART_NAMES, TEST
 
 JUDGE = "judge:"
 """Start of the picker's value for what a judge would ablate; the rater's name follows."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import services
-from saeeval_core.evaluation.prepare import PART_NAMES
 from saeeval_core.ledger.store import Commit, Decision, DecisionSet, Store
 from saeeval_core.scores.contributions import share
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, paired_difference, separable, undefined
+from saeeval_core.texts.parts import PART_NAMES
 
 CURVE_NS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
 CARRY_MAX = 40

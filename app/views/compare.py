@@ -22,7 +22,7 @@ from saeeval_core.saes.registry import list_bundled
 from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED
 from saeeval_core.scores.tpp_cells import chosen_sets, difference, row_difference
 from saeeval_core.scores.uncertainty import LEVEL, Estimate, say, separable
-from saeeval_core.texts.tasks import DEV
+from saeeval_core.texts.parts import DEV
 
 TITLE = "Compare SAEs"
 ICON = ":material/compare_arrows:"

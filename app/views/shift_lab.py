@@ -18,11 +18,11 @@ from app.services import Loaded
 from app.widgets import beside, provenance, shift_export
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.evaluation.prepare import PART_NAMES, DirectionBoards
+from saeeval_core.evaluation.prepare import DirectionBoards
 from saeeval_core.ledger.store import DecisionSet
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.scores.uncertainty import over_pairs
-from saeeval_core.texts.tasks import TEST
+from saeeval_core.texts.parts import PART_NAMES, TEST
 
 TITLE = "SHIFT lab"
 ICON = ":material/tune:"

@@ -18,10 +18,10 @@ from app.services import Loaded
 from app.widgets import beside, export, provenance
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.evaluation.prepare import PART_NAMES
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.texts.parts import PART_NAMES
 
 TITLE = "TPP matrix"
 ICON = ":material/grid_on:"

@@ -7,8 +7,7 @@ import streamlit as st
 from app import services, state
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.texts.sources import class_sizes
-from saeeval_core.texts.tasks import LabelledTexts
+from saeeval_core.texts.labelled import LabelledTexts, class_sizes
 
 TYPES = ("csv", "parquet", "jsonl")
 

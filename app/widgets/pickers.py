@@ -13,7 +13,8 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL
 from saeeval_core.recordings.recording import list_recordings
 from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
-from saeeval_core.texts.sources import BUNDLED_TASKS, HUB_TASKS
+from saeeval_core.texts.hub_tasks import HUB_TASKS
+from saeeval_core.texts.sources import BUNDLED_TASKS
 
 OWN = "own"
 _TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news": "news (BBC, real)", OWN: "my file"}

@@ -13,10 +13,10 @@ from app.deciding.judged import judge_sets
 from app.payloads.score_card import CURVE_NS
 from app.services import Loaded
 from app.widgets import export
-from saeeval_core.evaluation.prepare import PART_NAMES
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.texts.parts import PART_NAMES
 
 Points = list[tuple[int, ShiftScore]]
 

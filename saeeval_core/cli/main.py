@@ -600,7 +600,8 @@ def _saes(model: str) -> list[dict[str, Any]]:
 
 
 def _tasks() -> list[dict[str, Any]]:
-    from saeeval_core.texts.sources import BUNDLED_TASKS, HUB_TASKS, load_task_set
+    from saeeval_core.texts.hub_tasks import HUB_TASKS
+    from saeeval_core.texts.sources import BUNDLED_TASKS, load_task_set
 
     rows = []
     for name in BUNDLED_TASKS:

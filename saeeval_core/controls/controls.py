@@ -1,70 +1,40 @@
-"""Controls beside every score: what the same number of latents, or no SAE at all, would score on the same texts.
+"""Controls of the latents that somebody chose: what as many latents of another kind would score in their place.
 
-Everything but word deletion comes from the recording alone: pooling is linear, so random and permuted decoders and changes
-of basis are recordings of their own, scored by the ordinary code. A score below its control says so in words.
+A score below its control says so in words.
 """
 
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.sparse import csc_array
 
 from saeeval_core.config import Protocol, derive_rng
-from saeeval_core.errors import DataError
-from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
-from saeeval_core.scores.contributions import score_set
-from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftScore, shift_latents, train_rows
+from saeeval_core.controls.about import ABOUT, DRAWS, NEAREST, RANDOM, REFERENCES
+from saeeval_core.controls.leace import leace_score
+from saeeval_core.controls.rivals import BASES, basis_recording, decoder_controls
+from saeeval_core.evaluation.result import Control
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores.shift import ShiftLatents, shift_latents
 from saeeval_core.scores.tpp import TppLatents, tpp_latents
-from saeeval_core.scores.uncertainty import Estimate, undefined
-from saeeval_core.texts.tasks import TRAIN
-
-DRAWS = 20
-"""Draws of the random-latents control."""
-NEAREST = 20
-"""Each ablated latent is replaced by one of this many latents closest to it in log(mean pooled f * ||D||)."""
-TOP_WORDS = 20
-BASES = ("pca", "residual basis")
-ABOUT = {
-    "random latents": f"mean and range of {DRAWS} draws of as many other latents of the same strength, log(mean pooled f x |D|)",
-    "random decoder": "the same codes, each written along a random direction of the row's length",
-    "permuted decoder": "the same codes, decoder rows shuffled",
-    "pca": "principal components of the pooled training residuals as latents; zero ablation sets one to its training mean",
-    "residual basis": "coordinates of the residual stream as latents",
-    "word deletion": f"the {TOP_WORDS} words that tell the spurious label most deleted from the texts, which are read again",
-    "leace": "LEACE of the spurious label on the balanced training texts, shrunk covariance (optimal linear shrinkage)",
-}
-"""How each control is made, for the reader."""
-REFERENCES = ("word deletion", "leace")
-"""What can be done with knowledge of the label and without any SAE: shown beside a score, but no bar it has to pass."""
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.UNICODE)
+from saeeval_core.scores.uncertainty import Estimate, over_draws
 
 
-@dataclass(frozen=True)
-class Control:
-    """A reference for one score at one N."""
+def control(name: str, score: Estimate) -> Control:
+    """A control of ABOUT with its score."""
+    return Control(name, score, ABOUT[name])
 
-    name: str
-    """A key of ABOUT."""
-    score: Estimate
-    """Its ``ci`` is the range over draws for random latents, else the 95 % interval over test texts."""
 
-    @property
-    def about(self) -> str:
-        """How it was made, for the reader."""
-        return ABOUT[self.name]
+def warning(found: Control, score: Estimate) -> str | None:
+    """The sentence to show when a score does not beat a control; None when it does, and for a reference."""
+    if found.name in REFERENCES or score.value is None or found.score.value is None:
+        return None
+    if score.value > found.score.value:
+        return None
+    return f"{score.value:.2f} is not above its control, {found.name} ({found.score.value:.2f})"
 
-    def warning(self, score: Estimate) -> str | None:
-        """The sentence to show when a score does not beat this control; None when it does, and for a reference."""
-        if self.name in REFERENCES or score.value is None or self.score.value is None or score.value > self.score.value:
-            return None
-        return f"{score.value:.2f} is not above its control, {self.name} ({self.score.value:.2f})"
 
-    def to_dict(self) -> dict[str, object]:
-        """JSON form."""
-        return {"name": self.name, "about": self.about} | self.score.to_dict()
+def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
+    """A sentence for every control the score does not beat."""
+    return [w for c in controls if (w := warning(c, score)) is not None]
 
 
 def shift_controls(
@@ -77,22 +47,23 @@ def shift_controls(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> list[Control]:
-    """Every control of one set in one direction that needs no further pass.
+    """Every control of one set in one direction that needs no further pass, under "zero" or "mean" ablation.
 
-    Another decoder or basis is represented by its own top ``len(ids)`` by attribution, under the same "zero" or "mean".
+    Another decoder or basis is represented by its own top ``len(ids)`` by attribution.
     """
 
     def top(other: LatentRecording) -> Estimate:
-        own = shift_latents(residuals, other, view.board, protocol)
-        return score_set(own, own.attribute_ranking[: len(ids)], ablation).score
+        return shift_latents(residuals, other, view.board, protocol).under(ablation).at(len(ids)).score
 
-    def of_set(drawn: np.ndarray) -> Estimate:
-        return score_set(view, drawn, ablation).score
-
-    found = [_random_latents(view.recording, [np.asarray(ids)], lambda drawn: of_set(drawn[0]), seed, draws)]
-    others = recorded_controls(residuals, view.recording, train_rows(view.board.task), seed)
-    found += [Control(c.sae, top(c)) for c in others]
-    return [*found, Control("leace", leace_score(residuals, view.board).score)]
+    own = view.under(ablation)
+    sets = random_latents(view.recording, "shift", [[np.asarray(ids)]], seed, draws)
+    drawn = over_draws([own.score(group[0][0]).score for group in sets])
+    others = recorded_controls(residuals, view.recording, view.board.task.train_rows, seed)
+    return [
+        control(RANDOM, drawn),
+        *(control(c.sae, top(c)) for c in others),
+        control("leace", leace_score(residuals, view.board).score),
+    ]
 
 
 def tpp_controls(
@@ -105,24 +76,16 @@ def tpp_controls(
     draws: int = DRAWS,
 ) -> list[Control]:
     """The same for TPP, with one set per class; there is no LEACE (it knows no other classes)."""
-    task = view.board.task
-
-    def scored(own: TppLatents, chosen: Sequence[np.ndarray]) -> Estimate:
-        return (own.mean_ablated if ablation == "mean" else own).score(chosen).score
 
     def top(other: LatentRecording) -> Estimate:
-        own = tpp_latents(other, view.board)
-        return scored(own, [ranking[: len(s)] for ranking, s in zip(own.rankings, sets, strict=True)])
+        own = tpp_latents(other, view.board).under(ablation)
+        return own.score([ranking[: len(s)] for ranking, s in zip(own.rankings, sets, strict=True)]).score
 
-    ids = [np.asarray(s, dtype=int) for s in sets]
-    found = [_random_latents(view.recording, ids, lambda drawn: scored(view, drawn), seed, draws)]
-    train = task.rows[task.part == TRAIN]
-    return found + [Control(c.sae, top(c)) for c in recorded_controls(residuals, view.recording, train, seed)]
-
-
-def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
-    """A sentence for every control the score does not beat."""
-    return [w for c in controls if (w := c.warning(score)) is not None]
+    own, ids = view.under(ablation), [np.asarray(s, dtype=int) for s in sets]
+    groups = random_latents(view.recording, "tpp", [ids], seed, draws)
+    drawn = over_draws([own.score(group[0]).score for group in groups])
+    others = recorded_controls(residuals, view.recording, view.board.task.train_rows, seed)
+    return [control(RANDOM, drawn), *(control(c.sae, top(c)) for c in others)]
 
 
 def recorded_controls(
@@ -132,124 +95,18 @@ def recorded_controls(
     return [*decoder_controls(latents, seed), *(basis_recording(residuals, train, kind) for kind in BASES)]
 
 
-def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecording]:
-    """The same codes with random and with permuted decoder rows."""
-    rng = derive_rng(seed, "control decoders", latents.sae_fingerprint)
-    noise = rng.standard_normal(latents.decoder.shape)
-    noise *= np.linalg.norm(latents.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-    made = {
-        "random decoder": noise.astype(np.float32),
-        "permuted decoder": latents.decoder[rng.permutation(len(latents.decoder))],
-    }
-    return [replace(latents, sae=name, decoder=rows, about={"control": ABOUT[name]}) for name, rows in made.items()]
+def random_latents(
+    recording: LatentRecording, metric: str, groups: Sequence[Sequence[np.ndarray]], seed: int, draws: int = DRAWS
+) -> Iterator[list[list[np.ndarray]]]:
+    """Per draw, in place of each set of each group other latents of the same strength; the one random stream of this control.
 
-
-def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) -> LatentRecording:
-    """Pooled residuals in another basis as signed "latents": "pca" of the training texts, or "residual basis" itself."""
-    x = residuals.residuals.astype(np.float64)
-    if kind == "pca":
-        mean = x[train].mean(0)
-        _, _, rows = np.linalg.svd(x[train] - mean, full_matrices=False)
-    else:
-        mean, rows = np.zeros(x.shape[1]), np.eye(x.shape[1])
-    codes = (x - mean) @ rows.T
-    n = len(rows)
-    nothing = Contexts(
-        np.zeros(n + 1, np.int64),
-        np.zeros(0, np.int32),
-        np.zeros(0, np.int16),
-        np.zeros((0, WINDOW), np.float16),
-        np.zeros(0, np.uint8),
-    )
-    return LatentRecording(
-        kind,
-        kind,
-        residuals.fingerprint,
-        csc_array(codes.astype(np.float32)),
-        np.zeros(n, np.float32),
-        np.ones(n, np.float32),
-        rows.astype(np.float32),
-        nothing,
-        {"l0": float(n), "explained_variance": 1.0, "dead": 0.0, "tokens": None},
-        non_negative=False,
-        about={"control": ABOUT[kind]},
-    )
-
-
-def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
-    """SHIFT of LEACE on pooled residuals: the spurious label made linearly unreadable, fitted on the balanced training texts.
-
-    A reference, not a rival: it edits the whole residual with knowledge of the label. The covariance is shrunk
-    (concept-erasure's optimal linear shrinkage), because there are about as many texts as dimensions.
+    Groups are scored apart (directions of SHIFT), so a latent of one may stand in for one of another; the sets of a group
+    (classes of TPP) share no latent.
     """
-    import torch
-    from concept_erasure import LeaceEraser
-
-    task, training = board.task, board.probes.training
-    x = torch.from_numpy(residuals.residuals[task.rows[training.balanced]].astype(np.float64))
-    z = torch.from_numpy(task.spurious_label[training.balanced].astype(np.float64))
-    eraser = LeaceEraser.fit(x, z, shrinkage=True)
-    return edited_score(board, eraser(torch.from_numpy(residuals.residuals[board.rows].astype(np.float64))).numpy())
-
-
-def attribute_words(texts: Sequence[str], view: ShiftBoard, *, top: int = TOP_WORDS, prior: float = 1.0) -> list[str]:
-    """Words that tell the spurious label: the ``top`` largest |log odds ratio| of document frequency, smoothed by ``prior``.
-
-    ``texts`` are all texts of the recording. Counted on the balanced training texts, once per text, in lower case; words in
-    fewer than 5 texts are left out. The ratio is divided by its standard error, so that rare words do not win.
-    """
-    task, training = view.task, view.probes.training
-    counts = {True: Counter[str](), False: Counter[str]()}
-    sizes = Counter[bool]()
-    for i in training.balanced:
-        label = bool(task.spurious_label[i])
-        counts[label].update({w.lower() for w in _WORD.findall(texts[task.rows[i]])})
-        sizes[label] += 1
-    scores = {}
-    for word in counts[True] | counts[False]:
-        a, b = counts[True][word], counts[False][word]
-        if a + b < 5:
-            continue
-        up, down = a + prior, b + prior
-        rest_up, rest_down = sizes[True] - a + prior, sizes[False] - b + prior
-        odds = np.log(up / rest_up) - np.log(down / rest_down)
-        scores[word] = abs(odds) / np.sqrt(1 / up + 1 / down + 1 / rest_up + 1 / rest_down)
-    return sorted(scores, key=lambda w: (-scores[w], w))[:top]
-
-
-def without_words(texts: Sequence[str], words: Sequence[str]) -> list[str]:
-    """The texts with these words deleted, in any case. A text that would be left without a word keeps a full stop."""
-    gone = {w.lower() for w in words}
-
-    def cut(match: re.Match[str]) -> str:
-        return "" if match.group().lower() in gone else match.group()
-
-    return [re.sub(r"[ \t]{2,}", " ", _WORD.sub(cut, t)).strip() or "." for t in texts]
-
-
-def edited_score(board: ShiftBoard, edited: np.ndarray) -> ShiftScore:
-    """SHIFT of the board's texts with these pooled residuals [scored texts, d_model] in place of their own."""
-    if len(edited) != len(board.rows):
-        raise DataError(
-            f"{len(edited)} edited texts for {len(board.rows)} scored ones; edit each of them, in the same order"
-        )
-    return board.score(board.base_logits - board.probes.base.logits(edited), 0)
-
-
-def _random_latents(
-    recording: LatentRecording,
-    sets: Sequence[np.ndarray],
-    score: Callable[[list[np.ndarray]], Estimate],
-    seed: int,
-    draws: int,
-) -> Control:
-    rng = derive_rng(seed, "random latents", recording.sae_fingerprint)
+    rng = derive_rng(seed, RANDOM, recording.sae_fingerprint, metric)
     strength = log_strength(recording)
-    values = [score(matched_latents(strength, sets, rng)) for _ in range(draws)]
-    kept = [v.value for v in values if v.value is not None]
-    if not kept:
-        return Control("random latents", undefined(values[0].reason or "undefined"))
-    return Control("random latents", Estimate(float(np.mean(kept)), (min(kept), max(kept))))
+    for _ in range(draws):
+        yield [matched_latents(strength, sets, rng) for sets in groups]
 
 
 def log_strength(recording: LatentRecording) -> np.ndarray:

@@ -13,18 +13,11 @@ from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import ConfigError
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores.probes import Probe, refit_logistic
-from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents
+from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftProbes, fit_three, shift_board, shift_latents
 from saeeval_core.scores.tpp import TppBoard, TppLatents, balance_weights, tpp_board, tpp_latents
-from saeeval_core.scores.uncertainty import (
-    Estimate,
-    Scored,
-    interval,
-    over_pairs,
-    paired_difference,
-    redraw_within,
-    undefined,
-)
-from saeeval_core.texts.tasks import TRAIN, TppTask
+from saeeval_core.scores.uncertainty import Estimate, Scored, interval, over_pairs, redraw_within
+from saeeval_core.texts.parts import TRAIN
+from saeeval_core.texts.tasks import DrawnPair, TppTask
 
 REFITS = 20
 _RESAMPLES = 50
@@ -49,15 +42,6 @@ class RefitScore:
     """float[refits * resamples]; NaN where a refit's score is undefined."""
     undefined_share: float
     """Share of the refits left out because the score, or one it is the mean of, is undefined in them."""
-
-    def difference(self, other: "RefitScore") -> Estimate:
-        """This score minus another over the same refits and resamples."""
-        if self.score.value is None or other.score.value is None:
-            return undefined("one of the two scores is undefined")
-        both = np.isfinite(self.samples) & np.isfinite(other.samples)
-        if not both.any():
-            return undefined(_NO_REFIT)
-        return paired_difference(self.score.value - other.score.value, self.samples[both], other.samples[both])
 
 
 def shift_refits(
@@ -173,16 +157,13 @@ def _refit(residuals: ResidualRecording, board: ShiftBoard, rng: np.random.Gener
     quadrant = task.quadrant
     balanced = training.balanced[redraw_within(quadrant[training.balanced], rng)]
     biased = training.biased[redraw_within(quadrant[training.biased], rng)]
+    pair = DrawnPair(task, replace(training, balanced=balanced, biased=biased))
+    like = {"base": board.probes.base, "oracle": board.probes.oracle, "attribute": board.probes.attribute}
 
-    def fit(rows: np.ndarray, labels: np.ndarray, like: Probe) -> Probe:
-        return _fit_like(like, residuals.residuals[task.rows[rows]], labels[rows])
+    def fit(texts: np.ndarray, labels: np.ndarray, name: str) -> Probe:
+        return _fit_like(like[name], residuals.residuals[task.rows[texts]], labels)
 
-    return ShiftProbes(
-        replace(training, balanced=balanced, biased=biased),
-        base=fit(biased, task.target_label, board.probes.base),
-        oracle=fit(balanced, task.target_label, board.probes.oracle),
-        attribute=fit(balanced, task.spurious_label, board.probes.attribute),
-    )
+    return fit_three(pair, fit)
 
 
 def _fit_like(probe: Probe, x: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Probe:

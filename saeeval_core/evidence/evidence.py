@@ -15,7 +15,7 @@ from saeeval_core.config import assets_dir, cache_dir, fingerprint
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.recordings.recording import ContextRef, LatentRecording, ResidualRecording
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
-from saeeval_core.texts.tasks import LabelledTexts
+from saeeval_core.texts.labelled import LabelledTexts
 
 TOKENS_KEPT = 10
 _AROUND = 24  # tokens of running text shown on each side of a recorded window

@@ -12,7 +12,6 @@ from saeeval_core.evaluation.prepare import (
     Recordings,
     obtain_recordings,
     recording_key,
-    scored_parts,
     shift_boards,
     task_set_of,
     tpp_probes,
@@ -29,7 +28,10 @@ from saeeval_core.recordings.recording import LatentRecording, find_latents, fin
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.shift import shift_latents
 from saeeval_core.scores.tpp import tpp_board, tpp_latents
-from saeeval_core.texts.sources import TaskSet, general_texts, read_texts
+from saeeval_core.texts.news import general_texts
+from saeeval_core.texts.parts import scored_parts
+from saeeval_core.texts.sources import read_texts
+from saeeval_core.texts.tasks import TaskSet
 
 JUDGES = ("claude", "local")
 

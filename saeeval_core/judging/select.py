@@ -19,7 +19,7 @@ from saeeval_core.scores.selections import (
 )
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.scores.tpp import TppLatents
-from saeeval_core.texts.sources import TaskSet
+from saeeval_core.texts.tasks import TaskSet
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, create_model
 
 from saeeval_core.ledger.store import OK, Verdict
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import Contrast
+from saeeval_core.texts.tasks import Contrast, TaskSet
 
 REFUSED = "refused"
 TRUNCATED = "cut off"

@@ -4,33 +4,36 @@ Every row starts from the robust protocol and changes one thing towards SAEBench
 score and to its spread over seeds; ``planted_faults`` says what happens to the agreement with planted truth.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import PROTOCOLS, Protocol, RunConfig, cache_dir, fingerprint
+from saeeval_core.config import PROTOCOLS, Protocol, RunConfig
 from saeeval_core.controls.controls import recorded_controls
 from saeeval_core.errors import DataError
-from saeeval_core.evaluation.prepare import obtain_recordings, shift_probes, task_set_of, tpp_probes
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.recordings.obtain import obtain_recordings, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
-from saeeval_core.scores.area import area_weights
-from saeeval_core.scores.probes import Probe, fit_probe
-from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftProbes, shift_board, shift_latents, train_rows
+from saeeval_core.scores.ablation import MEAN
+from saeeval_core.scores.area import GRID, small_n_area
+from saeeval_core.scores.probes import Probe
+from saeeval_core.scores.shift import MIN_GAP, ShiftBoard, ShiftLatents, shift_latents
 from saeeval_core.scores.tpp_switches import TppSwitches, probes_for, switched_tpp
-from saeeval_core.scores.uncertainty import Resamples
-from saeeval_core.storage.artifacts import write_atomic
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import TEST, ShiftTask, TppTask, shift_training
+from saeeval_core.scores.uncertainty import Estimate, Sampled, Scored, mean_known, over_pairs
+from saeeval_core.storage.kept import RECORDINGS, KeptJson, Shelves
+from saeeval_core.texts.parts import TEST
+from saeeval_core.texts.tasks import Draw, TaskSet
 
-NS = (1, 2, 3, 5, 10, 20, 50, 100)
 BASE_N = 10
 """N of every row that does not say otherwise."""
 SEEDS = (0, 1, 2, 3, 4)
-_VERSION = 1
-"""Raised when scores computed earlier must not be used any more."""
+_SEEDS = KeptJson(Shelves("faults", shipped=False), "scores", version=2)
+"""Scores of one seed. The version is raised when those computed earlier must not be used any more."""
+_RESAMPLES = 200
+"""Enough to judge whether there is a gap; scores themselves need no interval here."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is done, units done, units in all)."""
@@ -97,105 +100,92 @@ SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Bench:
+class DrawSettings:
+    """What is drawn by which seed."""
+
+    seed: int
+    """Folds, initialisation, batches."""
+    text_seed: int
+    """Parts and the probes' training texts."""
+    per_cell: int = 1500
+
+
+@dataclass(frozen=True)
+class SettingScores:
     """Probes and boards of one probe setting on one set of tasks; scores any SAE under any setting that shares them."""
 
-    residuals: ResidualRecording
-    protocol: Protocol
-    directions: list[list[ShiftBoard]]
-    """Per pair, both directions; one resample each, because only values are wanted."""
-    reasons: list[list[str | None]]
-    """Why the robust protocol leaves a direction out."""
-    tpp_task: TppTask | None
+    evaluation: Evaluation
     tpp_probes: list[Probe]
 
     @classmethod
     def prepare(
-        cls,
-        residuals: ResidualRecording,
-        shift_tasks: Sequence[ShiftTask],
-        tpp_task: TppTask | None,
-        protocol: Protocol,
-        *,
-        seed: int,
-        text_seed: int | None = None,
-        keep: bool = False,
-    ) -> "Bench":
-        """Train the probes; gaps are judged as the robust protocol does.
+        cls, residuals: ResidualRecording, task_set: TaskSet, kind: str, draw: DrawSettings, *, kept: Shelves | None
+    ) -> "SettingScores":
+        """Train the probes of one of PROBE_SETTINGS; gaps are judged as the robust protocol does.
 
-        ``text_seed`` draws the probes' training texts when they are not to follow ``seed``. ``keep`` takes stored probes
-        where there are some, and stores new ones (only where both seeds agree).
+        ``kept``: where stored probes are looked for, and new ones stored; None trains them all.
         """
-        directions, reasons = [], []
-        text_seed = seed if text_seed is None else text_seed
-        for task in shift_tasks:
-            if keep and text_seed == seed:
-                probes = shift_probes(residuals, task, protocol, seed=seed)
-            else:
-                probes = _fit(residuals, task, protocol, seed=seed, text_seed=text_seed)
-            pair = [
-                shift_board(residuals, t, p, replace(protocol, strict_gap=True), part=TEST, seed=seed, resamples=200)
-                for t, p in ((task, probes), (task.swapped(), probes.swapped()))
-            ]
-            reasons.append([b.reason for b in pair])
-            directions.append([replace(b, resamples=Resamples(b.resamples.counts[:, :1]), reason=None) for b in pair])
+        protocol = replace(PROBE_SETTINGS[kind], strict_gap=True)
+        drawn = Draw(task_set, protocol, draw.text_seed, draw.per_cell)
+        evaluation = Evaluation(residuals, drawn, seed=draw.seed, resamples=_RESAMPLES, kept=kept)
         own: list[Probe] = []
-        if tpp_task is not None:
-            fit_tpp = tpp_probes if keep and protocol.optimiser == "logistic" else probes_for
-            own = fit_tpp(residuals, tpp_task, protocol, seed=seed)
-        return cls(residuals, protocol, directions, reasons, tpp_task, own)
+        if evaluation.scores_tpp:
+            stored = kept is not None and protocol.optimiser == "logistic"
+            train = probes_for(residuals, evaluation.tpp_task, protocol, seed=draw.seed) if not stored else None
+            own = evaluation.tpp_probes if train is None else train
+        return cls(evaluation, own)
+
+    @cached_property
+    def boards(self) -> list[tuple[str, ShiftBoard, str | None]]:
+        """Per direction: its pair, its test board with one resample and no reason, and why robust leaves it out."""
+        tests = [(d.pair, d.boards[TEST]) for d in self.evaluation.directions]
+        return [(pair, replace(b.values_only(), reason=None), b.reason) for pair, b in tests]
 
     def scores(
         self, latents: LatentRecording, settings: Sequence[Setting], seed: int
     ) -> dict[tuple[str, str], float | None]:
-        """(setting, metric) -> score; ``seed`` draws negatives. Settings must go with this bench's probes."""
+        """(setting, metric) -> score; ``seed`` draws negatives. Settings must go with these probes."""
         found: dict[tuple[str, str], float | None] = {}
-        for metric, scorer in (("shift", self._shift), ("tpp", self._tpp)):
-            own = [s for s in settings if metric in s.metrics]
-            found |= {(name, metric): value for name, value in scorer(latents, own, seed).items()}
+        if self.boards:
+            own = [s for s in settings if "shift" in s.metrics]
+            found |= {(name, "shift"): value for name, value in self._shift(latents, own).items()}
+        if self.evaluation.scores_tpp:
+            own = [s for s in settings if "tpp" in s.metrics]
+            found |= {(name, "tpp"): value for name, value in self._tpp(latents, own, seed).items()}
         return found
 
-    def _shift(self, latents: LatentRecording, settings: Sequence[Setting], _seed: int) -> dict[str, float | None]:
-        """Mean over the defined directions of each pair, then over pairs."""
+    def _shift(self, latents: LatentRecording, settings: Sequence[Setting]) -> dict[str, float | None]:
+        """Mean over the directions that a setting keeps of each pair, then over pairs."""
+        residuals, protocol = self.evaluation.residuals, self.evaluation.protocol
         views = {
             leak: [
-                [
-                    shift_latents(self.residuals, latents, board, replace(self.protocol, imitate_padding_leak=leak))
-                    for board in pair
-                ]
-                for pair in self.directions
+                (pair, shift_latents(residuals, latents, board, replace(protocol, imitate_padding_leak=leak)), reason)
+                for pair, board, reason in self.boards
             ]
             for leak in {s.leak for s in settings}
         }
-        found = {}
-        for setting in settings if self.directions else ():
-            pairs = []
-            for pair, reasons in zip(views[setting.leak], self.reasons, strict=True):
-                own = [
-                    _one(setting, [_shift_value(view, n, setting) for n in _ns(setting)])
-                    for view, reason in zip(pair, reasons, strict=True)
-                    if view.board.gap >= 0.001 and (reason is None or setting.small_gaps)
-                ]
-                if own:
-                    pairs.append(float(np.mean(own)))
-            found[setting.name] = float(np.mean(pairs)) if pairs else None
+        found: dict[str, float | None] = {}
+        for setting in settings:
+            kept = [
+                (pair, _shift_score(view, setting))
+                for pair, view, reason in views[setting.leak]
+                if view.board.gap >= MIN_GAP and (reason is None or setting.small_gaps)
+            ]
+            found[setting.name] = over_pairs(kept).score.value
         return found
 
     def _tpp(self, latents: LatentRecording, settings: Sequence[Setting], seed: int) -> dict[str, float | None]:
-        if self.tpp_task is None:
-            return {}
         groups: dict[TppSwitches, list[Setting]] = {}
         for s in settings:
-            switches = TppSwitches(
-                s.redrawn_negatives, s.zero_effects, s.leak, s.ablation == "mean", s.measure == "auc"
-            )
+            switches = TppSwitches(s.redrawn_negatives, s.zero_effects, s.leak, s.ablation == MEAN, s.measure == "auc")
             groups.setdefault(switches, []).append(s)
         found: dict[str, float | None] = {}
         for switches, own in groups.items():
             ns = sorted({n for s in own for n in _ns(s)})
-            values = switched_tpp(self.residuals, latents, self.tpp_task, self.tpp_probes, switches, ns, seed=seed)
-            at = dict(zip(ns, values.tolist(), strict=True))
-            found |= {s.name: _one(s, [at[n] for n in _ns(s)]) for s in own}
+            task, residuals = self.evaluation.tpp_task, self.evaluation.residuals
+            values = switched_tpp(residuals, latents, task, self.tpp_probes, switches, ns, seed=seed)
+            at = {n: Sampled(Estimate(v), np.array([v])) for n, v in zip(ns, values.tolist(), strict=True)}
+            found |= {s.name: _one(s, [at[n] for n in _ns(s)]).score.value for s in own}
         return found
 
 
@@ -206,12 +196,12 @@ def recorded_fault_table(
     task_set = task_set_of(config)
     recordings = obtain_recordings(config, task_set, config.saes)
     residuals, saes = recordings.residuals, recordings.latents
-    draw: dict[str, Any] = {"seed": seeds[0], "protocol": _ROBUST, "per_cell": config.texts_per_cell}
-    tasks = [*task_set.shift_tasks(**draw), *([task_set.tpp_task(**draw)] if task_set.tpp else [])]
+    draw = Draw(task_set, _ROBUST, seeds[0], config.texts_per_cell)
+    tasks = [*draw.shift_tasks, *([draw.tpp] if draw.tpp else [])]
     if not tasks:
         raise DataError(f"'{task_set.texts.name}' defines neither SHIFT pairs nor TPP classes; nothing to compare")
     # Principal components belong to one task's training texts, and this table has several tasks.
-    controls = [c for c in recorded_controls(residuals, saes[0], train_rows(tasks[0]), seeds[0]) if c.sae != "pca"]
+    controls = [c for c in recorded_controls(residuals, saes[0], tasks[0].train_rows, seeds[0]) if c.sae != "pca"]
     return fault_table(
         residuals,
         saes,
@@ -269,7 +259,7 @@ def fault_table(
                         "score": fixed[0],
                         "seeds": len(fixed),
                         "sd_texts_fixed": _sd(fixed),
-                        "mean_texts_redrawn": _mean(redrawn),
+                        "mean_texts_redrawn": mean_known(redrawn),
                         "sd_texts_redrawn": _sd(redrawn),
                     }
                 )
@@ -293,7 +283,7 @@ def _seed_scores(
     texts_per_cell: int,
 ) -> dict[tuple[str, str, str], float | None]:
     """(setting, metric, SAE) -> score of one seed, from the cache folder where it is there."""
-    identity = [
+    key = [
         residuals.fingerprint,
         [[s.sae, s.sae_fingerprint] for s in saes],
         task_set.texts.name,
@@ -302,70 +292,39 @@ def _seed_scores(
         first,
         [asdict(s) for s in settings],
         texts_per_cell,
-        _VERSION,
     ]
-    path = cache_dir() / "faults" / f"{fingerprint(identity)}.json"
-    if path.exists():
-        return {(a, b, c): value for a, b, c, value in json.loads(path.read_text())}
-    drawn = seed if texts == "redrawn" else first
     if texts == "redrawn":
         task_set = replace(task_set, texts=replace(task_set.texts, split=None))
-    shift_tasks = task_set.shift_tasks(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell)
-    tpp_task = task_set.tpp_task(seed=drawn, protocol=_ROBUST, per_cell=texts_per_cell) if task_set.tpp else None
-    scores = {}
-    for kind in dict.fromkeys(s.probes for s in settings):
-        bench = Bench.prepare(
-            residuals, shift_tasks, tpp_task, PROBE_SETTINGS[kind], seed=seed, text_seed=drawn, keep=True
-        )
-        for sae in saes:
-            own = bench.scores(sae, [s for s in settings if s.probes == kind], seed)
-            scores |= {(name, metric, sae.sae): value for (name, metric), value in own.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps([[*key, value] for key, value in scores.items()]).encode())
-    return scores
+    draw = DrawSettings(seed, seed if texts == "redrawn" else first, texts_per_cell)
+
+    def score() -> list[list[Any]]:
+        found = []
+        for kind in dict.fromkeys(s.probes for s in settings):
+            prepared = SettingScores.prepare(residuals, task_set, kind, draw, kept=RECORDINGS)
+            for sae in saes:
+                own = prepared.scores(sae, [s for s in settings if s.probes == kind], seed)
+                found += [[name, metric, sae.sae, value] for (name, metric), value in own.items()]
+        return found
+
+    return {(a, b, c): value for a, b, c, value in _SEEDS.get(key, score)}
 
 
-def _fit(
-    residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int, text_seed: int
-) -> ShiftProbes:
-    """As ``fit_shift_probes``, with the training texts drawn by a seed of their own."""
-    training = shift_training(task, seed=text_seed, protocol=protocol)
-    x, held = residuals.residuals[task.rows], task.part == TEST
-    agree = held & (task.target_label == task.spurious_label)
-
-    def fit(rows: np.ndarray, labels: np.ndarray, own_test: np.ndarray) -> Probe:
-        test = (x[own_test], labels[own_test])
-        return fit_probe(x[rows], labels[rows], task.quadrant[rows], protocol, seed=seed, test=test)
-
-    return ShiftProbes(
-        training,
-        base=fit(training.biased, task.target_label, agree),
-        oracle=fit(training.balanced, task.target_label, held),
-        attribute=fit(training.balanced, task.spurious_label, held),
-    )
-
-
-def _shift_value(view: ShiftLatents, n: int, setting: Setting) -> float:
-    ids = view.attribute_ranking[:n]
+def _shift_score(view: ShiftLatents, setting: Setting) -> Scored:
+    """One direction under one setting."""
+    ids = [view.attribute_ranking[:n] for n in _ns(setting)]
     if setting.measure == "auc":
         # Shifting the threshold changes no AUC, so mean and zero ablation agree here.
-        score = view.board.auc_score(view.removed(ids))
-    else:
-        score = (view.score_mean_ablated(ids) if setting.ablation == "mean" else view.score(ids)).score
-    return float(score.value) if score.value is not None else float("nan")
+        return _one(setting, [view.board.auc_score(view.removed(i)) for i in ids])
+    return _one(setting, [view.under(setting.ablation).score(i) for i in ids])
 
 
 def _ns(setting: Setting) -> tuple[int, ...]:
-    return NS if setting.n is None else (setting.n,)
+    return GRID if setting.n is None else (setting.n,)
 
 
-def _one(setting: Setting, values: Sequence[float]) -> float:
-    return float(np.dot(area_weights(NS), values)) if setting.n is None else float(values[0])
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    kept = [v for v in values if v is not None and np.isfinite(v)]
-    return float(np.mean(kept)) if kept else None
+def _one(setting: Setting, curve: Sequence[Scored]) -> Scored:
+    """The setting's one number of a curve: its small-N area or its only score."""
+    return small_n_area(curve, GRID) if setting.n is None else curve[0]
 
 
 def _sd(values: Sequence[float | None]) -> float | None:

@@ -4,15 +4,18 @@ Variants of a score may be chosen by looking at the development worlds; what is 
 Spearman is over trained SAEs only; oracle, damaged oracles, random, permuted and untrained SAEs are reported apart.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import PROTOCOLS, Protocol, cache_dir, fingerprint
+from saeeval_core.config import PROTOCOLS, Protocol
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.variants import TOP_N, direction_variants
 from saeeval_core.planted.world import (
     DEVELOPMENT,
     HELD_OUT,
@@ -25,17 +28,22 @@ from saeeval_core.planted.world import (
     trained_saes,
 )
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.area import AREA, RECOMMENDED, area_weights
+from saeeval_core.scores.area import AREA, RECOMMENDED, area_of_values
+from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.ranks import spearman
-from saeeval_core.scores.shift import ShiftBoard, fit_shift_probes, shift_board, shift_latents
-from saeeval_core.scores.tpp_switches import TppSwitches, probes_for, switched_tpp, without_dev
-from saeeval_core.scores.uncertainty import Resamples
+from saeeval_core.scores.selections import by_attribution
+from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, shift_latents
+from saeeval_core.scores.tpp_switches import TppSwitches, probes_for, switched_tpp
+from saeeval_core.scores.uncertainty import Scored, mean_known, over_pairs
 from saeeval_core.storage import row_json
 from saeeval_core.storage.artifacts import write_atomic
-from saeeval_core.texts.tasks import DEV, TEST
+from saeeval_core.storage.kept import KeptJson, Shelves
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.parts import TEST
+from saeeval_core.texts.tasks import Draw, FixedTasks
 
 NS = (1, 2, 3, 5, 10, 20, 50, 100)
-VARIANTS = ("top-N", "mean ablation", "auc")
+VARIANTS = (TOP_N, "mean ablation", "auc")
 LOWER_BASE = "lower base"
 """SAEBench's headline: only the direction whose biased probe is worse."""
 HEADLINE = {
@@ -46,8 +54,8 @@ HEADLINE = {
 """Protocol and metric -> (variant, N) that ``spearman`` and the rest of the summary are about."""
 _REFERENCES = ("oracle", "merged", "split", "absorbed", "random", "permuted", "untrained")
 _RESAMPLES = 300
-_VERSION = 1
-"""Raised when points computed earlier must not be used any more."""
+_POINTS = KeptJson(Shelves("planted", shipped=False), "points", version=1)
+"""Scores of one world and protocol. The version is raised when those computed earlier must not be used any more."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is done, worlds done, worlds in all)."""
@@ -97,35 +105,41 @@ def world_points(config: WorldConfig, protocols: Sequence[str], steps: int) -> l
 
     Each protocol of a world is kept in the cache folder; what is missing is computed in one go over the SAEs.
     """
-    folder = cache_dir() / "planted"
-    paths = {p: folder / f"points-{fingerprint([asdict(config), p, steps, NS, _VERSION])}.json" for p in protocols}
-    missing = [p for p in protocols if not paths[p].exists()]
+    keys = {p: [asdict(config), p, steps, NS] for p in protocols}
+    by_protocol: dict[str, list[dict[str, Any]]] = {}
+    for name, key in keys.items():
+        with suppress(LookupError):
+            by_protocol[name] = _POINTS.find(key)
+    missing = [p for p in protocols if p not in by_protocol]
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        world = build_world(config)
-        judges = {name: WorldJudge.prepare(world, PROTOCOLS[name]) for name in missing}
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in missing}
-        for sae in all_saes(world, steps):
-            recording, truth = sae.record(world)
-            about = {
-                "world": config.name,
-                "sae": sae.name,
-                "role": sae.role,
-                "architecture": sae.about.get("architecture"),
-                "run": sae.about.get("run"),
-                "training_tokens": sae.about.get("training_tokens"),
-                "l0": recording.unsupervised["l0"],
-                **truth,
-            }
-            for name, judge in judges.items():
-                rows[name].append(about | {"shift": judge.shift(recording), "tpp": judge.tpp(recording)})
+        by_protocol |= _new_points(config, missing, steps)
         for name in missing:
-            write_atomic(paths[name], json.dumps(rows[name]).encode())
-    by_protocol = {p: json.loads(path.read_text()) for p, path in paths.items()}
+            _POINTS.keep(keys[name], by_protocol[name])
     return [
         rows[0] | {m: {p: row[m] for p, row in zip(protocols, rows, strict=True)} for m in ("shift", "tpp")}
-        for rows in zip(*by_protocol.values(), strict=True)
+        for rows in zip(*(by_protocol[p] for p in protocols), strict=True)
     ]
+
+
+def _new_points(config: WorldConfig, protocols: Sequence[str], steps: int) -> dict[str, list[dict[str, Any]]]:
+    world = build_world(config)
+    judges = {name: WorldScores.prepare(world, PROTOCOLS[name]) for name in protocols}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in protocols}
+    for sae in all_saes(world, steps):
+        recording, truth = sae.record(world)
+        about = {
+            "world": config.name,
+            "sae": sae.name,
+            "role": sae.role,
+            "architecture": sae.about.get("architecture"),
+            "run": sae.about.get("run"),
+            "training_tokens": sae.about.get("training_tokens"),
+            "l0": recording.unsupervised["l0"],
+            **truth,
+        }
+        for name, judge in judges.items():
+            rows[name].append(about | {"shift": judge.shift(recording), "tpp": judge.tpp(recording)})
+    return rows
 
 
 def all_saes(world: World, steps: int) -> Iterator[PlantedSAE]:
@@ -139,69 +153,65 @@ def all_saes(world: World, steps: int) -> Iterator[PlantedSAE]:
         yield from controls_of(sae, world.config.seed)
 
 
+def world_tasks(world: World) -> FixedTasks:
+    """The world's tasks, whose parts were drawn with its texts."""
+    texts = LabelledTexts(world.config.name, ())
+    tpp = (world.tpp_task.column, world.tpp_task.classes)
+    pairs = tuple((t.target, t.spurious) for t in world.shift_tasks)
+    return FixedTasks(texts, pairs, tpp, fixed_shift=world.shift_tasks, fixed_tpp=world.tpp_task)
+
+
 @dataclass(frozen=True)
-class WorldJudge:
+class WorldScores:
     """One protocol's boards and probes in one world; scores any SAE recorded there."""
 
-    world: World
-    protocol: Protocol
-    boards: list[list[ShiftBoard]]
-    """Per pair, both directions on the test part."""
-    tpp_probes: list[Any]
-    tpp_task: Any
+    evaluation: Evaluation
+    tpp_probes: list[Probe]
 
     @classmethod
-    def prepare(cls, world: World, protocol: Protocol, *, seed: int = 0) -> "WorldJudge":
+    def prepare(cls, world: World, protocol: Protocol, *, seed: int = 0) -> "WorldScores":
         """Train all probes of the protocol on the world's texts."""
-        boards = []
-        for task in world.shift_tasks:
-            if not protocol.separate_dev:
-                task = replace(task, part=np.where(task.part == DEV, TEST, task.part))
-            probes = fit_shift_probes(world.residuals, task, protocol, seed=seed)
-            pair = [
-                shift_board(world.residuals, t, p, protocol, part=TEST, seed=seed, resamples=200)
-                for t, p in ((task, probes), (task.swapped(), probes.swapped()))
-            ]
-            # Resamples have decided whether S is defined; here only values are wanted, so one is kept.
-            boards.append([replace(b, resamples=Resamples(b.resamples.counts[:, :1])) for b in pair])
-        tpp_task = world.tpp_task if protocol.separate_dev else without_dev(world.tpp_task)
-        return cls(world, protocol, boards, probes_for(world.residuals, tpp_task, protocol, seed=seed), tpp_task)
+        draw = Draw(world_tasks(world), protocol, seed)
+        evaluation = Evaluation(world.residuals, draw, seed=seed, resamples=200)
+        return cls(evaluation, probes_for(world.residuals, evaluation.tpp_task, protocol, seed=seed))
+
+    @cached_property
+    def boards(self) -> list[tuple[str, ShiftBoard]]:
+        """Per direction its pair and test board; resamples have decided whether S is defined, one of them is kept."""
+        return [(d.pair, d.boards[TEST].values_only()) for d in self.evaluation.directions]
 
     def shift(self, latents: LatentRecording) -> dict[str, list[float | None]]:
         """Variant -> score at each N, averaged over the defined directions of each pair, then over pairs."""
-        by_variant: dict[str, list[float | None]] = {}
         ns = [min(n, latents.n_latents) for n in NS]
-        views = [[shift_latents(self.world.residuals, latents, b, self.protocol) for b in pair] for pair in self.boards]
-        curves = [
-            [
-                {
-                    "top-N": [s.score.value for s in v.curve(v.attribute_ranking, ns)],
-                    "mean ablation": [v.score_mean_ablated(v.attribute_ranking[:n]).score.value for n in ns],
-                    "auc": [v.board.auc_score(v.removed(v.attribute_ranking[:n])).value for n in ns],
-                }
-                for v in pair
-            ]
-            for pair in views
-        ]
-        for variant in VARIANTS:
-            by_variant[variant] = [
-                _mean([_mean([c[variant][k] for c in pair]) for pair in curves]) for k in range(len(NS))
-            ]
-        lower = [int(np.argmin([b.base.value for b in pair])) for pair in self.boards]
-        by_variant[LOWER_BASE] = [
-            _mean([pair[i]["top-N"][k] for pair, i in zip(curves, lower, strict=True)]) for k in range(len(NS))
-        ]
-        return by_variant
+        protocol, residuals = self.evaluation.protocol, self.evaluation.residuals
+        views = [(pair, shift_latents(residuals, latents, board, protocol)) for pair, board in self.boards]
+        curves = [(pair, _shift_curves(view, ns)) for pair, view in views]
+
+        def mean(variant: str, kept: Sequence[tuple[str, dict[str, list[Scored]]]]) -> list[float | None]:
+            return [over_pairs([(pair, c[variant][k]) for pair, c in kept]).score.value for k in range(len(NS))]
+
+        lower = {}
+        for (pair, board), own in zip(self.boards, curves, strict=True):
+            if pair not in lower or float(board.base.value or 0) < lower[pair][0]:
+                lower[pair] = (float(board.base.value or 0), own)
+        return {v: mean(v, curves) for v in VARIANTS} | {LOWER_BASE: mean(TOP_N, [own for _, own in lower.values()])}
 
     def tpp(self, latents: LatentRecording) -> dict[str, list[float | None]]:
         """Variant -> TPP at each N under the protocol's own selection, negatives and padding."""
-        p = self.protocol
+        p, e = self.evaluation.protocol, self.evaluation
         own = TppSwitches(p.redraw_negatives, p.name == "saebench", p.imitate_padding_leak)
         variants = {"top-N": own, "mean ablation": replace(own, mean_ablation=True), "auc": replace(own, auc=True)}
         return {
-            name: switched_tpp(self.world.residuals, latents, self.tpp_task, self.tpp_probes, s, NS, seed=0).tolist()
+            name: switched_tpp(e.residuals, latents, e.tpp_task, self.tpp_probes, s, NS, seed=0).tolist()
             for name, s in variants.items()
         }
+
+
+def _shift_curves(view: ShiftLatents, ns: Sequence[int]) -> dict[str, list[Scored]]:
+    ranking = view.attribute_ranking
+    variants = direction_variants(view, by_attribution(ranking, ns))
+    auc: list[Scored] = [view.board.auc_score(view.removed(ranking[:n])) for n in ns]
+    return {TOP_N: list(variants.zero.scores), "mean ablation": list(variants.mean.scores), "auc": auc}
 
 
 def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dict[str, Any]:
@@ -228,7 +238,7 @@ def figures(
     per_world = [_world_figures(own) for own in worlds.values()]
 
     def mean(key: str) -> float | None:
-        return _mean([w[key] for w in per_world])
+        return mean_known([w[key] for w in per_world])
 
     trained = [[p for p in own if p["role"] == "trained" and p["score"] is not None] for own in worlds.values()]
     return (
@@ -257,9 +267,7 @@ def score_of(curves: dict[str, list[float | None]], variant: str, n: int | None)
     """One number of one SAE: the curve's value at N, or its small-N area."""
     if n is not None:
         return curves[variant][NS.index(n)]
-    curve, weights = curves[variant.removesuffix(f", {AREA}")], area_weights(NS)
-    used = [(w, s) for w, s in zip(weights, curve, strict=True) if w]
-    return None if any(s is None for _, s in used) else float(sum(w * s for w, s in used if s is not None))
+    return area_of_values(curves[variant.removesuffix(f", {AREA}")], NS)
 
 
 def verdict(result: dict[str, Any]) -> list[str]:
@@ -309,10 +317,10 @@ def _world_figures(own: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "spearman_mcc": spearman(scores, [p["truth_mcc"] for p in trained]),
         "spearman_f1": spearman(scores, [p["truth_f1"] for p in trained]),
         "oracle_rank": 1 + sum(s > oracle[0]["score"] for s in scores) if oracle else None,
-        "trend": _mean(trends),
+        "trend": mean_known(trends),
         "low": min(scores, default=None),
         "high": max(scores, default=None),
-    } | {role: _mean([p["score"] for p in of(role)]) for role in _REFERENCES}
+    } | {role: mean_known([p["score"] for p in of(role)]) for role in _REFERENCES}
 
 
 def _spearman_interval(worlds: Sequence[Sequence[dict[str, Any]]]) -> list[float] | None:
@@ -339,11 +347,6 @@ def _spearman_interval(worlds: Sequence[Sequence[dict[str, Any]]]) -> list[float
         if drawn:
             means.append(np.mean(drawn))
     return [float(v) for v in np.percentile(means, (2.5, 97.5))] if means else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    kept = [v for v in values if v is not None]
-    return float(np.mean(kept)) if kept else None
 
 
 def _range(values: Sequence[float | None]) -> list[float] | None:

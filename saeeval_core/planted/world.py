@@ -17,7 +17,8 @@ from scipy.sparse import csc_array, csr_array, hstack
 
 from saeeval_core.config import MAX_TOKENS, cache_dir, derive_rng, fingerprint
 from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.texts.tasks import DEV, TEST, TRAIN, Contrast, ShiftTask, TppTask
+from saeeval_core.texts.parts import DEV, TEST, TRAIN
+from saeeval_core.texts.tasks import Contrast, ShiftTask, TppTask
 
 LENGTHS = (8, 120)
 """Valid tokens of a planted text, from and to."""

@@ -1,24 +1,23 @@
 """The fault table on planted worlds: what each setting does to the agreement with truth, and to its spread over texts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import cache_dir, fingerprint
-from saeeval_core.planted.faults import PROBE_SETTINGS, SETTINGS, Bench, OnProgress, Setting
-from saeeval_core.planted.validate import all_saes
-from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, World, WorldConfig, build_world
+from saeeval_core.planted.faults import SETTINGS, DrawSettings, OnProgress, Setting, SettingScores
+from saeeval_core.planted.validate import all_saes, world_tasks
+from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, WorldConfig, build_world
 from saeeval_core.scores.ranks import spearman
-from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.scores.uncertainty import mean_known
+from saeeval_core.storage.kept import KeptJson, Shelves
 
 GROUPS = {"planted, development": DEVELOPMENT, "planted, held out": HELD_OUT}
 REDRAWS = 3
 """Draws of texts, in development worlds, whose spread is reported."""
-_VERSION = 1
-"""Raised when scores computed earlier must not be used any more."""
+_DRAWS = KeptJson(Shelves("planted", shipped=False), "faults", version=2)
+"""Scores of one world and draw. The version is raised when those computed earlier must not be used any more."""
 
 
 def planted_fault_table(
@@ -60,15 +59,16 @@ def world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, d
 
     Draws after the first score fully trained SAEs only.
     """
-    path = (
-        cache_dir()
-        / "planted"
-        / f"faults-{fingerprint([asdict(config), [asdict(s) for s in settings], steps, draw, _VERSION])}.json"
-    )
-    if path.exists():
-        return json.loads(path.read_text())
+    key = [asdict(config), [asdict(s) for s in settings], steps, draw]
+    return _DRAWS.get(key, lambda: _world_scores(config, settings, steps, draw))
+
+
+def _world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, draw: int) -> list[dict[str, Any]]:
     world = build_world(config, text_seed=draw)
-    benches = {kind: _bench(world, kind) for kind in dict.fromkeys(s.probes for s in settings)}
+    benches = {
+        kind: SettingScores.prepare(world.residuals, world_tasks(world), kind, DrawSettings(0, 0), kept=None)
+        for kind in dict.fromkeys(s.probes for s in settings)
+    }
     found = []
     saes = list(all_saes(world, steps))
     longest = max(int(s.about.get("training_tokens") or 0) for s in saes)
@@ -84,13 +84,7 @@ def world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, d
         found.append(
             {"sae": sae.name, "role": sae.role, "last": last, "draw": draw, "truth": truth["truth"], "scores": scores}
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(found).encode())
     return found
-
-
-def _bench(world: World, kind: str) -> Bench:
-    return Bench.prepare(world.residuals, world.shift_tasks, world.tpp_task, PROBE_SETTINGS[kind], seed=0)
 
 
 def _figures(worlds: Sequence[Sequence[Mapping[str, Any]]], key: str) -> dict[str, float | None]:
@@ -115,14 +109,9 @@ def _figures(worlds: Sequence[Sequence[Mapping[str, Any]]], key: str) -> dict[st
                 "spearman": spearman([v for v, _ in trained], [t for _, t in trained]),
                 "oracle_score": oracle,
                 "oracle_rank": None if oracle is None else 1 + sum(v > oracle for v in by_role.get("trained", [])),
-                "random_score": _mean(by_role.get("random", [])),
-                "permuted_score": _mean(by_role.get("permuted", [])),
-                "sd_texts_redrawn": _mean(spreads),
+                "random_score": mean_known(by_role.get("random", [])),
+                "permuted_score": mean_known(by_role.get("permuted", [])),
+                "sd_texts_redrawn": mean_known(spreads),
             }
         )
-    return {name: _mean([w[name] for w in per_world]) for name in per_world[0]}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    kept = [v for v in values if v is not None and np.isfinite(v)]
-    return float(np.mean(kept)) if kept else None
+    return {name: mean_known([w[name] for w in per_world]) for name in per_world[0]}

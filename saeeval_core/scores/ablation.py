@@ -1,4 +1,4 @@
-"""What ablating latents takes away from a probe's logits, exactly, from pooled arrays alone (DESIGN section 1).
+"""What ablating latents takes away from a probe's logits, exactly, from pooled arrays alone (docs/method.md, "The identity").
 
 Mean pooling and an affine decoder commute, so zero-ablating a set S moves a text's pooled residual by
 -sum_{i in S} fbar_i D_i and the logit of a linear probe by -sum_{i in S} fbar_i (D_i . w).
@@ -11,6 +11,10 @@ from scipy.sparse import csc_array
 
 from saeeval_core.config import MAX_TOKENS
 from saeeval_core.errors import ConfigError
+
+ZERO, MEAN = "zero", "mean"
+ABLATIONS = (MEAN, ZERO)
+"""What an ablated latent is set to: its mean over the probe's training texts (the default), or 0 (the paper)."""
 
 
 def removed(latents: csc_array, ids: Sequence[int] | np.ndarray, decoder_dot_probe: np.ndarray) -> np.ndarray:
@@ -52,7 +56,7 @@ def mean_offset(ids: Sequence[int] | np.ndarray, train_mean: np.ndarray, decoder
 def padding_leak(
     ids: Sequence[int] | np.ndarray, zero_code: np.ndarray, decoder_dot_probe: np.ndarray, n_valid: np.ndarray
 ) -> np.ndarray:
-    """float64[texts]: what SAEBench's ablation subtracts on top, f_i(0) (D_i . w) n_masked / n_valid (paper.md 5.1)."""
+    """float64[texts]: what SAEBench's ablation subtracts on top, f_i(0) (D_i . w) n_masked / n_valid."""
     ids = np.asarray(ids, dtype=int)
     return float(zero_code[ids].astype(np.float64) @ decoder_dot_probe[ids]) * (MAX_TOKENS - n_valid) / n_valid
 

@@ -31,8 +31,8 @@ def rank_by_magnitude(effect: np.ndarray) -> np.ndarray:
 def rank_positive(difference: np.ndarray, decoder_dot_probe: np.ndarray, *, non_negative: bool) -> np.ndarray:
     """Ids of latents with I > 0 by falling I; TPP's ranking: latents that argue *for* the class.
 
-    For non-negative codes the difference is clamped at 0, so a latent that is stronger on the negatives never counts
-    (DESIGN section 2).
+     For non-negative codes the difference is clamped at 0, so a latent that is stronger on the negatives never counts
+    .
     """
     clamped = np.maximum(difference, 0) if non_negative else difference
     effect = effects(clamped, decoder_dot_probe)

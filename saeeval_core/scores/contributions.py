@@ -7,7 +7,7 @@ import numpy as np
 
 from saeeval_core.recordings.recording import ContextRef, ResidualRecording
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
-from saeeval_core.scores.uncertainty import Estimate, estimate
+from saeeval_core.scores.uncertainty import Estimate, Sampled, difference, estimate
 
 
 @dataclass(frozen=True)
@@ -23,40 +23,29 @@ class Share:
     """Inside: S(set) - S(set without it), the leave-one-out change. Outside: S(set with it) - S(set)."""
 
 
-def score_set(view: ShiftLatents, ids: Sequence[int] | np.ndarray, ablation: str = "zero") -> ShiftScore:
-    """Score of exactly these latents under "zero" or "mean" ablation."""
-    return view.score_mean_ablated(ids) if ablation == "mean" else view.score(ids)
-
-
-def share(view: ShiftLatents, ids: Sequence[int], latent: int, *, whole: ShiftScore, ablation: str = "zero") -> Share:
+def share(view: ShiftLatents, ids: Sequence[int], latent: int, *, whole: ShiftScore) -> Share:
     """Share of one latent in the set ``ids``, whose score is ``whole``; intervals over the same resamples."""
     inside = latent in ids
-    other = [i for i in ids if i != latent] if inside else [*ids, latent]
-    with_it, without = (
-        (whole, score_set(view, other, ablation)) if inside else (score_set(view, other, ablation), whole)
-    )
-    solo = whole if list(ids) == [latent] else score_set(view, [latent], ablation)
-    return Share(latent, inside, solo.score, view.board.difference(with_it, without))
+    other = view.score([i for i in ids if i != latent] if inside else [*ids, latent])
+    with_it, without = (whole, other) if inside else (other, whole)
+    solo = whole if list(ids) == [latent] else view.score([latent])
+    return Share(latent, inside, solo.score, difference(with_it, without))
 
 
-def random_sets(
-    view: ShiftLatents, size: int, *, draws: int, rng: np.random.Generator, ablation: str = "zero"
-) -> tuple[Estimate, np.ndarray]:
-    """Mean S over ``draws`` sets of ``size`` latents drawn from those that fire on the scored texts, and its samples.
+def random_sets(view: ShiftLatents, size: int, *, draws: int, rng: np.random.Generator) -> Sampled:
+    """Mean S over ``draws`` sets of ``size`` latents drawn from those that fire on the scored texts.
 
     The interval holds both the resampled texts and the draws: each resample uses one draw. A size beyond
     the firing latents takes them all.
     """
     firing = np.flatnonzero(np.diff(view.latents.indptr))
-    scores = [
-        score_set(view, rng.choice(firing, min(size, len(firing)), replace=False), ablation) for _ in range(draws)
-    ]
+    scores = [view.score(rng.choice(firing, min(size, len(firing)), replace=False)) for _ in range(draws)]
     if scores[0].score.value is None:
-        return scores[0].score, np.empty(0)
+        return Sampled(scores[0].score, np.empty(0))
     samples = np.stack([s.samples for s in scores])
     pick = np.arange(samples.shape[1]) % draws
     mixed = samples[pick, np.arange(samples.shape[1])]
-    return estimate(float(np.mean([s.score.value for s in scores])), mixed), mixed
+    return Sampled(estimate(float(np.mean([s.score.value for s in scores])), mixed), mixed)
 
 
 def activation_histogram(view: ShiftLatents, latent: int, bins: int = 12) -> list[tuple[float, list[int]]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 C_GRID = np.logspace(-4, 1, 11)
 FOLDS = 5
 ADAMW_BATCH = 16
-"""The strength of the learned spurious correlation depends on it (SAEBench's own warning, paper.md section 3)."""
+"""The strength of the learned spurious correlation depends on it (SAEBench's own warning)."""
 ADAMW_LR = 1e-3
 
 
@@ -68,7 +68,7 @@ def fit_logistic(
 ) -> Probe:
     """Standardised L2 logistic regression; C by mean held-out log-loss over stratified folds, ties to the smaller C.
 
-    Log-loss, because accuracy is flat on biased data and would pick C at random (DESIGN section 2).
+    Log-loss, because accuracy is flat on biased data and would pick C at random.
     """
     # scikit-learn takes a second to import, and a dashboard with stored probes never trains one.
     from sklearn.metrics import log_loss
@@ -111,7 +111,7 @@ def fit_adamw(
     seed: int,
     test: tuple[np.ndarray, np.ndarray] | None,
 ) -> Probe:
-    """AdamW on shuffled batches of 16, as the paper and SAEBench train (paper.md section 1.7).
+    """AdamW on shuffled batches of 16, as the paper and SAEBench train.
 
     With ``protocol.best_test_epoch`` the weights of the first epoch with the best accuracy on ``test`` are kept. The
     global torch generator is seeded inside a fork, so that SAEBench's own function gives the same weights.

@@ -1,4 +1,4 @@
-"""What SAEBench 0.6.0 does and we otherwise do not: its TPP selection and its redrawn negatives (paper.md section 5).
+"""What SAEBench 0.6.0 does and we otherwise do not: its TPP selection and its redrawn negatives.
 
 Kept apart so that the other files stay free of it. SAEBench consumes torch's global generator in a fixed order; we do the
 same inside a fork, so equal seeds give equal numbers.
@@ -6,6 +6,7 @@ same inside a fork, so equal seeds give equal numbers.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from saeeval_core.config import Protocol
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation
 from saeeval_core.scores.probes import Probe, train_adamw
-from saeeval_core.texts.tasks import TEST, TRAIN, TppTask
+from saeeval_core.scores.tpp import TppScore, diagonal_means
+from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.texts.parts import TEST, TRAIN
+from saeeval_core.texts.tasks import TppTask
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +30,7 @@ def draw_one_vs_rest(sizes: Sequence[int], positive: int) -> tuple[np.ndarray, n
     """(class, position within the class, label) of a shuffled 1:1 sample of one class against the others.
 
     Draws ceil(n_pos / other classes) from each other class, then n_pos of those, then shuffles: three kinds of
-    ``torch.randperm`` in this order, from the global generator (paper.md 5.3).
+    ``torch.randperm`` in this order, from the global generator.
     """
     import torch
 
@@ -46,7 +50,7 @@ def draw_one_vs_rest(sizes: Sequence[int], positive: int) -> tuple[np.ndarray, n
 
 
 def top_n(effects: "torch.Tensor", n: int) -> np.ndarray:
-    """Ids SAEBench ablates: ``topk`` of min(n, number of non-zero effects), zero effects included (paper.md 5.9)."""
+    """Ids SAEBench ablates: ``topk`` of min(n, number of non-zero effects), zero effects included."""
     import torch
 
     k = min(n, int((effects != 0).sum()))
@@ -62,6 +66,21 @@ def class_effects(latents: Any, positive: np.ndarray, probe: Probe, decoder: np.
     return difference * torch.from_numpy(ablation.dot(decoder, probe.weight).astype(np.float32))
 
 
+REDRAWN = "negatives are redrawn for every number; no interval under this protocol"
+"""Why scores of ``redrawn_tpp`` carry no interval."""
+
+
+@dataclass(frozen=True)
+class RedrawnTpp:
+    """TPP with negatives redrawn for every number, on the test part; no intervals (REDRAWN)."""
+
+    probes: list[Probe]
+    clean: list[Estimate]
+    """A_j."""
+    scores: list[TppScore]
+    """One per N."""
+
+
 def redrawn_tpp(
     residuals: ResidualRecording,
     latents: LatentRecording,
@@ -70,8 +89,8 @@ def redrawn_tpp(
     *,
     ns: Sequence[int],
     seed: int,
-) -> dict[str, Any]:
-    """TPP with negatives redrawn at every step; the same fields as the robust result, without intervals."""
+) -> RedrawnTpp:
+    """TPP as SAEBench computes it: its selection, negatives redrawn 1:1 at every step, in SAEBench's order of draws."""
     import torch
 
     m = len(task.classes)
@@ -93,32 +112,20 @@ def redrawn_tpp(
                 for j in range(m):
                     removed = _removed(residuals, latents, ids, probes[j], protocol)
                     accuracy[i, k, j] = _accuracy(residuals, rows[TEST], probes[j], j, removed)
-    why = "negatives are redrawn for every number; no interval under this protocol"
-    by_n = []
-    for k, n in enumerate(ns):
-        matrix = np.array(clean) - accuracy[:, k]
-        hit, miss = float(np.diag(matrix).mean()), float(matrix[~np.eye(m, dtype=bool)].mean())
-        by_n.append(
-            {
-                "n": n,
-                "n_ablated": counts[:, k].tolist(),
-                "test": {
-                    "matrix": matrix.tolist(),
-                    "matrix_ci": None,
-                    "score": hit - miss,
-                    "ci": None,
-                    "reason": why,
-                    "intended": {"value": hit, "ci": None, "reason": None},
-                    "unintended": {"value": miss, "ci": None, "reason": None},
-                },
-            }
-        )
-    return {
-        "classes": list(task.classes),
-        "clean": {"test": [{"value": c, "ci": None, "reason": None} for c in clean]},
-        "probes": [{"n_texts": p.n_texts, "c": None, "epoch": p.epoch} for p in probes],
-        "by_n": by_n,
-    }
+    scores = [_score(np.array(clean) - accuracy[:, k], counts[:, k]) for k in range(len(ns))]
+    return RedrawnTpp(probes, [Estimate(c) for c in clean], scores)
+
+
+def _score(delta: np.ndarray, n_ablated: np.ndarray) -> TppScore:
+    hit, miss = (float(v) for v in diagonal_means(delta))
+    return TppScore(
+        tuple(n_ablated.tolist()),
+        [[Estimate(v, None, REDRAWN) for v in row] for row in delta.tolist()],
+        Estimate(hit - miss, None, REDRAWN),
+        Estimate(hit),
+        Estimate(miss),
+        np.empty(0),
+    )
 
 
 def _draw(rows: Sequence[np.ndarray], positive: int) -> tuple[np.ndarray, np.ndarray]:

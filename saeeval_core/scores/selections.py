@@ -1,4 +1,4 @@
-"""Which latents to ablate: the selections of the paper (paper.md section 1.2) as pure functions from a ranking to ids.
+"""Which latents to ablate: the selections of the paper (docs/method.md, "Selections") as pure functions from a ranking to ids.
 
     attribution      top-N of the attribute probe's ranking (SHIFT) or of class i's ranking (TPP)
     judge            the same, kept only where the judge rates the spurious concept (or class i) as related
@@ -67,7 +67,7 @@ class Rule:
 
 
 PAPERS_RULE = Rule(1, True, "top-then-filter")
-"""What the paper's code does (paper.md section 1.3)."""
+"""What the paper's code does."""
 
 
 @dataclass(frozen=True)

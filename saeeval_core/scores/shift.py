@@ -1,13 +1,13 @@
 """SHIFT: how much of the gap to an unbiased classifier is closed by ablating latents of the spurious cue.
 
-    S = (A_abl - A_base) / (A_oracle - A_base)                                 (paper.md section 1.1; not clipped)
+    S = (A_abl - A_base) / (A_oracle - A_base)                                 (not clipped)
 
 A are accuracies on quadrant-balanced texts: every quadrant counts a quarter. C_b, the biased probe, is trained where
 target and spurious label agree; the oracle on balanced texts. Scores never know who chose the ablated set.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,9 +16,12 @@ from scipy.sparse import csc_array
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation, attribution
+from saeeval_core.scores.ablation import MEAN
+from saeeval_core.scores.auc import weighted_auc
 from saeeval_core.scores.probes import Probe, fit_probe, refit_logistic
-from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, paired_difference, undefined
-from saeeval_core.texts.tasks import DEV, TEST, TRAIN, ShiftTask, ShiftTraining, shift_training
+from saeeval_core.scores.uncertainty import Estimate, Resamples, Sampled, estimate, undefined
+from saeeval_core.texts.parts import DEV, TEST
+from saeeval_core.texts.tasks import DrawnPair, ShiftTask, ShiftTraining
 
 MIN_GAP = 0.001
 """Smallest gap between oracle and biased probe for which S is defined."""
@@ -41,23 +44,38 @@ class ShiftProbes:
         return ShiftProbes(self.training, self.base, self.attribute, self.oracle)
 
 
-def fit_shift_probes(residuals: ResidualRecording, task: ShiftTask, protocol: Protocol, *, seed: int) -> ShiftProbes:
-    """Train C_b, oracle and attribute probe on 4n texts each (DESIGN section 2)."""
-    training = shift_training(task, seed=seed, protocol=protocol)
-    x = residuals.residuals[task.rows]
-    held = task.part == TEST
-    agree = held & (task.target_label == task.spurious_label)
+FitProbe = Callable[[np.ndarray, np.ndarray, str], Probe]
+"""(positions of the training texts in the task, their labels, "base" | "oracle" | "attribute") -> probe."""
 
-    def fit(rows: np.ndarray, labels: np.ndarray, own_test: np.ndarray) -> Probe:
-        strata = 2 * task.target_label[rows].astype(int) + task.spurious_label[rows]
-        return fit_probe(x[rows], labels[rows], strata, protocol, seed=seed, test=(x[own_test], labels[own_test]))
+
+def fit_three(pair: DrawnPair, fit: FitProbe) -> ShiftProbes:
+    """C_b on biased texts, oracle and attribute probe on balanced ones, each fitted by ``fit``."""
+    task, training = pair.task, pair.training
+
+    def on(texts: np.ndarray, label: np.ndarray, name: str) -> Probe:
+        return fit(texts, label[texts], name)
 
     return ShiftProbes(
         training,
-        base=fit(training.biased, task.target_label, agree),
-        oracle=fit(training.balanced, task.target_label, held),
-        attribute=fit(training.balanced, task.spurious_label, held),
+        base=on(training.biased, task.target_label, "base"),
+        oracle=on(training.balanced, task.target_label, "oracle"),
+        attribute=on(training.balanced, task.spurious_label, "attribute"),
     )
+
+
+def fit_shift_probes(residuals: ResidualRecording, pair: DrawnPair, protocol: Protocol, *, seed: int) -> ShiftProbes:
+    """Train C_b, oracle and attribute probe of one pair as the protocol says."""
+    task = pair.task
+    x, held = residuals.residuals[task.rows], task.part == TEST
+    # SAEBench's choice of an epoch looks at the probe's own test texts: of C_b those where both labels agree.
+    own_test = {"base": held & (task.target_label == task.spurious_label), "oracle": held, "attribute": held}
+    of = {"base": task.target_label, "oracle": task.target_label, "attribute": task.spurious_label}
+
+    def fit(texts: np.ndarray, labels: np.ndarray, name: str) -> Probe:
+        test = (x[own_test[name]], of[name][own_test[name]])
+        return fit_probe(x[texts], labels, task.quadrant[texts], protocol, seed=seed, test=test)
+
+    return fit_three(pair, fit)
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,10 @@ class ShiftScore:
     """C_b's accuracy on the spurious label, as distance from .5."""
     samples: np.ndarray
     """float[resamples]: S under each resample, for paired differences; empty when undefined."""
+
+    def without_value(self, reason: str) -> "ShiftScore":
+        """The same set with S undefined for this reason."""
+        return replace(self, score=undefined(reason), samples=np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -106,20 +128,15 @@ class ShiftBoard:
     reason: str | None
     """Why S is undefined here, decided before any ablation; None when it is defined."""
 
-    @cached_property
-    def _base_by_quadrant(self) -> np.ndarray:
-        """float[resamples, 4]: C_b's accuracy in each quadrant before ablation."""
-        return self.resamples.sums(self._in_quadrants((self.base_logits > 0) == self.target))
+    base_by_quadrant: np.ndarray
+    """float[resamples, 4]: C_b's accuracy in each quadrant before ablation."""
+    oracle_samples: np.ndarray
+    """float[resamples]: A_oracle."""
 
     @cached_property
     def base_samples(self) -> np.ndarray:
         """float[resamples]: A_base."""
-        return self._base_by_quadrant.mean(1)
-
-    @cached_property
-    def oracle_samples(self) -> np.ndarray:
-        """float[resamples]: A_oracle."""
-        return self.resamples.sums(self._in_quadrants((self.oracle_logits > 0) == self.target)).mean(1)
+        return self.base_by_quadrant.mean(1)
 
     @property
     def gap(self) -> float:
@@ -145,18 +162,26 @@ class ShiftBoard:
             score_samples,
         )
 
-    def auc_score(self, removed: np.ndarray) -> Estimate:
-        """S with the area under the ROC curve in place of accuracy: blind to threshold shifts."""
+    def values_only(self) -> "ShiftBoard":
+        """The same board with one resample, for when thousands of sets are scored and no interval is wanted."""
+        first = Resamples(self.resamples.counts[:, :1])
+        base, oracle = self.base_by_quadrant[:1], self.oracle_samples[:1]
+        return replace(self, resamples=first, base_by_quadrant=base, oracle_samples=oracle)
+
+    def auc_score(self, removed: np.ndarray) -> Sampled:
+        """S with the area under the ROC curve in place of accuracy: blind to threshold shifts.
+
+        A resample in which oracle and C_b have the same AUC is NaN and left out of the interval.
+        """
         oracle, base, ablated = (
             self._auc(z) for z in (self.oracle_logits, self.base_logits, self.base_logits - removed)
         )
         gap = oracle[0] - base[0]
         if gap < MIN_GAP:
-            return undefined(f"the oracle's AUC exceeds the biased probe's by only {gap:.3f}")
-        samples = (ablated[1:] - base[1:]) / np.where(
-            np.abs(oracle[1:] - base[1:]) < 1e-9, np.nan, oracle[1:] - base[1:]
-        )
-        return estimate((ablated[0] - base[0]) / gap, samples[np.isfinite(samples)])
+            return Sampled(undefined(f"the oracle's AUC exceeds the biased probe's by only {gap:.3f}"), np.empty(0))
+        gaps = np.where(np.abs(oracle[1:] - base[1:]) < 1e-9, np.nan, oracle[1:] - base[1:])
+        samples = (ablated[1:] - base[1:]) / gaps
+        return Sampled(estimate((ablated[0] - base[0]) / gap, samples[np.isfinite(samples)]), samples)
 
     def retrain_score(self, residuals: ResidualRecording, latents: LatentRecording, ids: Sequence[int]) -> Estimate:
         """S of a new probe with C_b's C, trained on the ablated biased texts and scored on ablated texts."""
@@ -172,12 +197,6 @@ class ShiftBoard:
         probe = refit_logistic(x["train"], self.task.target_label[self.probes.training.biased], self.probes.base.c)
         by_quadrant, samples = self._by_quadrant(probe.logits(x["part"]))
         return self._shift(float(by_quadrant.mean()), samples.mean(1))[0]
-
-    def difference(self, a: ShiftScore, b: ShiftScore) -> Estimate:
-        """S of a minus S of b over the same resamples."""
-        if a.score.value is None or b.score.value is None:
-            return undefined(self.reason or "one of the two scores is undefined")
-        return paired_difference(a.score.value - b.score.value, a.samples, b.samples)
 
     def _shift(self, accuracy: float, samples: np.ndarray) -> tuple[Estimate, np.ndarray]:
         if self.reason:
@@ -195,28 +214,15 @@ class ShiftBoard:
         """
         right, before = (logits > 0) == self.target, (self.base_logits > 0) == self.target
         change = self._in_quadrants(right.astype(float) - before)
-        return quadrant_accuracy(right, self.quadrant), self._base_by_quadrant + self.resamples.sums(change)
+        return quadrant_accuracy(right, self.quadrant), self.base_by_quadrant + self.resamples.sums(change)
 
     def _in_quadrants(self, values: np.ndarray) -> np.ndarray:
-        """float[texts, 4]: each value in the column of its quadrant, divided by the quadrant's size."""
-        out = np.zeros((len(values), 4))
-        out[np.arange(len(values)), self.quadrant] = values * self.weights * 4
-        return out
+        return in_quadrants(values, self.quadrant, self.weights)
 
     def _auc(self, logits: np.ndarray) -> np.ndarray:
-        """float[1 + resamples]: weighted AUC of the real texts, then of each resample; ties count half."""
-        order = np.argsort(logits, kind="stable")
-        counts = np.concatenate([np.ones((1, len(logits)), np.float32), self.resamples.counts.T[:, order]])
-        w = counts * self.weights[order].astype(np.float32)
-        positive = self.target[order]
-        below = np.cumsum(np.where(positive, 0, w), axis=1)
-        # Equal logits share the mean of the negatives below their first and up to their last.
-        _, first, inverse = np.unique(logits[order], return_index=True, return_inverse=True)
-        last = np.append(first[1:], len(logits)) - 1
-        start = np.where(first[inverse] > 0, below[:, first[inverse] - 1], 0)
-        rank = (start + below[:, last[inverse]]) / 2
-        wins = (w * positive * rank).sum(1)
-        return wins / ((w * positive).sum(1) * (w * ~positive).sum(1))
+        """float[1 + resamples]: weighted AUC of the real texts, then of each resample."""
+        counts = np.concatenate([np.ones((1, len(logits)), np.float32), self.resamples.counts.T])
+        return weighted_auc(logits, self.target, counts * self.weights.astype(np.float32))
 
 
 def shift_board(
@@ -242,14 +248,15 @@ def shift_board(
     base_logits, oracle_logits, attribute_logits = (p.logits(x) for p in (probes.base, probes.oracle, probes.attribute))
 
     def accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[Estimate, np.ndarray]:
+        """The estimate, and float[resamples, 4] of each quadrant's accuracy."""
         right = (logits > 0) == labels
-        samples = draws.sums(right * weights)
-        return estimate(float(quadrant_accuracy(right, quadrant).mean()), samples), samples
+        samples = draws.sums(in_quadrants(right, quadrant, weights))
+        return estimate(float(quadrant_accuracy(right, quadrant).mean()), samples.mean(1)), samples
 
     base, base_samples = accuracy(base_logits, target)
     oracle, oracle_samples = accuracy(oracle_logits, target)
     attribute, _ = accuracy(attribute_logits, spurious)
-    reason = _gap_reason(base, oracle, oracle_samples - base_samples, protocol)
+    reason = _gap_reason(base, oracle, oracle_samples.mean(1) - base_samples.mean(1), protocol)
     return ShiftBoard(
         task,
         probes,
@@ -266,7 +273,16 @@ def shift_board(
         oracle,
         attribute,
         reason,
+        base_samples,
+        oracle_samples.mean(1),
     )
+
+
+def in_quadrants(values: np.ndarray, quadrant: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float[texts, 4]: each value in the column of its quadrant, divided by the quadrant's size (weights: 1/4 of that)."""
+    out = np.zeros((len(values), 4))
+    out[np.arange(len(values)), quadrant] = values * weights * 4
+    return out
 
 
 def quadrant_accuracy(right: np.ndarray, quadrant: np.ndarray) -> np.ndarray:
@@ -304,10 +320,12 @@ class ShiftLatents:
     """float64[latents]: I_i of the attribute probe, on its training texts."""
     base_effect: np.ndarray
     """float64[latents]: I_i of C_b, on its training texts."""
-    base_mean: np.ndarray
+    train_mean: np.ndarray
     """float64[latents]: mean pooled latent over C_b's training texts, for mean ablation."""
+    set_to: np.ndarray
+    """float64[latents]: what ablation sets a pooled latent to: 0 (the paper), or ``train_mean`` in ``mean_ablated``."""
     leak: np.ndarray | None
-    """int[texts]: valid tokens per text when SAEBench's padding leak is imitated, else None."""
+    """int[texts]: valid tokens per text when SAEBench's padding leak is imitated (of zero ablation only), else None."""
 
     @cached_property
     def attribute_ranking(self) -> np.ndarray:
@@ -319,34 +337,44 @@ class ShiftLatents:
         """Latent ids by falling |I| of C_b (the original SHIFT)."""
         return attribution.rank_by_magnitude(self.base_effect)
 
+    @cached_property
+    def mean_ablated(self) -> "ShiftLatents":
+        """The same latents, set to their mean over C_b's training texts instead of 0."""
+        return replace(self, set_to=self.train_mean, leak=None)
+
+    def under(self, ablation: str) -> "ShiftLatents":
+        """These latents under one of ``ablation.ABLATIONS``."""
+        return self.mean_ablated if ablation == MEAN else self
+
     def score(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
-        """Zero-ablate exactly these latents."""
+        """Ablate exactly these latents."""
         return self.board.score(self.removed(ids), len(ids))
 
-    def score_mean_ablated(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
-        """Set these latents to their mean over C_b's training texts."""
-        offset = ablation.mean_offset(ids, self.base_mean, self.base_dot)
-        return self.board.score(ablation.removed(self.latents, ids, self.base_dot) - offset, len(ids))
-
     def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """float64[texts]: what zero ablation of these latents subtracts from C_b's logits."""
-        total = ablation.removed(self.latents, ids, self.base_dot)
-        if self.leak is not None:
-            total = total + ablation.padding_leak(ids, self.recording.zero_code, self.base_dot, self.leak)
-        return total
+        """float64[texts]: what ablating these latents subtracts from C_b's logits."""
+        return self._corrected(ablation.removed(self.latents, ids, self.base_dot), ids)
+
+    def at(self, n: int) -> ShiftScore:
+        """Score of the top n by attribution; with fewer in the ranking, of those there are."""
+        return self.score(self.attribute_ranking[:n])
 
     def curve(self, ranking: np.ndarray, ns: Sequence[int]) -> list[ShiftScore]:
-        """Scores of the first n latents of a ranking, for every n."""
+        """Scores of the first n latents of a ranking, for every n, from one cumulative sum."""
         removed, counts = ablation.removed_by_n(self.latents, ranking, self.base_dot, ns)
+        return [self.board.score(self._corrected(r, ranking[:k]), k) for r, k in zip(removed, counts, strict=True)]
+
+    def _corrected(self, removed: np.ndarray, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """From setting the latents to 0 to what this view sets them to, with the leak where it is imitated."""
+        removed = removed - ablation.mean_offset(ids, self.set_to, self.base_dot)
         if self.leak is not None:
-            removed = np.stack([self.removed(ranking[:k]) for k in counts])
-        return [self.board.score(r, k) for r, k in zip(removed, counts, strict=True)]
+            removed = removed + ablation.padding_leak(ids, self.recording.zero_code, self.base_dot, self.leak)
+        return removed
 
 
 def shift_latents(
     residuals: ResidualRecording, latents: LatentRecording, board: ShiftBoard, protocol: Protocol
 ) -> ShiftLatents:
-    """Attribution of one SAE in one direction (paper.md section 1.5), and its columns on the scored texts."""
+    """Attribution of one SAE in one direction (docs/method.md, "Attribution"), and its columns on the scored texts."""
     task, training = board.task, board.probes.training
     probes = board.probes
     base_dot, attribute_dot = (
@@ -358,6 +386,7 @@ def shift_latents(
         attribution.mean_difference(balanced, task.spurious_label[training.balanced]), attribute_dot
     )
     base_effect = attribution.effects(attribution.mean_difference(biased, task.target_label[training.biased]), base_dot)
+    train_mean = np.asarray(biased.astype(np.float64).mean(axis=0)).ravel()
     return ShiftLatents(
         board,
         latents,
@@ -365,11 +394,7 @@ def shift_latents(
         base_dot,
         attribute_effect,
         base_effect,
-        np.asarray(biased.astype(np.float64).mean(axis=0)).ravel(),
+        train_mean,
+        np.zeros_like(train_mean),
         residuals.n_valid[board.rows] if protocol.imitate_padding_leak else None,
     )
-
-
-def train_rows(task: ShiftTask) -> np.ndarray:
-    """Rows of the recording in the training part."""
-    return task.rows[task.part == TRAIN]

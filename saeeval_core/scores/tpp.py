@@ -1,6 +1,6 @@
 """TPP: ablating the latents of class i should hurt the probe of class i and no other.
 
-    Delta_ij = A_j - A_ij          score = mean_i Delta_ii - mean_{i != j} Delta_ij       (paper.md section 1.4)
+    Delta_ij = A_j - A_ij          score = mean_i Delta_ii - mean_{i != j} Delta_ij
 
 A_j is balanced accuracy of the one-vs-rest probe j on all texts, (TPR + mean TNR over the other classes) / 2; A_ij the
 same after ablating the latents of class i. The matrix is the result, the scalar is derived from it.
@@ -16,19 +16,26 @@ from scipy.sparse import csc_array
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation, attribution
+from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.probes import Probe, fit_probe
 from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, undefined
-from saeeval_core.texts.tasks import TRAIN, TppTask
+from saeeval_core.texts.parts import TEST, TRAIN
+from saeeval_core.texts.tasks import TppTask
 
 
 def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
     """One-vs-rest probes on all training texts; positives and negatives weigh the same, and so do the other classes."""
     train = np.flatnonzero(task.part == TRAIN)
     x, label = residuals.residuals[task.rows[train]], task.label[train]
-    return [
-        fit_probe(x, label == j, label, protocol, seed=seed, weights=balance_weights(label, j, len(task.classes)))
-        for j in range(len(task.classes))
-    ]
+    held = np.flatnonzero(task.part == TEST)  # only SAEBench's choice of an epoch looks at these
+    x_held, held_label = residuals.residuals[task.rows[held]], task.label[held]
+
+    def fit(j: int) -> Probe:
+        weights = balance_weights(label, j, len(task.classes))
+        test = (x_held, held_label == j)
+        return fit_probe(x, label == j, label, protocol, seed=seed, weights=weights, test=test)
+
+    return [fit(j) for j in range(len(task.classes))]
 
 
 def balance_weights(label: np.ndarray, positive: int, n_classes: int) -> np.ndarray:
@@ -52,6 +59,11 @@ class TppScore:
     """Mean off the diagonal."""
     samples: np.ndarray
     """float[resamples]: the score under each resample, for paired differences; empty when undefined."""
+
+    def without_value(self, reason: str) -> "TppScore":
+        """The same sets with every number but the matrix undefined for this reason."""
+        nothing = undefined(reason)
+        return replace(self, score=nothing, intended=nothing, unintended=nothing, samples=np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -102,20 +114,25 @@ class TppBoard:
             for i in range(m)
         ]
         kept = np.array([r is None for r in reasons])
-        diagonal, off = np.eye(m, dtype=bool) & kept, ~np.eye(m, dtype=bool) & kept
-        if not diagonal.any():
+        if not kept.any():
             nothing = undefined("no probe is better than chance")
             return TppScore(tuple(n_ablated), matrix, nothing, nothing, nothing, np.empty(0))
-        intended, unintended = delta[:, diagonal].mean(1), delta[:, off].mean(1)
-        hit, miss = float(value[diagonal].mean()), float(value[off].mean())
+        intended, unintended = diagonal_means(delta, kept)
+        hit, miss = (float(v) for v in diagonal_means(value, kept))
+        score = estimate(hit - miss, intended - unintended)
         return TppScore(
-            tuple(n_ablated),
-            matrix,
-            estimate(hit - miss, intended - unintended),
-            estimate(hit, intended),
-            estimate(miss, unintended),
-            intended - unintended,
+            tuple(n_ablated), matrix, score, estimate(hit, intended), estimate(miss, unintended), intended - unintended
         )
+
+
+def diagonal_means(delta: np.ndarray, kept: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(mean on, mean off the diagonal) of matrices float[..., m, m]; TPP is their difference.
+
+    kept bool[m]: columns (probes) that count; all without it.
+    """
+    diagonal = np.eye(delta.shape[-1], dtype=bool)
+    columns = np.ones(len(diagonal), dtype=bool) if kept is None else kept
+    return delta[..., diagonal & columns].mean(-1), delta[..., ~diagonal & columns].mean(-1)
 
 
 def tpp_board(
@@ -184,9 +201,9 @@ class TppLatents:
         """The same latents, set to their mean over the training texts instead of 0."""
         return replace(self, set_to=self.train_mean)
 
-    def score_mean_ablated(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
-        """As ``score`` under mean ablation."""
-        return self.mean_ablated.score(sets)
+    def under(self, ablation: str) -> "TppLatents":
+        """These latents under one of ``ablation.ABLATIONS``."""
+        return self.mean_ablated if ablation == MEAN else self
 
     def at(self, n: int) -> TppScore:
         """The matrix for the top n of every class; classes with fewer eligible latents ablate those there are."""

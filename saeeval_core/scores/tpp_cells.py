@@ -113,13 +113,6 @@ def flipped_texts(view: TppLatents, ids: Sequence[int], probe: int, *, at_most: 
     return flips, len(order)
 
 
-def difference(a: TppScore, b: TppScore) -> Estimate:
-    """Score of a minus score of b over the same resamples."""
-    if a.score.value is None or b.score.value is None:
-        return undefined(a.score.reason or b.score.reason or "one of the two scores is undefined")
-    return paired_difference(a.score.value - b.score.value, a.samples, b.samples)
-
-
 def row_difference(a: TppScore, b: TppScore) -> list[list[float | None]]:
     """Cell by cell, matrix of a minus matrix of b; None where one of them is undefined."""
     return [

@@ -13,9 +13,11 @@ import numpy as np
 from saeeval_core.config import Protocol
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation, attribution
+from saeeval_core.scores.auc import weighted_auc
 from saeeval_core.scores.probes import Probe, train_adamw
-from saeeval_core.scores.tpp import balance_weights, fit_tpp_probes
-from saeeval_core.texts.tasks import DEV, TEST, TRAIN, TppTask
+from saeeval_core.scores.tpp import balance_weights, diagonal_means, fit_tpp_probes
+from saeeval_core.texts.parts import TEST, TRAIN
+from saeeval_core.texts.tasks import TppTask
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class TppSwitches:
     redrawn_negatives: bool = False
     """1:1 negatives drawn anew for attribution and for every accuracy, instead of all texts with equal class weights."""
     zero_effects: bool = False
-    """Fill up to N with latents that have no effect (paper.md section 5.9) instead of ablating fewer."""
+    """Fill up to N with latents that have no effect instead of ablating fewer."""
     padding_leak: bool = False
     mean_ablation: bool = False
     auc: bool = False
@@ -61,7 +63,7 @@ def switched_tpp(
             drawn, weights = np.arange(len(label)), balance_weights(label, j, m)
         positive = label[drawn] == j
         if switches.auc:
-            return weighted_auc(z[drawn], positive, weights)
+            return float(weighted_auc(z[drawn], positive, weights[None])[0])
         return float(((z[drawn] > 0) == positive) @ weights)
 
     clean = np.array([accuracy(logits[:, j], j) for j in range(m)])
@@ -81,8 +83,8 @@ def switched_tpp(
                 if switches.padding_leak:
                     gone = gone + ablation.padding_leak(ids, latents.zero_code, dots[:, j], n_valid)
                 delta[k, i, j] = clean[j] - accuracy(logits[:, j] - gone, j)
-    diagonal = np.eye(m, dtype=bool)
-    return delta[:, diagonal].mean(1) - delta[:, ~diagonal].mean(1)
+    intended, unintended = diagonal_means(delta)
+    return intended - unintended
 
 
 def probes_for(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
@@ -103,13 +105,6 @@ def probes_for(residuals: ResidualRecording, task: TppTask, protocol: Protocol, 
     return out
 
 
-def without_dev(task: TppTask) -> TppTask:
-    """The task with its dev texts scored too, as protocols without a dev part do."""
-    from dataclasses import replace
-
-    return replace(task, part=np.where(task.part == DEV, TEST, task.part))
-
-
 def one_to_one(label: np.ndarray, positive: int, rng: np.random.Generator) -> np.ndarray:
     """Positions of all texts of one class and as many of the others, the same number from each."""
     others = [c for c in np.unique(label) if c != positive]
@@ -117,15 +112,6 @@ def one_to_one(label: np.ndarray, positive: int, rng: np.random.Generator) -> np
     each = -(-len(mine) // len(others))
     pool = np.concatenate([rng.permutation(np.flatnonzero(label == c))[:each] for c in others])
     return np.concatenate([mine, rng.permutation(pool)[: len(mine)]])
-
-
-def weighted_auc(z: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> float:
-    """Chance that a positive outranks a negative, both drawn by weight; ties count half."""
-    values, place = np.unique(z, return_inverse=True)
-    up = np.bincount(place, weights * positive, len(values))
-    down = np.bincount(place, weights * ~positive, len(values))
-    below = np.concatenate([[0.0], np.cumsum(down)[:-1]])
-    return float(up @ (below + down / 2) / (up.sum() * down.sum()))
 
 
 def _ranking(difference: np.ndarray, dot: np.ndarray, non_negative: bool, zero_effects: bool) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Intervals from resampling texts: 95 % percentile intervals of stratified bootstrap statistics (DESIGN section 2)."""
+"""Intervals from resampling texts: 95 % percentile intervals of stratified bootstrap statistics (docs/method.md, "Intervals")."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ def undefined(reason: str) -> Estimate:
 
 
 class Scored(Protocol):
-    """A score and its resamples: a ShiftScore, a TppScore, an Area."""
+    """A score and its resamples: a ShiftScore, a TppScore, an OverPairs, a Sampled."""
 
     @property
     def score(self) -> Estimate: ...
@@ -56,8 +56,17 @@ class Scored(Protocol):
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """A score that is nothing but a number and its resamples."""
+
+    score: Estimate
+    samples: np.ndarray
+    """float[resamples]; empty where the score is undefined."""
+
+
+@dataclass(frozen=True)
 class OverPairs:
-    """Mean of the defined directions of each pair, then over pairs (DESIGN section 2)."""
+    """Mean of the defined directions of each pair, then over pairs."""
 
     score: Estimate
     samples: np.ndarray
@@ -119,13 +128,32 @@ def estimate(value: float, samples: np.ndarray) -> Estimate:
 
 
 def paired_difference(value: float, a: np.ndarray, b: np.ndarray) -> Estimate:
-    """a - b over the same draws; "not separable" is for the reader to say when the interval covers 0."""
+    """The value of a - b with its interval over the same draws, a and b float[resamples]."""
     return Estimate(float(value), interval(a - b))
+
+
+def difference(a: Scored, b: Scored) -> Estimate:
+    """Score of a minus score of b over the same resamples; "not separable" is for the reader to say when it covers 0.
+
+    Resamples in which one of the two is NaN are left out.
+    """
+    if a.score.value is None or b.score.value is None:
+        return undefined(a.score.reason or b.score.reason or "one of the two scores is undefined")
+    both = np.isfinite(a.samples) & np.isfinite(b.samples)
+    if not both.any():
+        return undefined("no resample in which both scores are defined")
+    return paired_difference(a.score.value - b.score.value, a.samples[both], b.samples[both])
 
 
 def separable(difference: Estimate) -> bool:
     """False when the interval of a difference covers 0."""
     return difference.ci is not None and not difference.ci[0] <= 0 <= difference.ci[1]
+
+
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are numbers; None when none is."""
+    kept = [v for v in values if v is not None and np.isfinite(v)]
+    return float(np.mean(kept)) if kept else None
 
 
 def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tuple[Estimate, int]:
@@ -135,6 +163,15 @@ def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tup
         return undefined("no defined part"), len(estimates)
     value = float(np.mean([e.value for e, _ in kept]))
     return estimate(value, np.mean([s for _, s in kept], axis=0)), len(estimates) - len(kept)
+
+
+def over_draws(scores: Sequence[Estimate]) -> Estimate:
+    """Mean of the same score drawn several times, with the range of the draws in place of an interval.
+
+    Undefined draws are left out; where all are, the first one's reason stays.
+    """
+    values = [s.value for s in scores if s.value is not None]
+    return Estimate(float(np.mean(values)), (min(values), max(values))) if values else scores[0]
 
 
 def over_pairs(scores: Sequence[tuple[str, Scored]]) -> OverPairs:

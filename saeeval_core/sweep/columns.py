@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Row = dict[str, Any]
+"""One line of a sweep: the keys of BLANK."""
+
 BLANK: Mapping[str, Any] = {
     "sae": "",
     "role": "sae",
@@ -45,7 +48,7 @@ BLANK: Mapping[str, Any] = {
 """A row without values: the columns a sweep writes, so that results of any origin can be compared."""
 
 
-def pack(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def pack(rows: Sequence[Row]) -> dict[str, Any]:
     """{"shared", "rows"} of a sweep's file: what all rows share once, in each row only what differs from it and BLANK."""
     shared = {k: rows[0][k] for k in BLANK if all(r[k] == rows[0][k] for r in rows)} if rows else {}
     plain = dict(BLANK) | shared

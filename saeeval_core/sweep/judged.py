@@ -9,15 +9,15 @@ from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import Ratings, Rule
-from saeeval_core.sweep.rows import Selection
-from saeeval_core.texts.sources import TaskSet
+from saeeval_core.sweep.rows import JudgedSelection
+from saeeval_core.texts.tasks import TaskSet
 
 JUDGED = ("judge", "task-unrelated")
 
 
 def judged_selections(
     names: Sequence[str], rater: str, rule: Rule | None = None, *, store: Store | None = None
-) -> tuple[Selection, ...]:
+) -> tuple[JudgedSelection, ...]:
     """One selection per name in JUDGED. An SAE without verdicts of the rater gets rows that say "not judged"."""
     for name in names:
         if name not in JUDGED:
@@ -30,8 +30,8 @@ def judged_selections(
         load_shipped_verdicts(opened, latents)
         return ratings_of(opened.verdicts(latents.sae_fingerprint, rater=rater), rater)
 
-    def selection(name: str) -> Selection:
-        return Selection(
+    def selection(name: str) -> JudgedSelection:
+        return JudgedSelection(
             name,
             f"{rater} ({rule})",
             lambda task_set, latents: _chooser(task_set, name, rater, ratings(latents), rule),

@@ -6,20 +6,20 @@
 replacements: no SAE here is trained on it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import torch
 
-from saeeval_core.config import cache_dir, fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.models.language_model import LanguageModel, load_model, padded_batches
 from saeeval_core.recordings.known_saes import identify
 from saeeval_core.saes.loaded import LoadedSAE, check_fits, load_sae
-from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.kept import KeptJson, Shelves
 
 TEXTS = 24
 """Texts a stored figure is measured on: a few thousand tokens."""
+_LOSSES = KeptJson(Shelves("loss", shipped=False), "loss", version=1)
 
 
 @torch.inference_mode()
@@ -62,18 +62,19 @@ def stored_loss_recovered(
 ) -> Mapping[str, float | None]:
     """SAE -> loss recovered on the first TEXTS texts, measured in one go where the cache folder does not know it."""
     sample = list(texts[:TEXTS])
-    paths = {
-        sae: cache_dir() / "loss" / f"{fingerprint([model, identify(sae).fingerprint, hook, sample])}.json"
-        for sae in saes
-    }
-    missing = [sae for sae in saes if not paths[sae].exists()]
+    keys = {sae: [model, identify(sae).fingerprint, hook, sample] for sae in saes}
+    found: dict[str, float | None] = {}
+    for sae, key in keys.items():
+        with suppress(LookupError):
+            found[sae] = _LOSSES.find(key)
+    missing = [sae for sae in saes if sae not in found]
     if missing:
         language_model = load_model(model, device=device)
         loaded = [load_sae(sae, device=language_model.device) for sae in missing]
-        for sae, value in zip(missing, loss_recovered(language_model, loaded, hook, sample), strict=True):
-            paths[sae].parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(paths[sae], json.dumps(value).encode())
-    return {sae: json.loads(path.read_text()) for sae, path in paths.items()}
+        found |= dict(zip(missing, loss_recovered(language_model, loaded, hook, sample), strict=True))
+        for sae in missing:
+            _LOSSES.keep(keys[sae], found[sae])
+    return {sae: found[sae] for sae in saes}
 
 
 def _loss(model: LanguageModel, ids: torch.Tensor, mask: torch.Tensor, hook: str, replaced: torch.Tensor) -> float:

@@ -1,38 +1,39 @@
-"""The rows of one SAE in a sweep: every N, variant and selection, with its controls after it."""
+"""The rows of one SAE in a sweep: every N, variant and selection, with its controls after it.
+
+Rows are written here and never read back: whoever needs the numbers takes ``Variants``.
+"""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng
-from saeeval_core.controls.controls import (
-    BASES,
-    DRAWS,
-    basis_recording,
-    decoder_controls,
-    leace_score,
-    log_strength,
-    matched_latents,
+from saeeval_core.config import RunConfig
+from saeeval_core.controls.about import DRAWS, RANDOM
+from saeeval_core.controls.every_n import ControlScores, decoder_scores, random_control, reference, task_controls
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.select import Selector, TopByAttribution
+from saeeval_core.evaluation.variants import (
+    Variants,
+    direction_variants,
+    shift_of_selector,
+    tpp_of_selector,
+    variants_over_pairs,
 )
-from saeeval_core.evaluation.prepare import DirectionBoards, Selector
-from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.saes.registry import local_folder
-from saeeval_core.scores.area import AREA, GRID, MEAN, Area, M, small_n_area, unless_empty
-from saeeval_core.scores.selections import Selected
-from saeeval_core.scores.shift import ShiftScore, shift_latents, train_rows
-from saeeval_core.scores.tpp import TppBoard, tpp_latents
-from saeeval_core.scores.uncertainty import LEVEL, Estimate, OverPairs, Scored, over_pairs, undefined
-from saeeval_core.sweep.columns import BLANK
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import TEST, TRAIN
+from saeeval_core.scores.shift import ShiftScore
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, OverPairs, Scored
+from saeeval_core.sweep.columns import BLANK, Row
+from saeeval_core.texts.parts import TEST
+from saeeval_core.texts.tasks import TaskSet
 
 
 @dataclass(frozen=True)
-class Selection:
+class JudgedSelection:
     """A way of choosing latents besides attribution, with who judged."""
 
     name: str
@@ -45,265 +46,143 @@ class Selection:
     """Changes whenever the same SAE could be given another selection (the verdicts' fingerprint)."""
 
 
+@dataclass
+class Unit:
+    """What a sweep says about one SAE under one protocol, with the controls that follow it."""
+
+    rows: list[Row] = field(default_factory=list)
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    """``sample_key`` of a row -> its score under each resample, for paired differences."""
+
+    def add(self, row: Row, scored: Scored) -> None:
+        """A row with this score; an SAE's own keeps its resamples."""
+        if isinstance(scored, OverPairs):
+            row = row | {"pairs": scored.pairs, "left_out": scored.left_out}
+        row = row | cells(scored.score)
+        self.rows.append(row)
+        if row["role"] == "sae" and scored.score.value is not None and len(scored.samples):
+            self.samples[sample_key(row)] = np.round(scored.samples, 5).tolist()
+
+    def add_variants(self, row: Row, variants: Variants[Any]) -> None:
+        """Every N of every variant, and the areas."""
+        for place in variants.places():
+            self.add(row | {"variant": place.variant, "n": place.n, "n_ablated": place.n_ablated}, place.scored)
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Everything that is shared by the SAEs of one task and protocol."""
 
-    metrics: tuple[str, ...]
-    ns: tuple[int, ...]
-    controls: bool
-    by_direction: bool
-    """Also one row per direction of every pair."""
-    selections: tuple[Selection, ...]
-    deletions: Sequence[ShiftScore]
-    """Per direction, the score of the attribute-token deletion control; empty when it was not asked for."""
-    loss_recovered: Mapping[str, float | None]
     run: RunConfig
-    task_set: TaskSet
-    residuals: ResidualRecording
-    boards: list[DirectionBoards]
-    tpp: TppBoard | None
-    identity: str
+    evaluation: Evaluation
+    controls: bool = True
+    by_direction: bool = True
+    """Also one row per direction of every pair."""
+    selections: tuple[JudgedSelection, ...] = ()
+    deletions: Sequence[ShiftScore] = ()
+    """Per direction, the score of the word-deletion control; empty when it was not asked for."""
+    loss_recovered: Mapping[str, float | None] = field(default_factory=dict)
 
-    def unit(self, sae: str, latents: LatentRecording, *, with_bases: bool) -> dict[str, Any]:
-        """{"rows", "samples": {key: float[resamples]}} of one SAE; its controls follow it."""
-        unit: dict[str, Any] = {"rows": [], "samples": {}}
-        self._score(unit, self._blank(sae, latents), latents)
-        for control in decoder_controls(latents, self.run.seed) if self.controls else ():
-            row, of = self._blank(sae, latents), display_name(sae)
-            row |= {"sae": f"{control.sae} of {of}", "role": "control", "control": control.sae, "of": of}
-            self._score(unit, row, control)
-        if with_bases:
-            self._task_controls(unit)
+    def unit(self, sae: str, latents: LatentRecording, identity: str, *, with_bases: bool) -> Unit:
+        """Rows of one SAE; its controls follow it, and after the first SAE those that no SAE has a part in."""
+        unit = Unit()
+        ns = [n for n in self.run.ns if n <= latents.n_latents]
+        blank = self._blank(sae, latents, identity)
+        if ns and self.evaluation.directions:
+            self._shift(unit, blank | {"metric": "shift"}, latents, ns)
+        if ns and self.evaluation.scores_tpp:
+            self._tpp(unit, blank | {"metric": "tpp"}, latents, ns)
+        for c in decoder_scores(self.evaluation, latents, ns) if self.controls and ns else ():
+            of = display_name(sae)
+            name = {"sae": f"{c.name} of {of}", "role": "control", "control": c.name, "of": of}
+            unit.add_variants(blank | name | {"metric": c.metric}, c.variants)
+        for c in self._task_controls() if with_bases else ():
+            name = {"sae": c.name, "role": "control", "control": c.name, "metric": c.metric}
+            row = self._task_columns(identity) if c.latents is None else self._blank("", c.latents, identity)
+            unit.add_variants(row | name, c.variants)
         return unit
 
-    def _task_controls(self, unit: dict[str, Any]) -> None:
-        """Controls that no SAE has a part in."""
-        for kind in BASES if self.controls else ():
-            name = {"sae": kind, "role": "control", "control": kind}
-            if self.boards:
-                # A basis is that of a pair's own training texts.
-                by_pair = {d.pair: basis_recording(self.residuals, train_rows(d.task), kind) for d in self.boards}
-                own = [by_pair[d.pair] for d in self.boards]
-                self._shift(unit, self._blank("", own[0]) | name | {"metric": "shift"}, own)
-            if self.tpp is not None:
-                task = self.tpp.task
-                basis = basis_recording(self.residuals, task.rows[task.part == TRAIN], kind)
-                self._tpp(unit, self._blank("", basis) | name | {"metric": "tpp"}, basis)
-        references = {"word deletion": list(self.deletions)}
-        if self.controls and self.boards:
-            references["leace"] = [leace_score(self.residuals, d.boards[TEST]) for d in self.boards]
-        pairs = [d.pair for d in self.boards]
-        for name, scores in references.items():
-            if scores:
-                # They ablate no latents, so one number stands beside every N and variant.
-                blank = (
-                    dict(BLANK)
-                    | self._task_columns()
-                    | {"sae": name, "role": "control", "control": name, "metric": "shift"}
-                )
-                total = over_pairs(list(zip(pairs, scores, strict=True)))
-                for variant in ("top-N", MEAN):
-                    for n in self.ns:
-                        self._keep_mean(unit, blank | {"variant": variant, "n": n}, total)
-                    self._keep_mean(unit, blank | {"variant": _area_name(variant)}, total)
+    def _task_controls(self) -> Iterable[ControlScores]:
+        if self.controls:
+            return task_controls(self.evaluation, self.run.ns, self.deletions)
+        if self.deletions:
+            return [reference(self.evaluation, "word deletion", self.deletions, self.run.ns)]
+        return []
 
-    def _blank(self, sae: str, latents: LatentRecording) -> dict[str, Any]:
+    def _shift(self, unit: Unit, row: Row, latents: LatentRecording, ns: Sequence[int]) -> None:
+        evaluation, select = self.evaluation, TopByAttribution()
+        views = evaluation.shift_views(latents, TEST)
+        own = [direction_variants(v, select.shift(v, ns)) for v in views]
+        unit.add_variants(row, variants_over_pairs(evaluation.directions, own))
+        if self.controls:
+            self._random(unit, row, latents, ns)
+        for direction, variants in zip(evaluation.directions, own, strict=True) if self.by_direction else ():
+            for n, s in zip(ns, variants.zero.scores, strict=True):
+                cell = row | {"scope": direction.name, "n": n, "n_ablated": s.n_ablated}
+                unit.rows.append(cell | cells(s.score))
+        for selection in self.selections:
+            chooser = selection.selector(evaluation.draw.task_set, latents)
+            judged = row | {"selection": selection.name, "judge": selection.judge}
+            unit.add_variants(judged, shift_of_selector(evaluation, latents, ns, chooser))
+
+    def _tpp(self, unit: Unit, row: Row, latents: LatentRecording, ns: Sequence[int]) -> None:
+        evaluation = self.evaluation
+        if not evaluation.tpp_is_live:
+            for n, s in zip(ns, evaluation.redrawn_tpp(latents, ns).scores, strict=True):
+                unit.add(row | {"n": n, "n_ablated": float(np.mean(s.n_ablated))}, s)
+            return
+        unit.add_variants(row, tpp_of_selector(evaluation, latents, ns, TopByAttribution()))
+        if self.controls:
+            self._random(unit, row, latents, ns)
+        for selection in self.selections:
+            if selection.name == "task-unrelated":
+                continue  # defined for SHIFT alone
+            chooser = selection.selector(evaluation.draw.task_set, latents)
+            judged = row | {"selection": selection.name, "judge": selection.judge}
+            unit.add_variants(judged, tpp_of_selector(evaluation, latents, ns, chooser))
+
+    def _random(self, unit: Unit, row: Row, latents: LatentRecording, ns: Sequence[int]) -> None:
+        of = row["sae"]
+        named = {"sae": f"{RANDOM} of {of}", "role": "control", "control": RANDOM, "of": of}
+        found = random_control(self.evaluation, latents, row["metric"], ns)
+        unit.add_variants(row | named | {"level": f"range of {DRAWS} draws"}, found.variants)
+
+    def _blank(self, sae: str, latents: LatentRecording, identity: str) -> Row:
         """What an SAE's own ``about.json`` says (held-out tokens of its training corpus) goes before the recording's figures."""
         about, figures = latents.about or {}, latents.unsupervised
         trained = training_facts(sae)
         explained = trained.get("explained_variance_typical", trained.get("explained_variance"))
-        return (
-            dict(BLANK)
-            | self._task_columns()
-            | {
-                "sae": display_name(sae),
-                "architecture": about.get("architecture"),
-                "n_latents": latents.n_latents,
-                "l0": trained.get("l0", figures.get("l0")),
-                "dead": trained.get("dead", figures.get("dead")),
-                "explained_variance": figures.get("explained_variance") if explained is None else explained,
-                "training_tokens": trained.get("training_samples"),
-                "training_seed": trained.get("seed"),
-                "loss_recovered": self.loss_recovered.get(sae, trained.get("loss_recovered")),
-            }
-        )
+        return self._task_columns(identity) | {
+            "sae": display_name(sae),
+            "architecture": about.get("architecture"),
+            "n_latents": latents.n_latents,
+            "l0": trained.get("l0", figures.get("l0")),
+            "dead": trained.get("dead", figures.get("dead")),
+            "explained_variance": figures.get("explained_variance") if explained is None else explained,
+            "training_tokens": trained.get("training_samples"),
+            "training_seed": trained.get("seed"),
+            "loss_recovered": self.loss_recovered.get(sae, trained.get("loss_recovered")),
+        }
 
-    def _task_columns(self) -> dict[str, Any]:
-        return {
+    def _task_columns(self, identity: str) -> Row:
+        task_set = self.evaluation.draw.task_set
+        return dict(BLANK) | {
             "model": display_name(self.run.model),
-            "hook": self.residuals.key.hook,
-            "task": self.run.task or self.task_set.texts.name,
-            "composed": self.task_set.texts.composed,
-            "small": bool(self.task_set.small),
+            "hook": self.evaluation.residuals.key.hook,
+            "task": self.run.task or task_set.texts.name,
+            "composed": task_set.texts.composed,
+            "small": bool(task_set.small),
             "protocol": self.run.protocol,
             "level": LEVEL,
             "seed": self.run.seed,
-            "fingerprint": self.identity,
+            "fingerprint": identity,
         }
 
-    def _score(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
-        if self.boards:
-            self._shift(unit, blank | {"metric": "shift"}, [latents] * len(self.boards))
-        if self.tpp is not None:
-            self._tpp(unit, blank | {"metric": "tpp"}, latents)
-        elif "tpp" in self.metrics and self.task_set.tpp and PROTOCOLS[self.run.protocol].redraw_negatives:
-            self._redrawn_tpp(unit, blank | {"metric": "tpp"}, latents)
 
-    def _shift(self, unit: dict[str, Any], blank: dict[str, Any], recordings: Sequence[LatentRecording]) -> None:
-        """``recordings``: what each direction is scored with; all the same one but for a basis."""
-        latents, protocol = recordings[0], PROTOCOLS[self.run.protocol]
-        ns = [n for n in self.ns if n <= latents.n_latents]
-        if not ns:
-            return
-        views = [
-            shift_latents(self.residuals, r, d.boards[TEST], protocol)
-            for r, d in zip(recordings, self.boards, strict=True)
-        ]
-        rankings = [v.attribute_ranking for v in views]
-
-        def along(orders: Sequence[np.ndarray]) -> dict[str, list[list[Any]]]:
-            both = list(zip(views, orders, strict=True))
-            return {
-                "top-N": [list(map(unless_empty, v.curve(order, ns))) for v, order in both],
-                MEAN: [[unless_empty(v.score_mean_ablated(order[:n])) for n in ns] for v, order in both],
-            }
-
-        curves = along(rankings)
-        self._aggregate(unit, blank, curves, ns)
-        if blank["role"] != "sae":
-            return
-        if self.controls:
-            # Directions are scored apart, so a latent of one may stand in for one of another.
-            self._random(
-                unit,
-                blank,
-                latents,
-                lambda strength, rng: [matched_latents(strength, [order[: max(ns)]], rng)[0] for order in rankings],
-                lambda scratch, row, drawn: self._aggregate(scratch, row, along(drawn), ns),
-            )
-        for d, curve in zip(
-            self.boards if self.by_direction else (), curves["top-N"] if self.by_direction else (), strict=True
-        ):
-            for n, s in zip(ns, curve, strict=True):
-                row = blank | {"scope": f"{d.task.name}, {d.task.direction}", "n": n, "n_ablated": s.n_ablated}
-                unit["rows"].append(_cell(row, s.score))
-        for selection in self.selections:
-            chooser = selection.selector(self.task_set, latents)
-            chosen = [(v, chooser.shift(v, ns)) for v in views]
-            by_variant = {
-                "top-N": [[_if_any(v.score(c.ids), c) for c in own] for v, own in chosen],
-                MEAN: [[_if_any(v.score_mean_ablated(c.ids), c) for c in own] for v, own in chosen],
-            }
-            self._aggregate(unit, blank | {"selection": selection.name, "judge": selection.judge}, by_variant, ns)
-
-    def _aggregate(
-        self, unit: dict[str, Any], blank: dict[str, Any], curves: Mapping[str, list[list[Any]]], ns: Sequence[int]
-    ) -> None:
-        """Mean of the defined directions of each pair, then over pairs (DESIGN section 2), for each N and the area."""
-        pairs = [d.pair for d in self.boards]
-        for variant, by_direction in curves.items():
-            for k, n in enumerate(ns):
-                ablated = float(np.mean([curve[k].n_ablated for curve in by_direction]))
-                total = over_pairs([(pair, curve[k]) for pair, curve in zip(pairs, by_direction, strict=True)])
-                self._keep_mean(unit, blank | {"variant": variant, "n": n, "n_ablated": ablated}, total)
-            if 1 in ns and M in ns:
-                total = over_pairs([(pair, _area(curve, ns)) for pair, curve in zip(pairs, by_direction, strict=True)])
-                self._keep_mean(unit, blank | {"variant": _area_name(variant)}, total)
-
-    def _tpp(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
-        ns = [n for n in self.ns if n <= latents.n_latents]
-        if not ns:
-            return
-        view = tpp_latents(latents, self.tpp)
-
-        def along(orders: Sequence[np.ndarray]) -> dict[str, list[Any]]:
-            sets = [[order[:n] for order in orders] for n in ns]
-            return {
-                "top-N": [unless_empty(view.score(s)) for s in sets],
-                MEAN: [unless_empty(view.score_mean_ablated(s)) for s in sets],
-            }
-
-        self._tpp_rows(unit, blank, along(view.rankings), ns)
-        if self.controls and blank["role"] == "sae":
-            tops = [order[: max(ns)] for order in view.rankings]
-            self._random(
-                unit,
-                blank,
-                latents,
-                lambda strength, rng: matched_latents(strength, tops, rng),
-                lambda scratch, row, drawn: self._tpp_rows(scratch, row, along(drawn), ns),
-            )
-        for selection in self.selections if blank["role"] == "sae" else ():
-            if selection.name == "task-unrelated":
-                continue  # defined for SHIFT alone
-            chosen = selection.selector(self.task_set, latents).tpp(view, ns)
-            sets = [[own[k] for own in chosen] for k in range(len(ns))]
-            by_variant = {
-                "top-N": [_if_any(view.score([c.ids for c in own]), *own) for own in sets],
-                MEAN: [_if_any(view.score_mean_ablated([c.ids for c in own]), *own) for own in sets],
-            }
-            self._tpp_rows(unit, blank | {"selection": selection.name, "judge": selection.judge}, by_variant, ns)
-
-    def _tpp_rows(
-        self, unit: dict[str, Any], blank: dict[str, Any], curves: Mapping[str, Sequence[Any]], ns: Sequence[int]
-    ) -> None:
-        for variant, curve in curves.items():
-            for n, s in zip(ns, curve, strict=True):
-                row = blank | {"variant": variant, "n": n, "n_ablated": float(np.mean(s.n_ablated))}
-                self._keep(unit, row, s)
-            if 1 in ns and M in ns:
-                self._keep(unit, blank | {"variant": _area_name(variant)}, _area(curve, ns))
-
-    def _random(
-        self,
-        unit: dict[str, Any],
-        blank: dict[str, Any],
-        latents: LatentRecording,
-        draw: Callable[[np.ndarray, np.random.Generator], list[np.ndarray]],
-        score: Callable[[dict[str, Any], dict[str, Any], list[np.ndarray]], None],
-    ) -> None:
-        """As many other latents of the same strength in place of the ranked ones: mean over draws; the interval is their range."""
-        name = "random latents"
-        row = blank | {"sae": f"{name} of {blank['sae']}", "role": "control", "control": name, "of": blank["sae"]}
-        rng = derive_rng(self.run.seed, name, latents.sae_fingerprint, blank["metric"])
-        strength, draws = log_strength(latents), []
-        for _ in range(DRAWS):
-            scratch: dict[str, Any] = {"rows": [], "samples": {}}
-            score(scratch, row, draw(strength, rng))
-            draws.append(scratch["rows"])
-        for same in zip(*draws, strict=True):
-            values = [r["value"] for r in same if r["value"] is not None]
-            known = {"value": float(np.mean(values)), "ci_low": min(values), "ci_high": max(values)} if values else {}
-            unit["rows"].append(same[0] | known | {"level": f"range of {DRAWS} draws"})
-
-    def _redrawn_tpp(self, unit: dict[str, Any], blank: dict[str, Any], latents: LatentRecording) -> None:
-        from saeeval_core.scores.saebench_tpp import redrawn_tpp
-
-        protocol, ns = PROTOCOLS[self.run.protocol], [n for n in self.ns if n <= latents.n_latents]
-        if not ns:
-            return
-        task = self.task_set.tpp_task(seed=self.run.seed, protocol=protocol, per_cell=self.run.texts_per_cell)
-        for cell in redrawn_tpp(self.residuals, latents, task, protocol, ns=ns, seed=self.run.seed)["by_n"]:
-            test = cell["test"]
-            unit["rows"].append(
-                blank
-                | {
-                    "n": cell["n"],
-                    "n_ablated": float(np.mean(cell["n_ablated"])),
-                    "value": test["score"],
-                    "reason": test["reason"],
-                }
-            )
-
-    def _keep_mean(self, unit: dict[str, Any], row: dict[str, Any], total: OverPairs) -> None:
-        self._keep(unit, row | {"pairs": total.pairs, "left_out": total.left_out}, total)
-
-    def _keep(self, unit: dict[str, Any], row: dict[str, Any], scored: Scored) -> None:
-        row = _cell(row, scored.score)
-        unit["rows"].append(row)
-        if row["role"] == "sae" and scored.score.value is not None:
-            unit["samples"][sample_key(row)] = np.round(scored.samples, 5).tolist()
+def cells(score: Estimate) -> Row:
+    """The columns of an estimate."""
+    low, high = score.ci or (None, None)
+    return {"value": score.value, "ci_low": low, "ci_high": high, "reason": score.reason}
 
 
 def display_name(sae: str) -> str:
@@ -320,28 +199,6 @@ def training_facts(sae: str) -> dict[str, Any]:
         return json.loads((folder / "about.json").read_text())
     except (OSError, json.JSONDecodeError):
         return {}
-
-
-def _if_any(score: Any, *chosen: Selected) -> Any:
-    """A selection that ended empty is a state, not a score of 0."""
-    if any(c.ids for c in chosen):
-        return score
-    return replace(score, score=undefined(chosen[0].state), samples=np.empty(0))
-
-
-def _cell(row: dict[str, Any], score: Estimate) -> dict[str, Any]:
-    low, high = score.ci or (None, None)
-    return row | {"value": score.value, "ci_low": low, "ci_high": high, "reason": score.reason}
-
-
-def _area(curve: Sequence[Scored], ns: Sequence[int]) -> Area:
-    """On the default grid where all of it is there, so that areas of different sweeps are the same number."""
-    kept = [k for k, n in enumerate(ns) if n in GRID or not set(GRID) <= set(ns)]
-    return small_n_area([curve[k] for k in kept], [ns[k] for k in kept])
-
-
-def _area_name(variant: str) -> str:
-    return AREA if variant == "top-N" else f"{variant}, {AREA}"
 
 
 def sample_key(row: Mapping[str, Any]) -> str:

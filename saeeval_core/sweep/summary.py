@@ -19,7 +19,7 @@ from saeeval_core.scores.uncertainty import (
     separable,
 )
 from saeeval_core.sweep.columns import BLANK
-from saeeval_core.sweep.rows import sample_key
+from saeeval_core.sweep.rows import Unit, sample_key
 
 _SETTING = ("metric", "variant", "protocol", "task", "selection", "n", "part")
 MANY_SAES = 12
@@ -37,16 +37,16 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def differences(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def differences(units: Sequence[Unit]) -> list[dict[str, Any]]:
     """Paired differences of two SAEs on the same texts, with the minimum reliable difference and its words (MANY_SAES)."""
     out = []
-    rows = [row for unit in units for row in unit["rows"] if row["role"] == "sae" and row["status"] == "ok"]
+    rows = [row for unit in units for row in unit.rows if row["role"] == "sae" and row["status"] == "ok"]
     many = len({r["sae"] for r in rows}) > MANY_SAES
     wanted = _longest_trained(rows)
     groups: dict[tuple[Any, ...], list[tuple[str, float, np.ndarray]]] = {}
     for unit in units:
-        for row in unit["rows"]:
-            samples = unit["samples"].get(sample_key(row))
+        for row in unit.rows:
+            samples = unit.samples.get(sample_key(row))
             if many and ((row["variant"], row["n"]) not in HEADLINES or row["sae"] not in wanted):
                 continue
             if row["role"] == "sae" and row["value"] is not None and samples is not None:

@@ -1,43 +1,33 @@
 """Many SAEs x tasks x protocols as flat rows: one pass of the language model per hook, resumed by fingerprint.
 
-A failed SAE is a row with its message. Rows are what the Compare view reads (``bench_format.BLANK`` names the columns);
+A failed SAE is a row with its message. Rows are what the Compare view reads (``columns.BLANK`` names the columns);
 intervals and paired differences come from the same resamples of test texts for every SAE of a task.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_NS, PROTOCOLS, RunConfig, cache_dir, fingerprint, get_protocol
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_NS, PROTOCOLS, RunConfig, get_protocol
 from saeeval_core.controls.deletion import word_deletions
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.prepare import (
-    check_texts,
-    obtain_recordings,
-    recording_key,
-    shift_boards,
-    shift_identity,
-    task_set_of,
-    tpp_boards,
-    tpp_identity,
-    versions,
-)
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.prepare import check_texts, evaluation_of
 from saeeval_core.recordings.known_saes import identify, known_sae
-from saeeval_core.recordings.recording import ResidualRecording, recording_folders
-from saeeval_core.scores.tpp import TppBoard
+from saeeval_core.recordings.obtain import draw_of, obtain_recordings, recording_key, task_set_of
 from saeeval_core.storage import row_json
 from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.sweep.columns import BLANK, pack
-from saeeval_core.sweep.rows import Scorer, Selection, display_name
+from saeeval_core.sweep.rows import JudgedSelection, Scorer, Unit, display_name
 from saeeval_core.sweep.summary import differences, rank_agreement, to_csv
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import TEST
+from saeeval_core.texts.tasks import TaskSet
+from saeeval_core.versions import versions
 
-_VERSION = 5
-"""Raised when units computed earlier must not be used any more."""
+UNITS = KeptJson(Shelves("sweep", shipped=False), "unit", version=5)
+"""Finished units. The version is raised when those computed earlier must not be used any more."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is done, units done, units in all)."""
@@ -60,7 +50,7 @@ class SweepConfig:
     device: str = "auto"
     own_texts: RunConfig | None = None
     """Settings that name texts of the user's own (``--texts`` and what goes with it); ``tasks`` is then one name for them."""
-    selections: tuple[Selection, ...] = field(default=(), compare=False)
+    selections: tuple[JudgedSelection, ...] = field(default=(), compare=False)
     by_direction: bool = True
     """Also rows of every direction of every pair."""
     deletion: bool = False
@@ -106,12 +96,13 @@ def sweep(
     """Everything ``saeeval sweep`` prints and writes. Finished units are kept in the cache folder and reused."""
     for name in config.protocols:
         get_protocol(name)
-    units: list[dict[str, Any]] = []
+    units: list[Unit] = []
     total = len(config.tasks) * len(config.protocols) * len(config.saes)
     for task in config.tasks:
         task_set = _task_set(config, task)
         for protocol in config.protocols:
-            check_texts(config.run_config(task, protocol, config.saes), task_set)
+            run = config.run_config(task, protocol, config.saes)
+            check_texts(run, draw_of(run, task_set))
         failed, groups = _by_hook(config.saes)
         for hook, saes in groups.items():
             failed |= _record_missing(config, task, task_set, hook, saes, shipped)
@@ -122,7 +113,7 @@ def sweep(
                     if on_progress:
                         on_progress(f"{task}, {protocol}: {display_name(sae)}", len(units), total)
         units += [_failed_unit(config, task, task_set, sae, message) for sae, message in failed.items()]
-    rows = [row for unit in units for row in unit["rows"]]
+    rows = [row for unit in units for row in unit.rows]
     named = replace(
         config,
         selections=(),
@@ -176,7 +167,7 @@ def _record_missing(
     """One pass over the texts for the SAEs not recorded yet; returns those that cannot be, with their messages."""
     run = config.run_config(task, config.protocols[0], saes)
     key = recording_key(run, hook, task_set.texts.fingerprint)
-    folders, failed, missing = recording_folders(shipped=shipped), {}, []
+    folders, failed, missing = Shelves("recordings", shipped).folders(), {}, []
     for sae in saes:
         known = known_sae(sae)
         if known is None or not any((f / f"latents-{key.of_sae(known.fingerprint)}.json").exists() for f in folders):
@@ -205,98 +196,67 @@ def _load_error(sae: str) -> str | None:
 
 def _units(
     config: SweepConfig, task: str, protocol: str, task_set: TaskSet, saes: Sequence[str], shipped: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(SAE, unit), from the cache where its fingerprint is there."""
+) -> Iterator[tuple[str, Unit]]:
+    """(SAE, unit), from the cache where everything that decides it is the same."""
     run = config.run_config(task, protocol, saes)
-    scorer = None
-    loss: Mapping[str, float | None] = {}
-    if config.loss_recovered and saes:
-        from saeeval_core.sweep.loss_recovered import stored_loss_recovered
-
-        hook = identify(saes[0]).hook
-        loss = stored_loss_recovered(config.model, saes, hook, task_set.texts.texts, device=config.device)
-    draw: dict[str, Any] = {"seed": run.seed, "protocol": PROTOCOLS[protocol], "per_cell": run.texts_per_cell}
-    defined = (
-        [shift_identity(t) for t in task_set.shift_tasks(**draw)],
-        task_set.tpp and tpp_identity(task_set.tpp_task(**draw)),
-    )
+    draw = draw_of(run, task_set)
+    loss = _losses(config, task_set, saes)
+    defined = [t.identity for t in draw.shift_tasks], draw.tpp and draw.tpp.identity
+    scorer: Scorer | None = None
     for i, sae in enumerate(saes):
         try:
             pass_ = obtain_recordings(replace(run, saes=(sae,)), task_set, [sae], shipped=shipped)
             latents = pass_.latents[0]
-            identity = fingerprint(
-                [
-                    latents.fingerprint,
-                    display_name(sae),
-                    task,
-                    asdict(PROTOCOLS[protocol]),
-                    config.metrics,
-                    config.ns,
-                    config.seed,
-                    config.controls,
-                    config.texts_per_cell,
-                    i == 0,
-                    [[s.name, s.judge, s.identity(latents)] for s in config.selections],
-                    config.by_direction,
-                    config.deletion,
-                    loss.get(sae),
-                    defined,
-                    _VERSION,
-                ]
-            )
-            path = cache_dir() / "sweep" / f"{identity}.json"
-            if path.exists():
-                yield sae, json.loads(path.read_text())
+            key = [
+                latents.fingerprint,
+                display_name(sae),
+                task,
+                asdict(PROTOCOLS[protocol]),
+                config.metrics,
+                config.ns,
+                config.seed,
+                config.controls,
+                config.texts_per_cell,
+                i == 0,
+                [[s.name, s.judge, s.identity(latents)] for s in config.selections],
+                config.by_direction,
+                config.deletion,
+                loss.get(sae),
+                defined,
+            ]
+            try:
+                yield sae, UNITS.find(key, lambda kept: Unit(**kept))
                 continue
+            except LookupError:
+                pass
             if scorer is None:
-                boards = (
-                    shift_boards(run, task_set, pass_.residuals, PROTOCOLS[protocol], shipped)
-                    if "shift" in config.metrics
-                    else []
-                )
-                tpp = _tpp_board(config, run, task_set, pass_.residuals, shipped)
-                deletions = (
-                    word_deletions(run, task_set, pass_.residuals.key.hook, boards)
-                    if config.deletion and boards
-                    else []
-                )
-                scorer = Scorer(
-                    config.metrics,
-                    config.ns,
-                    config.controls,
-                    config.by_direction,
-                    config.selections,
-                    [s for _, s in deletions],
-                    loss,
-                    run,
-                    task_set,
-                    pass_.residuals,
-                    boards,
-                    tpp,
-                    identity,
-                )
-            unit = replace(scorer, identity=identity).unit(sae, latents, with_bases=i == 0)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(unit).encode())
+                scorer = _scorer(config, run, evaluation_of(run, draw, pass_.residuals, shipped=shipped), loss)
+            unit = scorer.unit(sae, latents, UNITS.name(key).partition("-")[2], with_bases=i == 0)
+            UNITS.keep(key, asdict(unit))
             yield sae, unit
         except SaeEvalError as error:
             yield sae, _failed_unit(config, task, task_set, sae, str(error), protocol)
 
 
-def _tpp_board(
-    config: SweepConfig, run: RunConfig, task_set: TaskSet, residuals: ResidualRecording, shipped: bool
-) -> TppBoard | None:
-    """None when TPP is not wanted, not defined, or redraws its negatives (and so has no board)."""
-    protocol = PROTOCOLS[run.protocol]
-    if "tpp" not in config.metrics or not task_set.tpp or protocol.redraw_negatives:
-        return None
-    task = task_set.tpp_task(seed=run.seed, protocol=protocol, per_cell=run.texts_per_cell)
-    return tpp_boards(run, task, residuals, protocol, shipped)[TEST]
+def _scorer(config: SweepConfig, run: RunConfig, evaluation: Evaluation, loss: Mapping[str, float | None]) -> Scorer:
+    found = word_deletions(run, evaluation) if config.deletion and evaluation.directions else []
+    deletions = [score for _, score in found]
+    return Scorer(run, evaluation, config.controls, config.by_direction, config.selections, deletions, loss)
+
+
+def _losses(config: SweepConfig, task_set: TaskSet, saes: Sequence[str]) -> Mapping[str, float | None]:
+    """Loss recovered of each SAE on a few of the texts, where it is wanted."""
+    if not config.loss_recovered or not saes:
+        return {}
+    from saeeval_core.sweep.loss_recovered import stored_loss_recovered
+
+    hook = identify(saes[0]).hook
+    return stored_loss_recovered(config.model, saes, hook, task_set.texts.texts, device=config.device)
 
 
 def _failed_unit(
     config: SweepConfig, task: str, task_set: TaskSet, sae: str, message: str, protocol: str | None = None
-) -> dict[str, Any]:
+) -> Unit:
     row = dict(BLANK) | {
         "sae": display_name(sae),
         "model": display_name(config.model),
@@ -308,4 +268,4 @@ def _failed_unit(
         "error": message,
         "seed": config.seed,
     }
-    return {"rows": [row], "samples": {}}
+    return Unit([row])

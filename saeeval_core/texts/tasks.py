@@ -1,83 +1,18 @@
-"""Labelled texts, the two kinds of task made from them, and the stored train/dev/test parts (DESIGN section 2)."""
+"""The two kinds of task made from labelled texts, sets of tasks on the same texts, and the parts drawn for them."""
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import Protocol, derive_rng
-from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.config import Protocol, derive_rng, fingerprint
+from saeeval_core.errors import DataError
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.parts import DEV, TEST, TRAIN, draw_parts
 
-TRAIN, DEV, TEST = 0, 1, 2
-PARTS = {"train": TRAIN, "dev": DEV, "test": TEST}
 MIN_PER_QUADRANT = 20
-
-
-@dataclass(frozen=True)
-class LabelledTexts:
-    """Texts with one string label per column; rows with no text have been dropped and counted."""
-
-    name: str
-    texts: tuple[str, ...]
-    columns: Mapping[str, np.ndarray]
-    """Column name -> str[texts]; "" where a text has no value."""
-    numeric: frozenset[str] = frozenset()
-    """Columns whose values are compared as numbers."""
-    split: np.ndarray | None = None
-    """str[texts], each "train", "dev" or "test", when the data set brings its own parts."""
-    group: np.ndarray | None = None
-    """str[texts]: texts of one group (article, author) stay in one part."""
-    source: str = ""
-    composed: bool = False
-    """True for texts rendered from hand-written patterns; shown wherever they are."""
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> number of rows left out while loading."""
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 over the texts in order (labels do not change a recording)."""
-        digest = hashlib.sha256()
-        for text in self.texts:
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-        return digest.hexdigest()[:16]
-
-    def at(self, rows: np.ndarray, reason: str) -> "LabelledTexts":
-        """The texts of these rows only; the others are counted under ``reason``."""
-        return replace(
-            self,
-            texts=tuple(self.texts[i] for i in rows),
-            columns={name: values[rows] for name, values in self.columns.items()},
-            split=None if self.split is None else self.split[rows],
-            group=None if self.group is None else self.group[rows],
-            dropped={**self.dropped, reason: len(self.texts) - len(rows)},
-        )
-
-    def column(self, name: str) -> np.ndarray:
-        """Values of one column; DataError lists the columns there are."""
-        if name not in self.columns:
-            raise DataError(unknown_name("column", name, self.columns, f"'{self.name}' has {', '.join(self.columns)}"))
-        return self.columns[name]
-
-    def canonical(self, column: str, value: str) -> str:
-        """``value`` as stored: numbers of numeric columns in one spelling ("5.0" and "5" are equal)."""
-        if column not in self.numeric:
-            return value
-        try:
-            return f"{float(value):g}"
-        except ValueError:
-            raise DataError(f"column '{column}' holds numbers, found '{value}'; give a number") from None
-
-    def check_values(self, column: str, values: Sequence[str]) -> None:
-        """DataError if a value does not occur in the column, listing those that do."""
-        counts = Counter(self.column(column).tolist())
-        counts.pop("", None)
-        for value in values:
-            if value not in counts:
-                present = ", ".join(f"{v} ({n})" for v, n in counts.most_common(12))
-                raise DataError(f"column '{column}' of '{self.name}' has no value '{value}'; it has {present}")
 
 
 @dataclass(frozen=True)
@@ -160,6 +95,17 @@ class ShiftTask:
         """Such as "nurse, male"."""
         return ", ".join(self.quadrant_labels(quadrant))
 
+    @property
+    def train_rows(self) -> np.ndarray:
+        """int[training texts]: rows of the recording in the training part."""
+        return self.rows[self.part == TRAIN]
+
+    @property
+    def identity(self) -> list[Any]:
+        """Labels, texts and parts, for fingerprints; JSON values."""
+        arrays = (self.rows, self.part, self.target_label, self.spurious_label)
+        return [vars(self.target), vars(self.spurious), _hash(*arrays)]
+
 
 @dataclass(frozen=True)
 class TppTask:
@@ -179,6 +125,16 @@ class TppTask:
     def name(self) -> str:
         """Such as "profession: nurse, surgeon"."""
         return f"{self.column}: {', '.join(self.classes)}"
+
+    @property
+    def train_rows(self) -> np.ndarray:
+        """int[training texts]: rows of the recording in the training part."""
+        return self.rows[self.part == TRAIN]
+
+    @property
+    def identity(self) -> list[Any]:
+        """Classes, texts and parts, for fingerprints; JSON values."""
+        return [self.column, list(self.classes), _hash(self.rows, self.part, self.label)]
 
 
 @dataclass(frozen=True)
@@ -204,7 +160,7 @@ def shift_task(
     t, a = texts.column(target.column), texts.column(spurious.column)
     both = np.isin(t, (target.positive, target.negative)) & np.isin(a, (spurious.positive, spurious.negative))
     cell = np.where(both, 2 * (t == target.positive) + (a == spurious.positive), -1)
-    rows, part, dropped = _draw(texts, cell, f"{target.column} x {spurious.column}", seed, protocol, per_cell)
+    rows, part, dropped = draw_parts(texts, cell, f"{target.column} x {spurious.column}", seed, protocol, per_cell)
     task = ShiftTask(target, spurious, rows, t[rows] == target.positive, a[rows] == spurious.positive, part, dropped)
     for quadrant in range(4):
         if not (task.quadrant == quadrant).any():
@@ -224,7 +180,7 @@ def tpp_task(
     cell = np.full(len(values), -1)
     for i, name in enumerate(classes):
         cell[values == name] = i
-    rows, part, dropped = _draw(texts, cell, column, seed, protocol, per_cell)
+    rows, part, dropped = draw_parts(texts, cell, column, seed, protocol, per_cell)
     task = TppTask(column, classes, rows, cell[rows], part, dropped)
     for i, name in enumerate(classes):
         n = int(((task.label == i) & (part == TRAIN)).sum())
@@ -236,7 +192,7 @@ def tpp_task(
 def shift_training(task: ShiftTask, *, seed: int, protocol: Protocol) -> ShiftTraining:
     """n = min(smallest quadrant, floor(smallest T=A quadrant / 2)) of the training part, drawn with the seed.
 
-    DataError naming the short quadrant when n < 20 (DESIGN section 2).
+    DataError naming the short quadrant when n < 20 .
     """
     pools = []
     for q in range(4):
@@ -259,88 +215,110 @@ def shift_training(task: ShiftTask, *, seed: int, protocol: Protocol) -> ShiftTr
     )
 
 
-def _draw(
-    texts: LabelledTexts, cell: np.ndarray, name: str, seed: int, protocol: Protocol, per_cell: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Rows used (identical texts once, at most ``per_cell`` per cell) and the part of each."""
-    if texts.split is not None:
-        unknown = set(texts.split[cell >= 0].tolist()) - set(PARTS)
-        if unknown:
+@dataclass(frozen=True)
+class TaskSet:
+    """Texts and the tasks defined on them; one recording serves all of them."""
+
+    texts: LabelledTexts
+    pairs: tuple[tuple[Contrast, Contrast], ...] = ()
+    """(target, spurious) of each SHIFT pair; both directions are always scored."""
+    tpp: tuple[str, tuple[str, ...]] | None = None
+    """(column, classes)"""
+    small: str = ""
+    """Said beside every number when the set is too small to separate SAEs well."""
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Columns of the pairs' labels, or that of the classes where there is no pair."""
+        names = [c.column for pair in self.pairs for c in pair] or ([self.tpp[0]] if self.tpp else [])
+        return tuple(dict.fromkeys(names))
+
+    def shift_tasks(self, *, seed: int, protocol: Protocol, per_cell: int) -> list[ShiftTask]:
+        """One task per pair, in the pair's own direction."""
+        return [shift_task(self.texts, t, a, seed=seed, protocol=protocol, per_cell=per_cell) for t, a in self.pairs]
+
+    def tpp_task(self, *, seed: int, protocol: Protocol, per_cell: int) -> TppTask:
+        """The TPP task; DataError when the set defines none."""
+        if self.tpp is None:
             raise DataError(
-                f"split column holds {sorted(unknown)}; expected train, dev and test: rename or leave it out"
+                f"'{self.texts.name}' has no TPP classes; give --classes COLUMN=A,B,C or use --metrics shift"
             )
-    rng = derive_rng(seed, "parts", name)
-    seen: dict[str, int] = {}
-    dropped: Counter[str] = Counter()
-    kept = []
-    for row in rng.permutation(np.flatnonzero(cell >= 0)):
-        first = seen.setdefault(texts.texts[row], row)
-        if first == row:
-            kept.append(row)
-        else:
-            across = texts.split is not None and texts.split[row] != texts.split[first]
-            dropped["duplicate text in another part" if across else "duplicate text"] += 1
-    kept = np.array(kept, dtype=int)
-    # The permutation makes "the first per_cell of each cell" a random draw.
-    rank = np.zeros(len(kept), dtype=int)
-    for c in np.unique(cell[kept]):
-        members = cell[kept] == c
-        rank[members] = np.arange(members.sum())
-    if (rank >= per_cell).any():
-        dropped["beyond the drawn number per cell"] = int((rank >= per_cell).sum())
-    rows = np.sort(kept[rank < per_cell])
-    part = _given_parts(texts, rows, cell, rng) if texts.split is not None else _new_parts(texts, rows, cell, rng)
-    if not protocol.separate_dev:
-        part[part == DEV] = TEST
-    for c in np.unique(cell[rows]):
-        missing = [
-            p
-            for p, code in PARTS.items()
-            if code not in part[cell[rows] == c] and (p != "dev" or protocol.separate_dev)
-        ]
-        if missing:
-            raise DataError(
-                f"a class or quadrant of {name} has no text in the {missing[0]} part; more texts are needed"
-            )
-    return rows, part, dict(dropped)
+        return tpp_task(self.texts, *self.tpp, seed=seed, protocol=protocol, per_cell=per_cell)
+
+    def drawn(self, *, seed: int, protocol: Protocol, per_cell: int) -> "TaskSet":
+        """The same tasks on the texts they use only, so that no other is ever recorded; what is left out is counted."""
+        draw = Draw(self, protocol, seed, per_cell)
+        tasks = [*draw.shift_tasks, *([draw.tpp] if draw.tpp else [])]
+        if not tasks:
+            return self
+        rows = np.unique(np.concatenate([task.rows for task in tasks]))
+        left_out = len(self.texts.texts) - len(rows)
+        return replace(self, texts=self.texts.at(rows, "not drawn for any task")) if left_out else self
 
 
-def _given_parts(texts: LabelledTexts, rows: np.ndarray, cell: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Parts named by the data set; without a dev part, a third of the test texts (of each cell, or of the groups) becomes dev."""
-    assert texts.split is not None
-    part = np.array([PARTS[s] for s in texts.split[rows].tolist()], dtype=np.uint8)
-    if (part == DEV).any():
-        return part
-    test = np.flatnonzero(part == TEST)
-    if texts.group is not None:
-        groups = rng.permutation(np.unique(texts.group[rows[test]]))
-        part[test[np.isin(texts.group[rows[test]], groups[: len(groups) // 3])]] = DEV
-        return part
-    for c in np.unique(cell[rows]):
-        members = rng.permutation(test[cell[rows[test]] == c])
-        part[members[: len(members) // 3]] = DEV
-    return part
+@dataclass(frozen=True)
+class FixedTasks(TaskSet):
+    """Tasks that bring their parts with them; a protocol without a dev part scores their dev texts too."""
+
+    fixed_shift: tuple[ShiftTask, ...] = ()
+    fixed_tpp: TppTask | None = None
+
+    def shift_tasks(self, *, seed: int, protocol: Protocol, per_cell: int) -> list[ShiftTask]:
+        """As given; only the protocol's parts matter."""
+        del seed, per_cell  # nothing is drawn
+        return [replace(t, part=_parts_under(protocol, t.part)) for t in self.fixed_shift]
+
+    def tpp_task(self, *, seed: int, protocol: Protocol, per_cell: int) -> TppTask:
+        """As given; DataError when there is none."""
+        del seed, per_cell
+        if self.fixed_tpp is None:
+            raise DataError(f"'{self.texts.name}' has no TPP classes")
+        return replace(self.fixed_tpp, part=_parts_under(protocol, self.fixed_tpp.part))
 
 
-def _new_parts(texts: LabelledTexts, rows: np.ndarray, cell: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """60/20/20 per cell; texts of one group go to one part."""
-    part = np.full(len(rows), TRAIN, dtype=np.uint8)
-    if texts.group is not None:
-        groups, member = np.unique(texts.group[rows], return_inverse=True)
-        # Groups are dealt within the cell of their first text, so that every cell is split.
-        home = np.array([cell[rows][np.flatnonzero(member == g)[0]] for g in range(len(groups))])
-        group_part = np.full(len(groups), TRAIN, dtype=np.uint8)
-        for c in np.unique(home):
-            group_part[home == c] = _deal(int((home == c).sum()), rng)
-        return group_part[member]
-    for c in np.unique(cell[rows]):
-        members = np.flatnonzero(cell[rows] == c)
-        part[members] = _deal(len(members), rng)
-    return part
+@dataclass(frozen=True)
+class DrawnPair:
+    """One SHIFT pair with its parts and the training texts of its probes, the same for both directions."""
+
+    task: ShiftTask
+    """In the pair's own direction."""
+    training: ShiftTraining
 
 
-def _deal(n: int, rng: np.random.Generator) -> np.ndarray:
-    codes = np.full(n, TRAIN, dtype=np.uint8)
-    fifth = n // 5
-    codes[:fifth], codes[fifth : 2 * fifth] = DEV, TEST
-    return rng.permutation(codes)
+@dataclass(frozen=True)
+class Draw:
+    """The parts of a set of tasks under one protocol and seed, each drawn once, when it is first asked for.
+
+    Probes, boards, controls and tables all take their texts from here, so no two of them can disagree.
+    """
+
+    task_set: TaskSet
+    protocol: Protocol
+    seed: int = 0
+    per_cell: int = 1500
+    """Most texts per quadrant or class."""
+
+    @cached_property
+    def shift_tasks(self) -> tuple[ShiftTask, ...]:
+        """One task per pair. DataError if a quadrant has no text in one of the parts."""
+        return tuple(self.task_set.shift_tasks(seed=self.seed, protocol=self.protocol, per_cell=self.per_cell))
+
+    @cached_property
+    def shift(self) -> tuple[DrawnPair, ...]:
+        """Every pair with its training texts. DataError naming the quadrant that has too few."""
+        return tuple(DrawnPair(t, shift_training(t, seed=self.seed, protocol=self.protocol)) for t in self.shift_tasks)
+
+    @cached_property
+    def tpp(self) -> TppTask | None:
+        """None when the set defines no classes. DataError for a class with too few texts."""
+        if self.task_set.tpp is None:
+            return None
+        return self.task_set.tpp_task(seed=self.seed, protocol=self.protocol, per_cell=self.per_cell)
+
+
+def _parts_under(protocol: Protocol, part: np.ndarray) -> np.ndarray:
+    return part if protocol.separate_dev else np.where(part == DEV, TEST, part)
+
+
+def _hash(*arrays: np.ndarray) -> str:
+    return fingerprint([a.tolist() for a in arrays])

@@ -12,7 +12,7 @@ from app.jobs import judge as judge_job
 from app.views import judge
 from saeeval_core.config import RunConfig
 from saeeval_core.scores.selections import Rule
-from saeeval_core.texts.tasks import DEV
+from saeeval_core.texts.parts import DEV
 
 SECRET = "sk-ant-secret-0123456789"
 

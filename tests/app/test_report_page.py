@@ -11,7 +11,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
 from saeeval_core.evaluation.prepare import run
 from saeeval_core.scores.tpp_cells import chosen_sets
-from saeeval_core.texts.tasks import DEV
+from saeeval_core.texts.parts import DEV
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.scores.contributions import score_set, share
 from saeeval_core.scores.selections import Rule
-from saeeval_core.texts.tasks import DEV
+from saeeval_core.texts.parts import DEV
 
 PAIR = "professor/teacher x female/male"
 

@@ -13,7 +13,8 @@ from saeeval_core.config import MAX_TOKENS, PROTOCOLS
 from saeeval_core.scores.probes import Probe, fit_adamw
 from saeeval_core.scores.saebench_tpp import redrawn_tpp
 from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
-from saeeval_core.texts.tasks import TEST, TRAIN, ShiftTask, ShiftTraining, TppTask
+from saeeval_core.texts.parts import TEST, TRAIN
+from saeeval_core.texts.tasks import ShiftTask, ShiftTraining, TppTask
 
 pytest.importorskip("sae_bench", reason="sae-bench is not installed (make bench-setup)")
 

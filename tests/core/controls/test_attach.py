@@ -18,8 +18,9 @@ from saeeval_core.formats.tables import print_run
 from saeeval_core.scores.area import MEAN, RECOMMENDED
 from saeeval_core.scores.shift import shift_board, shift_latents
 from saeeval_core.scores.tpp import tpp_latents
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import DEV, TEST, LabelledTexts
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.parts import DEV, TEST
+from saeeval_core.texts.tasks import TaskSet
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 

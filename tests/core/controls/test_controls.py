@@ -12,7 +12,8 @@ from saeeval_core.errors import DataError
 from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import Estimate
-from saeeval_core.texts.tasks import TEST, ShiftTask
+from saeeval_core.texts.parts import TEST
+from saeeval_core.texts.tasks import ShiftTask
 
 ROBUST = PROTOCOLS["robust"]
 

@@ -21,7 +21,7 @@ from saeeval_core.scores.uncertainty import (
     redraw_within,
     undefined,
 )
-from saeeval_core.texts.tasks import TEST
+from saeeval_core.texts.parts import TEST
 
 ROBUST = PROTOCOLS["robust"]
 

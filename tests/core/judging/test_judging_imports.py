@@ -19,8 +19,8 @@ from saeeval_core.judging.imports import (
 )
 from saeeval_core.judging.prompts import build_prompt
 from saeeval_core.ledger.store import Store, Verdict
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import Contrast, LabelledTexts
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.tasks import Contrast, TaskSet
 
 SAE = SaeIdentity("toy-sae", "toyprint", 4)
 

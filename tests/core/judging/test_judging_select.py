@@ -10,8 +10,8 @@ from saeeval_core.errors import ConfigError
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.ledger.store import DecisionSet, Verdict
 from saeeval_core.scores.selections import Rule
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import Contrast, LabelledTexts, ShiftTask, TppTask
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.tasks import Contrast, ShiftTask, TaskSet, TppTask
 
 
 class View:

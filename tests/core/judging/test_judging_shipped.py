@@ -13,8 +13,8 @@ from saeeval_core.judging import shipped
 from saeeval_core.judging.imports import SaeIdentity, load_shipped, read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.ledger.store import Store, Verdict
-from saeeval_core.texts.sources import BUNDLED_TASKS, TaskSet
-from saeeval_core.texts.tasks import Contrast
+from saeeval_core.texts.sources import BUNDLED_TASKS
+from saeeval_core.texts.tasks import Contrast, TaskSet
 
 REFERENCE = Verdict(
     0, "toyprint", "toy-sae", "toy", shipped.REFERENCE, "llm", {"gender": 4}, "she", "why", evidence_hash="e"

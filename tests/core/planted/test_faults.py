@@ -6,8 +6,8 @@ import pytest
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.planted.faults import SETTINGS, Bench, Setting, fault_table
 from saeeval_core.scores.shift import shift_board, shift_latents
-from saeeval_core.texts.sources import TaskSet
-from saeeval_core.texts.tasks import TEST
+from saeeval_core.texts.parts import TEST
+from saeeval_core.texts.tasks import TaskSet
 
 ROBUST = PROTOCOLS["robust"]
 

@@ -14,7 +14,7 @@ from saeeval_core.planted.world import WorldConfig, build_world, controls_of, kn
 from saeeval_core.planted.world_faults import planted_fault_table
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.scores.tpp_switches import TppSwitches, one_to_one, switched_tpp, weighted_auc
-from saeeval_core.texts.tasks import TRAIN
+from saeeval_core.texts.parts import TRAIN
 
 TINY = WorldConfig(
     "tiny",

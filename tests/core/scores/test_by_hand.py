@@ -19,7 +19,8 @@ from saeeval_core.scores.uncertainty import (
     separable,
     undefined,
 )
-from saeeval_core.texts.tasks import TEST, TRAIN, ShiftTask, ShiftTraining, TppTask
+from saeeval_core.texts.parts import TEST, TRAIN
+from saeeval_core.texts.tasks import ShiftTask, ShiftTraining, TppTask
 
 ROBUST = PROTOCOLS["robust"]
 

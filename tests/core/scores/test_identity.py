@@ -24,7 +24,7 @@ from saeeval_core.saes.loaded import load_sae
 from saeeval_core.saes.registry import CLASSES
 from saeeval_core.scores import ablation
 from saeeval_core.scores.shift import shift_board, shift_latents
-from saeeval_core.texts.tasks import DEV, TEST
+from saeeval_core.texts.parts import DEV, TEST
 
 NORMS = ("none", "layer_norm", "constant_norm_rescale")
 LENGTHS = st.lists(st.integers(1, 30) | st.integers(120, 140), min_size=1, max_size=3)

@@ -25,7 +25,7 @@ from saeeval_core.scores.probes import (
 )
 from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.texts.tasks import DEV, TEST
+from saeeval_core.texts.parts import DEV, TEST
 
 ROBUST = PROTOCOLS["robust"]
 

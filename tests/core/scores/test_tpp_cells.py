@@ -6,7 +6,7 @@ from synthetic import make_loaded
 
 from app.services import tpp_view
 from saeeval_core.scores.tpp_cells import cell_latents, difference, flipped_texts, relative_matrix, row_difference
-from saeeval_core.texts.tasks import DEV, TRAIN
+from saeeval_core.texts.parts import DEV, TRAIN
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from toys import GENDER, PROFESSION
 
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import DataError
-from saeeval_core.texts.tasks import DEV, TEST, TRAIN, Contrast, LabelledTexts, shift_task, shift_training, tpp_task
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.parts import DEV, TEST, TRAIN
+from saeeval_core.texts.tasks import Contrast, shift_task, shift_training, tpp_task
 
 ROBUST = PROTOCOLS["robust"]
 NAMES = {3: ("nurse", "female"), 2: ("nurse", "male"), 1: ("surgeon", "female"), 0: ("surgeon", "male")}

@@ -1,0 +1,32 @@
+"""LEACE: the spurious label erased from pooled residuals in closed form, with knowledge of the label and without any SAE."""
+
+import numpy as np
+
+from saeeval_core.errors import DataError
+from saeeval_core.recordings.recording import ResidualRecording
+from saeeval_core.scores.shift import ShiftBoard, ShiftScore
+
+
+def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
+    """SHIFT of LEACE on pooled residuals: the spurious label made linearly unreadable, fitted on the balanced training texts.
+
+    A reference, not a rival: it edits the whole residual with knowledge of the label. The covariance is shrunk
+    (concept-erasure's optimal linear shrinkage), because there are about as many texts as dimensions.
+    """
+    import torch
+    from concept_erasure import LeaceEraser
+
+    task, training = board.task, board.probes.training
+    x = torch.from_numpy(residuals.residuals[task.rows[training.balanced]].astype(np.float64))
+    z = torch.from_numpy(task.spurious_label[training.balanced].astype(np.float64))
+    eraser = LeaceEraser.fit(x, z, shrinkage=True)
+    return edited_score(board, eraser(torch.from_numpy(residuals.residuals[board.rows].astype(np.float64))).numpy())
+
+
+def edited_score(board: ShiftBoard, edited: np.ndarray) -> ShiftScore:
+    """SHIFT of the board's texts with these pooled residuals [scored texts, d_model] in place of their own."""
+    if len(edited) != len(board.rows):
+        raise DataError(
+            f"{len(edited)} edited texts for {len(board.rows)} scored ones; edit each of them, in the same order"
+        )
+    return board.score(board.base_logits - board.probes.base.logits(edited), 0)

@@ -1,0 +1,60 @@
+"""Other dictionaries on the same pass: random and permuted decoders, principal components, residual coordinates.
+
+Pooling is linear, so each is a recording of its own that the ordinary code scores.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from saeeval_core.config import derive_rng
+from saeeval_core.controls.about import ABOUT
+from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
+
+BASES = ("pca", "residual basis")
+"""Bases of the pooled residuals, in which no SAE has a part."""
+
+
+def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecording]:
+    """The same codes with random and with permuted decoder rows."""
+    rng = derive_rng(seed, "control decoders", latents.sae_fingerprint)
+    noise = rng.standard_normal(latents.decoder.shape)
+    noise *= np.linalg.norm(latents.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
+    made = {
+        "random decoder": noise.astype(np.float32),
+        "permuted decoder": latents.decoder[rng.permutation(len(latents.decoder))],
+    }
+    return [replace(latents, sae=name, decoder=rows, about={"control": ABOUT[name]}) for name, rows in made.items()]
+
+
+def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) -> LatentRecording:
+    """Pooled residuals in another basis as signed "latents": "pca" of the training texts, or "residual basis" itself."""
+    x = residuals.residuals.astype(np.float64)
+    if kind == "pca":
+        mean = x[train].mean(0)
+        _, _, rows = np.linalg.svd(x[train] - mean, full_matrices=False)
+    else:
+        mean, rows = np.zeros(x.shape[1]), np.eye(x.shape[1])
+    codes = (x - mean) @ rows.T
+    n = len(rows)
+    nothing = Contexts(
+        np.zeros(n + 1, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int16),
+        np.zeros((0, WINDOW), np.float16),
+        np.zeros(0, np.uint8),
+    )
+    return LatentRecording(
+        kind,
+        kind,
+        residuals.fingerprint,
+        csc_array(codes.astype(np.float32)),
+        np.zeros(n, np.float32),
+        np.ones(n, np.float32),
+        rows.astype(np.float32),
+        nothing,
+        {"l0": float(n), "explained_variance": 1.0, "dead": 0.0, "tokens": None},
+        non_negative=False,
+        about={"control": ABOUT[kind]},
+    )

@@ -1,0 +1,165 @@
+"""The boards of one pass under one protocol: every probe, clean accuracy and resample that scores of any SAE start from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from saeeval_core.config import Protocol
+from saeeval_core.errors import DataError
+from saeeval_core.evaluation.kept_probes import KeptProbes
+from saeeval_core.recordings.obtain import check_tokens
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores.probes import Probe
+from saeeval_core.scores.saebench_tpp import RedrawnTpp, redrawn_tpp
+from saeeval_core.scores.shift import (
+    ShiftBoard,
+    ShiftLatents,
+    ShiftProbes,
+    fit_shift_probes,
+    shift_board,
+    shift_latents,
+)
+from saeeval_core.scores.tpp import TppBoard, TppLatents, fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.storage.kept import Shelves
+from saeeval_core.texts.parts import scored_parts
+from saeeval_core.texts.tasks import Draw, DrawnPair, ShiftTask, TppTask
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """One direction of one pair, with its board on every part that is scored."""
+
+    pair: str
+    task: ShiftTask
+    boards: Mapping[int, ShiftBoard]
+
+    @property
+    def name(self) -> str:
+        """Such as "nurse/surgeon x female/male, target profession / spurious gender"."""
+        return f"{self.task.name}, {self.task.direction}"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One residual recording, its texts' parts and a protocol; probes and boards are made when first asked for.
+
+    It knows no SAE: the same boards score every SAE recorded on the pass.
+    """
+
+    residuals: ResidualRecording
+    draw: Draw
+    metrics: tuple[str, ...] = ("shift", "tpp")
+    """Those wanted; what the texts do not define is left out."""
+    seed: int = 0
+    """Folds, initialisation and resamples; the texts themselves are drawn by ``draw.seed``."""
+    resamples: int = 1000
+    kept: Shelves | None = None
+    """Where probes are looked for and stored; None trains them anew."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of texts, probes and scores."""
+        return self.draw.protocol
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Parts that are scored: dev and test, or test alone."""
+        return scored_parts(self.protocol)
+
+    @property
+    def scores_shift(self) -> bool:
+        """SHIFT is wanted and the texts define a pair."""
+        return "shift" in self.metrics and bool(self.draw.task_set.pairs)
+
+    @property
+    def scores_tpp(self) -> bool:
+        """TPP is wanted and the texts define classes."""
+        return "tpp" in self.metrics and self.draw.task_set.tpp is not None
+
+    @property
+    def tpp_is_live(self) -> bool:
+        """The score of TPP is that of ``tpp_boards``; a protocol that redraws its negatives has a score of its own."""
+        return self.scores_tpp and not self.protocol.redraw_negatives
+
+    @cached_property
+    def directions(self) -> tuple[Direction, ...]:
+        """Both directions of every pair; empty where SHIFT is not scored.
+
+        DataError for a pair with too few texts (all its numbers would be noise) or for texts without tokens.
+        """
+        if not self.scores_shift:
+            return ()
+        check_tokens(self.residuals)
+        return tuple(d for pair in self.draw.shift for d in self._both(pair))
+
+    @cached_property
+    def tpp_boards(self) -> Mapping[int, TppBoard]:
+        """Part -> board of all probes on all texts, every other class with the same weight.
+
+        DataError when the texts define no classes or hold texts without tokens.
+        """
+        return {part: self._tpp_board(part) for part in self.parts}
+
+    @cached_property
+    def tpp_probes(self) -> list[Probe]:
+        """One-vs-rest probes on all training texts. DataError as ``tpp_boards``."""
+        task = self.tpp_task
+        check_tokens(self.residuals)
+        return self._kept("tpp", task, lambda: fit_tpp_probes(self.residuals, task, self.protocol, seed=self.seed))
+
+    @property
+    def tpp_task(self) -> TppTask:
+        """The classes with their parts. DataError when there are none."""
+        if self.draw.tpp is None:
+            raise DataError(f"'{self.draw.task_set.texts.name}' has no TPP classes; give --classes COLUMN=A,B,C")
+        return self.draw.tpp
+
+    def shift_view(self, latents: LatentRecording, direction: Direction, part: int) -> ShiftLatents:
+        """One SAE seen from one direction, under zero ablation."""
+        return shift_latents(self.residuals, latents, direction.boards[part], self.protocol)
+
+    def shift_views(self, latents: LatentRecording, part: int) -> list[ShiftLatents]:
+        """One SAE seen from every direction."""
+        return [self.shift_view(latents, d, part) for d in self.directions]
+
+    def tpp_view(self, latents: LatentRecording, part: int) -> TppLatents:
+        """One SAE seen by all probes, under zero ablation."""
+        return tpp_latents(latents, self.tpp_boards[part])
+
+    def redrawn_tpp(self, latents: LatentRecording, ns: Sequence[int]) -> RedrawnTpp:
+        """TPP under a protocol that redraws its negatives for every number: minutes of work, no intervals."""
+        check_tokens(self.residuals)
+        return redrawn_tpp(self.residuals, latents, self.tpp_task, self.protocol, ns=ns, seed=self.seed)
+
+    def shift_probes(self, pair: DrawnPair) -> ShiftProbes:
+        """The three probes of a pair in its own direction."""
+
+        def train() -> list[Probe]:
+            made = fit_shift_probes(self.residuals, pair, self.protocol, seed=self.seed)
+            return [made.base, made.oracle, made.attribute]
+
+        # A stored probe does not say which training texts were drawn: their seed has to be the probe's.
+        own = self.draw.seed == self.seed
+        return ShiftProbes(pair.training, *(self._kept("shift", pair.task, train) if own else train()))
+
+    def _both(self, pair: DrawnPair) -> list[Direction]:
+        probes = self.shift_probes(pair)
+        both = ((pair.task, probes), (pair.task.swapped(), probes.swapped()))
+        return [Direction(pair.task.name, task, self._boards(task, own)) for task, own in both]
+
+    def _boards(self, task: ShiftTask, probes: ShiftProbes) -> dict[int, ShiftBoard]:
+        return {
+            part: shift_board(
+                self.residuals, task, probes, self.protocol, part=part, seed=self.seed, resamples=self.resamples
+            )
+            for part in self.parts
+        }
+
+    def _tpp_board(self, part: int) -> TppBoard:
+        task, probes = self.tpp_task, self.tpp_probes
+        return tpp_board(self.residuals, task, probes, part=part, seed=self.seed, resamples=self.resamples)
+
+    def _kept(self, metric: str, task: ShiftTask | TppTask, train: Callable[[], list[Probe]]) -> list[Probe]:
+        if self.kept is None:
+            return train()
+        return KeptProbes(self.kept, self.residuals, [metric, *task.identity], self.protocol, self.seed).get(train)

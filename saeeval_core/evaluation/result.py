@@ -1,0 +1,272 @@
+"""The result of a run, typed: everything ``saeeval run`` says. ``result_json`` writes and reads it; nothing else knows its keys."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from saeeval_core.config import RunConfig
+from saeeval_core.scores.uncertainty import Estimate
+
+ByPart = Mapping[str, Estimate]
+""" "dev" and "test" (or "test" alone) -> a number of that part."""
+
+
+@dataclass(frozen=True)
+class ModelAbout:
+    """The language model and the hook that was recorded."""
+
+    name: str
+    dtype: str = ""
+    hook: str = ""
+    note: str = ""
+    """What a reader must know about the weights."""
+    bos_id: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskAbout:
+    """The texts."""
+
+    name: str
+    source: str = ""
+    composed: bool = False
+    texts: int = 0
+    fingerprint: str = ""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> texts left out while loading."""
+    small: str = ""
+    """Said beside every number when the set is too small to separate SAEs well."""
+    interval_level: str = ""
+    """What the intervals vary."""
+
+
+@dataclass(frozen=True)
+class DirectionProbes:
+    """The probes of one direction, before anything is ablated."""
+
+    name: str
+    n_per_quadrant: int
+    training_texts: int
+    c: Mapping[str, float | None]
+    """ "base", "oracle", "attribute" -> inverse L2 strength; None under AdamW."""
+    base: ByPart
+    """Accuracy of C_b on the target label."""
+    oracle: ByPart
+    attribute: ByPart
+    """Accuracy of the attribute probe on the spurious label."""
+    reason: Mapping[str, str | None]
+    """Why S is undefined on a part; None where it is defined."""
+
+
+@dataclass(frozen=True)
+class ShiftCell:
+    """What ablating one set does in one direction, on one part."""
+
+    score: Estimate
+    accuracy: Estimate
+    worst_group: Estimate
+    worst_group_name: str
+    leakage: Estimate
+    mean_ablation: Estimate
+    """S of the same set under mean ablation."""
+    auc: Estimate
+    """S with the area under the ROC curve in place of accuracy."""
+    saebench_value: float | None = None
+    """What SAEBench would report, 0 where S is undefined; only under protocols that imitate it."""
+
+
+@dataclass(frozen=True)
+class ShiftAtN:
+    """One set of latents in one direction."""
+
+    n: int
+    ids: tuple[int, ...]
+    n_ablated: int
+    state: str
+    """One of the states of ``selections``."""
+    not_judged: int
+    parts: Mapping[str, ShiftCell]
+
+
+@dataclass(frozen=True)
+class DirectionResult:
+    """One direction of one pair."""
+
+    pair: str
+    target: str
+    """Column"""
+    spurious: str
+    target_values: str
+    """Such as "nurse/surgeon"."""
+    spurious_values: str
+    by_n: tuple[ShiftAtN, ...]
+    area: ByPart
+    probes: DirectionProbes
+
+
+@dataclass(frozen=True)
+class PairMean:
+    """Mean of the defined directions of each pair, then over pairs."""
+
+    score: Estimate
+    pairs: int | None
+    directions_left_out: int | None
+
+
+@dataclass(frozen=True)
+class RefitResult:
+    """Test scores whose intervals vary the probes' training texts too."""
+
+    level: str
+    refits: int
+    area: Estimate
+    by_n: Mapping[int, Estimate]
+    undefined_share: float
+
+
+@dataclass(frozen=True)
+class ShiftResult:
+    """SHIFT of one SAE."""
+
+    directions: tuple[DirectionResult, ...]
+    aggregate: Mapping[int, Mapping[str, PairMean]]
+    """N -> part -> mean over pairs."""
+    area: Mapping[str, PairMean]
+    definition: str = ""
+    """What the area is."""
+    refits: RefitResult | None = None
+
+
+@dataclass(frozen=True)
+class TppCell:
+    """The matrix of one choice of latents, on one part."""
+
+    matrix: Sequence[Sequence[Estimate]]
+    """[ablated class][probe]"""
+    score: Estimate
+    intended: Estimate
+    unintended: Estimate
+    mean_ablation: "TppCell | None" = None
+    """The same latents under mean ablation."""
+
+
+@dataclass(frozen=True)
+class TppAtN:
+    """One set of latents per class."""
+
+    n: int
+    n_ablated: tuple[int, ...]
+    parts: Mapping[str, TppCell]
+    ids: tuple[tuple[int, ...], ...] | None = None
+    """None under redrawn negatives."""
+    states: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TppProbe:
+    """How one probe was trained."""
+
+    n_texts: int
+    c: float | None
+    epoch: int | None
+
+
+@dataclass(frozen=True)
+class TppResult:
+    """TPP of one SAE."""
+
+    classes: tuple[str, ...]
+    clean: Mapping[str, Sequence[Estimate]]
+    """Part -> A_j of every class."""
+    probes: tuple[TppProbe, ...]
+    by_n: tuple[TppAtN, ...]
+    area: ByPart = field(default_factory=dict)
+    """Empty under redrawn negatives."""
+    definition: str = ""
+    refits: RefitResult | None = None
+
+
+@dataclass(frozen=True)
+class Control:
+    """A reference for one score."""
+
+    name: str
+    score: Estimate
+    """Its ``ci`` is the range over draws for random latents, else the 95 % interval over test texts."""
+    about: str = ""
+    """How it was made, for the reader."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A control and the score it stands beside."""
+
+    metric: str
+    """shift | tpp"""
+    variant: str
+    """As in ``variants.Place``."""
+    n: int | None
+    """None for an area."""
+    control: Control
+
+
+@dataclass(frozen=True)
+class SaeResult:
+    """Everything about one SAE."""
+
+    sae: str
+    about: Mapping[str, object] = field(default_factory=dict)
+    """Architecture, width, hook and training facts, as the SAE's files give them."""
+    selection: str = ""
+    unsupervised: Mapping[str, float | None] = field(default_factory=dict)
+    """l0, explained_variance, dead and tokens on these texts."""
+    shift: ShiftResult | None = None
+    tpp: TppResult | None = None
+    controls: tuple[Placed, ...] = ()
+    warnings: tuple[str, ...] | None = None
+    """A sentence for each control that a headline score does not beat; None where no controls were scored."""
+    error: str = ""
+    """Why there are no scores."""
+
+
+@dataclass(frozen=True)
+class DeletedWords:
+    """The control that deletes the words that tell the spurious label, in one direction."""
+
+    words: tuple[str, ...]
+    score: Estimate
+
+
+@dataclass(frozen=True)
+class AreaDifference:
+    """The recommended score of one SAE minus that of another, over the same refits."""
+
+    metric: str
+    a: str
+    b: str
+    variant: str
+    score: Estimate
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run says."""
+
+    config: RunConfig
+    model: ModelAbout
+    task: TaskAbout
+    probes: tuple[DirectionProbes, ...]
+    saes: tuple[SaeResult, ...]
+    versions: Mapping[str, str]
+    deleted_words: Mapping[str, DeletedWords] = field(default_factory=dict)
+    """Direction -> what was deleted; empty where that control was not asked for."""
+    refit_differences: tuple[AreaDifference, ...] | None = None
+    """None where refits were not asked for."""
+
+    def with_saes(self, saes: Sequence[SaeResult]) -> "RunResult":
+        """The same run with these results of its SAEs."""
+        return replace(self, saes=tuple(saes))
+
+    @property
+    def small(self) -> bool:
+        """The texts are too few to separate SAEs well."""
+        return bool(self.task.small)

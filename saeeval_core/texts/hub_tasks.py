@@ -1,0 +1,128 @@
+"""Data sets of the Hub: the named ones with the paper's pairs and classes, and any other by its columns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from saeeval_core.errors import DataError
+from saeeval_core.storage.hub import fail_fast
+from saeeval_core.texts.files import from_frame
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.tasks import Contrast, TaskSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A Hub data set whose labels have known names, with the pairs and classes of the paper (section 4 of the paper)."""
+
+    repo: str
+    text: str
+    columns: Mapping[str, Mapping[str, str] | None]
+    """Column -> stored value to readable value (None: values are used as they are)."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """SHIFT pairs, each "column=positive,negative" for target and spurious label."""
+    classes: str = ""
+    """TPP classes, "column=a,b,c"."""
+    config: str | None = None
+    numeric: frozenset[str] = field(default_factory=frozenset)
+
+
+def _numbered(names: str) -> dict[str, str]:
+    return {str(i): name for i, name in enumerate(names.split())}
+
+
+_PROFESSIONS = _numbered(
+    "accountant architect attorney chiropractor comedian composer dentist dietitian dj filmmaker interior_designer "
+    "journalist model nurse painter paralegal pastor personal_trainer photographer physician poet professor "
+    "psychologist rapper software_engineer surgeon teacher yoga_teacher"
+)
+_AMAZON = _numbered(
+    "All_Beauty Toys_and_Games Cell_Phones_and_Accessories Industrial_and_Scientific Gift_Cards Musical_Instruments "
+    "Electronics Handmade_Products Arts_Crafts_and_Sewing Baby_Products Health_and_Household Office_Products "
+    "Digital_Music Grocery_and_Gourmet_Food Sports_and_Outdoors Home_and_Kitchen Subscription_Boxes "
+    "Tools_and_Home_Improvement Pet_Supplies Video_Games Kindle_Store Clothing_Shoes_and_Jewelry "
+    "Patio_Lawn_and_Garden Unknown Books Automotive CDs_and_Vinyl Beauty_and_Personal_Care Amazon_Fashion "
+    "Magazine_Subscriptions Software Health_and_Personal_Care Appliances Movies_and_TV"
+)
+HUB_TASKS: dict[str, HubSource] = {
+    "bias_in_bios": HubSource(
+        "LabHC/bias_in_bios",
+        "hard_text",
+        {"profession": _PROFESSIONS, "gender": {"0": "male", "1": "female"}},
+        tuple(
+            (f"profession={p}", "gender=male,female")
+            for p in ("professor,nurse", "architect,journalist", "surgeon,psychologist", "attorney,teacher")
+        ),
+        "profession=accountant,architect,attorney,dentist,filmmaker",
+    ),
+    "amazon": HubSource(
+        "canrager/amazon_reviews_mcauley_1and5",
+        "text",
+        {"category": _AMAZON, "rating": None},
+        tuple(
+            (f"category={c}", "rating=1,5")
+            for c in (
+                "Books,CDs_and_Vinyl",
+                "Software,Electronics",
+                "Pet_Supplies,Office_Products",
+                "Industrial_and_Scientific,Toys_and_Games",
+            )
+        ),
+        "category=Toys_and_Games,Cell_Phones_and_Accessories,Industrial_and_Scientific,Musical_Instruments,Electronics",
+        numeric=frozenset({"rating"}),
+    ),
+    "ag_news": HubSource(
+        "fancyzhx/ag_news",
+        "text",
+        {"label": {"0": "World", "1": "Sports", "2": "Business", "3": "Sci/Tech"}},
+        (),
+        "label=World,Sports,Business,Sci/Tech",
+    ),
+}
+
+
+def hub_task(name: str) -> TaskSet:
+    """One of HUB_TASKS, downloaded or found in the local cache. DataError when neither works."""
+    source = HUB_TASKS[name]
+    frame = download(source.repo, source.config)
+    for column, names in source.columns.items():
+        if names is not None and column in frame:
+            frame[column] = frame[column].map(lambda v, names=names: names.get(str(v), str(v)))
+    texts = from_frame(frame, name, source.text, "", f"Hub: {source.repo}")
+    made = [with_labels(texts, target, spurious, "") for target, spurious in source.pairs]
+    return TaskSet(texts, tuple(p for m in made for p in m.pairs), with_labels(texts, "", "", source.classes).tpp)
+
+
+def download(repo: str, config: str | None) -> "pd.DataFrame":
+    """All splits of a Hub data set (or of a local folder that ``datasets`` can read), with a ``split`` column."""
+    import datasets
+    import pandas as pd
+
+    try:
+        with fail_fast():
+            parts: Any = datasets.load_dataset(repo, config)
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise DataError(
+            f"data set '{repo}' cannot be loaded ({type(error).__name__}); with no network, save it as a Parquet file and use --texts FILE"
+        ) from None
+    return pd.concat([part.to_pandas().assign(split=name) for name, part in parts.items()], ignore_index=True)
+
+
+def with_labels(texts: LabelledTexts, target: str, spurious: str, classes: str) -> TaskSet:
+    """The task set of "COLUMN=POSITIVE,NEGATIVE" twice and "COLUMN=A,B,C", each "" where it is not wanted.
+
+    DataError for half a pair, unknown columns or values that do not occur.
+    """
+    if bool(target) != bool(spurious):
+        raise DataError("SHIFT needs both --target COLUMN=POSITIVE,NEGATIVE and --spurious COLUMN=POSITIVE,NEGATIVE")
+    pairs = ((Contrast.parse(target, texts), Contrast.parse(spurious, texts)),) if target else ()
+    if not classes:
+        return TaskSet(texts, pairs)
+    column, _, values = classes.partition("=")
+    texts.column(column)
+    names: Sequence[str] = [texts.canonical(column, v.strip()) for v in values.split(",") if v.strip()]
+    texts.check_values(column, names)
+    return TaskSet(texts, pairs, (column, tuple(names)))
