@@ -13,17 +13,8 @@ from typing import Any
 import numpy as np
 
 from saeeval_core.config import PROTOCOLS, Protocol, cache_dir, fingerprint
-from saeeval_core.planted.world import (
-    DEVELOPMENT,
-    HELD_OUT,
-    PlantedSAE,
-    World,
-    WorldConfig,
-    build_world,
-    controls_of,
-    known_saes,
-    trained_saes,
-)
+from saeeval_core.planted.damaged import PlantedSAE, controls_of, known_saes, trained_saes
+from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, World, WorldConfig, build_world
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import AREA, RECOMMENDED, area_weights
 from saeeval_core.scores.ranks import spearman
