@@ -9,11 +9,11 @@ from app import figures, services
 from app.services import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
-from saeeval_core.evaluation.prepare import versions
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.ledger.store import DecisionSet
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import LEVEL, Estimate, say
+from saeeval_core.versions import versions
 
 CONTEXTS = 5
 """Contexts shown per decided latent."""

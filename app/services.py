@@ -18,23 +18,17 @@ import numpy as np
 
 from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
 from saeeval_core.controls import attach as beside
-from saeeval_core.controls.attach import Placed
-from saeeval_core.controls.controls import Control, shift_controls, tpp_controls
+from saeeval_core.controls.controls import shift_controls, tpp_controls
 from saeeval_core.controls.refits import RefitScore, shift_refits, tpp_refits
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.evaluation.prepare import (
-    DirectionBoards,
-    Prepared,
-    Recordings,
-    recording_key,
-    shift_boards,
-    task_set_of,
-    tpp_boards,
-)
+from saeeval_core.evaluation.boards import Direction
+from saeeval_core.evaluation.prepare import Prepared, shift_boards, tpp_boards
+from saeeval_core.evaluation.result import Control, Placed
 from saeeval_core.evidence.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
 from saeeval_core.ledger.store import Store, Verdict, default_path
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
+from saeeval_core.recordings.obtain import Recordings, recording_key, task_set_of
 from saeeval_core.recordings.recording import (
     LatentRecording,
     ResidualRecording,
@@ -176,7 +170,7 @@ def load_or_raise(config: RunConfig) -> Loaded:
 
 
 @shared(max_entries=64)
-def shift_directions(loaded: Loaded) -> tuple[DirectionBoards, ...]:
+def shift_directions(loaded: Loaded) -> tuple[Direction, ...]:
     """Both directions of every pair with their boards (``.boards[DEV]``, ``.boards[TEST]``), in the task set's order.
 
     ``d.pair`` names the pair; ``d.task.target.column`` the target; ``d.boards[DEV].reason`` says why S is undefined.
@@ -185,7 +179,7 @@ def shift_directions(loaded: Loaded) -> tuple[DirectionBoards, ...]:
     return _shift_boards(loaded) if loaded.task_set.pairs else ()
 
 
-def default_direction(loaded: Loaded, pair: str) -> DirectionBoards:
+def default_direction(loaded: Loaded, pair: str) -> Direction:
     """The pair's direction with the larger gap on dev (or test where the protocol has no dev)."""
     own = [d for d in shift_directions(loaded) if d.pair == pair]
     return max(own, key=lambda d: d.boards[live_part(loaded)].gap)
@@ -538,7 +532,7 @@ def _probes_key(loaded: Loaded) -> Hashable:
 
 
 @shared(max_entries=8, key=_probes_key)
-def _shift_boards(loaded: Loaded) -> tuple[DirectionBoards, ...]:
+def _shift_boards(loaded: Loaded) -> tuple[Direction, ...]:
     return tuple(shift_boards(loaded.config, loaded.task_set, loaded.residuals, loaded.protocol))
 
 

@@ -65,8 +65,9 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
 
 def build_texts(say: Say) -> None:
     """Render the composed texts and write what a bag of words makes of them."""
-    from saeeval_core.texts.composed import load_stock, render
+    from saeeval_core.texts.composed import render
     from saeeval_core.texts.composed_report import text_report, write_parquet
+    from saeeval_core.texts.stock import load_stock
 
     for name, per_cell in PER_CELL.items():
         stock = load_stock(assets_dir() / "texts" / f"{name}_stock.json")

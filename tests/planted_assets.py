@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from scipy.sparse import csc_array
 
 from saeeval_core.config import DEFAULT_SAE, RunConfig
-from saeeval_core.evaluation.prepare import recording_key
+from saeeval_core.recordings.obtain import recording_key
 from saeeval_core.recordings.recording import (
     WINDOW,
     Contexts,

@@ -7,7 +7,7 @@ from typing import Any
 from app.services import Loaded
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import DataError
-from saeeval_core.evaluation.prepare import DirectionBoards
+from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.store import DecisionSet, Store
 
 MINE = "mine"
@@ -34,7 +34,7 @@ class Place:
         }
 
 
-def shift_place(loaded: Loaded, direction: DirectionBoards) -> Place:
+def shift_place(loaded: Loaded, direction: Direction) -> Place:
     """Place of SHIFT decisions in one direction of one pair."""
     return _place(loaded, "shift", f"{loaded.task_set.texts.name}: {direction.pair}", direction.task.direction)
 

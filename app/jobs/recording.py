@@ -7,7 +7,7 @@ from typing import Any
 from app.jobs.background import Background
 from app.services import texts_of
 from saeeval_core.config import RunConfig, cache_dir
-from saeeval_core.evaluation.prepare import obtain_recordings
+from saeeval_core.recordings.obtain import obtain_recordings
 
 
 @dataclass(eq=False)

@@ -10,8 +10,8 @@ from app.jobs import live_model
 from app.services import Loaded
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.tpp import TppLatents, TppScore
-from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, difference, flipped_texts, relative_matrix
-from saeeval_core.scores.uncertainty import LEVEL, Estimate, say, separable
+from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, flipped_texts, relative_matrix
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, difference, say, separable
 from saeeval_core.texts.parts import DEV
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)

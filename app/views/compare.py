@@ -20,8 +20,8 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.formats.saebench_files import rows_of
 from saeeval_core.saes.registry import list_bundled
 from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED
-from saeeval_core.scores.tpp_cells import chosen_sets, difference, row_difference
-from saeeval_core.scores.uncertainty import LEVEL, Estimate, say, separable
+from saeeval_core.scores.tpp_cells import chosen_sets, row_difference
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, difference, say, separable
 from saeeval_core.texts.parts import DEV
 
 TITLE = "Compare SAEs"

@@ -18,7 +18,7 @@ from app.widgets.rule_picker import rule_from_state
 from app.widgets.token_text import tokens_html
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.prepare import DirectionBoards
+from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.live_text import TextReading, TextVerdict, probe_verdict
 from saeeval_core.scores.tpp_cells import chosen_sets
 
@@ -41,7 +41,7 @@ def render(loaded: Loaded) -> None:
     _own_text(loaded, direction)
 
 
-def _direction(loaded: Loaded) -> DirectionBoards | None:
+def _direction(loaded: Loaded) -> Direction | None:
     """The SHIFT direction of the link, or the first pair's with the larger gap; None for texts without pairs."""
     every = services.shift_directions(loaded)
     if not every:
@@ -52,7 +52,7 @@ def _direction(loaded: Loaded) -> DirectionBoards | None:
 
 
 @st.fragment
-def _browse(loaded: Loaded, direction: DirectionBoards | None) -> None:
+def _browse(loaded: Loaded, direction: Direction | None) -> None:
     effects = latent_table.effect_columns(loaded, direction)
     probe, place, filters = _filters(effects, bulk.places(loaded, direction))
     decided = bulk.decided(loaded, direction, place)
@@ -221,7 +221,7 @@ def _table(found: pd.DataFrame, probe: str | None) -> list[int]:
     return [int(found["latent"].iloc[r]) for r in rows]
 
 
-def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int], decided: Mapping[int, str]) -> None:
+def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided: Mapping[int, str]) -> None:
     n = loaded.latents.n_latents
     current = state.number("latent", order[0] if order else 0)
     if not 0 <= current < n:
@@ -258,7 +258,7 @@ _VERDICTS = ("4/4", "3/4", "2/4", "1/4", "0/4", "no verdict", "none")
 
 
 @st.fragment
-def _own_text(loaded: Loaded, direction: DirectionBoards | None) -> None:
+def _own_text(loaded: Loaded, direction: Direction | None) -> None:
     text = st.text_area(
         "Text",
         key="w_own_text",
@@ -286,7 +286,7 @@ def _own_text(loaded: Loaded, direction: DirectionBoards | None) -> None:
         _show_reading(loaded, direction, reading)
 
 
-def _show_reading(loaded: Loaded, direction: DirectionBoards | None, reading: TextReading) -> None:
+def _show_reading(loaded: Loaded, direction: Direction | None, reading: TextReading) -> None:
     verdicts, candidates = _verdicts(loaded, direction, reading)
     if reading.truncated:
         st.warning("The text is longer than 127 tokens; the rest was not read.")
@@ -325,9 +325,7 @@ def _show_reading(loaded: Loaded, direction: DirectionBoards | None, reading: Te
         st.caption(f"{len(active) - LINES} weaker ones are not listed.")
 
 
-def _verdicts(
-    loaded: Loaded, direction: DirectionBoards | None, reading: TextReading
-) -> tuple[list[TextVerdict], list[int]]:
+def _verdicts(loaded: Loaded, direction: Direction | None, reading: TextReading) -> tuple[list[TextVerdict], list[int]]:
     """Every probe's verdict on the text with its current set ablated, and the candidate latents of all rankings."""
     found, candidates, n = [], [], state.number("n", 20)
     part, decoder = services.live_part(loaded), loaded.latents.decoder

@@ -13,10 +13,10 @@ from app.widgets import beside, own_texts, provenance
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.prepare import versions
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
+from saeeval_core.versions import versions
 
 TITLE = "Overview"
 ICON = ":material/home:"

@@ -18,7 +18,7 @@ from app.services import Loaded
 from app.widgets import beside, provenance, shift_export
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.evaluation.prepare import DirectionBoards
+from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.store import DecisionSet
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.scores.uncertainty import over_pairs
@@ -84,7 +84,7 @@ def _pair_chosen() -> None:
     state.put(pair=st.session_state["w_pair"], target="", latent="", set=decisions.MINE)
 
 
-def _direction(box: Any, loaded: Loaded, both: list[DirectionBoards]) -> DirectionBoards:
+def _direction(box: Any, loaded: Loaded, both: list[Direction]) -> Direction:
     """The direction a link names, else the one with the larger gap."""
     columns = [d.task.target.column for d in both]
     wanted = state.get("target")
@@ -268,7 +268,7 @@ def _guard(work: Any) -> None:
         st.session_state["lab_error"] = error
 
 
-def _about(loaded: Loaded, chosen: DirectionBoards, part: int) -> None:
+def _about(loaded: Loaded, chosen: Direction, part: int) -> None:
     """One line on what is looked at; the n/a direction says why."""
     texts, reason = loaded.task_set.texts, chosen.boards[part].reason
     line = f"{texts.name}{' (composed texts)' if texts.composed else ''}: {chosen.pair}, {chosen.task.direction}; {loaded.latents.sae}"
@@ -426,7 +426,7 @@ def _commit(loaded: Loaded, desk: Desk, ablation: str) -> None:
     store.commit(chosen.id, desk.who, ids, test_json(test, ids, ablation))
 
 
-def _aggregate(loaded: Loaded, directions: tuple[DirectionBoards, ...]) -> None:
+def _aggregate(loaded: Loaded, directions: tuple[Direction, ...]) -> None:
     """Mean of the defined directions of each pair, then over pairs."""
     store, who, part = services.store(), state.who(), services.live_part(loaded)
     n, rank, ablation = _n(), state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)

@@ -8,9 +8,11 @@ import streamlit as st
 from app import services
 from app.services import Loaded
 from app.widgets import provenance
-from saeeval_core.controls.controls import ABOUT, Control, warnings_of
+from saeeval_core.controls.about import ABOUT
+from saeeval_core.controls.controls import warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.evaluation.result import Control
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import Estimate, difference_words, say
 

@@ -10,7 +10,7 @@ from app.deciding.class_sets import ATTRIBUTION, class_sets, store_decisions
 from app.services import Loaded
 from app.widgets.rule_picker import rule_from_state
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.prepare import DirectionBoards
+from saeeval_core.evaluation.boards import Direction
 
 MOST = 500
 """Most latents decided on at once; more is a slip rather than a wish."""
@@ -21,14 +21,14 @@ _BUTTONS = {"ablate": "Ablate", "keep": "Keep", "unsure": "Unsure", "none": "Cle
 _SAYS = {"ablate": "set to ablate", "keep": "set to keep", "unsure": "set to unsure", "none": "cleared"}
 
 
-def places(loaded: Loaded, direction: DirectionBoards | None) -> dict[str, str]:
+def places(loaded: Loaded, direction: Direction | None) -> dict[str, str]:
     """Value -> label of every set that decisions can go to."""
     found = {} if direction is None else {SHIFT: f"SHIFT {direction.pair}, {direction.task.direction}"}
     classes = loaded.task_set.tpp[1] if loaded.task_set.tpp is not None else ()
     return found | {f"{TPP}{c}": f"TPP latents of {c}" for c in classes}
 
 
-def decided(loaded: Loaded, direction: DirectionBoards | None, place: str) -> dict[int, str]:
+def decided(loaded: Loaded, direction: Direction | None, place: str) -> dict[int, str]:
     """latent -> decision in the chosen set of that place."""
     if place.startswith(TPP):
         sets = class_sets(loaded, state.get("set"), state.who(), state.number("n", 20), rule_from_state())
@@ -39,7 +39,7 @@ def decided(loaded: Loaded, direction: DirectionBoards | None, place: str) -> di
     return services.store().decisions(stored.id) if stored is not None else {}
 
 
-def bar(loaded: Loaded, direction: DirectionBoards | None, place: str, latents: Sequence[int], what: str) -> None:
+def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequence[int], what: str) -> None:
     """Buttons that decide on all of ``latents`` (``what`` names them), and undo as one step."""
     many = len(latents) > MOST
     args = (loaded, direction, place)
@@ -74,7 +74,7 @@ def _name() -> str:
     return decisions.MINE if value == ATTRIBUTION or ":" in value or "@" in value else value
 
 
-def _decide(loaded: Loaded, direction: DirectionBoards | None, place: str, latents: list[int], decision: str) -> None:
+def _decide(loaded: Loaded, direction: Direction | None, place: str, latents: list[int], decision: str) -> None:
     who, wanted, store = state.who(), dict.fromkeys(latents, decision), services.store()
     try:
         if place.startswith(TPP):
@@ -88,7 +88,7 @@ def _decide(loaded: Loaded, direction: DirectionBoards | None, place: str, laten
         st.session_state["bulk_error"] = str(error)
 
 
-def _undo(loaded: Loaded, direction: DirectionBoards | None, place: str) -> None:
+def _undo(loaded: Loaded, direction: Direction | None, place: str) -> None:
     who, store = state.who(), services.store()
     try:
         if place.startswith(TPP):

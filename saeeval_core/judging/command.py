@@ -8,14 +8,7 @@ from typing import Any
 
 from saeeval_core.config import RunConfig, assets_dir, get_protocol
 from saeeval_core.errors import ConfigError, DataError, JudgeError, unknown_name
-from saeeval_core.evaluation.prepare import (
-    Recordings,
-    obtain_recordings,
-    recording_key,
-    shift_boards,
-    task_set_of,
-    tpp_probes,
-)
+from saeeval_core.evaluation.prepare import shift_boards, tpp_probes
 from saeeval_core.evidence.evidence import EvidenceSource, LatentEvidence, find_token_table, for_judge, latent_evidence
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
@@ -24,6 +17,7 @@ from saeeval_core.judging.run import Judge, collect_batches, judge_questions, su
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.ledger.store import DecisionSet, Store
+from saeeval_core.recordings.obtain import Recordings, obtain_recordings, recording_key, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, find_latents, find_residuals
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.shift import shift_latents

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from saeeval_core.config import RunConfig, assets_dir
-from saeeval_core.evaluation.prepare import obtain_recordings, task_set_of
 from saeeval_core.judging.command import candidate_latents, evidence_sources, general_sources, judged_evidence
 from saeeval_core.judging.imports import read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.ledger.store import Verdict
+from saeeval_core.recordings.obtain import obtain_recordings, task_set_of
 
 REFERENCE = "reference (LLM-written)"
 

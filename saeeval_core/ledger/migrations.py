@@ -1,6 +1,7 @@
 """Numbered changes to the store's SQLite schema; each runs once, in order, and is recorded in ``migrations``.
 
-A released migration is never edited: a new change is a new function at the end of MIGRATIONS.
+A released migration is never edited: a new change is a new function at the end of MIGRATIONS. So the table ``runs`` of
+m003, which nothing has ever written, stays in the file.
 """
 
 from collections.abc import Callable

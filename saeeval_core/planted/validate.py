@@ -16,17 +16,8 @@ import numpy as np
 from saeeval_core.config import PROTOCOLS, Protocol
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.variants import TOP_N, direction_variants
-from saeeval_core.planted.world import (
-    DEVELOPMENT,
-    HELD_OUT,
-    PlantedSAE,
-    World,
-    WorldConfig,
-    build_world,
-    controls_of,
-    known_saes,
-    trained_saes,
-)
+from saeeval_core.planted.damaged import PlantedSAE, controls_of, known_saes, trained_saes
+from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, World, WorldConfig, build_world
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import AREA, RECOMMENDED, area_of_values
 from saeeval_core.scores.probes import Probe

@@ -1,30 +1,41 @@
-"""Worlds whose features are known, made with SAELens's synthetic module, and SAEs of known quality in them.
+"""Worlds whose features are known, made with SAELens's synthetic module.
 
-A planted text is a bag of 8-120 samples of the generator, padded to 128 positions like a real one. Its labels say which
-*concepts* are frequent in it; a concept is a group of features, in hierarchical worlds the children of one parent. The
-recordings are the ordinary ones, so every score and protocol is the product's own code.
+A planted text is a bag of samples of the generator (``planted.texts``). Its labels say which *concepts* are frequent in
+it; a concept is a group of features, in hierarchical worlds the children of one parent. The recordings are the ordinary
+ones, so that planted SAEs are scored by the same code as real ones.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csc_array, csr_array, hstack
+from scipy.sparse import csc_array, csr_array
 
-from saeeval_core.config import MAX_TOKENS, cache_dir, derive_rng, fingerprint
-from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.config import derive_rng, fingerprint
+from saeeval_core.planted.texts import TextDraw
+from saeeval_core.recordings.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.parts import DEV, TEST, TRAIN
-from saeeval_core.texts.tasks import Contrast, ShiftTask, TppTask
+from saeeval_core.texts.tasks import ShiftTask, TppTask
 
-LENGTHS = (8, 120)
-"""Valid tokens of a planted text, from and to."""
 _TOKENS = {TRAIN: 60_000, DEV: 20_000, TEST: 20_000}
 """Distinct tokens texts of each part are drawn from; parts share none."""
 _CHUNK = 20_000
+"""Tokens sampled at once."""
+_TEXT_SETTINGS = (
+    "name",
+    "concept_size",
+    "two_sided",
+    "target_rate",
+    "spurious_rate",
+    "pairs",
+    "classes",
+    "per_quadrant",
+    "per_class",
+)
+"""Settings of a world that its generator, and so SAEs trained on its tokens, do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,12 @@ class WorldConfig:
     classes: int = 5
     per_quadrant: int = 500
     per_class: int = 400
+
+    def generator_settings(self) -> dict[str, object]:
+        """What trained SAEs depend on (the branching of a hierarchy follows the concept size)."""
+        return {
+            k: v for k, v in vars(self).items() if k not in _TEXT_SETTINGS or (self.hierarchy and k == "concept_size")
+        }
 
 
 @dataclass(frozen=True)
@@ -94,19 +111,15 @@ class World:
             yield batch
 
     def record(
-        self, name: str, codes: csr_array, decoder: np.ndarray, zero_code: np.ndarray, about: Mapping[str, Any]
+        self, name: str, codes: csr_array, decoder: np.ndarray, zero_code: np.ndarray, about: Mapping[str, object]
     ) -> LatentRecording:
-        """Pool token codes [tokens, latents] into an ordinary recording."""
+        """Pool token codes into an ordinary recording.
+
+        codes [tokens, latents], decoder [latents, d_model], zero_code [latents]: code of a zero token.
+        """
         n = codes.shape[1]
         active = np.asarray((codes != 0).sum(axis=0)).ravel()
         pooled = csc_array(self.pooling @ codes.astype(np.float64))
-        nothing = Contexts(
-            np.zeros(n + 1, np.int64),
-            np.zeros(0, np.int32),
-            np.zeros(0, np.int16),
-            np.zeros((0, WINDOW), np.float16),
-            np.zeros(0, np.uint8),
-        )
         return LatentRecording(
             name,
             fingerprint([name, self.residuals.fingerprint]),
@@ -115,7 +128,7 @@ class World:
             zero_code.astype(np.float32),
             (active / codes.shape[0]).astype(np.float32),
             decoder.astype(np.float32),
-            nothing,
+            Contexts.empty(n),
             {
                 "l0": float(active.sum() / codes.shape[0]),
                 "explained_variance": None,
@@ -128,8 +141,9 @@ class World:
     def truth(self, codes: csr_array, decoder: np.ndarray) -> dict[str, float]:
         """How well the latents match the true features, whatever the scores say.
 
-        mcc: mean |cosine| of features and latents under the best one-to-one matching; f1: mean over features of the F1
-        of "the latent is active" for "the feature is active", for its best latent (SynthSAEBench's two measures).
+        codes [tokens, latents], decoder [latents, d_model]. mcc: mean |cosine| of features and latents under the best
+        one-to-one matching; f1: mean over features of the F1 of "the latent is active" for "the feature is active", for
+        its best latent (SynthSAEBench's two measures).
         """
         norms = np.linalg.norm(decoder, axis=1, keepdims=True)
         cosine = np.abs(self.dictionary @ (decoder / np.maximum(norms, 1e-12)).T)
@@ -172,7 +186,7 @@ def build_world(config: WorldConfig, *, text_seed: int = 0) -> World:
     features = csr_array(np.concatenate([csr_array(a.numpy()).toarray() for _, a in chunks]) * np.float32(config.gain))
     concepts = _concepts(config, model, features)
     on = np.stack([np.asarray((features[:, c] != 0).sum(axis=1)).ravel() > 0 for c in concepts], axis=1)
-    draw = _TextDraw(config, on, derive_rng(config.seed, "planted texts", text_seed))
+    draw = TextDraw(config, on, _TOKENS, derive_rng(config.seed, "planted texts", text_seed))
     shift_tasks = tuple(draw.shift(k) for k in range(config.pairs))
     tpp = draw.tpp((4 if config.two_sided else 2) * config.pairs)
     lengths = np.array([len(t) for t in draw.texts])
@@ -184,178 +198,6 @@ def build_world(config: WorldConfig, *, text_seed: int = 0) -> World:
     pooled = (pooling @ tokens.astype(np.float64)).astype(np.float32)
     residuals = ResidualRecording(key, -1, pooled, lengths.astype(np.int32), np.zeros(0, np.uint16))
     return World(config, model, features, tokens, pooling, residuals, shift_tasks, tpp, concepts)
-
-
-@dataclass(frozen=True)
-class PlantedSAE:
-    """An SAE in a world, encoded only when asked: the codes of an untrained one fill hundreds of megabytes."""
-
-    name: str
-    role: str
-    """trained, untrained, oracle, merged, split, absorbed, random or permuted."""
-    encode: Callable[[], tuple[csr_array, np.ndarray]] = field(repr=False)
-    """() -> (token codes [tokens, latents], f(0) [latents])."""
-    decoder: np.ndarray = field(repr=False)
-    """float32[latents, d_model]"""
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    def record(self, world: World) -> tuple[LatentRecording, dict[str, float]]:
-        """Its recording on the world's texts, and how true its latents are."""
-        codes, zero = self.encode()
-        return world.record(self.name, codes, self.decoder, zero, self.about), world.truth(codes, self.decoder)
-
-
-def known_saes(world: World) -> list[PlantedSAE]:
-    """The perfect oracle and three damaged ones; concepts are damaged like every other feature."""
-    rng = derive_rng(world.config.seed, "damage")
-    codes, rows, n = world.features, world.dictionary, world.config.n_features
-    order = rng.permutation(n)
-    first, second = order[0::2], order[1::2]
-    # Merged: one latent for two features, along their mean direction, with the length of the projection.
-    merged_rows = rows[first] + rows[second]
-    lengths = np.linalg.norm(merged_rows, axis=1)
-    merged = csr_array((codes[:, first] + codes[:, second]) * (lengths / 2)[None, :])
-    # Split: each activation goes to one of four latents with the same row.
-    shard = rng.integers(0, 4, codes.nnz)
-    split = csr_array((codes.data, codes.indices * 4 + shard, codes.indptr), shape=(codes.shape[0], 4 * n))
-    split.sort_indices()
-    # Absorbed: where a feature's partner fires, its latent stays silent and the partner's row carries it.
-    parent, child = _absorption_pairs(world, rng)
-    absorbed_rows = rows.copy()
-    dense_child = codes[:, child].toarray()
-    dense_parent = codes[:, parent].toarray()
-    with_child = dense_child != 0
-    share = (dense_parent * with_child).sum(0) / np.maximum(dense_child.sum(0), 1e-12)
-    kept = csr_array(dense_parent * ~with_child)
-    absorbed = _with_columns(codes, parent, kept)
-    absorbed_rows[child] += share[:, None].astype(np.float32) * rows[parent]
-    made = [
-        ("oracle", codes, rows),
-        ("merged", merged, merged_rows / lengths[:, None]),
-        ("split", split, np.repeat(rows, 4, axis=0)),
-        ("absorbed", absorbed, absorbed_rows),
-    ]
-    return [_fixed(name, name, c, d, {"architecture": name}) for name, c, d in made]
-
-
-def controls_of(sae: PlantedSAE, seed: int) -> list[PlantedSAE]:
-    """The same codes with random and with permuted decoder rows."""
-    rng = derive_rng(seed, "planted controls", sae.name)
-    noise = rng.standard_normal(sae.decoder.shape)
-    noise *= np.linalg.norm(sae.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-    rows = {"random": noise.astype(np.float32), "permuted": sae.decoder[rng.permutation(len(sae.decoder))]}
-    return [PlantedSAE(f"{sae.name} {role}", role, sae.encode, d, sae.about) for role, d in rows.items()]
-
-
-_RUNS = (
-    ("topk", 4.0, 0.0),
-    ("topk", 12.0, 0.0),
-    ("batchtopk", 4.0, 0.0),
-    ("batchtopk", 12.0, 0.0),
-    ("matryoshka", 6.0, 0.0),
-    ("jumprelu", 6.0, 0.0),
-    ("standard", 0.0, 1.0),
-    ("standard", 0.0, 4.0),
-)
-"""(architecture, target L0, L1 coefficient) of each training run."""
-
-
-def trained_saes(world: World, *, steps: int = 1200, batch: int = 256, latents: int = 384) -> list[PlantedSAE]:
-    """Eight runs of five architectures, each kept untrained and after 5 %, 20 % and 100 % of the steps.
-
-    Weights are kept in the cache folder, so a world is trained once.
-    """
-    from saeeval_core.training.suite import train_many
-    from saeeval_core.training.trainer import TrainingConfig
-
-    at = (0, steps // 20, steps // 5, steps)
-    configs = {
-        f"{a} {f'k={l0:g}' if l0 else f'l1={l1:g}'}": TrainingConfig(
-            a, latents, l0 or 8.0, l1 or 1.0, steps * batch, batch, lr=3e-3, seed=world.config.seed
-        )
-        for a, l0, l1 in _RUNS
-    }
-    settings = [vars(c) for c in configs.values()]
-    folder = cache_dir() / "planted" / fingerprint([_generator_settings(world.config), settings, 1])
-    if not (folder / "complete").exists():
-        train_many(
-            configs,
-            world.batches(batch, world.config.seed),
-            world.tokens[:8192],
-            steps=steps,
-            snapshots=at,
-            on_snapshot=lambda name, seen, sae: sae.save_model(str(folder / f"{name} @{seen}")),
-        )
-        (folder / "complete").touch()
-    return [
-        _stored(folder / f"{name} @{step * batch}", world, name, step * batch, configs[name].architecture)
-        for step in at
-        for name in configs
-    ]
-
-
-def _fixed(name: str, role: str, codes: csr_array, decoder: np.ndarray, about: Mapping[str, Any]) -> PlantedSAE:
-    codes = csr_array(codes, dtype=np.float32)
-    return PlantedSAE(name, role, lambda: (codes, np.zeros(codes.shape[1])), decoder.astype(np.float32), about)
-
-
-def _stored(folder: Path, world: World, run: str, seen: int, architecture: str) -> PlantedSAE:
-    from sae_lens import SAE
-
-    sae = SAE.load_from_disk(folder)
-    about = {"architecture": architecture, "training_tokens": seen, "run": run, "n_latents": sae.cfg.d_sae}
-    decoder = sae.W_dec.detach().numpy()
-    role = "trained" if seen else "untrained"
-    return PlantedSAE(f"{run} @{seen}", role, lambda: _encode(sae, world.tokens), decoder, about)
-
-
-def _encode(sae: Any, tokens: np.ndarray) -> tuple[csr_array, np.ndarray]:
-    import torch
-    from scipy.sparse import vstack
-
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(tokens), _CHUNK):
-            parts.append(csr_array(sae.encode(torch.from_numpy(tokens[start : start + _CHUNK])).float().numpy()))
-        zero = sae.encode(torch.zeros(1, tokens.shape[1])).float()[0].numpy()
-    return vstack(parts, format="csr"), zero
-
-
-def _with_columns(codes: csr_array, columns: np.ndarray, values: csr_array) -> csr_array:
-    others = np.setdiff1d(np.arange(codes.shape[1]), columns)
-    joined = csc_array(hstack([codes[:, others], values], format="csc"))
-    return csr_array(joined[:, np.argsort(np.concatenate([others, columns]), kind="stable")])
-
-
-def _absorption_pairs(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """For each of half the features (parents), the other feature that fires most often together with it."""
-    n = world.config.n_features
-    there = (world.features != 0).astype(np.float32)
-    together = (there.T @ there).toarray()
-    order = rng.permutation(n)
-    parents, children = order[: n // 2], order[n // 2 :]
-    rows, cols = linear_sum_assignment(together[np.ix_(parents, children)], maximize=True)
-    return parents[rows], children[cols]
-
-
-_TEXT_SETTINGS = (
-    "name",
-    "concept_size",
-    "two_sided",
-    "target_rate",
-    "spurious_rate",
-    "pairs",
-    "classes",
-    "per_quadrant",
-    "per_class",
-)
-
-
-def _generator_settings(config: WorldConfig) -> dict[str, Any]:
-    """What trained SAEs depend on (the branching of a hierarchy follows the concept size)."""
-    return {
-        k: v for k, v in vars(config).items() if k not in _TEXT_SETTINGS or (config.hierarchy and k == "concept_size")
-    }
 
 
 def _generator(config: WorldConfig) -> Any:
@@ -415,83 +257,3 @@ def _concepts(config: WorldConfig, model: Any, features: csr_array) -> tuple[np.
     rest = [i for i in range(len(groups)) if i not in (a, b)]
     order = [int(a), rest.pop(), int(b), *rest] if config.two_sided else [int(a), int(b), *rest]
     return tuple(np.sort(groups[i]) for i in order[:needed])
-
-
-class _TextDraw:
-    """Draws texts as bags of tokens of one part."""
-
-    def __init__(self, config: WorldConfig, on: np.ndarray, rng: np.random.Generator) -> None:
-        self.config, self.on, self.rng = config, on, rng
-        self.texts: list[np.ndarray] = []
-        edges = np.cumsum([0, *_TOKENS.values()])
-        self.part_tokens = {part: (edges[i], edges[i + 1]) for i, part in enumerate(_TOKENS)}
-        self._pools: dict[Any, np.ndarray] = {}
-
-    def shift(self, pair: int) -> ShiftTask:
-        width = 2 if self.config.two_sided else 1
-        t, a = 2 * width * pair, 2 * width * pair + width
-        each = self.config.per_quadrant
-        quadrant = np.repeat(np.arange(4), each)
-        part = np.tile(self._parts(each), 4)
-        first = len(self.texts)
-        for q, p in zip(quadrant, part, strict=True):
-            labels = {}
-            sides = (t, bool(q // 2), self.config.target_rate), (a, bool(q % 2), self.config.spurious_rate)
-            for concept, yes, rate in sides:
-                labels[concept] = (yes, rate)
-                if self.config.two_sided:
-                    labels[concept + 1] = (not yes, rate)
-            self._text(int(p), labels)
-        rows = np.arange(first, len(self.texts))
-        target, spurious = Contrast(f"concept {t}", "on", "off"), Contrast(f"concept {a}", "on", "off")
-        return ShiftTask(target, spurious, rows, quadrant // 2 == 1, quadrant % 2 == 1, part)
-
-    def tpp(self, start: int) -> TppTask:
-        m, each = self.config.classes, self.config.per_class
-        label, part = np.repeat(np.arange(m), each), np.tile(self._parts(each), m)
-        first = len(self.texts)
-        for c, p in zip(label, part, strict=True):
-            self._text(int(p), {start + k: (k == c, self.config.target_rate) for k in range(m)})
-        names = tuple(f"concept {start + k}" for k in range(m))
-        return TppTask("concept", names, np.arange(first, len(self.texts)), label, part)
-
-    def _parts(self, n: int) -> np.ndarray:
-        part = np.full(n, TRAIN, dtype=np.uint8)
-        part[: n // 5], part[n // 5 : 2 * (n // 5)] = DEV, TEST
-        return part
-
-    def _text(self, part: int, labels: Mapping[int, tuple[bool, float]]) -> None:
-        """Tokens with each concept that is on, the rest as the generator makes them.
-
-        A token drawn for one concept carries no concept whose label is off. The share of a concept varies from text to
-        text, and a tenth of its rate is there even when it is off, so that no probe is perfect. Two random other groups
-        get a tenth of the tokens each: a text's topic.
-        """
-        n = int(self.rng.integers(LENGTHS[0], LENGTHS[1] + 1))
-        off = tuple(k for k, (yes, _) in labels.items() if not yes)
-        kept, left = [], n
-        for concept, (yes, rate) in labels.items():
-            share = self.rng.beta(2, 2 / rate - 2) if yes else 0.0
-            count = min(left, int(self.rng.binomial(n, min(1.0, share + rate / 10))))
-            kept.append(self._tokens(part, concept, tuple(k for k in off if k != concept), count))
-            left -= count
-        for topic in self.rng.choice(self.on.shape[1], 2):
-            if topic not in labels:
-                count = min(left, n // 10)
-                kept.append(self._tokens(part, int(topic), off, count))
-                left -= count
-        low, high = self.part_tokens[part]
-        kept.append(self.rng.integers(low, high, left))
-        self.texts.append(np.concatenate(kept))
-
-    def _tokens(self, part: int, concept: int, without: tuple[int, ...], count: int) -> np.ndarray:
-        key = (part, concept, without)
-        if key not in self._pools:
-            low, high = self.part_tokens[part]
-            on = self.on[low:high]
-            self._pools[key] = low + np.flatnonzero(on[:, concept] & ~on[:, list(without)].any(axis=1))
-        pool = self._pools[key]
-        return self.rng.choice(pool, count) if len(pool) else np.zeros(0, dtype=int)
-
-
-assert LENGTHS[1] < MAX_TOKENS

@@ -78,6 +78,17 @@ class Contexts:
     kind: np.ndarray
     """uint8[contexts], index into KINDS"""
 
+    @classmethod
+    def empty(cls, n_latents: int) -> "Contexts":
+        """No contexts of so many latents."""
+        return cls(
+            np.zeros(n_latents + 1, np.int64),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.int16),
+            np.zeros((0, WINDOW), np.float16),
+            np.zeros(0, np.uint8),
+        )
+
     def of(self, latent: int) -> list[ContextRef]:
         """Contexts of one latent: the strongest first, then the sampled, then the best of each cell."""
         return [

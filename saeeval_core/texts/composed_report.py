@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from saeeval_core.config import derive_rng
-from saeeval_core.texts.composed import ComposedText, Stock
+from saeeval_core.texts.composed import ComposedText
+from saeeval_core.texts.stock import Stock
 
 CLEAR_GAP = 0.1
 """A pair has a clear gap when the interval of its base-to-oracle gap lies above this."""

@@ -9,7 +9,7 @@ from app.deciding.class_sets import class_sets, store_decisions
 from app.views import tpp_matrix
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
-from saeeval_core.evaluation.prepare import run
+from saeeval_core.evaluation.score import run
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.texts.parts import DEV
 

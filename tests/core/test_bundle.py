@@ -8,7 +8,8 @@ import numpy as np
 from saeeval_core import config as settings
 from saeeval_core.config import DEFAULT_SAE, RunConfig
 from saeeval_core.controls.attach import kept_controls
-from saeeval_core.evaluation.prepare import obtain_recordings, prepare, recording_key, task_set_of
+from saeeval_core.evaluation.prepare import prepare
+from saeeval_core.recordings.obtain import obtain_recordings, recording_key, task_set_of
 from saeeval_core.recordings.recording import bundled_decoder, find_latents, list_recordings
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae, list_bundled
 from saeeval_core.storage.artifacts import load_arrays

@@ -1,9 +1,7 @@
 """What a user can get wrong, at the command line: one line that says what to do, a non-zero exit, no traceback."""
 
 import json
-import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,75 +11,11 @@ import torch
 from safetensors.numpy import load_file, save_file
 from toys import save_tiny_sae
 
-from saeeval_core.cli import main as cli
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.models.language_model import padded_batches
 from saeeval_core.recordings import recorder
 from saeeval_core.storage import artifacts
 from saeeval_core.texts.sources import file_task_set, read_texts
-
-LABELS = ["--target", "profession=nurse,surgeon", "--spurious", "gender=female,male"]
-
-
-class Call:
-    """Runs the command in this process."""
-
-    def __init__(self, monkeypatch, capsys) -> None:
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-
-    def __call__(self, *args: str) -> tuple[int, str, str]:
-        """(exit code, stdout, stderr)"""
-
-        def leave(code: int) -> None:
-            raise SystemExit(code)
-
-        self.monkeypatch.setattr(sys, "argv", ["saeeval", *map(str, args)])
-        self.monkeypatch.setattr(cli.os, "_exit", leave)
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = self.capsys.readouterr()
-        return code, out, err
-
-    def refuses(self, pattern: str, *args: str, code: int = 1) -> str:
-        """The one line on stderr, which matches."""
-        got, out, err = self(*args)
-        assert got == code, out + err
-        assert "Traceback" not in out + err
-        lines = [line for line in err.splitlines() if line.startswith("saeeval: ")]
-        assert len(lines) == 1, err
-        assert re.search(pattern, lines[0]), lines[0]
-        return lines[0]
-
-
-@pytest.fixture
-def call(monkeypatch, capsys, cache) -> Call:
-    monkeypatch.setattr("saeeval_core.storage.hub._resolves", lambda endpoint: False)
-    monkeypatch.setattr("saeeval_core.scores.probes.C_GRID", np.array([0.01, 1.0]))
-    return Call(monkeypatch, capsys)
-
-
-@pytest.fixture
-def args(tiny_model_dir, tiny_sae_dirs, tiny_texts_file) -> list[str]:
-    """A run that works."""
-    return [
-        "run",
-        "--model",
-        str(tiny_model_dir),
-        "--sae",
-        str(tiny_sae_dirs["topk"]),
-        "--texts",
-        str(tiny_texts_file),
-        *LABELS,
-        "--metrics",
-        "shift",
-        "--n",
-        "1,2",
-        "--device",
-        "cpu",
-    ]
 
 
 def changed(args: list[str], **values: str) -> list[str]:
@@ -96,6 +30,15 @@ def test_a_control_the_run_works(call, args, tmp_path):
     assert code == 0, err
     assert "SHIFT score S" in out and all(len(line) <= 100 for line in out.splitlines())
     assert json.loads((tmp_path / "deep" / "out.json").read_text())["results"][0]["shift"]["directions"]
+
+
+def test_saebench_files_need_a_folder(call, args, tmp_path):
+    call.refuses("unknown format 'saebensh'; nearest: saebench", *args, "--format", "saebensh")
+    call.refuses("writes a folder of files; name it with --json FOLDER", *args, "--format", "saebench")
+    (tmp_path / "out.json").write_text("x")
+    call.refuses(
+        "'.*out.json' is a file; .* needs a folder", *args, "--format", "saebench", "--json", tmp_path / "out.json"
+    )
 
 
 # Names.
@@ -237,7 +180,7 @@ def test_columns_and_classes_that_are_missing(call, args, tmp_path):
         gender=["female"] * 40 + ["male"] * 40,
     )
     call.refuses("quadrant '.*' has 12 training texts; at least 40 are needed", *changed(args, texts=few))
-    call.refuses("needs both --target", *[a for a in args if a not in LABELS[2:]])
+    call.refuses("needs both --target", *[a for a in args if a not in ("--spurious", "gender=female,male")])
 
 
 def test_nul_characters_and_empty_texts(tmp_path):

@@ -13,8 +13,10 @@ from saeeval_core.controls import attach as beside
 from saeeval_core.controls.controls import shift_controls, tpp_controls
 from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation import prepare as pipeline
-from saeeval_core.evaluation.prepare import DirectionBoards, Prepared, Recordings
+from saeeval_core.evaluation.boards import Direction
+from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.formats.tables import print_run
+from saeeval_core.recordings.obtain import Recordings
 from saeeval_core.scores.area import MEAN, RECOMMENDED
 from saeeval_core.scores.shift import shift_board, shift_latents
 from saeeval_core.scores.tpp import tpp_latents
@@ -77,7 +79,7 @@ def test_an_sae_that_only_looks_like_one_is_warned_about_and_a_good_one_is_not(p
     order = np.random.default_rng(1).permutation(planted.latents.n_latents)
     bad = replace(planted.latents, sae="bad", sae_fingerprint="bad", decoder=planted.latents.decoder[order])
     recordings = Recordings(planted.residuals, [replace(planted.latents, sae="good"), bad])
-    directions = [DirectionBoards("pair", planted.shift, {TEST: board, DEV: board})]
+    directions = [Direction("pair", planted.shift, {TEST: board, DEV: board})]
     prepared = Prepared(config, PROTOCOLS["robust"], pipeline_task_set(planted), recordings, directions, None, {})
     found = pipeline.score(prepared)
     beside.add_controls(prepared, found)

@@ -9,12 +9,13 @@ from toys import latent_recording
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.controls.refits import shift_refits, tpp_refits
 from saeeval_core.errors import ConfigError
-from saeeval_core.scores.area import Area, area_weights, shift_area, small_n_area, unless_empty
+from saeeval_core.scores.area import area_weights, shift_area, small_n_area, unless_empty
 from saeeval_core.scores.shift import ShiftScore, shift_board, shift_latents
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import (
     LEVEL_WITH_TRAINING,
     Estimate,
+    Sampled,
     difference_words,
     estimate,
     minimum_reliable_difference,
@@ -145,7 +146,7 @@ def test_refits_that_leave_the_score_undefined_are_counted_and_too_many_leave_no
             calls.append(1)
             # The first call is about the real texts.
             value = None if len(calls) > 1 and len(calls) % every == 0 else len(calls) / 100
-            return [score(None) if value is None else Area(estimate(value, np.full(50, value)), np.full(50, value))]
+            return [score(None) if value is None else Sampled(estimate(value, np.full(50, value)), np.full(50, value))]
 
         return shift_refits(planted.residuals, [planted.latents], [("pair", board)], ROBUST, scores)[0][0]
 

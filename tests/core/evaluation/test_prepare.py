@@ -15,7 +15,7 @@ from toys import save_tiny_sae
 from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng, fingerprint
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
 from saeeval_core.evaluation import prepare as pipeline
-from saeeval_core.evaluation.prepare import run
+from saeeval_core.evaluation.score import run
 from saeeval_core.saes.loaded import load_sae
 from saeeval_core.scores import shift
 from saeeval_core.scores.area import GRID, area_weights

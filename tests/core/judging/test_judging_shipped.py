@@ -8,11 +8,11 @@ from judge_fixtures import toy_source
 
 from saeeval_core import config as settings
 from saeeval_core.config import DEFAULT_SAE
-from saeeval_core.evaluation.prepare import Recordings
 from saeeval_core.judging import shipped
 from saeeval_core.judging.imports import SaeIdentity, load_shipped, read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.recordings.obtain import Recordings
 from saeeval_core.texts.sources import BUNDLED_TASKS
 from saeeval_core.texts.tasks import Contrast, TaskSet
 

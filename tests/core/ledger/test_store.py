@@ -181,13 +181,6 @@ def test_open_batches_are_those_not_collected(store: Store) -> None:
     assert store.open_batches() == {"b2": {"b": [2]}}
 
 
-def test_runs_are_kept_newest_first(store: Store) -> None:
-    store.add_run("ann", "shift", {"seed": 0}, {"score": None})
-    store.add_run("ann", "tpp", {"seed": 1}, {"score": 1})
-    assert [r["kind"] for r in store.runs()] == ["tpp", "shift"]
-    assert store.runs("shift")[0]["result"] == {"score": None}
-
-
 def test_oldest_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite"
     engine = create_engine(f"sqlite:///{path}")

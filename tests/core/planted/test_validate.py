@@ -9,11 +9,13 @@ from saeeval_core.config import PROTOCOLS
 from saeeval_core.planted import validate
 from saeeval_core.planted import world as planted
 from saeeval_core.planted import world_faults as planted_faults
+from saeeval_core.planted.damaged import controls_of, known_saes
 from saeeval_core.planted.faults import Setting
-from saeeval_core.planted.world import WorldConfig, build_world, controls_of, known_saes
+from saeeval_core.planted.world import WorldConfig, build_world
 from saeeval_core.planted.world_faults import planted_fault_table
+from saeeval_core.scores.auc import weighted_auc
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
-from saeeval_core.scores.tpp_switches import TppSwitches, one_to_one, switched_tpp, weighted_auc
+from saeeval_core.scores.tpp_switches import TppSwitches, one_to_one, switched_tpp
 from saeeval_core.texts.parts import TRAIN
 
 TINY = WorldConfig(

@@ -15,7 +15,7 @@ from saeeval_core.scores.selections import NOTHING_PASSED, Selected
 from saeeval_core.sweep import summary as sweep_summary
 from saeeval_core.sweep import sweep
 from saeeval_core.sweep.columns import BLANK
-from saeeval_core.sweep.rows import Scorer, Selection, display_name
+from saeeval_core.sweep.rows import JudgedSelection, Scorer, display_name
 from saeeval_core.sweep.summary import rank_agreement, to_csv
 from saeeval_core.sweep.sweep import SweepConfig
 
@@ -160,7 +160,7 @@ class _OneOrNone:
 
 
 def test_judged_selections_are_rows_with_the_judge(config, own_cache):
-    one = Selection("judge", "Tester (local)", lambda _t, _l: _OneOrNone(), lambda _l: "v1")
+    one = JudgedSelection("judge", "Tester (local)", lambda _t, _l: _OneOrNone(), lambda _l: "v1")
     found = sweep.sweep(replace(config, saes=config.saes[:1], controls=False, selections=(one,)))
     judged = [r for r in found["rows"] if r["selection"] == "judge"]
     assert {r["judge"] for r in judged} == {"Tester (local)"} and {r["metric"] for r in judged} == {"shift", "tpp"}

@@ -1,0 +1,160 @@
+"""``saeeval sweep``, ``validate``, ``faults``, ``bench`` and ``report``: SAEs, settings and tools side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from saeeval_core.cli import options as o
+from saeeval_core.cli.console import bar, command_line, console, read_json, write_json
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.errors import ConfigError
+
+
+def sweep(
+    sae: o.Saes = [],
+    suite: Annotated[
+        Path | None, typer.Option("--suite", help="Folder made by saeeval suite: every SAE in it.")
+    ] = None,
+    model: o.Model = DEFAULT_MODEL,
+    task: o.Tasks = [DEFAULT_TASK],
+    protocol: o.Protocols = "robust",
+    n: o.Ns = o.DEFAULT_N,
+    texts_per_cell: o.TextsPerCell = 1500,
+    select: Annotated[str, typer.Option("--select", help="Also judged selections: judge,task-unrelated.")] = "",
+    rater: o.Rater = "",
+    threshold: o.Threshold = 2,
+    controls: o.Controls = True,
+    deletion: o.Deletion = False,
+    loss_recovered: Annotated[bool, typer.Option("--loss-recovered", help="Measure it on a few texts.")] = False,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    json_path: o.Json = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
+) -> None:
+    """Compare many SAEs on several tasks and protocols in one model pass per hook, with controls beside every score."""
+    from saeeval_core.scores.selections import Rule
+    from saeeval_core.sweep.judged import judged_selections
+    from saeeval_core.sweep.sweep import SweepConfig
+    from saeeval_core.sweep.sweep import sweep as run_sweep
+    from saeeval_core.training.suite import suite_folders
+
+    saes = [*sae, *map(str, suite_folders(suite) if suite else ())]
+    if not saes:
+        raise ConfigError("nothing to compare; give --sae NAME (repeatable) or --suite FOLDER")
+    config = SweepConfig(
+        tuple(saes),
+        tuple(task),
+        o.words(protocol),
+        ns=o.numbers(n, "--n"),
+        model=model,
+        seed=seed,
+        controls=controls,
+        texts_per_cell=texts_per_cell,
+        device=device,
+        by_direction=suite is None,
+        deletion=deletion,
+        loss_recovered=loss_recovered,
+        selections=judged_selections(o.words(select), rater, Rule(threshold)),
+    )
+    with bar("scoring") as advance:
+        result = run_sweep(
+            config,
+            json_path,
+            csv_path,
+            made_by=command_line(),
+            on_progress=lambda what, done, total: advance(done, total, what),
+        )
+    failed = sorted({(r["sae"], r["error"]) for r in result["rows"] if r.get("error")})
+    console.print(f"{len(result['rows'])} rows; the Compare view opens them from assets/results or --json FILE")
+    for name, message in failed:
+        console.print(f"failed: {name}: {message}", style="red", markup=False)
+
+
+def validate(protocol: o.Protocols = "robust,saebench,paper", json_path: o.Json = None) -> None:
+    """Check the scores themselves on planted worlds, where the true concepts are known."""
+    from saeeval_core.planted.validate import validate as run_validation
+
+    with bar("worlds") as advance:
+        result = run_validation(json_path, protocols=o.words(protocol), on_progress=lambda _, d, t: advance(d, t))
+    for line in result["verdict"]:
+        console.print(line, markup=False)
+
+
+def faults(
+    sae: o.Saes = [DEFAULT_SAE],
+    model: o.Model = DEFAULT_MODEL,
+    task: o.Task = DEFAULT_TASK,
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="Spread over these; the first one's score is shown.")
+    ] = "0,1,2,3,4",
+    planted: Annotated[
+        bool, typer.Option("--planted", help="On planted worlds instead: agreement with the truth.")
+    ] = False,
+    device: o.Device = "auto",
+    json_path: o.Json = None,
+) -> None:
+    """What each setting of earlier tools does to the score: one switched at a time. Resumes when run again."""
+    from saeeval_core.formats.tables import print_faults
+    from saeeval_core.storage import row_json
+    from saeeval_core.storage.artifacts import write_atomic
+
+    with bar("scoring") as advance:
+
+        def progress(what: str, done: int, total: int) -> None:
+            advance(done, total, what)
+
+        if planted:
+            from saeeval_core.planted.world_faults import planted_fault_table
+
+            result = planted_fault_table(on_progress=progress)
+        else:
+            from saeeval_core.planted.faults import recorded_fault_table
+
+            config = RunConfig(model=model, saes=tuple(sae), task=task, device=device)
+            result = recorded_fault_table(config, seeds=o.numbers(seeds, "--seeds"), on_progress=progress)
+    if json_path is not None:
+        write_atomic(json_path, row_json.dumps(result | {"made_by": command_line()}).encode())
+    print_faults(console, result)
+
+
+def bench(
+    texts: Annotated[Path, typer.Option("--texts", help="Labelled texts.")],
+    target: o.Target,
+    spurious: o.Spurious,
+    text_column: o.TextColumn = "text",
+    model: o.Model = DEFAULT_MODEL,
+    sae: o.Sae = DEFAULT_SAE,
+    train_per_quadrant: Annotated[int, typer.Option(help="Training texts per quadrant.")] = 150,
+    test_per_quadrant: Annotated[int, typer.Option(help="Test texts per quadrant.")] = 75,
+    repeats: Annotated[int, typer.Option(help="Runs of each side, alternating; medians are reported.")] = 3,
+    json_path: o.Json = None,
+) -> None:
+    """Time and memory against SAEBench 0.6.0's own functions on the same texts (needs: make bench-setup)."""
+    from saeeval_core.bench import BenchConfig, run_bench
+
+    config = BenchConfig(
+        str(texts), text_column, target, spurious, model, sae, train_per_quadrant, test_per_quadrant, repeats
+    )
+    result = run_bench(config, say=console.print)
+    write_json(json_path, result)
+    table = Table("figure", "value", box=None, header_style="bold")
+    for key, value in result["summary"].items():
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+def report(
+    result: Annotated[Path, typer.Argument(help="JSON written by saeeval run --json.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+) -> None:
+    """One self-contained HTML page of a saved result, which opens offline."""
+    from datetime import UTC, datetime
+
+    from app.report_page import result_page
+    from saeeval_core.storage.artifacts import write_atomic
+
+    page = result_page(read_json(result), when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    write_atomic(out, page.encode())
+    console.print(f"wrote {out}")

@@ -1,0 +1,80 @@
+"""What a command shows and writes: tables on stdout, progress on stderr, JSON files."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from saeeval_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from saeeval_core.recordings.recorder import Progress as RecorderProgress
+
+console = Console(width=min(100, Console().width) if sys.stdout.isatty() else 100, highlight=False)
+
+
+def finish(path: Path | None, result: Mapping[str, object]) -> None:
+    """Write the result where asked; print it where not."""
+    write_json(path, result)
+    if path is None:
+        console.print_json(json.dumps(result))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a result file; ConfigError if it is not JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ConfigError(f"'{path}' is not JSON; give a file written by saeeval run --json") from None
+
+
+def write_json(path: Path | None, value: object) -> None:
+    """Write plain JSON values to a file, whose folder is made; nothing without a path. ValueError for NaN."""
+    if path is not None:
+        from saeeval_core.storage.artifacts import write_atomic
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(value, indent=1, allow_nan=False).encode())
+
+
+def command_line() -> str:
+    """The command as typed, with folders and files by their last name: it is stored in results that others read."""
+    words = [Path(w).name if "/" in w and Path(w).parent.exists() else w for w in sys.argv[1:]]
+    return shlex.join(["saeeval", *words])
+
+
+@contextmanager
+def bar(label: str) -> Iterator[Callable[..., None]]:
+    """Progress with the time left, on stderr: yields advance(done, total, what="")."""
+    with _progress(label, "label") as shown:
+        task = shown.add_task("", total=None, label="")
+        yield lambda done, total, what="": shown.update(task, completed=done, total=total, label=what)
+
+
+@contextmanager
+def recording_bar() -> Iterator[Callable[["RecorderProgress"], None]]:
+    """The same for a pass over texts, with its rate; appears only when a recording must be made."""
+    shown = _progress("recording", "rate", transient=True)
+    tasks = []
+
+    def on_progress(p: "RecorderProgress") -> None:
+        if not tasks:
+            shown.start()
+            tasks.append(shown.add_task("recording", total=p.total, rate=""))
+        shown.update(tasks[0], completed=p.done, rate=f"{p.done / max(p.seconds, 1e-9):.0f} tok/s")
+
+    try:
+        yield on_progress
+    finally:
+        shown.stop()
+
+
+def _progress(label: str, field: str, *, transient: bool = False) -> Progress:
+    columns = TextColumn(label), BarColumn(), TextColumn(f"{{task.percentage:>3.0f}}% {{task.fields[{field}]}}")
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=transient)

@@ -1,0 +1,103 @@
+"""``saeeval judge``, ``saeeval import-explanations`` and ``saeeval agreement``: what raters say about latents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saeeval_core.cli import options as o
+from saeeval_core.cli.console import bar, finish
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.errors import ConfigError
+
+
+def judge(
+    judge: Annotated[
+        str, typer.Option("--judge", help="claude (ANTHROPIC_API_KEY) or local (weak, offline).")
+    ] = "local",
+    latents: Annotated[
+        str, typer.Option(help="topK of every ranking of the task, or ids separated by commas.")
+    ] = "top20",
+    model: o.Model = DEFAULT_MODEL,
+    sae: o.Sae = DEFAULT_SAE,
+    task: o.Task = DEFAULT_TASK,
+    judge_model: Annotated[str, typer.Option(help="Claude's model id.")] = "",
+    base_url: Annotated[str, typer.Option(help="Another server that speaks the Messages API.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
+    budget: Annotated[float | None, typer.Option("--budget", help="USD; needs both prices.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="Tokens in and out.")] = None,
+    price_in: Annotated[float | None, typer.Option(help="USD per million input tokens.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="Message Batches API; run again to collect.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a batch.")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and stop.")] = False,
+    general_text: Annotated[str, typer.Option(help="File of general text for contexts.")] = "",
+    json_path: o.Json = None,
+) -> None:
+    """Explain and rate latents with an LLM. Verdicts are stored; asking again for the same thing costs nothing."""
+    from saeeval_core.judging.command import JudgeOptions, judge_command
+
+    options = JudgeOptions(
+        judge,
+        latents,
+        judge_model,
+        base_url or None,
+        concurrency,
+        budget,
+        budget_tokens,
+        price_in,
+        price_out,
+        batch,
+        wait,
+        dry_run,
+        general_text,
+    )
+    with bar("judging") as advance:
+        result = judge_command(RunConfig(model=model, saes=(sae,), task=task), options, on_progress=advance)
+    finish(json_path, result)
+
+
+def import_explanations(
+    source: Annotated[
+        str, typer.Argument(help="CSV or JSONL file with a column latent, or: neuronpedia (not verified live).")
+    ],
+    sae: o.Sae = DEFAULT_SAE,
+    task: Annotated[
+        str, typer.Option("--task", help="Texts the ratings are about; without it shown with every task.")
+    ] = "",
+    rater: Annotated[
+        str, typer.Option("--rater", help="Name of the rater where a row gives none; default: the file's name.")
+    ] = "",
+    json_path: o.Json = None,
+) -> None:
+    """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4)."""
+    from saeeval_core.judging.import_command import import_command
+
+    finish(json_path, import_command(source, sae, task=task, rater=rater))
+
+
+def agreement(
+    labels: Annotated[
+        Path | None, typer.Option(help="The paper's label file; without it, the stored verdicts.")
+    ] = None,
+    sae: o.Sae = DEFAULT_SAE,
+    task: Annotated[str, typer.Option("--task", help="Only verdicts given for these texts, such as bios.")] = "",
+    missing_as_zero: Annotated[
+        bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (named in the output).")
+    ] = False,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the intervals.", min=1)] = 1000,
+    json_path: o.Json = None,
+) -> None:
+    """How far raters agree: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
+    from saeeval_core.judging.agreement import agreement_command
+
+    if labels is not None and task:
+        raise ConfigError("--task goes with the stored verdicts; leave it out with --labels")
+    result = agreement_command(
+        labels=labels,
+        sae="" if labels else sae,
+        task=task or None,
+        missing_as_zero=missing_as_zero,
+        resamples=resamples,
+    )
+    finish(json_path, result)

@@ -1,0 +1,119 @@
+"""``saeeval run``: score SAEs on one task."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from saeeval_core.cli import options as o
+from saeeval_core.cli.console import console, recording_bar, write_json
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.errors import ConfigError, unknown_name
+
+FORMATS = ("saeeval", "saebench")
+
+
+def run(
+    model: o.Model = DEFAULT_MODEL,
+    sae: o.Saes = [DEFAULT_SAE],
+    task: o.Task = DEFAULT_TASK,
+    texts: o.Texts = "",
+    text_column: o.TextColumn = "text",
+    target: o.Target = "",
+    spurious: o.Spurious = "",
+    classes: o.Classes = "",
+    group_column: o.GroupColumn = "",
+    metrics: Annotated[str, typer.Option("--metrics", help="shift,tpp")] = "shift,tpp",
+    protocol: o.Protocol = "robust",
+    n: o.Ns = o.DEFAULT_N,
+    seed: o.Seed = 0,
+    texts_per_cell: o.TextsPerCell = 1500,
+    select: Annotated[
+        str, typer.Option("--select", help="attribution, judge, task-unrelated or human:SET.")
+    ] = "attribution",
+    rater: o.Rater = "",
+    threshold: o.Threshold = 2,
+    zero_non_maximum: Annotated[
+        bool, typer.Option(help="Set every rating below the latent's highest to 0 first.")
+    ] = False,
+    order: Annotated[str, typer.Option(help="top-then-filter or filter-then-top.")] = "top-then-filter",
+    device: o.Device = "auto",
+    dtype: o.Dtype = "float32",
+    controls: o.Controls = True,
+    deletion: o.Deletion = False,
+    refits: Annotated[
+        int, typer.Option(help="Also vary the probes' training texts: refit them this often (20 or more).")
+    ] = 0,
+    shipped_recording: Annotated[bool, typer.Option(help="Use recordings that came with the package.")] = True,
+    json_path: o.Json = None,
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="What --json writes: saeeval (a file) or saebench (a folder of SAEBench files)."),
+    ] = "saeeval",
+) -> None:
+    """Score SAEs: SHIFT in both directions, its aggregate over pairs, and the TPP matrix, for every N."""
+    from saeeval_core.controls import attach as beside
+    from saeeval_core.evaluation import prepare as pipeline
+    from saeeval_core.formats.tables import print_run
+
+    _check_format(format_, json_path)
+    config = RunConfig(
+        model=model,
+        saes=tuple(sae),
+        task="" if texts else task,
+        texts=texts,
+        text_column=text_column,
+        target=target,
+        spurious=spurious,
+        classes=classes,
+        group_column=group_column,
+        metrics=o.words(metrics),
+        protocol=protocol,
+        ns=o.numbers(n, "--n"),
+        seed=seed,
+        texts_per_cell=texts_per_cell,
+        device=device,
+        dtype=dtype,
+        selection=select,
+    )
+    if refits:
+        beside.check_refits(config, select, refits)
+    chooser = None
+    if select != "attribution":
+        from saeeval_core.judging.command import selector
+        from saeeval_core.scores.selections import Rule
+
+        chooser = selector(config, rater, Rule(threshold, zero_non_maximum, order))
+    with recording_bar() as on_progress:
+        prepared = pipeline.prepare(config, shipped=shipped_recording, on_progress=on_progress)
+    result = pipeline.score(prepared, chooser)
+    if controls:
+        beside.add_controls(prepared, result, shipped=shipped_recording)
+    if deletion:
+        beside.add_deletion(prepared, result)
+    if refits:
+        beside.add_refits(prepared, result, refits)
+    _write(result, format_, json_path)
+    print_run(console, result)
+
+
+def _check_format(name: str, json_path: Path | None) -> None:
+    """Before anything is computed: is there a place for what is to be written?"""
+    if name not in FORMATS:
+        raise ConfigError(unknown_name("format", name, FORMATS))
+    if name == "saebench" and json_path is None:
+        raise ConfigError("--format saebench writes a folder of files; name it with --json FOLDER")
+    if name == "saebench" and json_path is not None and json_path.is_file():
+        raise ConfigError(f"'{json_path}' is a file; --format saebench needs a folder, so name another one with --json")
+
+
+def _write(result: Mapping[str, Any], format_: str, json_path: Path | None) -> None:
+    if json_path is None or format_ == "saeeval":
+        write_json(json_path, result)
+        return
+    from saeeval_core.formats.saebench_files import export_saebench
+
+    for name, content in export_saebench(result, when_ms=int(time.time() * 1000)).items():
+        write_json(json_path / name, content)

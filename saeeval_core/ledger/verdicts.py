@@ -1,0 +1,158 @@
+"""Rows about verdicts: what raters said about latents, and the batches of questions sent to a judge.
+
+The newest usable verdict per task, rater and latent is the current one; every other stays in the history.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+
+from saeeval_core.config import fingerprint
+from saeeval_core.errors import DataError
+from saeeval_core.ledger.connection import Database, given, insert
+
+RATER_KINDS = ("llm", "local", "human", "imported")
+OK = "ok"
+"""Status of a verdict that carries ratings; every other status names why there is none."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rater said about one latent; with a status other than "ok" there are no ratings."""
+
+    latent: int
+    sae_fingerprint: str
+    sae: str
+    task: str
+    """Texts it is about; "" for a verdict on the SAE as such."""
+    rater: str
+    rater_kind: str
+    """One of RATER_KINDS; only a person in the app is "human"."""
+    ratings: Mapping[str, int] = field(default_factory=dict)
+    """Concept -> 0..4; empty unless status is "ok". A concept that is absent was not rated."""
+    explanation: str = ""
+    reason: str = ""
+    model: str = ""
+    prompt: str = ""
+    """The text that was asked, as sent."""
+    evidence_hash: str = ""
+    status: str = OK
+    raw: str = ""
+    """What came back, word for word."""
+    at: str = ""
+    id: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True when there are ratings to use."""
+        return self.status == OK
+
+    @property
+    def key(self) -> str:
+        """Identity of the question: the same rater asked the same thing about the same evidence."""
+        asked = (self.sae_fingerprint, self.latent, self.task, self.rater, self.model, self.prompt, self.evidence_hash)
+        return fingerprint(asked)
+
+
+class VerdictRows(Database):
+    """Verdicts, raters and a judge's batches."""
+
+    def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Append verdicts, all or none. DataError for an unknown rater kind or ratings that cannot be kept."""
+        for v in verdicts:
+            _check(v)
+        with self._write() as c:
+            for v in verdicts:
+                values = {k: getattr(v, k) for k in _COLUMNS}
+                values |= {"ratings": json.dumps(dict(v.ratings)), "key": v.key}
+                insert(c, "verdicts", values | ({"at": v.at} if v.at else {}))
+
+    def find_verdict(self, key: str) -> Verdict | None:
+        """The newest usable answer to exactly this question, or None."""
+        query = text("select * from verdicts where key = :k and status = 'ok' order by id desc limit 1")
+        with self._read() as c:
+            row = c.execute(query, {"k": key}).mappings().first()
+            return None if row is None else _verdict(row)
+
+    def verdicts(
+        self, sae_fingerprint: str, *, task: str | None = None, rater: str | None = None, latent: int | None = None
+    ) -> list[Verdict]:
+        """One verdict per (task, rater, latent): the newest usable one, or the newest failure if there is none."""
+        newest: dict[tuple[str, str, int], Verdict] = {}
+        for v in self.verdict_history(sae_fingerprint, task=task, rater=rater, latent=latent):
+            place = (v.task, v.rater, v.latent)
+            if v.ok or place not in newest or not newest[place].ok:
+                newest[place] = v
+        return sorted(newest.values(), key=lambda v: (v.latent, v.rater, v.task))
+
+    def newest_verdict(self, sae_fingerprint: str) -> int:
+        """Number of the newest verdict on this SAE, 0 without any; it changes whenever verdicts are added."""
+        with self._read() as c:
+            query = text("select coalesce(max(id), 0) from verdicts where sae_fingerprint = :s")
+            return int(c.execute(query, {"s": sae_fingerprint}).scalar_one())
+
+    def verdict_history(
+        self, sae_fingerprint: str, *, task: str | None = None, rater: str | None = None, latent: int | None = None
+    ) -> list[Verdict]:
+        """Every verdict ever given that fits, oldest first. Those about no task ("", the SAE as such) fit every task."""
+        wanted = given(sae_fingerprint=sae_fingerprint, task=task, rater=rater, latent=latent)
+        where = " and ".join("task in (:task, '')" if k == "task" else f"{k} = :{k}" for k in wanted)
+        with self._read() as c:
+            rows = c.execute(text(f"select * from verdicts where {where} order by id"), wanted).mappings()
+            return [_verdict(r) for r in rows]
+
+    def raters(self, sae_fingerprint: str) -> list[tuple[str, str, int]]:
+        """(rater, rater kind, latents with a usable verdict), the most complete first."""
+        query = (
+            "select rater, rater_kind, count(distinct case when status = 'ok' then latent end) as n from verdicts "
+            "where sae_fingerprint = :s group by rater, rater_kind order by n desc, rater"
+        )
+        with self._read() as c:
+            return [(r.rater, r.rater_kind, r.n) for r in c.execute(text(query), {"s": sae_fingerprint})]
+
+    def note_batch(self, batch_id: str, event: str, content: Mapping[str, object]) -> None:
+        """Remember that a batch was "created" (with what was asked, as plain JSON values) or "collected"."""
+        with self._write() as c:
+            insert(c, "judge_batches", {"batch_id": batch_id, "event": event, "content": json.dumps(dict(content))})
+
+    def open_batches(self) -> dict[str, dict[str, Any]]:
+        """Batches created and not yet collected: id -> what was asked, as ``note_batch`` was given it."""
+        query = (
+            "select batch_id, content from judge_batches b where event = 'created' and not exists "
+            "(select 1 from judge_batches e where e.batch_id = b.batch_id and e.event = 'collected') order by id"
+        )
+        with self._read() as c:
+            return {r.batch_id: json.loads(r.content) for r in c.execute(text(query))}
+
+
+_COLUMNS = (
+    "latent",
+    "sae_fingerprint",
+    "sae",
+    "task",
+    "rater",
+    "rater_kind",
+    "explanation",
+    "reason",
+    "model",
+    "prompt",
+    "evidence_hash",
+    "status",
+    "raw",
+)
+
+
+def _check(v: Verdict) -> None:
+    if v.rater_kind not in RATER_KINDS:
+        raise DataError(f"rater kind '{v.rater_kind}' is unknown; use one of {', '.join(RATER_KINDS)}")
+    if bad := {k: r for k, r in v.ratings.items() if type(r) is not int or not 0 <= r <= 4}:
+        raise DataError(f"latent {v.latent}: ratings {bad} are not whole numbers from 0 to 4")
+    if v.ratings and not v.ok:
+        raise DataError(f"latent {v.latent}: status '{v.status}' cannot carry ratings")
+
+
+def _verdict(row: RowMapping) -> Verdict:
+    return Verdict(**{k: v for k, v in row.items() if k != "key"} | {"ratings": json.loads(row["ratings"])})
