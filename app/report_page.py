@@ -5,8 +5,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app import figures, services
-from app.services import Loaded
+from app import figures
+from app.services import ledger, verdicts
+from app.services.evidence import evidence_of
+from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
 from saeeval_core.evaluation.prepare import versions
@@ -61,12 +63,12 @@ def view_page(
     decided = [
         evidence(loaded, latent, decision, of)
         for of, stored in sets
-        for latent, decision in sorted(services.store().decisions(stored.id).items())
+        for latent, decision in sorted(ledger.store().decisions(stored.id).items())
     ]
     log = [
         {"when": d.at, "who": d.who, "class": of, "latent": d.latent, "old": d.old, "new": d.new, "reason": d.reason}
         for of, stored in sets
-        for d in services.store().history(stored.id)
+        for d in ledger.store().history(stored.id)
     ]
     return report_html(
         settings(loaded), parts, title=title, command=command, when=when, headline=headline, latents=decided, log=log
@@ -75,7 +77,7 @@ def view_page(
 
 def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> ReportLatent:
     """Contexts, tokens and verdicts of one decided latent."""
-    found = services.evidence(loaded, latent)
+    found = evidence_of(loaded, latent)
     contexts = [
         (
             f"{c.source}{', ' + c.cell if c.cell else ''}",
@@ -83,12 +85,12 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> Report
         )
         for c in found.contexts[:CONTEXTS]
     ]
-    said = {f"{v.rater} ({v.rater_kind})": _said(v) for v in services.verdicts(loaded) if v.latent == latent}
+    said = {f"{v.rater} ({v.rater_kind})": _said(v) for v in verdicts.current(loaded) if v.latent == latent}
     return ReportLatent(
         latent,
         decision,
         of,
-        services.latents_named(loaded).get(latent, ("", ""))[0],
+        verdicts.latents_named(loaded).get(latent, ("", ""))[0],
         [t.token for t in found.promoted],
         [t.token for t in found.suppressed],
         contexts,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app import services
+from app.services.shared import shared
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError
 from saeeval_core.formats.saebench_files import load_rows
@@ -37,7 +37,7 @@ def stored() -> Results:
     return _read(tuple((str(f), f.stat().st_mtime_ns) for f in files))
 
 
-@services.shared(max_entries=2)
+@shared(max_entries=2)
 def _read(files: tuple[tuple[str, int], ...]) -> Results:
     found = Results()
     for name, _ in files:

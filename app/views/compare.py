@@ -7,12 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from app import figures, results, services, state
+from app import figures, results, state
 from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
 from app.payloads import matrix
 from app.results import Results, Row, choices
-from app.services import Loaded
+from app.services import ledger, loading, scoring
+from app.services.loading import Loaded
 from app.widgets import export
 from app.widgets.tabs import tabs
 from saeeval_core.config import HEADLINE_N
@@ -408,7 +409,7 @@ def _paired(loaded: Loaded) -> None:
     a, b = _choice(loaded, left, "A"), _choice(loaded, right, "B")
     if a is None or b is None:
         return
-    part = services.live_part(loaded)
+    part = scoring.live_part(loaded)
     if metric == "tpp":
         scores = [_tpp(*choice, part) for choice in (a, b)]
         gap, pair = difference(*scores), [s.score for s in scores]
@@ -441,7 +442,7 @@ def _choice(loaded: Loaded, column: Any, side: str) -> tuple[Loaded, int, str] |
         n = int(st.number_input(f"N {side}", 1, 500, 20, key=f"w_two_n_{side}"))
         kinds = {"attribution": "top N by attribution", "mine": "with my changes"}
         chosen = st.selectbox(f"Set {side}", list(kinds), format_func=kinds.__getitem__, key=f"w_two_set_{side}")
-        other = services.load(replace(loaded.config, saes=(sae,)))
+        other = loading.load(replace(loaded.config, saes=(sae,)))
         if other is None:
             st.info(f"{sae} has not been recorded on these texts. Pick it in the sidebar and press Run.")
             return None
@@ -459,25 +460,25 @@ def _name(loaded: Loaded, choice: tuple[Loaded, int, str]) -> str:
 
 def _tpp(loaded: Loaded, n: int, chosen: str, part: int) -> Any:
     sets = class_sets(loaded, chosen, state.who())
-    ids = tuple(chosen_sets(services.tpp_view(loaded, part).rankings, n, sets.decisions))
-    return matrix.scored(loaded, part, ids, state.one_of("ablation", services.ABLATIONS))
+    ids = tuple(chosen_sets(scoring.tpp_view(loaded, part).rankings, n, sets.decisions))
+    return matrix.scored(loaded, part, ids, state.one_of("ablation", scoring.ABLATIONS))
 
 
 def _shift(
     a: tuple[Loaded, int, str], b: tuple[Loaded, int, str], loaded: Loaded, part: int
 ) -> tuple[list[Estimate], Estimate]:
-    every = services.shift_directions(loaded)
+    every = scoring.shift_directions(loaded)
     pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
-    direction = services.default_direction(loaded, pair)
+    direction = scoring.default_direction(loaded, pair)
     st.caption(f"{pair}, {direction.task.direction}")
     scores, board = [], None
     for other, n, chosen in (a, b):
-        view = services.shift_view(other, pair, direction.task.target.column, part)
+        view = scoring.shift_view(other, pair, direction.task.target.column, part)
         ids = tuple(int(i) for i in view.attribute_ranking[:n])
         if chosen == "mine":
-            stored = decisions.find_set(services.store(), decisions.shift_place(other, direction), state.who())
-            ids = tuple(services.store().ablated(stored.id)) if stored else ()
-        scores.append(services.set_score(view, ids, "zero"))
+            stored = decisions.find_set(ledger.store(), decisions.shift_place(other, direction), state.who())
+            ids = tuple(ledger.store().ablated(stored.id)) if stored else ()
+        scores.append(scoring.set_score(view, ids, "zero"))
         board = view.board
     assert board is not None
     return [s.score for s in scores], board.difference(*scores)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from app import services
-from app.services import Loaded
+from app.services import trust
+from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.controls.controls import ABOUT, Control, warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
@@ -23,13 +23,13 @@ _CSS = (
 
 def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
     """Controls of the two headline scores of one metric; a button where making them takes seconds."""
-    every = services.controls_at_hand(loaded)
+    every = trust.controls_at_hand(loaded)
     if every is None:
         words = "Random latents, other decoders and bases, LEACE: seconds of work, once."
         if not st.button("Score the controls", key=f"w_controls_{metric}", help=words):
             return
         with st.spinner("Scoring the controls"):
-            every = services.make_controls(loaded)
+            every = trust.make_controls(loaded)
     found = [p for p in every if p.metric == metric]
     scores = ((RECOMMENDED, None, area, "area"), ("top-N", n, paper, f"top {n}, zero"))
     columns, lines = [], []

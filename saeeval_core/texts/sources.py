@@ -173,6 +173,11 @@ def read_texts(path: Path, text_column: str, group_column: str = "") -> Labelled
     return from_frame(_read_frame(path), path.stem, text_column, group_column, f"file: {path.name}")
 
 
+def column_names(path: Path) -> list[str]:
+    """Columns of a file as ``read_texts`` takes it, in its order. DataError if it cannot be read."""
+    return [str(c) for c in _read_frame(path).columns]
+
+
 def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column: str, source: str) -> LabelledTexts:
     """Every other column with at most 1,000 distinct values becomes a label column; empty texts are dropped, counted."""
     import pandas as pd

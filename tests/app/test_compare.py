@@ -4,9 +4,9 @@ import json
 
 import pytest
 import streamlit as st
-from viewing import texts, view
+from viewing import opened, texts, view
 
-from app import results, services
+from app import results
 from app.views import compare
 from saeeval_core.config import RunConfig
 from saeeval_core.scores.area import RECOMMENDED
@@ -16,7 +16,7 @@ from saeeval_core.sweep.columns import BLANK
 @pytest.fixture
 def loaded(planted_app):
     """The planted bundle, as views get it."""
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from synthetic import CLASSES, make_loaded
 
 from app import figures
-from app.services import shift_directions, shift_view, tpp_view
+from app.services.scoring import shift_directions, shift_view, tpp_view
 from saeeval_core.scores.uncertainty import Estimate, undefined
 from saeeval_core.texts.tasks import DEV
 
