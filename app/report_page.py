@@ -5,7 +5,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app import figures
+from app.figures.common import fragment
+from app.figures.shift import score_curve
+from app.figures.tpp import tpp_by_n, tpp_heatmap
 from app.services import ledger, verdicts
 from app.services.evidence import evidence_of
 from app.services.loading import Loaded
@@ -57,7 +59,7 @@ def view_page(
 ) -> str:
     """Report of what a view shows: ``drawn`` (title, figure, rows), the decisions in ``sets`` (class or "", set)."""
     parts = [
-        ReportFigure(name, figures.fragment(figure, library=k == 0), f"95 % intervals over {LEVEL}", rows)
+        ReportFigure(name, fragment(figure, library=k == 0), f"95 % intervals over {LEVEL}", rows)
         for k, (name, figure, rows) in enumerate(drawn)
     ]
     decided = [
@@ -166,9 +168,7 @@ def _tpp_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], head
         for pair in zip(test["matrix"], ranges, strict=True)
     ]
     headline.append((f"TPP, {sae}, N = {cell['n']}", say(_estimate(test["score"], test["ci"], test["reason"]))))
-    heat = figures.tpp_heatmap(
-        classes, matrix, title=f"TPP matrix, {sae}, N = {cell['n']}", n_ablated=cell["n_ablated"]
-    )
+    heat = tpp_heatmap(classes, matrix, title=f"TPP matrix, {sae}, N = {cell['n']}", n_ablated=cell["n_ablated"])
     rows = [{"ablated": a} | {p: say(matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)]
     _draw(drawn, f"TPP matrix: {sae}", heat, rows)
     points = [
@@ -183,7 +183,7 @@ def _tpp_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], head
         )
         for c in tpp["by_n"]
     ]
-    curve = figures.tpp_by_n(points, marked=cell["n"], title=f"TPP against N, {sae}")
+    curve = tpp_by_n(points, marked=cell["n"], title=f"TPP against N, {sae}")
     _draw(drawn, f"TPP against N: {sae}", curve, [{"N": p[0], "score": say(p[1])} for p in points])
 
 
@@ -201,7 +201,7 @@ def _shift_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], he
             )
     defined = {k: p for k, p in curves.items() if any(e.value is not None for _, e in p)}
     rows = [{"direction": k, "N": m, "score": say(e)} for k, p in curves.items() for m, e in p]
-    chart = figures.score_curve(defined, title=f"SHIFT against N, {sae}", y="S (1 = as good as the oracle)")
+    chart = score_curve(defined, title=f"SHIFT against N, {sae}", y="S (1 = as good as the oracle)")
     _draw(drawn, f"SHIFT against N: {sae}", chart, rows)
 
 
@@ -229,7 +229,7 @@ def _beside(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline:
 
 
 def _draw(drawn: list[ReportFigure], title: str, figure: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    html = figures.fragment(figure, library=not drawn)
+    html = fragment(figure, library=not drawn)
     drawn.append(ReportFigure(title, html, f"test texts; 95 % intervals over {LEVEL}", rows))
 
 

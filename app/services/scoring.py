@@ -17,10 +17,12 @@ from saeeval_core.evaluation.prepare import DirectionBoards
 from saeeval_core.scores.area import shift_area, tpp_area
 from saeeval_core.scores.contributions import random_sets, score_set
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore, shift_latents
-from saeeval_core.scores.tpp import TppBoard, TppLatents, tpp_latents
+from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore, tpp_latents
 from saeeval_core.scores.uncertainty import Estimate, Scored, over_pairs
 from saeeval_core.texts.tasks import DEV
 
+Sets = tuple[tuple[int, ...], ...]
+"""Latents ablated per class."""
 ABLATIONS = ("mean", "zero")
 """What an ablated latent is set to; the first is the default, the second the paper's (``saeeval validate`` compares them)."""
 
@@ -100,6 +102,13 @@ def tpp_view(loaded: Loaded, part: int) -> TppLatents:
 def set_score(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> ShiftScore:
     """Score of one set; kept, because several sessions and redraws ask for the same."""
     return score_set(view, ids, ablation)
+
+
+@shared(max_entries=512)
+def tpp_set_score(loaded: Loaded, part: int, sets: Sets, ablation: str) -> TppScore:
+    """The matrix of one set per class under one of ABLATIONS; DataError when the task set has no classes."""
+    view = tpp_view(loaded, part)
+    return (view.mean_ablated if ablation == "mean" else view).score(sets)
 
 
 def ranking(view: ShiftLatents, rank: str) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import figures, state
+from app import state
+from app.figures.compared import confusion_matrix
 from app.services import ledger, scoring, verdicts
 from app.services.evidence import evidence_of
 from app.services.loading import Loaded
@@ -229,7 +230,7 @@ def _agreement(cells: Mapping[str, agree.Cells], key: str) -> None:
     by_concept = agree.by_concept(a, b, cells[a], cells[b])
     rows = [_agreement_row("all", pair)] + [_agreement_row(c, x) for c, x in by_concept.items()]
     st.dataframe(rows, hide_index=True, key=f"agree_table_{key}")
-    figure = figures.confusion_matrix(
+    figure = confusion_matrix(
         range(agree.LEVELS), pair.confusion.tolist(), rows=a, columns=b, title="Ratings of both, how often"
     )
     left, right = st.columns([0.55, 0.45])

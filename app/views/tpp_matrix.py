@@ -8,10 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from app import figures, report_page, state
+from app import report_page, state
 from app.components import tpp
 from app.deciding.class_sets import ATTRIBUTION, ClassSets, class_sets, commit, store_decisions
 from app.deciding.desk import MINE
+from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
 from app.jobs import live_model
 from app.payloads import matrix
 from app.services import scoring, trust
@@ -216,10 +217,10 @@ def _all_n(loaded: Loaded) -> None:
     classes = scoring.tpp_view(loaded, part).board.task.classes
     how = f"{_ablation()} ablation ({PART_NAMES[part]} texts)"
     matrices = [(n, s.matrix) for n, s in scores]
-    small = figures.tpp_small_multiples(classes, matrices, title=f"TPP matrix at every N, {how}", dark=_dark())
+    small = tpp_small_multiples(classes, matrices, title=f"TPP matrix at every N, {how}", dark=_dark())
     st.plotly_chart(small, key="tpp_multiples", config={"displaylogo": False})
     rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
-    curve = figures.tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
+    curve = tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
     st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
     table = [{"N": n, "score": say(a), "diagonal": say(b), "off-diagonal": say(c)} for n, a, b, c in rows]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
@@ -262,7 +263,7 @@ def _table(loaded: Loaded) -> None:
     st.dataframe(rows, hide_index=True, key="tpp_table")
     title = f"TPP matrix, {loaded.task_set.texts.name}, {loaded.latents.sae}, N = {n}, {_ablation()} ablation, {PART_NAMES[part]}"
     export.figure_buttons(
-        lambda: figures.tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
+        lambda: tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
         lambda: _cells(n, classes, score),
         f"tpp_{loaded.task_set.texts.name}_n{n}",
     )
@@ -283,9 +284,9 @@ def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
     part = scoring.live_part(loaded)
     score, classes = matrix.scored(loaded, part, ids, _ablation()), scoring.tpp_view(loaded, part).board.task.classes
     name = f"{PART_NAMES[part]}, {_ablation()} ablation"
-    heat = figures.tpp_heatmap(classes, score.matrix, title=f"TPP matrix, N = {n}, {name}", n_ablated=score.n_ablated)
+    heat = tpp_heatmap(classes, score.matrix, title=f"TPP matrix, N = {n}, {name}", n_ablated=score.n_ablated)
     rows = [(k, s.score, s.intended, s.unintended) for k, s in _scores(loaded)]
-    curve = figures.tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
+    curve = tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
     values = (("TPP score", score.score), ("diagonal", score.intended), ("off the diagonal", score.unintended))
     config = replace(loaded.config, metrics=("tpp",), ns=(max(n, 1),))
     return report_page.view_page(

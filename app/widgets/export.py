@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import figures
+from app.figures.common import to_html
 from app.services import ledger
 from app.services.loading import Loaded
 from saeeval_core.errors import ArtifactError, SaeEvalError
@@ -21,7 +21,7 @@ def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], na
     with st.container(horizontal=True):
         st.download_button(
             "Figure (HTML)",
-            lambda: figures.to_html(figure()),
+            lambda: to_html(figure()),
             f"{name}.html",
             "text/html",
             on_click="ignore",

@@ -6,10 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from app import figures, report_page, state
+from app import report_page, state
 from app.deciding import desk as decisions
 from app.deciding.desk import Place
 from app.deciding.judged import judge_sets
+from app.figures.compared import set_comparison
+from app.figures.shift import shift_curve
 from app.payloads.score_card import CURVE_NS
 from app.services import ledger, scoring
 from app.services.loading import Loaded
@@ -109,7 +111,7 @@ def report(
     ]
     drawn = [
         ("Accuracy against N", _curve(view, points, you), _rows(points, you)),
-        ("Sets compared", figures.set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
+        ("Sets compared", set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
         loaded,
@@ -132,7 +134,7 @@ def _points(
 
 
 def _curve(view: ShiftLatents, points: Points, you: tuple[int, ShiftScore]) -> Any:
-    return figures.shift_curve(points, you, view.board)
+    return shift_curve(points, you, view.board)
 
 
 def _rows(points: Points, you: tuple[int, ShiftScore]) -> list[dict[str, Any]]:
