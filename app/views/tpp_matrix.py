@@ -217,7 +217,7 @@ def _all_n(loaded: Loaded) -> None:
     classes = scoring.tpp_view(loaded, part).board.task.classes
     how = f"{_ablation()} ablation ({PART_NAMES[part]} texts)"
     matrices = [(n, s.matrix) for n, s in scores]
-    small = tpp_small_multiples(classes, matrices, title=f"TPP matrix at every N, {how}", dark=_dark())
+    small = tpp_small_multiples(classes, matrices, title=f"TPP matrix at every N, {how}", dark=provenance.dark())
     st.plotly_chart(small, key="tpp_multiples", config={"displaylogo": False})
     rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
     curve = tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
@@ -371,7 +371,3 @@ def _before(loaded: Loaded, part: int, score: TppScore) -> TppScore | None:
         kept.clear()
         kept[key] = (last, before)
     return before
-
-
-def _dark() -> bool:
-    return st.context.theme.type == "dark"
