@@ -39,18 +39,20 @@ def main(port: int = 8501, *, open_browser: bool = False) -> None:
 
 def warm() -> None:
     """Load the default bundle, so that the first page does not wait for it. Problems are told by the page itself."""
-    from app import services, shell
+    from app import shell
+    from app.services import loading, scoring
+    from app.services.evidence import evidence_of
     from saeeval_core.config import RunConfig
     from saeeval_core.errors import SaeEvalError
 
     shell.views()
     try:
-        loaded = services.load(RunConfig())
+        loaded = loading.load(RunConfig())
         if loaded is not None and loaded.task_set.pairs:
-            direction = services.default_direction(loaded, services.shift_directions(loaded)[0].pair)
-            view = services.shift_view(loaded, direction.pair, direction.task.target.column, services.live_part(loaded))
+            direction = scoring.default_direction(loaded, scoring.shift_directions(loaded)[0].pair)
+            view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, scoring.live_part(loaded))
             for latent in view.attribute_ranking[:30]:
-                services.evidence(loaded, int(latent))
+                evidence_of(loaded, int(latent))
     except SaeEvalError:
         return
     gc.freeze()  # what is loaded now stays: the collector need not walk through it again

@@ -3,44 +3,50 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from app import figures, services
-from app.services import Loaded
+from app.figures.common import fragment
+from app.figures.shift import score_curve
+from app.figures.tpp import tpp_by_n, tpp_heatmap
+from app.services import ledger, verdicts
+from app.services.evidence import evidence_of
+from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
-from saeeval_core.errors import ArtifactError
+from saeeval_core.evaluation.result import RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.evaluation.variants import TOP_N
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.ledger.store import DecisionSet
 from saeeval_core.scores.area import RECOMMENDED
-from saeeval_core.scores.uncertainty import LEVEL, Estimate, say
+from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions
 
 CONTEXTS = 5
 """Contexts shown per decided latent."""
 
 
-def result_page(result: Mapping[str, Any], *, when: str, n: int = 20) -> str:
-    """Report of the JSON of ``saeeval run``: per SAE the TPP matrix at ``n`` and the scores against N, test texts.
-
-    ArtifactError for the JSON of anything else.
-    """
-    if missing := [k for k in ("config", "task", "results", "versions") if k not in result]:
-        raise ArtifactError(f"the file has no '{missing[0]}'; give the JSON that saeeval run --json wrote")
+def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
+    """Report of a run: per SAE the TPP matrix at ``n`` and the scores against N, test texts."""
     drawn: list[ReportFigure] = []
     headline: list[tuple[str, str]] = []
-    for row in result["results"]:
-        if row.get("error"):
-            headline.append((str(row["sae"]), f"failed: {row['error']}"))
+    for sae in result.saes:
+        if sae.error:
+            headline.append((sae.sae, f"failed: {sae.error}"))
             continue
-        if "tpp" in row:
-            _tpp_figures(row, n, drawn, headline)
-        if "shift" in row:
-            _shift_figures(row, n, drawn, headline)
-        _beside(row, n, drawn, headline)
-    name = result["task"]["name"] + (" (composed texts)" if result["task"].get("composed") else "")
-    title = f"SHIFT and TPP on {name}"
-    command = command_line(RunConfig.from_json(json.dumps(result["config"])))
-    return report_html(result, drawn, title=title, command=command, when=when, headline=headline)
+        if sae.tpp is not None:
+            _tpp_figures(sae, sae.tpp, n, drawn, headline)
+        if sae.shift is not None:
+            _shift_figures(sae, sae.shift, n, drawn, headline)
+        _beside(sae, n, drawn, headline)
+    name = result.task.name + (" (composed texts)" if result.task.composed else "")
+    about: dict[str, Mapping[str, object]] = {
+        "model": asdict(result.model),
+        "task": asdict(result.task),
+        "config": json.loads(result.config.to_json()),
+        "versions": result.versions,
+    }
+    title, command = f"SHIFT and TPP on {name}", command_line(result.config)
+    return report_html(about, drawn, title=title, command=command, when=when, headline=headline)
 
 
 def view_page(
@@ -55,18 +61,18 @@ def view_page(
 ) -> str:
     """Report of what a view shows: ``drawn`` (title, figure, rows), the decisions in ``sets`` (class or "", set)."""
     parts = [
-        ReportFigure(name, figures.fragment(figure, library=k == 0), f"95 % intervals over {LEVEL}", rows)
+        ReportFigure(name, fragment(figure, library=k == 0), f"95 % intervals over {LEVEL}", rows)
         for k, (name, figure, rows) in enumerate(drawn)
     ]
     decided = [
         evidence(loaded, latent, decision, of)
         for of, stored in sets
-        for latent, decision in sorted(services.store().decisions(stored.id).items())
+        for latent, decision in sorted(ledger.store().decisions(stored.id).items())
     ]
     log = [
         {"when": d.at, "who": d.who, "class": of, "latent": d.latent, "old": d.old, "new": d.new, "reason": d.reason}
         for of, stored in sets
-        for d in services.store().history(stored.id)
+        for d in ledger.store().history(stored.id)
     ]
     return report_html(
         settings(loaded), parts, title=title, command=command, when=when, headline=headline, latents=decided, log=log
@@ -75,7 +81,7 @@ def view_page(
 
 def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> ReportLatent:
     """Contexts, tokens and verdicts of one decided latent."""
-    found = services.evidence(loaded, latent)
+    found = evidence_of(loaded, latent)
     contexts = [
         (
             f"{c.source}{', ' + c.cell if c.cell else ''}",
@@ -83,12 +89,12 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> Report
         )
         for c in found.contexts[:CONTEXTS]
     ]
-    said = {f"{v.rater} ({v.rater_kind})": _said(v) for v in services.verdicts(loaded) if v.latent == latent}
+    said = {f"{v.rater} ({v.rater_kind})": _said(v) for v in verdicts.current(loaded) if v.latent == latent}
     return ReportLatent(
         latent,
         decision,
         of,
-        services.latents_named(loaded).get(latent, ("", ""))[0],
+        verdicts.latents_named(loaded).get(latent, ("", ""))[0],
         [t.token for t in found.promoted],
         [t.token for t in found.suppressed],
         contexts,
@@ -96,7 +102,7 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> Report
     )
 
 
-def settings(loaded: Loaded) -> dict[str, Any]:
+def settings(loaded: Loaded) -> dict[str, Mapping[str, object]]:
     """Config, model, task and versions as ``saeeval run`` writes them."""
     texts, residuals, latents = loaded.task_set.texts, loaded.residuals, loaded.latents
     return {
@@ -154,82 +160,57 @@ def _said(v: Any) -> str:
     return ", ".join(f"{c} {r}/4" for c, r in v.ratings.items() if r) or "all 0" if v.ok else f"no verdict: {v.status}"
 
 
-def _tpp_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
-    tpp, sae = row["tpp"], str(row["sae"])
-    cell = min(tpp["by_n"], key=lambda c: abs(c["n"] - n))
-    test, classes = cell["test"], tpp["classes"]
-    ranges = test.get("matrix_ci") or [[None] * len(classes)] * len(classes)
-    matrix = [
-        [_estimate(v, ci, "probe not better than chance") for v, ci in zip(*pair, strict=True)]
-        for pair in zip(test["matrix"], ranges, strict=True)
-    ]
-    headline.append((f"TPP, {sae}, N = {cell['n']}", say(_estimate(test["score"], test["ci"], test["reason"]))))
-    heat = figures.tpp_heatmap(
-        classes, matrix, title=f"TPP matrix, {sae}, N = {cell['n']}", n_ablated=cell["n_ablated"]
-    )
-    rows = [{"ablated": a} | {p: say(matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)]
-    _draw(drawn, f"TPP matrix: {sae}", heat, rows)
-    points = [
-        (
-            c["n"],
-            *(
-                _estimate(*c["test"][k].values())
-                if k != "score"
-                else _estimate(c["test"]["score"], c["test"]["ci"], None)
-                for k in ("score", "intended", "unintended")
-            ),
-        )
-        for c in tpp["by_n"]
-    ]
-    curve = figures.tpp_by_n(points, marked=cell["n"], title=f"TPP against N, {sae}")
-    _draw(drawn, f"TPP against N: {sae}", curve, [{"N": p[0], "score": say(p[1])} for p in points])
+def _tpp_figures(
+    sae: SaeResult, tpp: TppResult, n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]
+) -> None:
+    at = min(tpp.by_n, key=lambda a: abs(a.n - n))
+    test, classes = at.parts["test"], tpp.classes
+    headline.append((f"TPP, {sae.sae}, N = {at.n}", say(test.score)))
+    heat = tpp_heatmap(classes, test.matrix, title=f"TPP matrix, {sae.sae}, N = {at.n}", n_ablated=at.n_ablated)
+    rows = [{"ablated": a} | {p: say(test.matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)]
+    _draw(drawn, f"TPP matrix: {sae.sae}", heat, rows)
+    cells = [(a.n, a.parts["test"]) for a in tpp.by_n]
+    points = [(k, c.score, c.intended, c.unintended) for k, c in cells]
+    curve = tpp_by_n(points, marked=at.n, title=f"TPP against N, {sae.sae}")
+    _draw(drawn, f"TPP against N: {sae.sae}", curve, [{"N": p[0], "score": say(p[1])} for p in points])
 
 
-def _shift_figures(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
-    sae = str(row["sae"])
-    curves: dict[str, list[tuple[int, Estimate]]] = {}
-    for d in row["shift"]["directions"]:
-        points = [(c["n"], _estimate(c["test"]["score"], c["test"]["ci"], c["test"]["reason"])) for c in d["by_n"]]
-        curves[f"{d['pair']}, target {d['target']}"] = points
-    for a in row["shift"]["aggregate"]:
-        if a["n"] == n:
-            t = a["test"]
-            headline.append(
-                (f"SHIFT, {sae}, N = {n}, mean over pairs", say(_estimate(t["score"], t["ci"], t["reason"])))
-            )
+def _shift_figures(
+    sae: SaeResult, shift: ShiftResult, n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]
+) -> None:
+    curves = {f"{d.pair}, target {d.target}": [(a.n, a.parts["test"].score) for a in d.by_n] for d in shift.directions}
+    if n in shift.aggregate:
+        headline.append((f"SHIFT, {sae.sae}, N = {n}, mean over pairs", say(shift.aggregate[n]["test"].score)))
     defined = {k: p for k, p in curves.items() if any(e.value is not None for _, e in p)}
     rows = [{"direction": k, "N": m, "score": say(e)} for k, p in curves.items() for m, e in p]
-    chart = figures.score_curve(defined, title=f"SHIFT against N, {sae}", y="S (1 = as good as the oracle)")
-    _draw(drawn, f"SHIFT against N: {sae}", chart, rows)
+    chart = score_curve(defined, title=f"SHIFT against N, {sae.sae}", y="S (1 = as good as the oracle)")
+    _draw(drawn, f"SHIFT against N: {sae.sae}", chart, rows)
 
 
-def _beside(row: Mapping[str, Any], n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
+def _beside(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
     """The recommended areas, what they and the paper's scores do not beat, and every control at N and of the areas."""
-    sae = str(row["sae"])
-    for metric in ("shift", "tpp"):
-        area = ((row.get(metric) or {}).get("small_n_area") or {}).get("test")
-        if area:
-            value = say(_estimate(area["score"], area["ci"], area["reason"]))
-            headline.append((f"{metric.upper()}, {sae}, {RECOMMENDED}", value))
-    headline += [(f"{sae}, not above a control", str(line)) for line in row.get("warnings", ())]
+    areas = {
+        "shift": sae.shift.area["test"].score if sae.shift and sae.shift.area else None,
+        "tpp": sae.tpp.area.get("test") if sae.tpp else None,
+    }
+    headline += [
+        (f"{metric.upper()}, {sae.sae}, {RECOMMENDED}", say(area)) for metric, area in areas.items() if area is not None
+    ]
+    headline += [(f"{sae.sae}, not above a control", line) for line in sae.warnings or ()]
     rows = [
         {
-            "score": f"{c['metric'].upper()}, {c['variant'] if c['n'] is None else f'N = {n}, zero ablation'}",
-            "control": c["name"],
-            "value": say(_estimate(c["value"], c["ci"], c["reason"])),
-            "how it is made": c["about"],
+            "score": f"{p.metric.upper()}, {p.variant if p.n is None else f'N = {n}, zero ablation'}",
+            "control": p.control.name,
+            "value": say(p.control.score),
+            "how it is made": p.control.about,
         }
-        for c in row.get("controls", ())
-        if (c["variant"], c["n"]) in ((RECOMMENDED, None), ("top-N", n))
+        for p in sae.controls
+        if (p.variant, p.n) in ((RECOMMENDED, None), (TOP_N, n))
     ]
     if rows:
-        drawn.append(ReportFigure(f"Controls: {sae}", "", "test texts; random latents: range of the draws", rows))
+        drawn.append(ReportFigure(f"Controls: {sae.sae}", "", "test texts; random latents: range of the draws", rows))
 
 
 def _draw(drawn: list[ReportFigure], title: str, figure: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    html = figures.fragment(figure, library=not drawn)
+    html = fragment(figure, library=not drawn)
     drawn.append(ReportFigure(title, html, f"test texts; 95 % intervals over {LEVEL}", rows))
-
-
-def _estimate(value: float | None, ci: Sequence[float] | None, reason: str | None) -> Estimate:
-    return Estimate(value, (ci[0], ci[1]) if ci else None, None if value is not None else reason or "undefined")

@@ -1,30 +1,138 @@
 """Stored results for the Compare view: what sweeps, validations and published files say, read once per change on disk."""
 
+import io
 import json
-from collections.abc import Mapping, Sequence
+import time
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app import services
+from app.services.shared import shared
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError
-from saeeval_core.formats.saebench_files import load_rows
+from saeeval_core.evaluation.result_json import from_json
+from saeeval_core.formats.saebench_files import export_saebench, load_rows, rows_of
+from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.sweep.columns import ScoreRow
 
 COMMAND = "saeeval sweep --suite FOLDER --task bios --task reviews --json assets/results/sweep.json"
-Row = Mapping[str, Any]
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stored(ScoreRow):
+    """A score and the file it stands in."""
+
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class PairDifference:
+    """Two SAEs of a sweep in one setting, on the same texts, probes and resamples."""
+
+    sae_a: str
+    sae_b: str
+    metric: str
+    variant: str
+    protocol: str
+    task: str
+    n: int | None
+    difference: Estimate
+    """Score of a minus score of b."""
+    half_width: float | None
+    """Smallest difference the test could have told apart."""
+    level: str | None
+    """What the interval varies."""
+    part: str
+
+    @classmethod
+    def of_file(cls, row: Json) -> "PairDifference":
+        """From a row of a sweep's file. KeyError for a row without its SAEs, setting or value."""
+        ci = None if row.get("ci_low") is None else (row["ci_low"], row["ci_high"])
+        return cls(
+            *(row[k] for k in ("sae_a", "sae_b", "metric", "variant", "protocol", "task", "n")),
+            Estimate(row["value"], ci, row.get("reason") or "undefined"),
+            row.get("half_width"),
+            row.get("level"),
+            row.get("part", "test"),
+        )
+
+
+@dataclass(frozen=True)
+class RankAgreement:
+    """Spearman correlation of two quantities over the SAEs of one file."""
+
+    x: str
+    y: str
+    spearman: float | None
+    n_saes: int
+    file: str
+
+
+@dataclass(frozen=True)
+class PlantedScore:
+    """How well one metric under one protocol orders SAEs whose true order is known."""
+
+    metric: str
+    protocol: str
+    headline: str | None
+    """The score that was correlated."""
+    spearman: Estimate
+    n_saes: int | None
+    oracle_first: str
+    """In how many worlds the true dictionary comes first."""
+    oracle_rank: float | None
+    """Mean rank of the true dictionary; 1 is best."""
+    random_score: float | None
+    permuted_score: float | None
+    trend_with_training: float | None
+
+    @classmethod
+    def of_file(cls, metric: str, protocol: str, r: Json) -> "PlantedScore":
+        """From one entry of the file that ``saeeval validate`` writes; what it lacks is None."""
+        ci = r.get("spearman_ci")
+        return cls(
+            metric,
+            protocol,
+            r.get("headline"),
+            Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"),
+            r.get("n_saes"),
+            f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
+            *(r.get(k) for k in ("oracle_rank", "random_score", "permuted_score", "trend_with_training")),
+        )
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One validation on planted truth."""
+
+    scores: tuple[PlantedScore, ...]
+    verdict: tuple[str, ...]
+    """What follows from it, in sentences; the last one sums up."""
+
+    @classmethod
+    def of_file(cls, content: Json) -> "Planted":
+        """From the file that ``saeeval validate`` writes."""
+        scores = [
+            PlantedScore.of_file(metric, protocol, r)
+            for metric in ("shift", "tpp")
+            for protocol, r in (content.get(metric) or {}).items()
+        ]
+        return cls(tuple(scores), tuple(content.get("verdict", ())))
 
 
 @dataclass(frozen=True)
 class Results:
     """Everything found, with what could not be read."""
 
-    rows: list[Row] = field(default_factory=list)
-    """Keys of bench_format.BLANK, and ``file``."""
-    differences: list[Row] = field(default_factory=list)
-    rank_agreement: list[Row] = field(default_factory=list)
-    planted: list[Row] = field(default_factory=list)
-    faults: list[Row] = field(default_factory=list)
+    rows: list[Stored] = field(default_factory=list)
+    differences: list[PairDifference] = field(default_factory=list)
+    rank_agreement: list[RankAgreement] = field(default_factory=list)
+    planted: list[Planted] = field(default_factory=list)
+    faults: list[Json] = field(default_factory=list)
+    """Rows of ``saeeval faults``: which columns a row has depends on where its setting was tried."""
     problems: list[str] = field(default_factory=list)
     made_by: dict[str, str] = field(default_factory=dict)
     """File -> the command that made it."""
@@ -37,19 +145,19 @@ def stored() -> Results:
     return _read(tuple((str(f), f.stat().st_mtime_ns) for f in files))
 
 
-@services.shared(max_entries=2)
+@shared(max_entries=2)
 def _read(files: tuple[tuple[str, int], ...]) -> Results:
     found = Results()
     for name, _ in files:
         path = Path(name)
         try:
-            add(found, path)
+            _add(found, path)
         except ArtifactError as error:
             found.problems.append(str(error))
     return found
 
 
-def add(found: Results, path: Path) -> None:
+def _add(found: Results, path: Path) -> None:
     """Put one file's content where it belongs. ArtifactError for a file of another kind."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -57,18 +165,56 @@ def add(found: Results, path: Path) -> None:
         raise ArtifactError(f"'{path.name}' is not readable JSON; make it again") from None
     kind = content.get("kind") if isinstance(content, Mapping) else None
     if kind == "planted":
-        found.planted.append(content)
+        found.planted.append(Planted.of_file(content))
     elif kind == "faults":
         found.faults.extend(content.get("rows", []))
     else:
-        found.rows.extend(row | {"file": path.name} for row in load_rows(path))
+        found.rows.extend(_stored(load_rows(path), path.name))
         if kind == "sweep":
-            found.differences.extend(content.get("differences") or [])
-            found.rank_agreement.extend(r | {"file": path.name} for r in content.get("rank_agreement") or [])
+            _add_summary(found, content, path.name)
     if isinstance(content, Mapping) and content.get("made_by"):
         found.made_by[path.name] = str(content["made_by"])
 
 
-def choices(rows: Sequence[Row], key: str) -> list[Any]:
+def uploaded(content: object, name: str) -> list[Stored]:
+    """Scores of a parsed JSON file of that name. ArtifactError for a file of another kind."""
+    return _stored(rows_of(content, name), name)
+
+
+def saebench_files(content: object, name: str) -> dict[str, Json]:
+    """File name -> content in SAEBench's schema, for the JSON of ``saeeval run``; none for other results.
+
+    The files carry the time at which they are made: a run does not store its own. ArtifactError when the run lacks what
+    the schema needs.
+    """
+    if not isinstance(content, Mapping) or "results" not in content:
+        return {}
+    return export_saebench(from_json(content, f"'{name}'"), when_ms=int(1000 * time.time()))
+
+
+def zipped(files: Mapping[str, Json]) -> bytes:
+    """The files, each as JSON, in one archive."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, json.dumps(content, indent=1))
+    return out.getvalue()
+
+
+def choices(rows: Iterable[object], column: str) -> list[Any]:
     """Distinct values of one column in order of first appearance."""
-    return list(dict.fromkeys(r[key] for r in rows if r[key] is not None))
+    return list(dict.fromkeys(v for r in rows if (v := getattr(r, column)) is not None))
+
+
+def _stored(rows: Iterable[Json], file: str) -> list[Stored]:
+    return [Stored.of_file(row, file=file) for row in rows]
+
+
+def _add_summary(found: Results, content: Json, file: str) -> None:
+    try:
+        found.differences.extend(map(PairDifference.of_file, content.get("differences") or []))
+        found.rank_agreement.extend(
+            RankAgreement(r["x"], r["y"], r["spearman"], r["n_saes"], file) for r in content.get("rank_agreement") or []
+        )
+    except KeyError as error:
+        raise ArtifactError(f"'{file}' has a summary without {error}; run the sweep again") from None

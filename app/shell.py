@@ -5,7 +5,8 @@ from types import ModuleType
 
 import streamlit as st
 
-from app import services, state
+from app import state
+from app.services import loading
 from app.widgets import keys, pickers, provenance
 from saeeval_core.errors import SaeEvalError
 
@@ -57,7 +58,7 @@ def show(view: ModuleType) -> None:
     """The view, or the one box that says what is missing."""
     try:
         config = state.config()
-        loaded = services.load(config)
+        loaded = loading.load(config)
         if loaded is None:
             pickers.run_box(config)
         else:

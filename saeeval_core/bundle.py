@@ -9,15 +9,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.config import DEFAULT_SAE, RunConfig, assets_dir, cache_dir, get_protocol
+from saeeval_core.config import DEFAULT_SAE, RunConfig, assets_dir, cache_dir
 from saeeval_core.controls.attach import controls_name, controls_of
 from saeeval_core.errors import ConfigError, unknown_name
-from saeeval_core.evaluation import prepare as pipeline
+from saeeval_core.evaluation.prepare import evaluation_of, prepare
+from saeeval_core.recordings.obtain import Recordings, draw_of, obtain_recordings
 from saeeval_core.recordings.recording import LatentRecording, save_latents
 from saeeval_core.texts.news import general_texts
 from saeeval_core.texts.sources import BUNDLED_TASKS, load_task_set
@@ -111,7 +111,7 @@ def build_recordings(say: Say) -> None:
         task_set = TaskSet(general_texts()) if task == "general" else load_task_set(task)
         saes = [DEFAULT_SAE, *others] if task == RunConfig().task else [DEFAULT_SAE]
         config = RunConfig(task=task, saes=tuple(saes))
-        made = pipeline.obtain_recordings(config, task_set, saes, shipped=False)
+        made = obtain_recordings(config, task_set, saes, shipped=False)
         ship(made, contexts_only=task == "general")
         say(f"{task}: {len(task_set.texts.texts)} texts, {', '.join(saes)}")
 
@@ -121,7 +121,7 @@ def build_tokens(say: Say) -> None:
     from saeeval_core.evidence.evidence import make_token_table
 
     for name in _there():
-        latents = pipeline.obtain_recordings(RunConfig(), load_task_set(RunConfig().task), [name]).latents[0]
+        latents = obtain_recordings(RunConfig(), load_task_set(RunConfig().task), [name]).latents[0]
         make_token_table(latents, RunConfig().model, keep=False).save(assets_dir() / "saes" / name / "tokens")
         say(f"{name}: promoted and suppressed tokens")
 
@@ -131,15 +131,11 @@ def build_probes(say: Say) -> None:
     for old in (assets_dir() / "recordings").glob("probes-*"):
         old.unlink()
     config = RunConfig()
-    protocol = get_protocol(config.protocol)
     for task in BUNDLED_TASKS:
-        own = replace(config, task=task)
-        task_set = load_task_set(task)
-        residuals = pipeline.obtain_recordings(own, task_set, [DEFAULT_SAE]).residuals
-        settings: dict[str, Any] = {"seed": config.seed, "protocol": protocol, "per_cell": config.texts_per_cell}
-        for shift in task_set.shift_tasks(**settings):
-            pipeline.shift_probes(residuals, shift, protocol, seed=config.seed, shipped=False)
-        pipeline.tpp_probes(residuals, task_set.tpp_task(**settings), protocol, seed=config.seed, shipped=False)
+        own, task_set = replace(config, task=task), load_task_set(task)
+        residuals = obtain_recordings(own, task_set, [DEFAULT_SAE]).residuals
+        evaluation = evaluation_of(own, draw_of(own, task_set), residuals, shipped=False)
+        _ = evaluation.directions, evaluation.tpp_probes  # fitted and kept
         for path in (cache_dir() / "recordings").glob("probes-*.json"):
             if json.loads(path.read_text()).get("residuals") == residuals.fingerprint:
                 _copy(f"{path.stem}*")
@@ -152,8 +148,8 @@ def build_controls(say: Say) -> None:
         old.unlink()
     for name in _there():
         for task in _tasks(name):
-            prepared = pipeline.prepare(replace(RunConfig(), task=task, saes=(name,)))
-            latents = prepared.recordings.latents[0]
+            prepared = prepare(replace(RunConfig(), task=task, saes=(name,)))
+            latents = prepared.saes[0]
             controls_of(prepared, latents)
             _copy(f"{controls_name(prepared, latents)}*")
             say(f"{task}, {name}: controls")
@@ -170,7 +166,7 @@ def build_shipped_verdicts(say: Say) -> None:
         say(f"{name}: {path.stat().st_size / 1e3:.0f} kB of verdicts")
 
 
-def ship(made: pipeline.Recordings, *, contexts_only: bool) -> None:
+def ship(made: Recordings, *, contexts_only: bool) -> None:
     """Put recordings into assets/; of general text only the contexts are kept, because nothing scores it."""
     folder = assets_dir() / "recordings"
     _copy(f"residuals-{made.residuals.fingerprint}*")

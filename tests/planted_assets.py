@@ -135,14 +135,15 @@ def _ship_probes(folder: Path) -> None:
     import shutil
     from unittest.mock import patch
 
-    from app import services
+    from app.services import loading, scoring
     from saeeval_core.config import cache_dir
     from saeeval_core.scores import probes
 
     with patch.object(probes, "C_GRID", np.array([0.003, 0.1])):
-        loaded = services.load_or_raise(RunConfig())
-        services.shift_directions(loaded)
-        services.tpp_view(loaded, 1)
+        loaded = loading.load(RunConfig())
+        assert loaded is not None
+        scoring.shift_directions(loaded)
+        scoring.tpp_view(loaded, 1)
     for path in (cache_dir() / "recordings").glob("probes-*"):
         shutil.copy(path, folder / "recordings" / path.name)
 

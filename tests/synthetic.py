@@ -7,7 +7,7 @@ nothing in particular. The residual is the sum of decoder rows, so probes read t
 import numpy as np
 from scipy.sparse import csc_array
 
-from app.services import Loaded
+from app.services.loading import Loaded
 from saeeval_core.config import RunConfig, get_protocol
 from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.labelled import LabelledTexts

@@ -4,17 +4,27 @@ from collections.abc import Mapping
 
 from streamlit.testing.v1 import AppTest
 
-from app.services import Loaded
+from app.services import loading
+from app.services.loading import Loaded
+from saeeval_core.config import RunConfig
 from saeeval_core.ledger.store import Verdict
+
+
+def opened(config: RunConfig) -> Loaded:
+    """Recordings that are known to be there."""
+    found = loading.load(config)
+    assert found is not None, f"{config.saes[0]} has not been recorded on these texts"
+    return found
 
 
 def view(name: str, url: Mapping[str, str] | None = None, session: Mapping[str, object] | None = None) -> AppTest:
     """One run of a view alone."""
     script = f"""
-from app import services, state
+import viewing
+from app import state
 from app.views import {name}
 state.restore()
-{name}.render(services.load_or_raise(state.config()))
+{name}.render(viewing.opened(state.config()))
 """
     at = AppTest.from_string(script, default_timeout=60)
     for k, v in (url or {}).items():

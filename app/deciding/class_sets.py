@@ -4,11 +4,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app import services
 from app.deciding import judged
 from app.deciding.desk import MINE, new_set, tpp_place
 from app.payloads import matrix
-from app.services import Loaded
+from app.services import ledger, scoring, verdicts
+from app.services.loading import Loaded
+from app.services.shared import shared
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.store import DecisionSet
 from saeeval_core.scores.selections import SELECTED, Rule
@@ -88,13 +89,13 @@ class ClassSets:
         """Remember which dev scores of changed sets were seen (the store counts each set of latents once)."""
         for c, own, changed in zip(self.classes, ids, self.decisions, strict=True):
             if changed and c in self.by_class:
-                services.store().note_look(self.by_class[c].id, who, own)
+                ledger.store().note_look(self.by_class[c].id, who, own)
 
     def commits(self) -> list[str]:
         """Committed test scores of this set, newest first, one line each (the classes are committed together)."""
         found = {}
         for _, stored in self.stored:
-            for c in services.store().commits(stored.id):
+            for c in ledger.store().commits(stored.id):
                 found[c.test.get("batch")] = c
         return [
             f"{c.at}  {c.who}: test {c.test['words']}, N = {c.test['n']}, after {c.test['dev_looks']} dev looks"
@@ -110,7 +111,7 @@ def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | N
     assert loaded.task_set.tpp is not None
     classes = loaded.task_set.tpp[1]
     task = tpp_place(loaded, classes[0]).task
-    every = services.store().list_sets(metric="tpp", task=task, sae_fingerprint=loaded.latents.sae_fingerprint)
+    every = ledger.store().list_sets(metric="tpp", task=task, sae_fingerprint=loaded.latents.sae_fingerprint)
     owners = dict.fromkeys((s.name, s.who) for s in every)
     # A number is a SHIFT set of the same link; it means nothing here.
     special = value == ATTRIBUTION or "@" in value or value.isdigit() or value.startswith(JUDGE)
@@ -125,23 +126,23 @@ def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | N
     if value.startswith(JUDGE):
         rater = value.removeprefix(JUDGE)
         rule = rule or Rule()
-        kept, states = _judged(loaded, rater, n, rule, services.newest_verdict(loaded))
+        kept, states = _judged(loaded, rater, n, rule, verdicts.newest(loaded))
         return ClassSets(value, rater, rater, False, task, tuple(classes), {}, kept, options, states, rule)
     name, _, owner = value.partition("@")
     owner = owner or who
     chosen = {} if value == ATTRIBUTION else {s.direction: s for s in every if s.name == name and s.who == owner}
-    decisions = [services.store().decisions(chosen[c].id) if c in chosen else {} for c in classes]
+    decisions = [ledger.store().decisions(chosen[c].id) if c in chosen else {} for c in classes]
     return ClassSets(value, name, owner, owner == who, task, tuple(classes), chosen, decisions, options)
 
 
-@services.shared(max_entries=128)
+@shared(max_entries=128)
 def _judged(
     loaded: Loaded, rater: str, n: int, rule: Rule, _newest: int
 ) -> tuple[list[dict[int, str]], tuple[str, ...]]:
     """Per class what the judge changes on top of the top N: spared where it says no or was not asked; and the states."""
-    rankings = services.tpp_view(loaded, services.live_part(loaded)).rankings
+    rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
     found = judged.judge_selector(loaded, "judge", rater, rule).tpp(
-        services.tpp_view(loaded, services.live_part(loaded)), [n]
+        scoring.tpp_view(loaded, scoring.live_part(loaded)), [n]
     )
     changes = []
     for ranking, (chosen,) in zip(rankings, found, strict=True):
@@ -155,20 +156,18 @@ def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[i
     if not sets.mine:
         raise DataError(f"this set belongs to {sets.who}; save it under a name of your own first")
     label = sets.classes[row]
-    stored = sets.by_class.get(label) or new_set(services.store(), tpp_place(loaded, label), who, sets.name)
-    services.store().decide(stored.id, who, decisions)
+    stored = sets.by_class.get(label) or new_set(ledger.store(), tpp_place(loaded, label), who, sets.name)
+    ledger.store().decide(stored.id, who, decisions)
 
 
 def commit(loaded: Loaded, sets: ClassSets, n: int, who: str, ablation: str) -> Estimate:
     """Freeze what is ablated now, score it on test once, and keep both for every class."""
-    rankings = services.tpp_view(loaded, services.live_part(loaded)).rankings
+    rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
     ids = chosen_sets(rankings, n, sets.decisions)
     score = matrix.scored(loaded, TEST, tuple(ids), ablation)
     own = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
-    stored = {
-        c: sets.by_class.get(c) or new_set(services.store(), tpp_place(loaded, c), who, own) for c in sets.classes
-    }
-    looks = max((services.store().dev_looks(s.id) for s in stored.values()), default=0)
+    stored = {c: sets.by_class.get(c) or new_set(ledger.store(), tpp_place(loaded, c), who, own) for c in sets.classes}
+    looks = max((ledger.store().dev_looks(s.id) for s in stored.values()), default=0)
     test = {
         "batch": uuid.uuid4().hex,
         "n": n,
@@ -184,5 +183,5 @@ def commit(loaded: Loaded, sets: ClassSets, n: int, who: str, ablation: str) -> 
         "ablation": ablation,
     }
     for label, own in zip(sets.classes, ids, strict=True):
-        services.store().commit(stored[label].id, who, own, test)
+        ledger.store().commit(stored[label].id, who, own, test)
     return score.score

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.services import Loaded
+from app.services.loading import Loaded
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Direction

@@ -1,7 +1,9 @@
 """What each judge would ablate under a rule: the paper's judged selections, from the verdicts in the store."""
 
-from app import services
-from app.services import Loaded, NamedSet
+from app.services import verdicts
+from app.services.loading import Loaded
+from app.services.scoring import NamedSet
+from app.services.shared import shared
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.scores.selections import NOT_JUDGED, Rule
 from saeeval_core.scores.shift import ShiftLatents
@@ -10,7 +12,7 @@ from saeeval_core.scores.shift import ShiftLatents
 def judges(loaded: Loaded) -> list[str]:
     """Raters, people left out, with ratings for these texts; the one who rated most comes first."""
     counts: dict[str, int] = {}
-    for v in services.verdicts(loaded):
+    for v in verdicts.current(loaded):
         if v.ok and v.ratings and v.rater_kind != "human":
             counts[v.rater] = counts.get(v.rater, 0) + 1
     return sorted(counts, key=lambda name: (-counts[name], name))
@@ -18,7 +20,7 @@ def judges(loaded: Loaded) -> list[str]:
 
 def judge_selector(loaded: Loaded, selection: str, rater: str, rule: Rule) -> Selector:
     """The selection "judge" or "task-unrelated" by one rater."""
-    return Selector(loaded.task_set, selection, rater, ratings_of(services.verdicts(loaded), rater), rule)
+    return Selector(loaded.task_set, selection, rater, ratings_of(verdicts.current(loaded), rater), rule)
 
 
 def judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule) -> list[NamedSet]:
@@ -27,10 +29,10 @@ def judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule) -> list[N
     ``judge``: of the attribute probe's ranking what is related to the spurious label. ``task-unrelated`` (the original
     SHIFT): of the biased probe's ranking what is related to nothing of the target label.
     """
-    return _judge_sets(loaded, view, n, rule, services.newest_verdict(loaded))
+    return _judge_sets(loaded, view, n, rule, verdicts.newest(loaded))
 
 
-@services.shared(max_entries=256)
+@shared(max_entries=256)
 def _judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule, _newest: int) -> list[NamedSet]:
     task = view.board.task
     kinds = {

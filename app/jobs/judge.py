@@ -4,9 +4,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from app import services
 from app.jobs.background import Background
-from app.services import Loaded
+from app.services import ledger
+from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.judging.command import JudgeOptions, judge_command
 from saeeval_core.ledger.store import Store
@@ -44,7 +44,7 @@ def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
         job = _jobs.get(_key(loaded))
         if job is None or not job.active:
             job = _jobs[_key(loaded)] = JudgeJob(options)
-            args = (job, loaded.config, services.store(), api_key)
+            args = (job, loaded.config, ledger.store(), api_key)
             threading.Thread(target=_work, args=args, daemon=True, name="saeeval-judge").start()
         return job
 
@@ -68,7 +68,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _key(loaded: Loaded) -> tuple[str, str, str]:
-    return (str(services.store().path), loaded.latents.sae_fingerprint, loaded.task_set.texts.name)
+    return (str(ledger.store().path), loaded.latents.sae_fingerprint, loaded.task_set.texts.name)
 
 
 def _work(job: JudgeJob, config: RunConfig, store: Store, api_key: str) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from scipy.sparse import csr_array
 
-from app import services
-from app.services import Loaded
+from app.services.loading import Loaded
+from app.services.shared import shared
 from saeeval_core.evidence.live_text import TextReading, read_text
 
 _one_text = threading.Lock()
@@ -27,20 +27,20 @@ def read(loaded: Loaded, text: str) -> TextReading:
     return reading
 
 
-@services.shared(max_entries=512)
+@shared(max_entries=512)
 def row_activations(loaded: Loaded, row: int) -> csr_array:
     """s*f of every token of one recorded text, sparse [tokens, latents]. Raises what ``read`` raises."""
     return csr_array(read(loaded, loaded.task_set.texts.texts[row]).activations)
 
 
-@services.shared(max_entries=1)
+@shared(max_entries=1)
 def _model(name: str, dtype: str) -> Any:
     from saeeval_core.models.language_model import load_model
 
     return load_model(name, dtype=dtype)
 
 
-@services.shared(max_entries=2)
+@shared(max_entries=2)
 def _sae(name: str) -> Any:
     from saeeval_core.saes.loaded import load_sae
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.jobs.background import Background
-from app.services import texts_of
+from app.services.loading import texts_of
 from saeeval_core.config import RunConfig, cache_dir
 from saeeval_core.recordings.obtain import obtain_recordings
 

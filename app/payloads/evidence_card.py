@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from app import services
-from app.services import Loaded
+from app.services import verdicts
+from app.services.evidence import evidence_of, tokens_of
+from app.services.loading import Loaded
+from app.services.shared import shared
 from saeeval_core.evidence.evidence import COSINE_EDGES, EvidenceContext, find_token_table
 from saeeval_core.scores.contributions import activation_histogram, quadrant_means
 from saeeval_core.scores.shift import ShiftLatents
@@ -18,20 +20,20 @@ QUADRANTS = (3, 2, 1, 0)
 
 def card(loaded: Loaded, latent: int, view: ShiftLatents | None = None) -> dict[str, Any]:
     """Everything shown for a latent that no decision changes. Without a view: no effects, contexts grouped as recorded."""
-    return _card(loaded, view, latent, services.newest_verdict(loaded))
+    return _card(loaded, view, latent, verdicts.newest(loaded))
 
 
-@services.shared(max_entries=4096)
+@shared(max_entries=4096)
 def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, _newest_verdict: int) -> dict[str, Any]:
-    e = services.evidence(loaded, latent)
+    e = evidence_of(loaded, latent)
     own = [c for c in e.contexts if c.source == loaded.task_set.texts.name]
     general = [c for c in e.contexts if c.source != loaded.task_set.texts.name]
     histogram = activation_histogram(view, latent) if view else []
-    names = services.latents_named(loaded)
+    names = verdicts.latents_named(loaded)
     named = names.get(latent, ("", ""))
     return {
         "id": latent,
-        "what": named[0] or services.tokens_of(loaded, latent),
+        "what": named[0] or tokens_of(loaded, latent),
         "by": named[1] or "no explanation yet: the tokens it is strongest on",
         "attribute": float(view.attribute_effect[latent]) if view else None,
         "base": float(view.base_effect[latent]) if view else None,
@@ -56,7 +58,7 @@ def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, _newest_verdic
                 ", ".join(f"{k} {n}" for k, n in v.ratings.items()) or f"no verdict: {v.status}",
                 v.reason[:400],
             ]
-            for v in services.verdicts(loaded)
+            for v in verdicts.current(loaded)
             if v.latent == latent
         ],
     }

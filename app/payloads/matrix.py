@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from app import services
 from app.jobs import live_model
-from app.services import Loaded
+from app.services import scoring, verdicts
+from app.services.loading import Loaded
+from app.services.shared import shared
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, flipped_texts, relative_matrix
@@ -25,14 +26,14 @@ FLIPS = 12
 Sets = tuple[tuple[int, ...], ...]
 
 
-@services.shared(max_entries=512)
+@shared(max_entries=512)
 def scored(loaded: Loaded, part: int, sets: Sets, ablation: str) -> TppScore:
-    """The matrix of these latents per class under one of ``services.ABLATIONS``."""
+    """The matrix of these latents per class under one of ``ABLATIONS``."""
     return _view(loaded, part, ablation).score(sets)
 
 
 def _view(loaded: Loaded, part: int, ablation: str) -> TppLatents:
-    view = services.tpp_view(loaded, part)
+    view = scoring.tpp_view(loaded, part)
     return view.mean_ablated if ablation == "mean" else view
 
 
@@ -65,7 +66,7 @@ def payload(
     read: bool = False,
 ) -> dict[str, Any]:
     """What the component draws, apart from the session's own bookkeeping. ``read``: the language model may be used."""
-    view = services.tpp_view(loaded, part)
+    view = scoring.tpp_view(loaded, part)
     score, board = scored(loaded, part, sets, ablation), view.board
     shown = relative_matrix(board, score) if relative else score.matrix
     name = "dev" if part == DEV else "test"
@@ -97,7 +98,7 @@ def _detail(
     ablation: str,
     read: bool,
 ) -> dict[str, Any]:
-    view, (i, j) = services.tpp_view(loaded, part), cell
+    view, (i, j) = scoring.tpp_view(loaded, part), cell
     classes, ids, own = view.board.task.classes, sets[i], decisions[i]
     top = {int(k) for k in view.rankings[i][:n]}
     parts = {p.latent: p for p in _contributions(loaded, part, ids[:LISTED], j, ablation)}
@@ -105,7 +106,7 @@ def _detail(
     place = {int(k): r for r, k in enumerate(view.rankings[i])}
     spared = [k for k in own if k not in ids and k not in extra]
     listed = sorted((*ids[:LISTED], *extra, *spared), key=lambda k: place.get(k, len(place)))
-    names, effects = services.latents_named(loaded), view.effects[:, j]
+    names, effects = verdicts.latents_named(loaded), view.effects[:, j]
     flips, total = _flips(loaded, part, ids, j, ablation)
     whole = scored(loaded, part, sets, ablation).matrix[i][j]
     return {
@@ -137,12 +138,12 @@ def _detail(
     }
 
 
-@services.shared(max_entries=512)
+@shared(max_entries=512)
 def _contributions(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int, ablation: str) -> list[CellLatent]:
     return cell_latents(_view(loaded, part, ablation), ids, probe)
 
 
-@services.shared(max_entries=512)
+@shared(max_entries=512)
 def _flips(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int, ablation: str) -> tuple[list[Flip], int]:
     return flipped_texts(_view(loaded, part, ablation), ids, probe, at_most=FLIPS)
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
-from app import services
-from app.services import Loaded
+from app.services import scoring, verdicts
+from app.services.evidence import tokens_of
+from app.services.loading import Loaded
+from app.services.shared import shared
 from saeeval_core.config import fingerprint
 from saeeval_core.judging.verdict import contrast_concepts
 from saeeval_core.scores.shift import ShiftLatents
@@ -20,7 +22,7 @@ def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[
 
     A changed hash means that the browser must get the rows again.
     """
-    rows, hash_, shown = _top_rows(loaded, view, rank, services.newest_verdict(loaded))
+    rows, hash_, shown = _top_rows(loaded, view, rank, verdicts.newest(loaded))
     place = _places(view, rank)
     more = sorted(set(decided) - shown, key=lambda i: place.get(i, len(place)))
     if not more:
@@ -29,21 +31,21 @@ def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[
     return rows, fingerprint([hash_, more])
 
 
-@services.shared(max_entries=64)
+@shared(max_entries=64)
 def _top_rows(
     loaded: Loaded, view: ShiftLatents, rank: str, _newest_verdict: int
 ) -> tuple[list[Row], str, frozenset[int]]:
-    top = [int(i) for i in services.ranking(view, rank)[:SHOWN]]
+    top = [int(i) for i in scoring.ranking(view, rank)[:SHOWN]]
     rows = [_row(loaded, view, rank, i) for i in top]
     return rows, fingerprint(rows), frozenset(top)
 
 
 def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
-    named = services.latents_named(loaded).get(latent)
-    what = named[0] if named else services.tokens_of(loaded, latent)
+    named = verdicts.latents_named(loaded).get(latent)
+    what = named[0] if named else tokens_of(loaded, latent)
     effect = view.base_effect if rank == "base" else view.attribute_effect
     place = _places(view, rank)
-    rating, text = _ratings(loaded, view, services.newest_verdict(loaded)).get(latent, (None, ""))
+    rating, text = _ratings(loaded, view, verdicts.newest(loaded)).get(latent, (None, ""))
     return (
         latent,
         place.get(latent, len(place)) + 1,
@@ -55,12 +57,12 @@ def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
     )
 
 
-@services.shared(max_entries=64)
+@shared(max_entries=64)
 def _places(view: ShiftLatents, rank: str) -> dict[int, int]:
-    return {int(i): k for k, i in enumerate(services.ranking(view, rank))}
+    return {int(i): k for k, i in enumerate(scoring.ranking(view, rank))}
 
 
-@services.shared(max_entries=64)
+@shared(max_entries=64)
 def _ratings(loaded: Loaded, view: ShiftLatents, _newest_verdict: int) -> dict[int, tuple[int | None, str]]:
     """latent -> (highest rating of the pair's own concepts, "gender 4/4"), as the judge of best standing gave it.
 
@@ -69,7 +71,7 @@ def _ratings(loaded: Loaded, view: ShiftLatents, _newest_verdict: int) -> dict[i
     task = view.board.task
     concepts = {name for c in (task.target, task.spurious) for name in contrast_concepts(loaded.task_set, c)}
     out: dict[int, tuple[int | None, str]] = {}
-    for v in services.by_standing(services.verdicts(loaded)):
+    for v in verdicts.by_standing(verdicts.current(loaded)):
         own = {k: r for k, r in v.ratings.items() if k in concepts}
         if v.rater_kind == "human" or out.get(v.latent, (None, ""))[0] is not None:
             continue

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app import services
+from app.services import scoring
 from saeeval_core.ledger.store import Commit, Decision, DecisionSet, Store
 from saeeval_core.scores.contributions import share
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
-from saeeval_core.scores.uncertainty import Estimate, paired_difference, separable, undefined
+from saeeval_core.scores.uncertainty import Estimate, difference, separable, undefined
 from saeeval_core.texts.parts import PART_NAMES
 
 CURVE_NS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
@@ -40,11 +40,11 @@ class Look:
     """Leave-one-out changes are wanted."""
 
 
-def score_json(view: ShiftLatents, look: Look, rivals: Sequence[services.NamedSet]) -> dict[str, Any]:
+def score_json(view: ShiftLatents, look: Look, rivals: Sequence[scoring.NamedSet]) -> dict[str, Any]:
     """Scores of a set beside the set before, the curve, the sets to compare and, if asked, every leave-one-out change."""
     board, ids, ablation = view.board, look.ids, look.ablation
-    mine = services.set_score(view, ids, ablation)
-    other = services.set_score(view, ids, "zero" if ablation == "mean" else "mean")
+    mine = scoring.set_score(view, ids, ablation)
+    other = scoring.set_score(view, ids, "zero" if ablation == "mean" else "mean")
     part = PART_NAMES[board.part]
     return {
         "part": part,
@@ -82,7 +82,7 @@ def score_json(view: ShiftLatents, look: Look, rivals: Sequence[services.NamedSe
 
 def shares_json(view: ShiftLatents, ids: tuple[int, ...], latent: int, ablation: str) -> dict[str, Any]:
     """Solo score and step of one latent."""
-    s = share(view, ids, latent, whole=services.set_score(view, ids, ablation), ablation=ablation)
+    s = share(view.under(ablation), ids, latent, whole=scoring.set_score(view, ids, ablation))
     return {"latent": latent, "inside": s.inside, "solo": s.solo.to_dict(), "change": s.change.to_dict()}
 
 
@@ -108,7 +108,7 @@ def latent_history(decisions: Sequence[Decision]) -> list[list[str]]:
 
 def test_json(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> dict[str, Any]:
     """What a commit stores: the test scores of the set under the ablation that was chosen, plain values."""
-    s = services.set_score(view, ids, ablation)
+    s = scoring.set_score(view, ids, ablation)
     parts: Mapping[str, Estimate] = {
         "score": s.score,
         "accuracy": s.accuracy,
@@ -137,12 +137,12 @@ def _point(n: int, s: ShiftScore) -> dict[str, Any]:
 def _delta(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any] | None:
     if look.before is None or look.before == look.ids:
         return None
-    return view.board.difference(mine, services.set_score(view, look.before, look.ablation)).to_dict()
+    return difference(mine, scoring.set_score(view, look.before, look.ablation)).to_dict()
 
 
 def _curve(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any]:
-    points = services.ranking_curve(view, look.rank, look.ablation, tuple(k for k in CURVE_NS if k))
-    nothing = services.set_score(view, (), look.ablation)
+    points = scoring.ranking_curve(view, look.rank, look.ablation, tuple(k for k in CURVE_NS if k))
+    nothing = scoring.set_score(view, (), look.ablation)
     return {
         "n": look.n,
         "base": view.board.base.value,
@@ -152,23 +152,19 @@ def _curve(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any]:
     }
 
 
-def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: services.NamedSet, ablation: str) -> dict[str, Any]:
+def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: scoring.NamedSet, ablation: str) -> dict[str, Any]:
     if rival.ids is None:
         nothing = undefined(rival.reason)
         return _row(rival.name, "\u2013", nothing, nothing)
-    s = services.set_score(view, rival.ids, ablation)
-    return _row(rival.name, len(rival.ids), s.score, view.board.difference(s, mine))
+    s = scoring.set_score(view, rival.ids, ablation)
+    return _row(rival.name, len(rival.ids), s.score, difference(s, mine))
 
 
 def _random_row(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> dict[str, Any]:
     if not ids:
-        return _row("random, same size", 0, mine.score, view.board.difference(mine, mine))
-    score, samples = services.random_score(view, len(ids), ablation)
-    if score.value is None or mine.score.value is None:
-        return _row("random, same size", len(ids), score, undefined(score.reason or "S is undefined"))
-    return _row(
-        "random, same size", len(ids), score, paired_difference(score.value - mine.score.value, samples, mine.samples)
-    )
+        return _row("random, same size", 0, mine.score, difference(mine, mine))
+    drawn = scoring.random_score(view, len(ids), ablation)
+    return _row("random, same size", len(ids), drawn.score, difference(drawn, mine))
 
 
 def _row(name: str, n: int | str, score: Estimate, diff: Estimate) -> dict[str, Any]:
@@ -179,8 +175,8 @@ def _row(name: str, n: int | str, score: Estimate, diff: Estimate) -> dict[str, 
 def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> list[dict[str, Any]]:
     if not 1 < len(ids) <= CARRY_MAX or mine.score.value is None:
         return []
-    without = {i: services.set_score(view, tuple(k for k in ids if k != i), ablation) for i in ids}
-    rows = [{"latent": i, "change": view.board.difference(mine, s).to_dict()} for i, s in without.items()]
+    without = {i: scoring.set_score(view, tuple(k for k in ids if k != i), ablation) for i in ids}
+    rows = [{"latent": i, "change": difference(mine, s).to_dict()} for i, s in without.items()]
     return sorted(rows, key=lambda r: -abs(r["change"]["value"]))
 
 

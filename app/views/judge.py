@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import figures, services, state
-from app.services import Loaded
+from app import state
+from app.figures.compared import confusion_matrix
+from app.services import ledger, scoring, verdicts
+from app.services.evidence import evidence_of
+from app.services.loading import Loaded
+from app.services.shared import shared
 from app.widgets import export
 from app.widgets.ask_judge import ask_panel, retry_button
 from app.widgets.tabs import tabs
@@ -67,7 +71,7 @@ def render(loaded: Loaded) -> None:
 
 
 def _cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:
-    return agree.ratings_by_rater(services.verdicts(loaded))
+    return agree.ratings_by_rater(verdicts.current(loaded))
 
 
 def _empty() -> None:
@@ -79,7 +83,7 @@ def _empty() -> None:
 
 @st.fragment
 def _verdicts(loaded: Loaded) -> None:
-    every = services.verdicts(loaded)
+    every = verdicts.current(loaded)
     if not every:
         _empty()
         return
@@ -133,7 +137,7 @@ def _side_by_side(every: Sequence[Verdict]) -> list[dict[str, Any]]:
         by_latent.setdefault(v.latent, {})[v.rater] = v
     rows = []
     for latent, own in sorted(by_latent.items()):
-        what = next((v.explanation for v in services.by_standing(own.values()) if v.ok and v.explanation), "")
+        what = next((v.explanation for v in verdicts.by_standing(own.values()) if v.ok and v.explanation), "")
         rows.append({"latent": latent, "explanation": what} | {r: _words(own.get(r)) for r in raters})
     return rows
 
@@ -149,9 +153,9 @@ def _words(v: Verdict | None) -> str:
     return ", ".join(f"{c} {r}" for c, r in v.ratings.items() if r) or "all 0"
 
 
-def _reasons(verdicts: Sequence[Verdict], loaded: Loaded | None = None) -> None:
+def _reasons(given: Sequence[Verdict], loaded: Loaded | None = None) -> None:
     """What each rater said and why; with ``loaded``, failures can be asked again."""
-    for v in verdicts:
+    for v in given:
         with st.container(border=True):
             head = f"{v.rater} ({_KIND.get(v.rater_kind, v.rater_kind)}{', ' + v.model if v.model else ''})"
             st.text(head if v.ok else f"{head}: no verdict, {v.status}")
@@ -174,7 +178,7 @@ def _reasons(verdicts: Sequence[Verdict], loaded: Loaded | None = None) -> None:
 
 
 def _evidence(loaded: Loaded, latent: int, *, blind: bool) -> None:
-    found = services.evidence(loaded, latent)
+    found = evidence_of(loaded, latent)
     shown = for_judge(found) if blind else found
     _tokens("promotes", shown)
     groups: Mapping[Any, Sequence[EvidenceContext]] = shown.groups()
@@ -226,7 +230,7 @@ def _agreement(cells: Mapping[str, agree.Cells], key: str) -> None:
     by_concept = agree.by_concept(a, b, cells[a], cells[b])
     rows = [_agreement_row("all", pair)] + [_agreement_row(c, x) for c, x in by_concept.items()]
     st.dataframe(rows, hide_index=True, key=f"agree_table_{key}")
-    figure = figures.confusion_matrix(
+    figure = confusion_matrix(
         range(agree.LEVELS), pair.confusion.tolist(), rows=a, columns=b, title="Ratings of both, how often"
     )
     left, right = st.columns([0.55, 0.45])
@@ -284,7 +288,7 @@ def _conflicts(loaded: Loaded) -> None:
     c = found[picked[0] if picked and picked[0] < len(found) else 0]
     st.markdown(f"**Latent {c.item}**")
     st.text(f"{c.concept}: {pair[0]} says {c.a}, {pair[1]} says {c.b}")
-    own = [v for v in services.verdicts(loaded) if v.latent == c.item and v.rater in pair]
+    own = [v for v in verdicts.current(loaded) if v.latent == c.item and v.rater in pair]
     rating = st.segmented_control(
         "Settle as", list(SCALE), format_func=SCALE.__getitem__, key=f"w_settle_{c.item}_{c.concept}"
     )
@@ -311,13 +315,13 @@ def _blind(loaded: Loaded) -> None:
     if who == "anonymous":
         st.info("Give your name in the sidebar first: ratings are kept under it.", icon=":material/person:")
         return
-    done = {v.latent for v in services.verdicts(loaded) if v.rater == who and v.ok}
+    done = {v.latent for v in verdicts.current(loaded) if v.rater == who and v.ok}
     queue = [i for i in _queue(loaded, who) if i not in done]
     st.progress(len(done) / max(1, len(done) + len(queue)), f"{len(done)} rated, {len(queue)} to go")
     just = st.session_state.get("blind_last")
     if just is not None:
         with st.expander(f"Latent {just}, rated: what the others said"):
-            _reasons([v for v in services.verdicts(loaded) if v.latent == just])
+            _reasons([v for v in verdicts.current(loaded) if v.latent == just])
     if not queue:
         st.success("You have rated every candidate.")
         return
@@ -343,22 +347,22 @@ def _rate(concept: Concept, latent: int) -> int | None:
     )
 
 
-@services.shared(max_entries=32)
+@shared(max_entries=32)
 def _queue(loaded: Loaded, who: str) -> list[int]:
     """Top candidates of every ranking, shuffled per person."""
     found: list[int] = []
-    for d in services.shift_directions(loaded):
-        view = services.shift_view(loaded, d.pair, d.task.target.column, services.live_part(loaded))
+    for d in scoring.shift_directions(loaded):
+        view = scoring.shift_view(loaded, d.pair, d.task.target.column, scoring.live_part(loaded))
         found += [int(i) for i in view.attribute_ranking[: QUEUE // 4]]
     if loaded.task_set.tpp is not None:
-        for ranking in services.tpp_view(loaded, services.live_part(loaded)).rankings:
+        for ranking in scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings:
             found += [int(i) for i in ranking[: QUEUE // 6]]
     unique = np.array(list(dict.fromkeys(found)), dtype=int)
     return derive_rng(0, "blind", who).permutation(unique).tolist()
 
 
 def _save(loaded: Loaded, latent: int, rater: str, ratings: dict[str, int], explanation: str, reason: str) -> None:
-    services.store().add_verdicts(
+    ledger.store().add_verdicts(
         [
             Verdict(
                 latent,
@@ -370,7 +374,7 @@ def _save(loaded: Loaded, latent: int, rater: str, ratings: dict[str, int], expl
                 ratings,
                 explanation,
                 reason,
-                evidence_hash=services.evidence(loaded, latent).hash,
+                evidence_hash=evidence_of(loaded, latent).hash,
             )
         ]
     )

@@ -6,13 +6,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import services, state
+from app import state
 from app.components import latent as latent_card
 from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
 from app.jobs import live_model
 from app.payloads.evidence_card import card
-from app.services import Loaded
+from app.services import ledger, scoring, verdicts
+from app.services.evidence import tokens_of
+from app.services.loading import Loaded
 from app.widgets import bulk, export, latent_table
 from app.widgets.rule_picker import rule_from_state
 from app.widgets.token_text import tokens_html
@@ -43,12 +45,12 @@ def render(loaded: Loaded) -> None:
 
 def _direction(loaded: Loaded) -> Direction | None:
     """The SHIFT direction of the link, or the first pair's with the larger gap; None for texts without pairs."""
-    every = services.shift_directions(loaded)
+    every = scoring.shift_directions(loaded)
     if not every:
         return None
     pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
     wanted = [d for d in every if d.pair == pair and d.task.target.column == state.get("target")]
-    return wanted[0] if wanted else services.default_direction(loaded, pair)
+    return wanted[0] if wanted else scoring.default_direction(loaded, pair)
 
 
 @st.fragment
@@ -229,7 +231,7 @@ def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided
         return
     view = None
     if direction is not None:
-        view = services.shift_view(loaded, direction.pair, direction.task.target.column, services.live_part(loaded))
+        view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, scoring.live_part(loaded))
     at = order.index(current) if current in order else None
     before = order[at - 1] if at else None
     after = order[at + 1] if at is not None and at + 1 < len(order) else (order[0] if at is None and order else None)
@@ -287,7 +289,7 @@ def _own_text(loaded: Loaded, direction: Direction | None) -> None:
 
 
 def _show_reading(loaded: Loaded, direction: Direction | None, reading: TextReading) -> None:
-    verdicts, candidates = _verdicts(loaded, direction, reading)
+    told, candidates = _verdicts(loaded, direction, reading)
     if reading.truncated:
         st.warning("The text is longer than 127 tokens; the rest was not read.")
     st.dataframe(
@@ -298,7 +300,7 @@ def _show_reading(loaded: Loaded, direction: Direction | None, reading: TextRead
                 "after ablation": f"{v.says(v.after)} ({v.after:+.2f})",
                 "changed": "yes" if v.changed else "no",
             }
-            for v in verdicts
+            for v in told
         ],
         hide_index=True,
         key="own_verdicts",
@@ -316,9 +318,9 @@ def _show_reading(loaded: Loaded, direction: Direction | None, reading: TextRead
         f"**{len(active)} of {len(candidates)} candidate latents fire.** All at once, coloured by the strongest:"
     )
     st.html(tokens_html(reading.text, reading.spans, total.tolist(), top))
-    names = services.latents_named(loaded)
+    names = verdicts.latents_named(loaded)
     for latent in active[:LINES]:
-        what = names.get(latent, ("", ""))[0] or services.tokens_of(loaded, latent)
+        what = names.get(latent, ("", ""))[0] or tokens_of(loaded, latent)
         st.text(f"latent {latent}  {what}")
         st.html(tokens_html(reading.text, reading.spans, reading.activations[:, latent].tolist(), top))
     if len(active) > LINES:
@@ -328,12 +330,12 @@ def _show_reading(loaded: Loaded, direction: Direction | None, reading: TextRead
 def _verdicts(loaded: Loaded, direction: Direction | None, reading: TextReading) -> tuple[list[TextVerdict], list[int]]:
     """Every probe's verdict on the text with its current set ablated, and the candidate latents of all rankings."""
     found, candidates, n = [], [], state.number("n", 20)
-    part, decoder = services.live_part(loaded), loaded.latents.decoder
+    part, decoder = scoring.live_part(loaded), loaded.latents.decoder
     if direction is not None:
-        view = services.shift_view(loaded, direction.pair, direction.task.target.column, part)
+        view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, part)
         place = decisions.shift_place(loaded, direction)
-        stored = decisions.find_set(services.store(), place, state.who(), state.get("set"))
-        own = services.store().ablated(stored.id) if stored else []
+        stored = decisions.find_set(ledger.store(), place, state.who(), state.get("set"))
+        own = ledger.store().ablated(stored.id) if stored else []
         ids: Any = own or view.attribute_ranking[:n]
         candidates += [int(i) for i in view.attribute_ranking[:CANDIDATES]]
         t, a, probes = direction.task.target, direction.task.spurious, view.board.probes
@@ -348,7 +350,7 @@ def _verdicts(loaded: Loaded, direction: Direction | None, reading: TextReading)
                 probe_verdict(reading, probe, decoder, ids, name=title, positive=c.positive, negative=c.negative)
             )
     if loaded.task_set.tpp is not None:
-        view = services.tpp_view(loaded, part)
+        view = scoring.tpp_view(loaded, part)
         own_sets = class_sets(loaded, state.get("set"), state.who(), n, rule_from_state())
         sets = chosen_sets(view.rankings, n, own_sets.decisions)
         for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):

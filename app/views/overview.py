@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 import streamlit as st
 
-from app import services, state
-from app.services import Loaded
+from app import state
+from app.services import ledger, scoring
+from app.services.loading import Loaded
 from app.widgets import beside, own_texts, provenance
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
@@ -83,15 +84,18 @@ def _guarded(draw: Callable[[], None]) -> None:
 
 
 def _shift_headline(loaded: Loaded) -> None:
-    shift, paper = services.shift_headline(loaded, TEST), services.shift_at(loaded, HEADLINE_N, TEST)
-    if shift is None or paper is None:
+    found = scoring.shift_variants(loaded, TEST)
+    if found is None:
         st.write("This task defines no SHIFT pair.")
         return
-    provenance.number("S_SHIFT, small-N area, mean ablation, test", *_words(shift[0]), shift[1])
+    area, paper = (score.score for score in found.headlines(HEADLINE_N))
+    provenance.number(
+        "S_SHIFT, small-N area, mean ablation, test", *_words(area), scoring.averaged(found.zero.at(HEADLINE_N))
+    )
     provenance.how(AREA)
-    provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", *_words(paper[0]))
+    provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", *_words(paper))
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    beside.headline(loaded, "shift", shift[0], paper[0], HEADLINE_N)
+    beside.headline(loaded, "shift", area, paper, HEADLINE_N)
     _go("shift_lab", "Open the SHIFT lab")
 
 
@@ -100,16 +104,17 @@ def _tpp_headline(loaded: Loaded) -> None:
         st.write(f"Protocol {loaded.protocol.name} draws new negatives for every TPP number: saeeval run scores it.")
         _go("tpp_matrix", "Open the TPP matrix")
         return
-    tpp = services.tpp_headline(loaded, TEST)
-    if tpp is None:
+    found = scoring.tpp_variants_of(loaded, TEST)
+    if found is None or loaded.task_set.tpp is None:
         st.write("This task defines no TPP classes.")
         return
-    paper = services.tpp_at(loaded, HEADLINE_N, TEST)
-    provenance.number("TPP, small-N area, mean ablation, test", *_words(tpp[0]), tpp[1])
+    area, paper = (score.score for score in found.headlines(HEADLINE_N))
+    column, classes = loaded.task_set.tpp
+    provenance.number("TPP, small-N area, mean ablation, test", *_words(area), f"{len(classes)} classes of {column}")
     provenance.how(AREA)
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", *_words(paper))
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
-    beside.headline(loaded, "tpp", tpp[0], paper, HEADLINE_N)
+    beside.headline(loaded, "tpp", area, paper, HEADLINE_N)
     _go("tpp_matrix", "Open the TPP matrix")
 
 
@@ -177,7 +182,7 @@ def _data(loaded: Loaded) -> None:
 
 
 def _provenance(loaded: Loaded) -> None:
-    parts = ", ".join(PART_NAMES[p] for p in services.parts(loaded))
+    parts = ", ".join(PART_NAMES[p] for p in scoring.parts(loaded))
     rows = {
         "texts": f"{loaded.task_set.texts.source}; fingerprint {loaded.task_set.texts.fingerprint}",
         "residual recording": loaded.residuals.fingerprint,
@@ -188,7 +193,7 @@ def _provenance(loaded: Loaded) -> None:
         ),
         "protocol": f"{loaded.protocol.name}, seed {loaded.config.seed}, {loaded.config.resamples} resamples, scored parts: {parts}",
         "versions": ", ".join(f"{k} {v}" for k, v in versions().items()),
-        "decisions": str(services.store().path),
+        "decisions": str(ledger.store().path),
     }
     body = "".join(
         f"<tr><td style='padding-right:14px'>{html.escape(k)}</td><td class='id'>{html.escape(v)}</td></tr>"

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import services, state
+from app import state
 from app.components.lab import lab
 from app.deciding import desk as decisions
 from app.deciding.desk import Desk, Place
@@ -14,12 +14,14 @@ from app.deciding.judged import judge_sets
 from app.payloads.evidence_card import card
 from app.payloads.queue import queue_rows
 from app.payloads.score_card import Look, latent_history, log_json, score_json, shares_json, test_json
-from app.services import Loaded
+from app.services import ledger, scoring, timings, trust
+from app.services.loading import Loaded
 from app.widgets import beside, provenance, shift_export
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.scores.uncertainty import over_pairs
 from saeeval_core.texts.parts import PART_NAMES, TEST
@@ -35,7 +37,7 @@ RANKS = ("attribute", "base")
 
 def render(loaded: Loaded) -> None:
     """Pair, direction, ranking, ablation and set on top; the lab below runs on its own at every press."""
-    directions = services.shift_directions(loaded)
+    directions = scoring.shift_directions(loaded)
     if not directions:
         st.info(
             f"'{provenance.plain(loaded.task_set.texts.name)}' defines no SHIFT pair; choose another task on the left."
@@ -62,14 +64,14 @@ def render(loaded: Loaded) -> None:
         _aggregate(loaded, directions)
         return
     chosen = _direction(box, loaded, [d for d in directions if d.pair == pair])
-    part = services.live_part(loaded)
-    view = services.shift_view(loaded, pair, chosen.task.target.column, part)
+    part = scoring.live_part(loaded)
+    view = scoring.shift_view(loaded, pair, chosen.task.target.column, part)
     place = decisions.shift_place(loaded, chosen)
     _settings(box, loaded)
     choice = _set_picker(box, loaded, view, place)
     if not state.presenting():
         rule_popover(box)
-        rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
+        rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
         shift_export.popover(box, loaded, view, place, choice, rank, ablation, _n(), rule_from_state())
         _checks(box, loaded, view, place, choice, rank, ablation)
     _about(loaded, chosen, part)
@@ -88,10 +90,10 @@ def _direction(box: Any, loaded: Loaded, both: list[Direction]) -> Direction:
     """The direction a link names, else the one with the larger gap."""
     columns = [d.task.target.column for d in both]
     wanted = state.get("target")
-    first = services.default_direction(loaded, both[0].pair).task.target.column
+    first = scoring.default_direction(loaded, both[0].pair).task.target.column
     now = wanted if wanted in columns else first
     if not state.presenting():
-        part = services.live_part(loaded)
+        part = scoring.live_part(loaded)
         notes = {
             d.task.target.column: "n/a" if d.boards[part].reason else f"gap {d.boards[part].gap:.2f}" for d in both
         }
@@ -156,7 +158,7 @@ def _choice(box: Any, label: str, name: str, labels: dict[str, str], help: str |
 
 def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> str:
     """Named decision sets: choose, make, duplicate, rename, reset. Returns the chosen one."""
-    store, who = services.store(), state.who()
+    store, who = ledger.store(), state.who()
     known = store.list_sets(**place.scope)
     mine = decisions.find_set(store, place, who)
     options = [decisions.MINE, *(str(s.id) for s in known if mine is None or s.id != mine.id)]
@@ -188,7 +190,7 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
             disabled=not name,
         )
         n = _n()
-        top = services.ranking(view, state.one_of("rank", RANKS))[:n]
+        top = scoring.ranking(view, state.one_of("rank", RANKS))[:n]
         st.button(
             f"Reset to the top {n} by attribution",
             on_click=_reset,
@@ -211,7 +213,7 @@ def _set_picker(box: Any, loaded: Loaded, view: ShiftLatents, place: Place) -> s
 
 def _checks(box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: str, rank: str, ablation: str) -> None:
     """Controls and refits of the set as it is when pressed."""
-    n, store = _n(), services.store()
+    n, store = _n(), ledger.store()
 
     def ids() -> tuple[int, ...]:
         chosen = decisions.find_set(store, place, state.who(), choice)
@@ -222,30 +224,30 @@ def _checks(box: Any, loaded: Loaded, view: ShiftLatents, place: Place, choice: 
     with box.popover("Trust", icon=":material/balance:"):
         beside.checks(
             "shift",
-            lambda: services.set_score(view, ids(), ablation).score,
-            lambda: services.shift_set_controls(loaded, view, ids(), ablation),
-            lambda: services.shift_set_refits(loaded, view, ids(), n, rank, ablation),
+            lambda: scoring.set_score(view, ids(), ablation).score,
+            lambda: trust.shift_set_controls(loaded, view, ids(), ablation),
+            lambda: trust.shift_set_refits(loaded, view, ids(), n, rank, ablation),
             n,
             PART_NAMES[view.board.part],
         )
 
 
 def _new_set(place: Place, who: str, name: str) -> None:
-    _guard(lambda: state.put(set=decisions.new_set(services.store(), place, who, name or "new set").id))
+    _guard(lambda: state.put(set=decisions.new_set(ledger.store(), place, who, name or "new set").id))
 
 
 def _duplicate(place: Place, who: str, choice: str, name: str) -> None:
     def work() -> None:
-        source = decisions.open_set(services.store(), place, who, choice)
-        state.put(set=services.store().duplicate_set(source.id, name or f"copy of {source.name}", who).id)
+        source = decisions.open_set(ledger.store(), place, who, choice)
+        state.put(set=ledger.store().duplicate_set(source.id, name or f"copy of {source.name}", who).id)
 
     _guard(work)
 
 
 def _rename(place: Place, who: str, choice: str, name: str) -> None:
     def work() -> None:
-        found = decisions.open_set(services.store(), place, who, choice)
-        services.store().rename_set(found.id, name, who)
+        found = decisions.open_set(ledger.store(), place, who, choice)
+        ledger.store().rename_set(found.id, name, who)
         state.put(set=found.id)
 
     _guard(work)
@@ -254,7 +256,7 @@ def _rename(place: Place, who: str, choice: str, name: str) -> None:
 def _reset(place: Place, who: str, choice: str, ids: Any, reason: str) -> None:
     _guard(
         lambda: decisions.reset(
-            services.store(), decisions.open_set(services.store(), place, who, choice).id, who, ids, reason
+            ledger.store(), decisions.open_set(ledger.store(), place, who, choice).id, who, ids, reason
         )
     )
 
@@ -282,7 +284,7 @@ def _about(loaded: Loaded, chosen: Direction, part: int) -> None:
 @st.fragment
 def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str) -> None:
     """Queue, card and score. A press runs this function alone."""
-    rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
+    rank, ablation = state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
     if "lab_error" in st.session_state:
         provenance.problem(st.session_state["lab_error"])
     try:
@@ -293,13 +295,13 @@ def _live(loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: st
     lab(data, key=KEY, on_did_change=partial(_did, loaded, ablation))
     began = st.session_state["lab_memory"].pop("began", None)
     if began is not None:
-        services.note_time(time.perf_counter() - began)
+        timings.note_time(time.perf_counter() - began)
 
 
 def _data(
     loaded: Loaded, view: ShiftLatents, place: Place, who: str, choice: str, rank: str, ablation: str
 ) -> dict[str, Any]:
-    store, memory = services.store(), _memory()
+    store, memory = ledger.store(), _memory()
     chosen = decisions.find_set(store, place, who, choice)
     current_decisions = {} if chosen is None else store.decisions(chosen.id)
     ids = tuple(sorted(i for i, d in current_decisions.items() if d == "ablate"))
@@ -374,18 +376,18 @@ def _set_name(chosen: DecisionSet | None) -> str:
 
 def _rivals(
     loaded: Loaded, view: ShiftLatents, place: Place, chosen: DecisionSet | None, rank: str
-) -> list[services.NamedSet]:
+) -> list[scoring.NamedSet]:
     n = _n()
-    order = services.ranking(view, rank)
-    out = [services.NamedSet(f"top {n} by attribution", tuple(int(i) for i in order[:n]))]
+    order = scoring.ranking(view, rank)
+    out = [scoring.NamedSet(f"top {n} by attribution", tuple(int(i) for i in order[:n]))]
     out += judge_sets(loaded, view, n, rule_from_state())
-    store = services.store()
+    store = ledger.store()
     others = [s for s in store.list_sets(**place.scope) if chosen is None or s.id != chosen.id]
-    return out + [services.NamedSet(f"{s.name} ({s.who})", tuple(store.ablated(s.id))) for s in others[-3:]]
+    return out + [scoring.NamedSet(f"{s.name} ({s.who})", tuple(store.ablated(s.id))) for s in others[-3:]]
 
 
 def _commit_state(loaded: Loaded, ids: tuple[int, ...]) -> dict[str, Any]:
-    if services.live_part(loaded) == TEST:
+    if scoring.live_part(loaded) == TEST:
         return {"canCommit": False, "commitNote": "this protocol has no dev part: what you see is test"}
     return {"canCommit": bool(ids), "commitNote": "Commit: ablate at least one latent first"}
 
@@ -397,7 +399,7 @@ def _did(loaded: Loaded, ablation: str) -> None:
         return
     memory = _memory()
     memory["began"] = time.perf_counter()
-    client, store = str(sent["client"]), services.store()
+    client, store = str(sent["client"]), ledger.store()
 
     def commit(desk: Desk) -> None:
         _commit(loaded, desk, ablation)
@@ -414,31 +416,31 @@ def _memory() -> dict[str, Any]:
 
 
 def _commit(loaded: Loaded, desk: Desk, ablation: str) -> None:
-    store = services.store()
+    store = ledger.store()
     chosen = decisions.open_set(store, desk.place, desk.who, desk.choice)
     ids = tuple(store.ablated(chosen.id))
-    here = (d for d in services.shift_directions(loaded) if decisions.shift_place(loaded, d) == desk.place)
+    here = (d for d in scoring.shift_directions(loaded) if decisions.shift_place(loaded, d) == desk.place)
     if (direction := next(here, None)) is None:
         raise DataError(
             "the set to commit belongs to another SAE or task than the page shows; open it there and commit"
         )
-    test = services.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
+    test = scoring.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
     store.commit(chosen.id, desk.who, ids, test_json(test, ids, ablation))
 
 
 def _aggregate(loaded: Loaded, directions: tuple[Direction, ...]) -> None:
     """Mean of the defined directions of each pair, then over pairs."""
-    store, who, part = services.store(), state.who(), services.live_part(loaded)
-    n, rank, ablation = _n(), state.one_of("rank", RANKS), state.one_of("ablation", services.ABLATIONS)
+    store, who, part = ledger.store(), state.who(), scoring.live_part(loaded)
+    n, rank, ablation = _n(), state.one_of("rank", RANKS), state.one_of("ablation", ABLATIONS)
     rows, mine, top = [], [], []
     for d in directions:
-        view = services.shift_view(loaded, d.pair, d.task.target.column, part)
+        view = scoring.shift_view(loaded, d.pair, d.task.target.column, part)
         own = decisions.find_set(store, decisions.shift_place(loaded, d), who)
         ids = tuple(store.ablated(own.id)) if own else ()
-        ranked = services.set_score(view, tuple(int(i) for i in services.ranking(view, rank)[:n]), ablation)
+        ranked = scoring.set_score(view, tuple(int(i) for i in scoring.ranking(view, rank)[:n]), ablation)
         top.append((d.pair, ranked))
         if ids:
-            mine.append((d.pair, services.set_score(view, ids, ablation)))
+            mine.append((d.pair, scoring.set_score(view, ids, ablation)))
         rows.append(
             {
                 "pair": d.pair,
@@ -447,7 +449,7 @@ def _aggregate(loaded: Loaded, directions: tuple[Direction, ...]) -> None:
                 "oracle": str(d.boards[part].oracle),
                 f"S, top {n}": str(ranked.score),
                 "my set": f"{len(ids)} latents" if ids else "none yet",
-                "S, mine": str(services.set_score(view, ids, ablation).score) if ids else "",
+                "S, mine": str(scoring.set_score(view, ids, ablation).score) if ids else "",
             }
         )
     for name, scores in ((f"top {n} by attribution", top), ("my sets (pairs that have one)", mine)):

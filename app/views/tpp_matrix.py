@@ -8,16 +8,19 @@ from typing import Any
 
 import streamlit as st
 
-from app import figures, report_page, services, state
+from app import report_page, state
 from app.components import tpp
 from app.deciding.class_sets import ATTRIBUTION, ClassSets, class_sets, commit, store_decisions
 from app.deciding.desk import MINE
+from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
 from app.jobs import live_model
 from app.payloads import matrix
-from app.services import Loaded
+from app.services import scoring, trust
+from app.services.loading import Loaded
 from app.widgets import beside, export, provenance
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import DataError, SaeEvalError
+from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.scores.uncertainty import say
@@ -55,9 +58,9 @@ def _live(loaded: Loaded) -> None:
         state.put(latent=latent)
         if "pages" in st.session_state:
             st.switch_page(st.session_state["pages"]["latents"])
-    part, n = services.live_part(loaded), _n(loaded)
+    part, n = scoring.live_part(loaded), _n(loaded)
     sets = _chosen(loaded, state.get("set"))
-    view = services.tpp_view(loaded, part)
+    view = scoring.tpp_view(loaded, part)
     ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
     score = matrix.scored(loaded, part, ids, _ablation())
     sets.note_look(state.who(), ids)
@@ -211,14 +214,14 @@ def _all_n(loaded: Loaded) -> None:
     if not st.toggle("Compute the matrix for every N (top N by attribution)", key="w_tpp_all"):
         st.caption(f"N = {', '.join(map(str, MULTIPLES))}, on one colour scale, and the score against N.")
         return
-    scores, part = _scores(loaded), services.live_part(loaded)
-    classes = services.tpp_view(loaded, part).board.task.classes
+    scores, part = _scores(loaded), scoring.live_part(loaded)
+    classes = scoring.tpp_view(loaded, part).board.task.classes
     how = f"{_ablation()} ablation ({PART_NAMES[part]} texts)"
     matrices = [(n, s.matrix) for n, s in scores]
-    small = figures.tpp_small_multiples(classes, matrices, title=f"TPP matrix at every N, {how}", dark=_dark())
+    small = tpp_small_multiples(classes, matrices, title=f"TPP matrix at every N, {how}", dark=provenance.dark())
     st.plotly_chart(small, key="tpp_multiples", config={"displaylogo": False})
     rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
-    curve = figures.tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
+    curve = tpp_by_n(rows, marked=_n(loaded), title=f"TPP score against N, {how}")
     st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
     table = [{"N": n, "score": say(a), "diagonal": say(b), "off-diagonal": say(c)} for n, a, b, c in rows]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
@@ -228,8 +231,8 @@ def _all_n(loaded: Loaded) -> None:
 @st.fragment
 def _checks(loaded: Loaded) -> None:
     """Controls and refits of the matrix as it is when pressed."""
-    n, part, ablation = _n(loaded), services.live_part(loaded), _ablation()
-    rankings = services.tpp_view(loaded, part).rankings
+    n, part, ablation = _n(loaded), scoring.live_part(loaded), _ablation()
+    rankings = scoring.tpp_view(loaded, part).rankings
 
     def ids() -> matrix.Sets:
         found = tuple(chosen_sets(rankings, n, _chosen(loaded, state.get("set")).decisions))
@@ -240,8 +243,8 @@ def _checks(loaded: Loaded) -> None:
     beside.checks(
         "tpp",
         lambda: matrix.scored(loaded, part, ids(), ablation).score,
-        lambda: services.tpp_set_controls(loaded, part, ids(), ablation),
-        lambda: services.tpp_set_refits(loaded, part, ids(), n, ablation),
+        lambda: trust.tpp_set_controls(loaded, part, ids(), ablation),
+        lambda: trust.tpp_set_refits(loaded, part, ids(), n, ablation),
         n,
         PART_NAMES[part],
     )
@@ -252,8 +255,8 @@ def _table(loaded: Loaded) -> None:
     if not st.toggle("Show the matrix as a table", key="w_tpp_table"):
         st.caption("Every cell with its interval, as a table and as files.")
         return
-    n, part = _n(loaded), services.live_part(loaded)
-    view, classes = services.tpp_view(loaded, part), services.tpp_view(loaded, part).board.task.classes
+    n, part = _n(loaded), scoring.live_part(loaded)
+    view, classes = scoring.tpp_view(loaded, part), scoring.tpp_view(loaded, part).board.task.classes
     sets = _chosen(loaded, state.get("set"))
     ids = tuple(chosen_sets(view.rankings, n, sets.decisions))
     score = matrix.scored(loaded, part, ids, _ablation())
@@ -261,7 +264,7 @@ def _table(loaded: Loaded) -> None:
     st.dataframe(rows, hide_index=True, key="tpp_table")
     title = f"TPP matrix, {loaded.task_set.texts.name}, {loaded.latents.sae}, N = {n}, {_ablation()} ablation, {PART_NAMES[part]}"
     export.figure_buttons(
-        lambda: figures.tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
+        lambda: tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
         lambda: _cells(n, classes, score),
         f"tpp_{loaded.task_set.texts.name}_n{n}",
     )
@@ -279,12 +282,12 @@ def _table(loaded: Loaded) -> None:
 
 def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
     """The page as it is now, as one file."""
-    part = services.live_part(loaded)
-    score, classes = matrix.scored(loaded, part, ids, _ablation()), services.tpp_view(loaded, part).board.task.classes
+    part = scoring.live_part(loaded)
+    score, classes = matrix.scored(loaded, part, ids, _ablation()), scoring.tpp_view(loaded, part).board.task.classes
     name = f"{PART_NAMES[part]}, {_ablation()} ablation"
-    heat = figures.tpp_heatmap(classes, score.matrix, title=f"TPP matrix, N = {n}, {name}", n_ablated=score.n_ablated)
+    heat = tpp_heatmap(classes, score.matrix, title=f"TPP matrix, N = {n}, {name}", n_ablated=score.n_ablated)
     rows = [(k, s.score, s.intended, s.unintended) for k, s in _scores(loaded)]
-    curve = figures.tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
+    curve = tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
     values = (("TPP score", score.score), ("diagonal", score.intended), ("off the diagonal", score.unintended))
     config = replace(loaded.config, metrics=("tpp",), ns=(max(n, 1),))
     return report_page.view_page(
@@ -299,8 +302,8 @@ def _report(loaded: Loaded, n: int, ids: matrix.Sets, sets: ClassSets) -> str:
 
 
 def _scores(loaded: Loaded) -> list[tuple[int, TppScore]]:
-    part = services.live_part(loaded)
-    rankings = services.tpp_view(loaded, part).rankings
+    part = scoring.live_part(loaded)
+    rankings = scoring.tpp_view(loaded, part).rankings
     ns = [n for n in MULTIPLES if n <= loaded.latents.n_latents]
     return [
         (n, matrix.scored(loaded, part, tuple(chosen_sets(rankings, n, [{}] * len(rankings))), _ablation())) for n in ns
@@ -308,7 +311,7 @@ def _scores(loaded: Loaded) -> list[tuple[int, TppScore]]:
 
 
 def _numbers(loaded: Loaded) -> list[dict[str, Any]]:
-    classes = services.tpp_view(loaded, services.live_part(loaded)).board.task.classes
+    classes = scoring.tpp_view(loaded, scoring.live_part(loaded)).board.task.classes
     return [row for n, score in _scores(loaded) for row in _cells(n, classes, score)]
 
 
@@ -342,7 +345,7 @@ def _nothing(sets: ClassSets, part: int) -> list[dict[str, str]]:
 
 
 def _ablation() -> str:
-    return state.one_of("ablation", services.ABLATIONS)
+    return state.one_of("ablation", ABLATIONS)
 
 
 def _n(loaded: Loaded) -> int:
@@ -369,7 +372,3 @@ def _before(loaded: Loaded, part: int, score: TppScore) -> TppScore | None:
         kept.clear()
         kept[key] = (last, before)
     return before
-
-
-def _dark() -> bool:
-    return st.context.theme.type == "dark"

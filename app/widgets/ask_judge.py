@@ -6,7 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from app.jobs import judge as judge_job
-from app.services import Loaded
+from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.judging.claude import ClaudeSettings
 from saeeval_core.judging.command import JudgeOptions

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from app import services
-from app.services import Loaded
+from app.services import trust
+from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.controls.about import ABOUT
 from saeeval_core.controls.controls import warnings_of
@@ -14,7 +14,7 @@ from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.result import Control
 from saeeval_core.scores.area import RECOMMENDED
-from saeeval_core.scores.uncertainty import Estimate, difference_words, say
+from saeeval_core.scores.uncertainty import Estimate, difference, difference_words, say
 
 _CSS = (
     "<style>.beside {border-collapse: collapse; font-size: 0.83rem; font-variant-numeric: tabular-nums; margin: 0.2rem 0;}"
@@ -25,13 +25,13 @@ _CSS = (
 
 def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
     """Controls of the two headline scores of one metric; a button where making them takes seconds."""
-    every = services.controls_at_hand(loaded)
+    every = trust.controls_at_hand(loaded)
     if every is None:
         words = "Random latents, other decoders and bases, LEACE: seconds of work, once."
         if not st.button("Score the controls", key=f"w_controls_{metric}", help=words):
             return
         with st.spinner("Scoring the controls"):
-            every = services.make_controls(loaded)
+            every = trust.make_controls(loaded)
     found = [p for p in every if p.metric == metric]
     scores = ((RECOMMENDED, None, area, "area"), ("top-N", n, paper, f"top {n}, zero"))
     columns, lines = [], []
@@ -86,7 +86,7 @@ def _show_controls(score: Estimate, found: Sequence[Control]) -> None:
 def _show_refits(found: Sequence[RefitScore], n: int, level: str) -> None:
     mine, top = found
     st.text(f"This set: {say(mine.score)}\nTop {n} by attribution: {say(top.score)}")
-    st.text(f"This set minus top {n}: {difference_words(mine.difference(top), level)}")
+    st.text(f"This set minus top {n}: {difference_words(difference(mine, top), level)}")
     left_out = max(mine.undefined_share, top.undefined_share)
     st.caption(
         f"95 % intervals over {level}: {REFITS} refits with C as chosen; the ranking is taken anew in each."

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import services, state
+from app import state
 from app.deciding import desk as decisions
 from app.deciding.class_sets import ATTRIBUTION, class_sets, store_decisions
-from app.services import Loaded
+from app.services import ledger
+from app.services.loading import Loaded
 from app.widgets.rule_picker import rule_from_state
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
@@ -35,8 +36,8 @@ def decided(loaded: Loaded, direction: Direction | None, place: str) -> dict[int
         return sets.decisions[sets.classes.index(place.removeprefix(TPP))]
     if direction is None:
         return {}
-    stored = decisions.find_set(services.store(), decisions.shift_place(loaded, direction), state.who(), _name())
-    return services.store().decisions(stored.id) if stored is not None else {}
+    stored = decisions.find_set(ledger.store(), decisions.shift_place(loaded, direction), state.who(), _name())
+    return ledger.store().decisions(stored.id) if stored is not None else {}
 
 
 def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequence[int], what: str) -> None:
@@ -75,7 +76,7 @@ def _name() -> str:
 
 
 def _decide(loaded: Loaded, direction: Direction | None, place: str, latents: list[int], decision: str) -> None:
-    who, wanted, store = state.who(), dict.fromkeys(latents, decision), services.store()
+    who, wanted, store = state.who(), dict.fromkeys(latents, decision), ledger.store()
     try:
         if place.startswith(TPP):
             sets = class_sets(loaded, state.get("set"), who)
@@ -89,7 +90,7 @@ def _decide(loaded: Loaded, direction: Direction | None, place: str, latents: li
 
 
 def _undo(loaded: Loaded, direction: Direction | None, place: str) -> None:
-    who, store = state.who(), services.store()
+    who, store = state.who(), ledger.store()
     try:
         if place.startswith(TPP):
             stored = class_sets(loaded, state.get("set"), who).by_class.get(place.removeprefix(TPP))

@@ -6,8 +6,9 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import figures, services
-from app.services import Loaded
+from app.figures.common import to_html
+from app.services import ledger
+from app.services.loading import Loaded
 from saeeval_core.errors import ArtifactError, SaeEvalError
 from saeeval_core.formats.report import ExportedDecision, ExportedSet, csv_text, set_from_text, set_to_csv, set_to_json
 from saeeval_core.ledger.store import DecisionSet
@@ -20,7 +21,7 @@ def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], na
     with st.container(horizontal=True):
         st.download_button(
             "Figure (HTML)",
-            lambda: figures.to_html(figure()),
+            lambda: to_html(figure()),
             f"{name}.html",
             "text/html",
             on_click="ignore",
@@ -44,8 +45,8 @@ def exported(
     """One set (SHIFT) or one per class (TPP: ``parts`` names each) with who decided what, when and why."""
     decisions = []
     for of, stored in parts:
-        now = services.store().decisions(stored.id)
-        last = {d.latent: d for d in services.store().history(stored.id)}
+        now = ledger.store().decisions(stored.id)
+        last = {d.latent: d for d in ledger.store().history(stored.id)}
         decisions += [
             ExportedDecision(k, d, of, last[k].who, "human", str(last[k].at), last[k].reason)
             for k, d in sorted(now.items())

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app import services
-from app.services import Loaded
+from app.services import scoring, verdicts
+from app.services.loading import Loaded
+from app.services.shared import shared
 from saeeval_core.evidence.evidence import find_token_table
 
 NONE = "none"
@@ -19,11 +20,11 @@ def effect_columns(loaded: Loaded, direction: Any) -> dict[str, np.ndarray]:
     """Name -> effect of every latent on one probe: the SHIFT direction's two probes, and every class's probe."""
     found: dict[str, np.ndarray] = {}
     if direction is not None:
-        view = services.shift_view(loaded, direction.pair, direction.task.target.column, services.live_part(loaded))
+        view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, scoring.live_part(loaded))
         found[f"SHIFT attribute probe ({direction.task.spurious})"] = view.attribute_effect
         found[f"SHIFT biased probe ({direction.task.target})"] = view.base_effect
     if loaded.task_set.tpp is not None:
-        tpp = services.tpp_view(loaded, services.live_part(loaded))
+        tpp = scoring.tpp_view(loaded, scoring.live_part(loaded))
         found |= {f"TPP probe of {c}": tpp.effects[:, j] for j, c in enumerate(tpp.board.task.classes)}
     return found
 
@@ -31,7 +32,7 @@ def effect_columns(loaded: Loaded, direction: Any) -> dict[str, np.ndarray]:
 def frame(loaded: Loaded, effect: np.ndarray | None, decisions: dict[int, str]) -> pd.DataFrame:
     """One row per latent: id, explanation, decision, best rating, density, effect, promoted tokens."""
     n = loaded.latents.n_latents
-    names, ratings = services.latents_named(loaded), _ratings(loaded)
+    names, ratings = verdicts.latents_named(loaded), _ratings(loaded)
     table = pd.DataFrame({"latent": np.arange(n), "density": np.asarray(loaded.latents.density, dtype=float)})
     if effect is not None:
         table["effect"] = effect
@@ -79,7 +80,7 @@ def filtered(
     return found
 
 
-@services.shared(max_entries=8)
+@shared(max_entries=8)
 def _promoted(loaded: Loaded) -> list[str]:
     """The tokens each latent promotes most, as one line."""
     table = find_token_table(loaded.latents.sae, loaded.latents.sae_fingerprint)
@@ -92,7 +93,7 @@ def _ratings(loaded: Loaded) -> dict[int, str]:
     """latent -> its highest rating by any rater in words; a failed verdict is "no verdict", never 0."""
     best: dict[int, int] = {}
     failed: set[int] = set()
-    for v in services.verdicts(loaded):
+    for v in verdicts.current(loaded):
         if v.ok and v.ratings:
             best[v.latent] = max(best.get(v.latent, 0), *v.ratings.values())
         elif not v.ok:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import services, state
+from app import state
+from app.services import uploads
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.labelled import LabelledTexts, class_sizes
@@ -26,12 +27,12 @@ def form() -> None:
         )
         return
     try:
-        path = services.keep_upload(file.name, file.getvalue())
-        columns = services.columns_of(path)
+        path = uploads.keep_upload(file.name, file.getvalue())
+        columns = uploads.columns_of(path)
         text = st.selectbox(
             "Column with the text", columns, columns.index("text") if "text" in columns else 0, key="w_own_text"
         )
-        texts = services.read_upload(path, text)
+        texts = uploads.read_upload(path, text)
         settings = _labels(texts)
     except SaeEvalError as error:
         provenance.problem(error)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import services, state
+from app import state
 from app.jobs import recording as recording_job
+from app.services import loading
+from app.services.shared import shared
 from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
@@ -170,7 +172,7 @@ def _run_button() -> None:
     """Run from every view; also shows runs that somebody else started."""
     try:
         config = state.config()
-        known = services.load(config) is not None
+        known = loading.load(config) is not None
     except SaeEvalError:
         return
     job = recording_job.job_of(config)
@@ -184,7 +186,7 @@ def _run_button() -> None:
         st.caption(f"{len(others)} other run(s) going on")
 
 
-@services.shared(max_entries=32)
+@shared(max_entries=32)
 def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
     recorded = {m["sae"]: m for m in list_recordings("latents")}
     found = {
@@ -216,7 +218,7 @@ def _saes(model: str) -> tuple[Choice, ...]:
     return _choices(model, len(list_recordings("latents")))
 
 
-@services.shared(max_entries=4)
+@shared(max_entries=4)
 def _recorded_models(_recorded: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(m["key"]["model"] for m in list_recordings("residuals")))
 

@@ -35,6 +35,11 @@ def favicon() -> Image.Image:
     return Image.fromarray(image)
 
 
+def dark() -> bool:
+    """Whether the page is dark, for figures whose colours plotly does not adapt by itself."""
+    return st.context.theme.type == "dark"
+
+
 def problem(error: SaeEvalError) -> None:
     """The one box for what a user can fix."""
     st.error(plain(str(error)), icon=":material/error:")

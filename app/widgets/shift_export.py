@@ -6,16 +6,19 @@ from typing import Any
 
 import streamlit as st
 
-from app import figures, report_page, services, state
+from app import report_page, state
 from app.deciding import desk as decisions
 from app.deciding.desk import Place
 from app.deciding.judged import judge_sets
+from app.figures.compared import set_comparison
+from app.figures.shift import shift_curve
 from app.payloads.score_card import CURVE_NS
-from app.services import Loaded
+from app.services import ledger, scoring
+from app.services.loading import Loaded
 from app.widgets import export
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
-from saeeval_core.scores.uncertainty import say
+from saeeval_core.scores.uncertainty import difference, say
 from saeeval_core.texts.parts import PART_NAMES
 
 Points = list[tuple[int, ShiftScore]]
@@ -34,7 +37,7 @@ def popover(
 ) -> None:
     """Everything is made when pressed, from what the store holds then."""
     name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
-    store, who = services.store(), state.who()
+    store, who = ledger.store(), state.who()
     with box.popover("Export", icon=":material/download:"):
         chosen = decisions.find_set(store, place, who, choice)
         if chosen is not None:
@@ -84,18 +87,15 @@ def report(
     """The lab as it is now, as one page."""
     points, you = _points(view, place, choice, who, rank, ablation)
     part, mine = PART_NAMES[view.board.part], you[1]
-    chosen = decisions.find_set(services.store(), place, who, choice)
-    order = services.ranking(view, rank)
+    chosen = decisions.find_set(ledger.store(), place, who, choice)
+    order = scoring.ranking(view, rank)
     rivals = [
-        (f"top {n} by attribution", services.set_score(view, tuple(int(i) for i in order[:n]), ablation)),
-        *((r.name, services.set_score(view, r.ids, ablation)) for r in judge_sets(loaded, view, n, rule) if r.ids),
+        (f"top {n} by attribution", scoring.set_score(view, tuple(int(i) for i in order[:n]), ablation)),
+        *((r.name, scoring.set_score(view, r.ids, ablation)) for r in judge_sets(loaded, view, n, rule) if r.ids),
     ]
-    compared = [
-        ("this set", mine.score, None),
-        *((name, s.score, view.board.difference(s, mine)) for name, s in rivals),
-    ]
+    compared = [("this set", mine.score, None), *((name, s.score, difference(s, mine)) for name, s in rivals)]
     headline = [(f"S_SHIFT ({part}, {ablation} ablation)", say(mine.score))]
-    commits = services.store().commits(chosen.id) if chosen else []
+    commits = ledger.store().commits(chosen.id) if chosen else []
     headline += [
         (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test)) for c in commits
     ]
@@ -108,7 +108,7 @@ def report(
     ]
     drawn = [
         ("Accuracy against N", _curve(view, points, you), _rows(points, you)),
-        ("Sets compared", figures.set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
+        ("Sets compared", set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
         loaded,
@@ -124,14 +124,14 @@ def report(
 def _points(
     view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str
 ) -> tuple[Points, tuple[int, ShiftScore]]:
-    chosen = decisions.find_set(services.store(), place, who, choice)
-    ids = tuple(services.store().ablated(chosen.id)) if chosen else ()
-    curve = services.ranking_curve(view, rank, ablation, tuple(k for k in CURVE_NS if k))
-    return list(curve), (len(ids), services.set_score(view, ids, ablation))
+    chosen = decisions.find_set(ledger.store(), place, who, choice)
+    ids = tuple(ledger.store().ablated(chosen.id)) if chosen else ()
+    curve = scoring.ranking_curve(view, rank, ablation, tuple(k for k in CURVE_NS if k))
+    return list(curve), (len(ids), scoring.set_score(view, ids, ablation))
 
 
 def _curve(view: ShiftLatents, points: Points, you: tuple[int, ShiftScore]) -> Any:
-    return figures.shift_curve(points, you, view.board)
+    return shift_curve(points, you, view.board)
 
 
 def _rows(points: Points, you: tuple[int, ShiftScore]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from saeeval_core.cli import options as o
-from saeeval_core.cli.console import bar, command_line, console, read_json, write_json
+from saeeval_core.cli.console import bar, command_line, console, write_json
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError
 
@@ -153,8 +153,9 @@ def report(
     from datetime import UTC, datetime
 
     from app.report_page import result_page
+    from saeeval_core.evaluation.result_json import read_result
     from saeeval_core.storage.artifacts import write_atomic
 
-    page = result_page(read_json(result), when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    page = result_page(read_result(result), when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     write_atomic(out, page.encode())
     console.print(f"wrote {out}")

@@ -1,9 +1,8 @@
 """``saeeval run``: score SAEs on one task."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +10,9 @@ from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, recording_bar, write_json
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from saeeval_core.evaluation.result import RunResult
 
 FORMATS = ("saeeval", "saebench")
 
@@ -54,8 +56,9 @@ def run(
     ] = "saeeval",
 ) -> None:
     """Score SAEs: SHIFT in both directions, its aggregate over pairs, and the TPP matrix, for every N."""
-    from saeeval_core.controls import attach as beside
-    from saeeval_core.evaluation import prepare as pipeline
+    from saeeval_core.controls import attach
+    from saeeval_core.evaluation.prepare import prepare
+    from saeeval_core.evaluation.score import score
     from saeeval_core.formats.tables import print_run
 
     _check_format(format_, json_path)
@@ -79,7 +82,7 @@ def run(
         selection=select,
     )
     if refits:
-        beside.check_refits(config, select, refits)
+        attach.check_refits(config, select, refits)
     chooser = None
     if select != "attribution":
         from saeeval_core.judging.command import selector
@@ -87,14 +90,14 @@ def run(
 
         chooser = selector(config, rater, Rule(threshold, zero_non_maximum, order))
     with recording_bar() as on_progress:
-        prepared = pipeline.prepare(config, shipped=shipped_recording, on_progress=on_progress)
-    result = pipeline.score(prepared, chooser)
+        prepared = prepare(config, shipped=shipped_recording, on_progress=on_progress)
+    result = score(prepared, chooser)
     if controls:
-        beside.add_controls(prepared, result, shipped=shipped_recording)
+        result = attach.with_controls(prepared, result, shipped=shipped_recording)
     if deletion:
-        beside.add_deletion(prepared, result)
+        result = attach.with_deletion(prepared, result)
     if refits:
-        beside.add_refits(prepared, result, refits)
+        result = attach.with_refits(prepared, result, refits)
     _write(result, format_, json_path)
     print_run(console, result)
 
@@ -109,9 +112,11 @@ def _check_format(name: str, json_path: Path | None) -> None:
         raise ConfigError(f"'{json_path}' is a file; --format saebench needs a folder, so name another one with --json")
 
 
-def _write(result: Mapping[str, Any], format_: str, json_path: Path | None) -> None:
+def _write(result: "RunResult", format_: str, json_path: Path | None) -> None:
+    from saeeval_core.evaluation.result_json import to_json
+
     if json_path is None or format_ == "saeeval":
-        write_json(json_path, result)
+        write_json(json_path, to_json(result))
         return
     from saeeval_core.formats.saebench_files import export_saebench
 

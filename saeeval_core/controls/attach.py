@@ -105,15 +105,12 @@ def with_refits(prepared: Prepared, result: RunResult, refits: int = REFITS) -> 
     config, evaluation = prepared.config, prepared.evaluation
     check_refits(config, result.saes[0].selection, refits)
     ns, select = with_grid(config.ns), TopByAttribution()
-    at = [0, *(1 + ns.index(n) for n in config.ns)]
 
     def of_shift(view: ShiftLatents) -> Sequence[Scored]:
-        every = direction_variants(view, select.shift(view, ns)).headlines()
-        return [every[i] for i in at]
+        return direction_variants(view, select.shift(view, ns)).headlines(*config.ns)
 
     def of_tpp(view: TppLatents) -> Sequence[Scored]:
-        every = tpp_variants(view, select.tpp(view, ns)).headlines()
-        return [every[i] for i in at]
+        return tpp_variants(view, select.tpp(view, ns)).headlines(*config.ns)
 
     found: dict[str, list[list[RefitScore]]] = {}
     if evaluation.directions:

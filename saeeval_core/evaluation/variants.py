@@ -70,10 +70,10 @@ class Variants(Generic[S]):
             if curve.area is not None:
                 yield Place(area, None, curve.area, None)
 
-    def headlines(self) -> list[Scored]:
-        """[the recommended score, the paper's at each N]; the area must be there."""
+    def headlines(self, *ns: int) -> list[Scored]:
+        """[the recommended score, the paper's at each of ``ns``]; the area must be there."""
         assert self.mean.area is not None
-        return [self.mean.area, *self.zero.scores]
+        return [self.mean.area, *(self.zero.at(n) for n in ns)]
 
 
 def with_grid(ns: Sequence[int]) -> tuple[int, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from saeeval_core.config import RunConfig, assets_dir, get_protocol
+from saeeval_core.config import RunConfig, assets_dir
 from saeeval_core.errors import ConfigError, DataError, JudgeError, unknown_name
-from saeeval_core.evaluation.prepare import shift_boards, tpp_probes
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.prepare import evaluation_of
 from saeeval_core.evidence.evidence import EvidenceSource, LatentEvidence, find_token_table, for_judge, latent_evidence
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
@@ -17,13 +18,10 @@ from saeeval_core.judging.run import Judge, collect_batches, judge_questions, su
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.ledger.store import DecisionSet, Store
-from saeeval_core.recordings.obtain import Recordings, obtain_recordings, recording_key, task_set_of
+from saeeval_core.recordings.obtain import Recordings, draw_of, obtain_recordings, recording_key, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, find_latents, find_residuals
 from saeeval_core.scores.selections import Rule
-from saeeval_core.scores.shift import shift_latents
-from saeeval_core.scores.tpp import tpp_board, tpp_latents
 from saeeval_core.texts.news import general_texts
-from saeeval_core.texts.parts import scored_parts
 from saeeval_core.texts.sources import read_texts
 from saeeval_core.texts.tasks import TaskSet
 
@@ -84,7 +82,8 @@ def judge_command(
     general = general_sources(config, recordings, file=Path(options.general_text) if options.general_text else None)
     sources = evidence_sources(task_set, recordings, general)[0]
     recording = sources[0].latents
-    ids = candidate_latents(config, task_set, recordings, wanted) if isinstance(wanted, int) else wanted
+    evaluation = evaluation_of(config, draw_of(config, task_set), recordings.residuals)
+    ids = candidate_latents(evaluation, recording, wanted) if isinstance(wanted, int) else wanted
     if not ids:
         raise DataError("no latent has an effect on any probe of this task; give ids with --latents")
     store = store or Store()
@@ -169,23 +168,17 @@ def load_shipped_verdicts(store: Store, recording: LatentRecording) -> int:
     return load_shipped(store, assets_dir() / "verdicts", identity)
 
 
-def candidate_latents(config: RunConfig, task_set: TaskSet, recordings: Recordings, k: int) -> list[int]:
+def candidate_latents(evaluation: Evaluation, latents: LatentRecording, k: int) -> list[int]:
     """Every latent among the top ``k`` of the attribute probe or C_b in any direction, or of any TPP class.
 
     Ordered by best place in any ranking, so that a budget is spent on the strongest first.
     """
-    protocol = get_protocol(config.protocol)
+    part = evaluation.parts[0]  # rankings come from training texts, the same for every part
     rankings = []
-    latents, part = recordings.latents[0], scored_parts(protocol)[0]
-    if task_set.pairs:
-        for d in shift_boards(config, task_set, recordings.residuals, protocol):
-            view = shift_latents(recordings.residuals, latents, d.boards[part], protocol)
-            rankings += [view.attribute_ranking[:k], view.base_ranking[:k]]
-    if task_set.tpp is not None:
-        task = task_set.tpp_task(seed=config.seed, protocol=protocol, per_cell=config.texts_per_cell)
-        probes = tpp_probes(recordings.residuals, task, protocol, seed=config.seed)
-        board = tpp_board(recordings.residuals, task, probes, part=part, seed=config.seed, resamples=2)
-        rankings += [r[:k] for r in tpp_latents(latents, board).rankings]
+    for view in evaluation.shift_views(latents, part):
+        rankings += [view.attribute_ranking[:k], view.base_ranking[:k]]
+    if evaluation.scores_tpp:
+        rankings += [ranking[:k] for ranking in evaluation.tpp_view(latents, part).rankings]
     best: dict[int, int] = {}
     for ranking in rankings:
         for place, latent in enumerate(ranking):

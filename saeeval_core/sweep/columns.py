@@ -1,55 +1,100 @@
 """The columns of a sweep's rows, and rows in the shape that a file keeps."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
-Row = dict[str, Any]
-"""One line of a sweep: the keys of BLANK."""
+from saeeval_core.scores.uncertainty import Estimate
 
-BLANK: Mapping[str, Any] = {
-    "sae": "",
-    "role": "sae",
-    "control": None,
-    "of": None,
-    "architecture": "unknown",
-    "n_latents": None,
-    "l0": None,
-    "explained_variance": None,
-    "dead": None,
-    "loss_recovered": None,
-    "training_tokens": None,
-    "training_seed": None,
-    "model": "",
-    "hook": "",
-    "task": "",
-    "composed": False,
-    "small": False,
-    "metric": "",
-    "variant": "top-N",
-    "protocol": "robust",
-    "selection": "attribution",
-    "judge": None,
-    "scope": "all",
-    "n": None,
-    "n_ablated": None,
-    "part": "test",
-    "value": None,
-    "ci_low": None,
-    "ci_high": None,
-    "level": "test texts",
-    "reason": None,
-    "pairs": None,
-    "left_out": None,
-    "status": "ok",
-    "error": None,
-    "seed": None,
-    "fingerprint": "",
-}
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One score of one SAE or control in one setting: a row of a sweep, of a run or of a published file."""
+
+    sae: str = ""
+    role: str = "sae"
+    """sae | control | imported (from a published file)"""
+    control: str | None = None
+    """Name of the control."""
+    of: str | None = None
+    """SAE the control belongs to; None when it belongs to the task."""
+    architecture: str = "unknown"
+    n_latents: int | None = None
+    l0: float | None = None
+    """Latents active per token."""
+    explained_variance: float | None = None
+    dead: float | None = None
+    """Share of latents that never fire."""
+    loss_recovered: float | None = None
+    training_tokens: int | None = None
+    training_seed: int | None = None
+    model: str = ""
+    hook: str = ""
+    task: str = ""
+    composed: bool = False
+    """The texts were written for this tool."""
+    small: bool = False
+    """The task has few texts, so that intervals are wide."""
+    metric: str = ""
+    """shift | tpp"""
+    variant: str = "top-N"
+    """Ablation and area, as saeeval_core.scores.area names them."""
+    protocol: str = "robust"
+    selection: str = "attribution"
+    judge: str | None = None
+    """Rater whose verdicts chose the latents."""
+    scope: str = "all"
+    """One direction of a pair; "all" is the mean over pairs."""
+    n: int | None = None
+    """None for an area over N."""
+    n_ablated: float | None = None
+    """Latents really ablated, a mean over directions or classes."""
+    part: str = "test"
+    value: float | None = None
+    ci_low: float | None = None
+    """95 % interval, None where there is none."""
+    ci_high: float | None = None
+    level: str = "test texts"
+    """What the interval varies."""
+    reason: str | None = None
+    """Why there is no value."""
+    pairs: int | None = None
+    """SHIFT pairs averaged over."""
+    left_out: int | None = None
+    """Undefined directions left out of the mean."""
+    status: str = "ok"
+    """ok | failed"""
+    error: str | None = None
+    seed: int | None = None
+    fingerprint: str = ""
+    """Of everything the row depends on."""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The score with its interval, or why there is none."""
+        ci = None if self.ci_low is None or self.ci_high is None else (self.ci_low, self.ci_high)
+        return Estimate(self.value, ci, self.reason)
+
+    @classmethod
+    def of_file(cls, row: Mapping[str, Any], **more: object) -> Self:
+        """From a row of a file: columns it lacks are blank, columns that nobody knows any more are left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in row.items() if k in known}, **more)
+
+
+def cells(score: Estimate) -> dict[str, Any]:
+    """The columns of an estimate."""
+    low, high = score.ci or (None, None)
+    return {"value": score.value, "ci_low": low, "ci_high": high, "reason": score.reason}
+
+
+BLANK: Mapping[str, Any] = asdict(ScoreRow())
 """A row without values: the columns a sweep writes, so that results of any origin can be compared."""
 
 
-def pack(rows: Sequence[Row]) -> dict[str, Any]:
+def pack(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     """{"shared", "rows"} of a sweep's file: what all rows share once, in each row only what differs from it and BLANK."""
-    shared = {k: rows[0][k] for k in BLANK if all(r[k] == rows[0][k] for r in rows)} if rows else {}
+    every = [asdict(r) for r in rows]
+    shared = {k: every[0][k] for k in BLANK if all(r[k] == every[0][k] for r in every)} if every else {}
     plain = dict(BLANK) | shared
-    return {"shared": shared, "rows": [{k: v for k, v in r.items() if k == "sae" or v != plain[k]} for r in rows]}
+    return {"shared": shared, "rows": [{k: v for k, v in r.items() if k == "sae" or v != plain[k]} for r in every]}

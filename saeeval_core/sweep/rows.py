@@ -5,7 +5,7 @@ Rows are written here and never read back: whoever needs the numbers takes ``Var
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from saeeval_core.evaluation.variants import (
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.saes.registry import local_folder
 from saeeval_core.scores.shift import ShiftScore
-from saeeval_core.scores.uncertainty import LEVEL, Estimate, OverPairs, Scored
-from saeeval_core.sweep.columns import BLANK, Row
+from saeeval_core.scores.uncertainty import LEVEL, OverPairs, Scored
+from saeeval_core.sweep.columns import ScoreRow, cells
 from saeeval_core.texts.parts import TEST
 from saeeval_core.texts.tasks import TaskSet
 
@@ -50,23 +50,32 @@ class JudgedSelection:
 class Unit:
     """What a sweep says about one SAE under one protocol, with the controls that follow it."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ScoreRow] = field(default_factory=list)
     samples: dict[str, list[float]] = field(default_factory=dict)
     """``sample_key`` of a row -> its score under each resample, for paired differences."""
 
-    def add(self, row: Row, scored: Scored) -> None:
+    def add(self, row: ScoreRow, scored: Scored) -> None:
         """A row with this score; an SAE's own keeps its resamples."""
         if isinstance(scored, OverPairs):
-            row = row | {"pairs": scored.pairs, "left_out": scored.left_out}
-        row = row | cells(scored.score)
+            row = replace(row, pairs=scored.pairs, left_out=scored.left_out)
+        row = replace(row, **cells(scored.score))
         self.rows.append(row)
-        if row["role"] == "sae" and scored.score.value is not None and len(scored.samples):
+        if row.role == "sae" and scored.score.value is not None and len(scored.samples):
             self.samples[sample_key(row)] = np.round(scored.samples, 5).tolist()
 
-    def add_variants(self, row: Row, variants: Variants[Any]) -> None:
+    def add_variants(self, row: ScoreRow, variants: Variants[Any]) -> None:
         """Every N of every variant, and the areas."""
         for place in variants.places():
-            self.add(row | {"variant": place.variant, "n": place.n, "n_ablated": place.n_ablated}, place.scored)
+            self.add(replace(row, variant=place.variant, n=place.n, n_ablated=place.n_ablated), place.scored)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; inverse of ``of_dict``."""
+        return asdict(self)
+
+    @classmethod
+    def of_dict(cls, kept: Mapping[str, Any]) -> "Unit":
+        """A unit that was kept on disk."""
+        return cls([ScoreRow.of_file(r) for r in kept["rows"]], dict(kept["samples"]))
 
 
 @dataclass(frozen=True)
@@ -89,17 +98,16 @@ class Scorer:
         ns = [n for n in self.run.ns if n <= latents.n_latents]
         blank = self._blank(sae, latents, identity)
         if ns and self.evaluation.directions:
-            self._shift(unit, blank | {"metric": "shift"}, latents, ns)
+            self._shift(unit, replace(blank, metric="shift"), latents, ns)
         if ns and self.evaluation.scores_tpp:
-            self._tpp(unit, blank | {"metric": "tpp"}, latents, ns)
+            self._tpp(unit, replace(blank, metric="tpp"), latents, ns)
         for c in decoder_scores(self.evaluation, latents, ns) if self.controls and ns else ():
             of = display_name(sae)
-            name = {"sae": f"{c.name} of {of}", "role": "control", "control": c.name, "of": of}
-            unit.add_variants(blank | name | {"metric": c.metric}, c.variants)
+            row = replace(blank, sae=f"{c.name} of {of}", role="control", control=c.name, of=of, metric=c.metric)
+            unit.add_variants(row, c.variants)
         for c in self._task_controls() if with_bases else ():
-            name = {"sae": c.name, "role": "control", "control": c.name, "metric": c.metric}
-            row = self._task_columns(identity) if c.latents is None else self._blank("", c.latents, identity)
-            unit.add_variants(row | name, c.variants)
+            row = self._task_row(identity) if c.latents is None else self._blank("", c.latents, identity)
+            unit.add_variants(replace(row, sae=c.name, role="control", control=c.name, metric=c.metric), c.variants)
         return unit
 
     def _task_controls(self) -> Iterable[ControlScores]:
@@ -109,7 +117,7 @@ class Scorer:
             return [reference(self.evaluation, "word deletion", self.deletions, self.run.ns)]
         return []
 
-    def _shift(self, unit: Unit, row: Row, latents: LatentRecording, ns: Sequence[int]) -> None:
+    def _shift(self, unit: Unit, row: ScoreRow, latents: LatentRecording, ns: Sequence[int]) -> None:
         evaluation, select = self.evaluation, TopByAttribution()
         views = evaluation.shift_views(latents, TEST)
         own = [direction_variants(v, select.shift(v, ns)) for v in views]
@@ -118,18 +126,18 @@ class Scorer:
             self._random(unit, row, latents, ns)
         for direction, variants in zip(evaluation.directions, own, strict=True) if self.by_direction else ():
             for n, s in zip(ns, variants.zero.scores, strict=True):
-                cell = row | {"scope": direction.name, "n": n, "n_ablated": s.n_ablated}
-                unit.rows.append(cell | cells(s.score))
+                place = {"scope": direction.name, "n": n, "n_ablated": s.n_ablated}
+                unit.rows.append(replace(row, **place, **cells(s.score)))
         for selection in self.selections:
             chooser = selection.selector(evaluation.draw.task_set, latents)
-            judged = row | {"selection": selection.name, "judge": selection.judge}
+            judged = replace(row, selection=selection.name, judge=selection.judge)
             unit.add_variants(judged, shift_of_selector(evaluation, latents, ns, chooser))
 
-    def _tpp(self, unit: Unit, row: Row, latents: LatentRecording, ns: Sequence[int]) -> None:
+    def _tpp(self, unit: Unit, row: ScoreRow, latents: LatentRecording, ns: Sequence[int]) -> None:
         evaluation = self.evaluation
         if not evaluation.tpp_is_live:
             for n, s in zip(ns, evaluation.redrawn_tpp(latents, ns).scores, strict=True):
-                unit.add(row | {"n": n, "n_ablated": float(np.mean(s.n_ablated))}, s)
+                unit.add(replace(row, n=n, n_ablated=float(np.mean(s.n_ablated))), s)
             return
         unit.add_variants(row, tpp_of_selector(evaluation, latents, ns, TopByAttribution()))
         if self.controls:
@@ -138,51 +146,45 @@ class Scorer:
             if selection.name == "task-unrelated":
                 continue  # defined for SHIFT alone
             chooser = selection.selector(evaluation.draw.task_set, latents)
-            judged = row | {"selection": selection.name, "judge": selection.judge}
+            judged = replace(row, selection=selection.name, judge=selection.judge)
             unit.add_variants(judged, tpp_of_selector(evaluation, latents, ns, chooser))
 
-    def _random(self, unit: Unit, row: Row, latents: LatentRecording, ns: Sequence[int]) -> None:
-        of = row["sae"]
-        named = {"sae": f"{RANDOM} of {of}", "role": "control", "control": RANDOM, "of": of}
-        found = random_control(self.evaluation, latents, row["metric"], ns)
-        unit.add_variants(row | named | {"level": f"range of {DRAWS} draws"}, found.variants)
+    def _random(self, unit: Unit, row: ScoreRow, latents: LatentRecording, ns: Sequence[int]) -> None:
+        found = random_control(self.evaluation, latents, row.metric, ns)
+        named = replace(row, sae=f"{RANDOM} of {row.sae}", role="control", control=RANDOM, of=row.sae)
+        unit.add_variants(replace(named, level=f"range of {DRAWS} draws"), found.variants)
 
-    def _blank(self, sae: str, latents: LatentRecording, identity: str) -> Row:
+    def _blank(self, sae: str, latents: LatentRecording, identity: str) -> ScoreRow:
         """What an SAE's own ``about.json`` says (held-out tokens of its training corpus) goes before the recording's figures."""
         about, figures = latents.about or {}, latents.unsupervised
         trained = training_facts(sae)
         explained = trained.get("explained_variance_typical", trained.get("explained_variance"))
-        return self._task_columns(identity) | {
-            "sae": display_name(sae),
-            "architecture": about.get("architecture"),
-            "n_latents": latents.n_latents,
-            "l0": trained.get("l0", figures.get("l0")),
-            "dead": trained.get("dead", figures.get("dead")),
-            "explained_variance": figures.get("explained_variance") if explained is None else explained,
-            "training_tokens": trained.get("training_samples"),
-            "training_seed": trained.get("seed"),
-            "loss_recovered": self.loss_recovered.get(sae, trained.get("loss_recovered")),
-        }
+        return replace(
+            self._task_row(identity),
+            sae=display_name(sae),
+            architecture=about.get("architecture"),
+            n_latents=latents.n_latents,
+            l0=trained.get("l0", figures.get("l0")),
+            dead=trained.get("dead", figures.get("dead")),
+            explained_variance=figures.get("explained_variance") if explained is None else explained,
+            training_tokens=trained.get("training_samples"),
+            training_seed=trained.get("seed"),
+            loss_recovered=self.loss_recovered.get(sae, trained.get("loss_recovered")),
+        )
 
-    def _task_columns(self, identity: str) -> Row:
+    def _task_row(self, identity: str) -> ScoreRow:
         task_set = self.evaluation.draw.task_set
-        return dict(BLANK) | {
-            "model": display_name(self.run.model),
-            "hook": self.evaluation.residuals.key.hook,
-            "task": self.run.task or task_set.texts.name,
-            "composed": task_set.texts.composed,
-            "small": bool(task_set.small),
-            "protocol": self.run.protocol,
-            "level": LEVEL,
-            "seed": self.run.seed,
-            "fingerprint": identity,
-        }
-
-
-def cells(score: Estimate) -> Row:
-    """The columns of an estimate."""
-    low, high = score.ci or (None, None)
-    return {"value": score.value, "ci_low": low, "ci_high": high, "reason": score.reason}
+        return ScoreRow(
+            model=display_name(self.run.model),
+            hook=self.evaluation.residuals.key.hook,
+            task=self.run.task or task_set.texts.name,
+            composed=task_set.texts.composed,
+            small=bool(task_set.small),
+            protocol=self.run.protocol,
+            level=LEVEL,
+            seed=self.run.seed,
+            fingerprint=identity,
+        )
 
 
 def display_name(sae: str) -> str:
@@ -201,6 +203,6 @@ def training_facts(sae: str) -> dict[str, Any]:
         return {}
 
 
-def sample_key(row: Mapping[str, Any]) -> str:
+def sample_key(row: ScoreRow) -> str:
     """Name under which a row's resamples are kept, for paired differences."""
-    return "|".join(str(row[k]) for k in ("sae", "metric", "variant", "selection", "n", "scope"))
+    return "|".join(str(getattr(row, k)) for k in ("sae", "metric", "variant", "selection", "n", "scope"))

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -13,12 +14,14 @@ from saeeval_core.scores.area import AREA, RECOMMENDED
 from saeeval_core.scores.ranks import spearman
 from saeeval_core.scores.uncertainty import (
     LEVEL,
+    Estimate,
+    Sampled,
+    difference,
     difference_words,
     minimum_reliable_difference,
-    paired_difference,
     separable,
 )
-from saeeval_core.sweep.columns import BLANK
+from saeeval_core.sweep.columns import BLANK, ScoreRow
 from saeeval_core.sweep.rows import Unit, sample_key
 
 _SETTING = ("metric", "variant", "protocol", "task", "selection", "n", "part")
@@ -28,33 +31,33 @@ HEADLINES = ((RECOMMENDED, None), ("top-N", HEADLINE_N))
 """(variant, N) that ranks and, in large sweeps, differences are about: the recommended one and the paper's."""
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def to_csv(rows: Sequence[ScoreRow]) -> str:
     """The rows with the same columns as in JSON; undefined is empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(BLANK), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(dict(r) for r in rows)
+    writer.writerows(asdict(r) for r in rows)
     return out.getvalue()
 
 
 def differences(units: Sequence[Unit]) -> list[dict[str, Any]]:
     """Paired differences of two SAEs on the same texts, with the minimum reliable difference and its words (MANY_SAES)."""
     out = []
-    rows = [row for unit in units for row in unit.rows if row["role"] == "sae" and row["status"] == "ok"]
-    many = len({r["sae"] for r in rows}) > MANY_SAES
+    rows = [row for unit in units for row in unit.rows if row.role == "sae" and row.status == "ok"]
+    many = len({r.sae for r in rows}) > MANY_SAES
     wanted = _longest_trained(rows)
-    groups: dict[tuple[Any, ...], list[tuple[str, float, np.ndarray]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[str, Sampled]]] = {}
     for unit in units:
         for row in unit.rows:
             samples = unit.samples.get(sample_key(row))
-            if many and ((row["variant"], row["n"]) not in HEADLINES or row["sae"] not in wanted):
+            if many and ((row.variant, row.n) not in HEADLINES or row.sae not in wanted):
                 continue
-            if row["role"] == "sae" and row["value"] is not None and samples is not None:
-                key = tuple(row[k] for k in (*_SETTING, "hook"))
-                groups.setdefault(key, []).append((row["sae"], row["value"], np.asarray(samples)))
+            if row.role == "sae" and row.value is not None and samples is not None:
+                key = tuple(getattr(row, k) for k in (*_SETTING, "hook"))
+                groups.setdefault(key, []).append((row.sae, Sampled(Estimate(row.value), np.asarray(samples))))
     for key, own in groups.items():
-        for (a, va, sa), (b, vb, sb) in combinations(own, 2):
-            d = paired_difference(va - vb, sa, sb)
+        for (a, scored), (b, other) in combinations(own, 2):
+            d = difference(scored, other)
             assert d.ci is not None
             out.append(
                 dict(zip(_SETTING, key[:-1], strict=True))
@@ -73,25 +76,19 @@ def differences(units: Sequence[Unit]) -> list[dict[str, Any]]:
     return out
 
 
-def rank_agreement(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def rank_agreement(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
     """Spearman, over SAEs, of every two quantities: headline scores per task and the unsupervised figures."""
     table: dict[str, dict[str, float]] = {}
     for r in rows:
-        if (
-            r["role"] != "sae"
-            or r["status"] != "ok"
-            or r["scope"] != "all"
-            or r["part"] != "test"
-            or r["protocol"] != "robust"
-        ):
+        if r.role != "sae" or r.status != "ok" or r.scope != "all" or r.part != "test" or r.protocol != "robust":
             continue
-        headline = (r["variant"], r["n"]) in ((AREA, None), *HEADLINES)
-        if r["value"] is not None and r["selection"] == "attribution" and headline:
-            name = f"{r['task']} {r['metric']} " + (r["variant"] if r["n"] is None else f"top-{r['n']}")
-            table.setdefault(name, {})[r["sae"]] = r["value"]
+        headline = (r.variant, r.n) in ((AREA, None), *HEADLINES)
+        if r.value is not None and r.selection == "attribution" and headline:
+            name = f"{r['task']} {r['metric']} " + (r.variant if r.n is None else f"top-{r['n']}")
+            table.setdefault(name, {})[r.sae] = r.value
         for name in ("l0", "explained_variance", "loss_recovered", "training_tokens"):
-            if r[name] is not None:
-                table.setdefault(name, {})[r["sae"]] = r[name]
+            if getattr(r, name) is not None:
+                table.setdefault(name, {})[r.sae] = getattr(r, name)
     out = []
     for x, y in combinations(table, 2):
         both = sorted(table[x].keys() & table[y].keys())
@@ -101,12 +98,10 @@ def rank_agreement(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
-def _longest_trained(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+def _longest_trained(rows: Sequence[ScoreRow]) -> set[str]:
     """SAEs that no other SAE of the same architecture has been trained longer than."""
     longest: dict[Any, int] = {}
     for r in rows:
-        if r["training_tokens"] is not None:
-            longest[r["architecture"]] = max(longest.get(r["architecture"], 0), r["training_tokens"])
-    return {
-        r["sae"] for r in rows if r["training_tokens"] is None or r["training_tokens"] == longest[r["architecture"]]
-    }
+        if r.training_tokens is not None:
+            longest[r.architecture] = max(longest.get(r.architecture, 0), r.training_tokens)
+    return {r.sae for r in rows if r.training_tokens is None or r.training_tokens == longest[r.architecture]}

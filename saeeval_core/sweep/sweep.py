@@ -20,7 +20,7 @@ from saeeval_core.recordings.obtain import draw_of, obtain_recordings, recording
 from saeeval_core.storage import row_json
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.kept import KeptJson, Shelves
-from saeeval_core.sweep.columns import BLANK, pack
+from saeeval_core.sweep.columns import ScoreRow, pack
 from saeeval_core.sweep.rows import JudgedSelection, Scorer, Unit, display_name
 from saeeval_core.sweep.summary import differences, rank_agreement, to_csv
 from saeeval_core.texts.tasks import TaskSet
@@ -127,9 +127,9 @@ def sweep(
         "made_by": made_by,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": named.model,
-        "hook": ", ".join(dict.fromkeys(r["hook"] for r in rows if r["hook"])),
+        "hook": ", ".join(dict.fromkeys(r.hook for r in rows if r.hook)),
         "config": {k: v for k, v in asdict(named).items() if k not in ("selections", "own_texts")},
-        "rows": rows,
+        "rows": [asdict(r) for r in rows],
         "differences": differences(units),
         "rank_agreement": rank_agreement(rows),
         "versions": versions(),
@@ -225,14 +225,14 @@ def _units(
                 defined,
             ]
             try:
-                yield sae, UNITS.find(key, lambda kept: Unit(**kept))
+                yield sae, UNITS.find(key, Unit.of_dict)
                 continue
             except LookupError:
                 pass
             if scorer is None:
                 scorer = _scorer(config, run, evaluation_of(run, draw, pass_.residuals, shipped=shipped), loss)
             unit = scorer.unit(sae, latents, UNITS.name(key).partition("-")[2], with_bases=i == 0)
-            UNITS.keep(key, asdict(unit))
+            UNITS.keep(key, unit.to_dict())
             yield sae, unit
         except SaeEvalError as error:
             yield sae, _failed_unit(config, task, task_set, sae, str(error), protocol)
@@ -257,15 +257,18 @@ def _losses(config: SweepConfig, task_set: TaskSet, saes: Sequence[str]) -> Mapp
 def _failed_unit(
     config: SweepConfig, task: str, task_set: TaskSet, sae: str, message: str, protocol: str | None = None
 ) -> Unit:
-    row = dict(BLANK) | {
-        "sae": display_name(sae),
-        "model": display_name(config.model),
-        "task": task,
-        "composed": task_set.texts.composed,
-        "small": bool(task_set.small),
-        "protocol": protocol or "",
-        "status": "failed",
-        "error": message,
-        "seed": config.seed,
-    }
-    return Unit([row])
+    return Unit(
+        [
+            ScoreRow(
+                sae=display_name(sae),
+                model=display_name(config.model),
+                task=task,
+                composed=task_set.texts.composed,
+                small=bool(task_set.small),
+                protocol=protocol or "",
+                status="failed",
+                error=message,
+                seed=config.seed,
+            )
+        ]
+    )

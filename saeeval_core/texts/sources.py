@@ -52,6 +52,11 @@ def hub_task_set(
     return with_labels(from_frame(frame, repo, text_column, group_column, f"Hub: {repo}"), target, spurious, classes)
 
 
+def column_names(path: Path) -> list[str]:
+    """Columns of a file as ``read_texts`` takes it, in its order. DataError if it cannot be read."""
+    return [str(c) for c in read_frame(path).columns]
+
+
 def read_texts(path: Path, text_column: str, group_column: str = "") -> LabelledTexts:
     """Labelled texts of a file. DataError for a wrong type, encoding, NUL bytes, missing columns or no text."""
     return from_frame(read_frame(path), path.stem, text_column, group_column, f"file: {path.name}")

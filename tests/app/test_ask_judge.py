@@ -4,11 +4,11 @@ import time
 
 import pytest
 from fake_claude import FakeClaude, answer, error, message  # noqa: E402
-from viewing import texts, view
+from viewing import opened, texts, view
 
-from app import services
 from app.deciding import judged
 from app.jobs import judge as judge_job
+from app.services import ledger, scoring, verdicts
 from app.views import judge
 from saeeval_core.config import RunConfig
 from saeeval_core.scores.selections import Rule
@@ -28,7 +28,7 @@ def fake(monkeypatch):
 @pytest.fixture
 def loaded(planted_app):
     """The planted bundle, as views get it."""
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 def ask(loaded, latents="top5", button="w_ask_go", **more):
@@ -54,14 +54,14 @@ def finished(loaded, at):
 
 
 def test_from_the_button_to_the_score(fake, loaded):
-    d = services.shift_directions(loaded)[0]
-    board = services.shift_view(loaded, d.pair, d.task.target.column, DEV)
+    d = scoring.shift_directions(loaded)[0]
+    board = scoring.shift_view(loaded, d.pair, d.task.target.column, DEV)
     assert judged.judge_sets(loaded, board, 5, Rule()) == []
     fake.behaviour = lambda request, number: answer(request, 3)
     at = ask(loaded)
     asked = judge_job.job_of(loaded).result["asked"]
     assert asked == len(fake.requests) > 5 and f"{asked} new verdicts" in texts(at)
-    assert "fires on pronouns" in judge._side_by_side(services.verdicts(loaded))[0]["explanation"]
+    assert "fires on pronouns" in judge._side_by_side(verdicts.current(loaded))[0]["explanation"]
     chosen = judged.judge_sets(loaded, board, 5, Rule())[0]
     assert chosen.ids == tuple(int(i) for i in board.attribute_ranking[:5])
     assert board.score(list(chosen.ids)).score.value != board.score([]).score.value
@@ -86,7 +86,7 @@ def test_failures_are_named_and_can_be_asked_again(fake, loaded):
     for name in ("refused", "cut off", "request not accepted", "invalid answer"):
         assert f"{name} 1" in texts(at)
     assert judged.judges(loaded) == []  # a failure is never a number
-    refused = next(v for v in services.verdicts(loaded) if v.status == "refused")
+    refused = next(v for v in verdicts.current(loaded) if v.status == "refused")
     fake.behaviour = lambda request, number: answer(request, 3)
     at = view("judge", {"latent": str(refused.latent)})
     assert "no verdict, refused" in texts(at)
@@ -94,7 +94,7 @@ def test_failures_are_named_and_can_be_asked_again(fake, loaded):
     at.session_state["w_ask_key"] = SECRET
     at.button(key=f"w_again_{refused.latent}_{refused.rater}").click().run()
     finished(loaded, at)
-    (now,) = services.store().verdicts(loaded.latents.sae_fingerprint, latent=refused.latent)
+    (now,) = ledger.store().verdicts(loaded.latents.sae_fingerprint, latent=refused.latent)
     assert now.ok and now.ratings["gender"] == 3
 
 
@@ -111,7 +111,7 @@ def test_the_key_is_sent_and_kept_nowhere(fake, loaded, tmp_path):
     at = ask(loaded, "5")
     assert SECRET in str(fake.headers)  # it was sent
     assert "key rejected 1" in texts(at) and SECRET not in texts(at)
-    services.store()._engine.dispose()
+    ledger.store()._engine.dispose()
     assert all(SECRET.encode() not in f.read_bytes() for f in tmp_path.glob("store.sqlite*"))
     assert SECRET not in repr(vars(judge_job.job_of(loaded)))
 

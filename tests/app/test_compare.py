@@ -1,22 +1,30 @@
 """Compare view: empty, full and damaged results, and two choices paired."""
 
+import io
 import json
+import zipfile
+from pathlib import Path
 
 import pytest
 import streamlit as st
-from viewing import texts, view
+from viewing import opened, texts, view
 
-from app import results, services
-from app.views import compare
+from app import results
+from app.results import Stored
+from app.services import paired, scoring
+from app.views.compare.sweep import one_line_per_control
 from saeeval_core.config import RunConfig
+from saeeval_core.errors import ArtifactError
 from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.sweep.columns import BLANK
+from saeeval_core.texts.parts import DEV
 
 
 @pytest.fixture
 def loaded(planted_app):
     """The planted bundle, as views get it."""
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 @pytest.fixture
@@ -120,12 +128,10 @@ def test_checkpoints_are_shown_on_request(folder):
 
 def test_controls_of_many_saes_are_one_line(loaded):
     rows = [
-        dict(BLANK)
-        | {"sae": f"random decoder of s{i}", "role": "control", "control": "random decoder", "value": i / 10}
-        for i in (1, 2)
+        Stored(sae=f"random decoder of s{i}", role="control", control="random decoder", value=i / 10) for i in (1, 2)
     ]
-    (line,) = compare._one_line_per_control(rows)
-    assert line["value"] == pytest.approx(0.15) and line["control"] == "random decoder, mean of 2"
+    (line,) = one_line_per_control(rows)
+    assert line.value == pytest.approx(0.15) and line.control == "random decoder, mean of 2"
 
 
 def test_axis_without_values_says_so(folder):
@@ -195,3 +201,80 @@ def test_a_link_opens_its_tab_and_nonsense_the_first(loaded, monkeypatch):
     for url in ({"compare_tab": "trust"}, {"compare_tab": "<b>"}, {}):
         assert not view("compare", url).exception
     assert opened == ["Can it be trusted?", "Sweep", "Sweep"]
+
+
+def _paired_estimates(at):
+    return next(m.value for m in at.markdown if m.value.startswith("A − B:"))
+
+
+def test_paired_shift_follows_the_links_ablation(folder):
+    said = {}
+    for ablation in ("mean", "zero"):
+        at = view("compare", {"ablation": ablation})
+        at.number_input(key="w_two_n_B").set_value(1).run()
+        at.segmented_control(key="w_two_metric").set_value("shift").run()
+        assert not at.exception
+        said[ablation] = _paired_estimates(at)
+    assert said["mean"].split("(")[0] != said["zero"].split("(")[0]
+    assert "mean ablation" in said["mean"] and "zero ablation" in said["zero"]
+
+
+def test_both_metrics_pair_what_the_scores_themselves_say(loaded):
+    direction = scoring.shift_directions(loaded)[0]
+    shift = scoring.shift_view(loaded, direction.pair, direction.task.target.column, DEV)
+    top = tuple(int(i) for i in shift.attribute_ranking[:5])
+    for ablation in scoring.ABLATIONS:
+        found = paired.shift((shift, top), (shift, top[:1]), ablation=ablation)
+        scores = [scoring.set_score(shift, ids, ablation) for ids in (top, top[:1])]
+        assert (found.a, found.b) == tuple(s.score for s in scores) and found.cells is None
+        assert found.difference == shift.board.difference(*scores)
+    tpp = scoring.tpp_view(loaded, DEV)
+    sets = [tuple(chosen_sets(tpp.rankings, n, [{}] * len(tpp.rankings))) for n in (5, 1)]
+    found = paired.tpp(*((loaded, s) for s in sets), part=DEV, ablation="zero")
+    five, one = tpp.at(5), tpp.at(1)
+    assert found.difference.value == pytest.approx(five.score.value - one.score.value)
+    assert found.cells[0][1].value == pytest.approx(five.matrix[0][1].value - one.matrix[0][1].value)
+
+
+def run_json() -> dict:
+    """A real run's JSON (the golden one, which lacks the versions it was made with)."""
+    path = Path(__file__).parents[1] / "golden" / "run_default.json"
+    return json.loads(path.read_text()) | {"versions": {"saeeval": "0"}}
+
+
+def test_a_loaded_run_can_be_had_as_saebench_files(folder, monkeypatch):
+    offered, real = {}, st.download_button
+    monkeypatch.setattr(
+        st,
+        "download_button",
+        lambda label, data, *a, **k: offered.update({label: (data, *a)}) or real(label, data, *a, **k),
+    )
+    at = view("compare")
+    assert "SAEBench files (zip)" not in offered
+    at.file_uploader(key="w_cmp_files").upload("my run.json", json.dumps(run_json()).encode(), "application/json").run()
+    assert not at.exception and not at.error
+    data, name, mime = offered["SAEBench files (zip)"]
+    assert (name, mime) == ("my run_saebench.zip", "application/zip")
+    with zipfile.ZipFile(io.BytesIO(data())) as archive:
+        files = {n: json.loads(archive.read(n)) for n in archive.namelist()}
+    (sae,) = (r["sae"] for r in run_json()["results"])
+    assert set(files) == {f"{sae}_{kind}_eval_results.json" for kind in ("scr", "tpp")}
+    tpp = run_json()["results"][0]["tpp"]
+    (ten,) = (c["test"]["score"] for c in tpp["by_n"] if c["n"] == 10)
+    content = files[f"{sae}_tpp_eval_results.json"]
+    assert content["eval_result_metrics"]["tpp_metrics"]["tpp_threshold_10_total_metric"] == ten
+    assert content["eval_result_unstructured"]["saeeval"]["tpp"] == tpp
+    assert (content["eval_type_id"], content["sae_lens_id"]) == ("tpp", sae)
+
+
+def test_only_a_run_has_saebench_files_and_a_broken_one_is_one_line():
+    assert results.saebench_files(sweep(), "sweep.json") == results.saebench_files([], "x.json") == {}
+    with pytest.raises(ArtifactError, match="run it again") as caught:
+        results.saebench_files({"results": [{"sae": "s", "tpp": {}}]}, "run.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_whose_summary_lacks_columns_is_a_warning(folder):
+    (folder / "sweep.json").write_text(json.dumps(sweep() | {"differences": [{"value": 1.0}]}))
+    at = view("compare")
+    assert not at.exception and "summary without 'sae_a'" in texts(at)

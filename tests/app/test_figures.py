@@ -7,9 +7,14 @@ import plotly.graph_objects as go
 import pytest
 from synthetic import CLASSES, make_loaded
 
-from app import figures
-from app.services import shift_directions, shift_view, tpp_view
+from app.figures.common import short, to_html
+from app.figures.compared import confusion_matrix, differences, set_comparison
+from app.figures.shift import score_curve, shift_curve
+from app.figures.sweep import rank_agreement, sweep_scatter
+from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
+from app.services.scoring import shift_directions, shift_view, tpp_view
 from saeeval_core.scores.uncertainty import Estimate, undefined
+from saeeval_core.sweep.columns import ScoreRow
 from saeeval_core.texts.parts import DEV
 
 
@@ -20,37 +25,37 @@ def view():
 
 def test_heatmap_shows_every_number_and_is_centred_at_zero(view):
     score = view.at(3)
-    figure = figures.tpp_heatmap(CLASSES, score.matrix, title="TPP", n_ablated=score.n_ablated)
+    figure = tpp_heatmap(CLASSES, score.matrix, title="TPP", n_ablated=score.n_ablated)
     (trace,) = figure.data
     assert trace.zmin == -trace.zmax and trace.zmid == 0
     assert trace.zmax >= max(abs(e.value) for row in score.matrix for e in row)
-    assert trace.text[0][0] == figures.short(score.matrix[0][0].value)
+    assert trace.text[0][0] == short(score.matrix[0][0].value)
     assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text and figure.layout.title.text
     assert list(trace.y) == ["a (3)", "b (3)", "c (3)"]
 
 
 def test_undefined_cells_are_empty_and_say_why():
     matrix = [[Estimate(0.2, (0.1, 0.3)), undefined("probe 'b' is not better than chance")]] * 2
-    (trace,) = figures.tpp_heatmap(["a", "b"], matrix, title="x").data
+    (trace,) = tpp_heatmap(["a", "b"], matrix, title="x").data
     assert trace.z[0][1] is None and trace.text[0][1] == "n/a"
     assert "not better than chance" in trace.hovertext[0][1]
 
 
 def test_class_names_from_data_cannot_become_markup():
     matrix = [[Estimate(0.0, (0.0, 0.1))]]
-    figure = figures.tpp_heatmap(["<b>x</b><script>"], matrix, title="<i>t</i>")
+    figure = tpp_heatmap(["<b>x</b><script>"], matrix, title="<i>t</i>")
     assert "<script>" not in figure.to_json()
     assert "<b>x" not in figure.data[0].x[0] and "<i>" not in figure.layout.title.text
 
 
 def test_small_multiples_share_one_scale(view):
-    figure = figures.tpp_small_multiples(CLASSES, [(n, view.at(n).matrix) for n in (1, 2, 5, 10, 20)], title="all N")
+    figure = tpp_small_multiples(CLASSES, [(n, view.at(n).matrix) for n in (1, 2, 5, 10, 20)], title="all N")
     assert len({trace.zmax for trace in figure.data}) == 1 and len(figure.data) == 5
 
 
 def test_by_n_has_bands_and_marks_the_current_n(view):
     rows = [(n, s.score, s.intended, s.unintended) for n in (1, 5, 10) for s in (view.at(n),)]
-    figure = figures.tpp_by_n(rows, marked=5, title="by N")
+    figure = tpp_by_n(rows, marked=5, title="by N")
     assert sum(t.fill == "toself" for t in figure.data) == 3
     assert figure.layout.shapes
 
@@ -60,60 +65,47 @@ def test_shift_curve_marks_the_set_and_the_oracle():
     direction = shift_directions(loaded)[0]
     live = shift_view(loaded, direction.pair, direction.task.target.column, DEV)
     scores = live.curve(live.attribute_ranking, [1, 2, 5])
-    figure = figures.shift_curve(list(zip([1, 2, 5], scores, strict=True)), (2, scores[1]), live.board)
+    figure = shift_curve(list(zip([1, 2, 5], scores, strict=True)), (2, scores[1]), live.board)
     assert "your set" in [t.name for t in figure.data]
     assert any("oracle" in (a.text or "") for a in figure.layout.annotations)
 
 
 def test_differences_say_what_is_not_separable():
-    figure = figures.differences([("x", Estimate(0.1, (0.05, 0.2))), ("y", Estimate(0.1, (-0.1, 0.2)))], title="d")
+    figure = differences([("x", Estimate(0.1, (0.05, 0.2))), ("y", Estimate(0.1, (-0.1, 0.2)))], title="d")
     assert {t.name: list(t.y) for t in figure.data} == {"separable": ["x"], "not separable": ["y"]}
 
 
 def test_sweep_scatter_leaves_failed_and_undefined_rows_out_and_draws_controls_as_lines():
-    from saeeval_core.sweep.columns import BLANK
-
     rows = [
-        dict(BLANK) | {"sae": "s", "architecture": "topk", "l0": 20.0, "value": 0.2, "ci_low": 0.1, "ci_high": 0.3},
-        dict(BLANK) | {"sae": "t", "architecture": "topk", "l0": 30.0, "value": None, "reason": "no gap"},
-        dict(BLANK) | {"sae": "u", "status": "failed", "error": "cannot load"},
-        dict(BLANK) | {"sae": "r", "role": "control", "control": "random latents", "value": 0.01},
+        ScoreRow(sae="s", architecture="topk", l0=20.0, value=0.2, ci_low=0.1, ci_high=0.3),
+        ScoreRow(sae="t", architecture="topk", l0=30.0, value=None, reason="no gap"),
+        ScoreRow(sae="u", status="failed", error="cannot load"),
+        ScoreRow(sae="r", role="control", control="random latents", value=0.01),
     ]
-    figure = figures.sweep_scatter(rows, x="l0", x_title="L0", y_title="TPP", title="t", log_x=True)
+    figure = sweep_scatter(rows, x="l0", x_title="L0", y_title="TPP", title="t", log_x=True)
     assert [list(t.x) for t in figure.data] == [[20.0]] and len(figure.layout.shapes) == 1
 
 
 @pytest.mark.parametrize(
     "figure",
     [
-        figures.quadrant_bars(["a, m"], [0.5], [None], title="q"),
-        figures.set_comparison(
+        set_comparison(
             [("mine", Estimate(0.1, (0.0, 0.2)), None), ("judge", undefined("nothing passed"), undefined("x"))]
         ),
-        figures.histogram([1, 2], [0, 1, 2], title="h", x="x"),
-        figures.confusion_matrix([0, 1], np.array([[3, 1], [0, 2]]).tolist(), rows="p", columns="q", title="c"),
-        figures.rank_agreement(["shift", "tpp"], [[1.0, None], [None, 1.0]], title="r"),
-        figures.score_curve({"a": [(1, Estimate(0.1, (0.0, 0.2)))]}, title="s", y="S"),
+        confusion_matrix([0, 1], np.array([[3, 1], [0, 2]]).tolist(), rows="p", columns="q", title="c"),
+        rank_agreement(["shift", "tpp"], [[1.0, None], [None, 1.0]], title="r"),
+        score_curve({"a": [(1, Estimate(0.1, (0.0, 0.2)))]}, title="s", y="S"),
     ],
 )
 def test_the_other_figures_draw(figure):
     assert isinstance(figure, go.Figure) and figure.layout.title.text
-    assert not re.search(r"<script[^>]+src=", figures.to_html(figure))
+    assert not re.search(r"<script[^>]+src=", to_html(figure))
 
 
 def test_controls_that_lie_together_share_a_label_and_all_keep_their_line():
-    base = {"role": "control", "sae": "", "ci_low": None, "ci_high": None}
-    rows = [base | {"control": name, "value": v} for name, v in (("a", 0.0), ("b", 0.01), ("c", 0.5), ("far", 1.0))]
-    point = {
-        "role": "sae",
-        "sae": "s",
-        "control": None,
-        "architecture": "topk",
-        "value": 0.7,
-        "ci_low": 0.6,
-        "ci_high": 0.8,
-        "l0": 20.0,
-    }
-    figure = figures.sweep_scatter([*rows, point], x="l0", title="t", x_title="L0", y_title="S", log_x=False)
+    heights = {"a": 0.0, "b": 0.01, "c": 0.5, "far": 1.0}
+    rows = [ScoreRow(role="control", control=name, value=v) for name, v in heights.items()]
+    point = ScoreRow(sae="s", architecture="topk", value=0.7, ci_low=0.6, ci_high=0.8, l0=20.0)
+    figure = sweep_scatter([*rows, point], x="l0", title="t", x_title="L0", y_title="S", log_x=False)
     assert sorted(a.text for a in figure.layout.annotations) == ["a, b", "c", "far"]
     assert sorted(s.y0 for s in figure.layout.shapes) == [0.0, 0.01, 0.5, 1.0]

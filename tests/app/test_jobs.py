@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from app import services
 from app.jobs import recording as recording_job
 from app.jobs.recording import RecordingJob
+from app.services import loading, scoring
 from saeeval_core.config import RunConfig
 
 
@@ -33,20 +33,20 @@ def finished(job: RecordingJob, seconds: float = 120) -> RecordingJob:
 
 
 def test_a_run_ends_with_a_recording_that_views_can_open(config):
-    assert services.load(config) is None
+    assert loading.load(config) is None
     job = recording_job.start(config)
     assert recording_job.start(config) is job and recording_job.job_of(config) is job
     assert finished(job).status == "done", job.error
     assert job.done == job.total > 0
-    loaded = services.load_or_raise(config)
-    assert len(services.shift_directions(loaded)) == 2
+    loaded = loading.load(config)
+    assert loaded is not None and len(scoring.shift_directions(loaded)) == 2
 
 
 def test_cancel_stops_and_a_second_run_goes_on(config, monkeypatch):
     job = RecordingJob(config)
     job.cancel()
     job.run()
-    assert job.status == "cancelled" and services.load(config) is None
+    assert job.status == "cancelled" and loading.load(config) is None
     assert finished(recording_job.start(config)).status == "done"
 
 

@@ -1,9 +1,9 @@
 """Judge view: verdicts side by side, failures that are not zeros, agreement, conflicts, and blind rating."""
 
 import pytest
-from viewing import texts, verdict, view
+from viewing import opened, texts, verdict, view
 
-from app import services
+from app.services import ledger, verdicts
 from app.views import judge
 from saeeval_core.config import RunConfig
 from saeeval_core.judging.verdict import task_concepts
@@ -12,7 +12,7 @@ from saeeval_core.judging.verdict import task_concepts
 @pytest.fixture
 def loaded(planted_app):
     """The planted bundle, as views get it."""
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def judged(loaded):
         )
         rows.append(verdict(loaded, latent, "LocalJudge", "local", two))
     rows.append(verdict(loaded, 20, "judge A", "llm", {}, status="refused", raw="I cannot"))
-    services.store().add_verdicts(rows)
+    ledger.store().add_verdicts(rows)
     return loaded
 
 
@@ -39,7 +39,7 @@ def test_empty_state_gives_the_command(loaded):
 def test_verdicts_stand_side_by_side_and_a_refusal_is_no_number(judged):
     at = view("judge", {"latent": "20"})
     assert not at.exception
-    rows = judge._side_by_side(services.verdicts(judged))
+    rows = judge._side_by_side(verdicts.current(judged))
     refused = next(r for r in rows if r["latent"] == 20)
     assert refused["judge A"] == "n/v: refused" and refused["LocalJudge"] == ""
     assert "no verdict, refused" in texts(at)
@@ -54,7 +54,7 @@ def test_agreement_gives_kappa_with_interval_and_n(judged):
 
 
 def test_missing_as_zero_is_named(judged):
-    services.store().add_verdicts([verdict(judged, 30, "judge A", "llm", {"gender": 1})])
+    ledger.store().add_verdicts([verdict(judged, 30, "judge A", "llm", {"gender": 1})])
     at = view("judge")
     at.toggle(key="w_agree_zero_own").set_value(True).run()
     assert "read as 0" in texts(at)
@@ -66,7 +66,7 @@ def test_settling_a_conflict_is_kept_under_its_own_name(judged):
     at.segmented_control(key="w_settle_3_gender").set_value(2).run()
     at.button(key="w_settle_save").click().run()
     assert not at.exception
-    (kept,) = services.store().verdicts(judged.latents.sae_fingerprint, rater=judge.ADJUDICATED)
+    (kept,) = ledger.store().verdicts(judged.latents.sae_fingerprint, rater=judge.ADJUDICATED)
     assert kept.ratings == {"gender": 2} and kept.rater_kind == "human" and "Ada" in kept.reason
 
 
@@ -87,6 +87,6 @@ def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged):
     at.text_input(key=f"w_blind_what_{latent}").set_value("pronouns")
     next(b for b in at.button if b.label == "Save and next").click().run()
     assert not at.exception
-    (kept,) = services.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")
+    (kept,) = ledger.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")
     assert kept.latent == latent and kept.rater_kind == "human" and kept.explanation == "pronouns"
     assert judge._queue(judged, "Ada") != judge._queue(judged, "Bob")

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from viewing import texts, verdict, view
+from viewing import opened, texts, verdict, view
 
-from app import services
 from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
 from app.jobs import live_model
+from app.services import ledger
 from app.views import latents
 from app.widgets import latent_table
 from saeeval_core.config import RunConfig
@@ -18,7 +18,7 @@ from saeeval_core.scores.probes import Probe
 @pytest.fixture
 def loaded(planted_app):
     """The planted bundle, as views get it."""
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 def rows(table, **filters):
@@ -44,8 +44,8 @@ def test_empty_result_says_what_to_do(loaded):
 
 
 def test_search_by_id_explanation_and_token_and_filters(loaded):
-    services.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"gender": 3}, explanation="Feminine Pronouns")])
-    services.store().add_verdicts([verdict(loaded, 10, "judge", "llm", {}, status="refused")])
+    ledger.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"gender": 3}, explanation="Feminine Pronouns")])
+    ledger.store().add_verdicts([verdict(loaded, 10, "judge", "llm", {}, status="refused")])
     effect = np.arange(loaded.latents.n_latents, dtype=float)
     table = latent_table.frame(loaded, effect, {4: "ablate"})
     assert rows(table, search="17")["latent"].tolist() == [17]
@@ -74,11 +74,11 @@ def test_bulk_decides_on_every_row_shown_and_undo_is_one_step(loaded):
     assert len(shown) == 20 and "all 20 rows" in texts(at)
     at.button(key="w_bulk_ablate").click().run()
     assert not at.exception and "20 latents set to ablate" in texts(at)
-    stored = decisions.find_set(services.store(), place, "Ada")
-    assert services.store().ablated(stored.id) == sorted(shown)
+    stored = decisions.find_set(ledger.store(), place, "Ada")
+    assert ledger.store().ablated(stored.id) == sorted(shown)
     assert set(at.dataframe[0].value["decision"]) == {"ablate"}
     at.button(key="w_bulk_undo").click().run()
-    assert services.store().ablated(stored.id) == [] and "20 decisions taken back" in texts(at)
+    assert ledger.store().ablated(stored.id) == [] and "20 decisions taken back" in texts(at)
 
 
 def test_bulk_goes_to_the_class_that_is_chosen_and_clears(loaded):
@@ -91,7 +91,7 @@ def test_bulk_goes_to_the_class_that_is_chosen_and_clears(loaded):
 
 
 def test_bulk_refuses_a_judges_set_and_too_many_rows(loaded):
-    services.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"nurse": 3, "gender": 3})])
+    ledger.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"nurse": 3, "gender": 3})])
     at = view("latents", {"search": "17", "of": "tpp:nurse", "set": "judge:judge"}, {"who": "Ada"})
     at.button(key="w_bulk_keep").click().run()
     assert "belongs to judge" in at.error[0].value

@@ -3,9 +3,11 @@
 import re
 
 import pytest
+from viewing import opened
 
-from app import report_page, services
+from app import report_page
 from app.deciding.class_sets import class_sets, store_decisions
+from app.services import scoring
 from app.views import tpp_matrix
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
@@ -16,7 +18,7 @@ from saeeval_core.texts.parts import DEV
 
 @pytest.fixture
 def loaded(planted_app):
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
@@ -30,7 +32,7 @@ def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
 def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {5: "ablate"}, "Ada")
     sets = class_sets(loaded, "mine", "Ada")
-    ids = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
+    ids = tuple(chosen_sets(scoring.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
     page = tpp_matrix._report(loaded, 5, ids, sets)
     for part in ("latent 5", "for nurse", "Ada", "Decision log", "saeeval run --metrics tpp --n 5", "sae-lens"):
         assert part in page

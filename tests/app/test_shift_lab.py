@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from viewing import verdict
+from viewing import opened, verdict
 
-from app import services, state
+from app import state
 from app.deciding import desk as decisions
 from app.deciding.desk import Desk
 from app.deciding.judged import judge_sets
 from app.payloads.score_card import Look, score_json, shares_json
+from app.services import ledger, scoring
 from app.views import shift_lab
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, DataError
@@ -22,13 +23,13 @@ PAIR = "professor/teacher x female/male"
 @pytest.fixture
 def loaded(planted_app):
     """The planted bundle, as views get it."""
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 @pytest.fixture
 def view(loaded):
-    d = services.shift_directions(loaded)[0]
-    return services.shift_view(loaded, d.pair, d.task.target.column, DEV)
+    d = scoring.shift_directions(loaded)[0]
+    return scoring.shift_view(loaded, d.pair, d.task.target.column, DEV)
 
 
 def press(seq, kind="decide", **more):
@@ -71,7 +72,7 @@ def test_aggregate_over_pairs(planted_app):
 
 
 def test_task_without_pairs_says_so(planted_app, monkeypatch):
-    monkeypatch.setattr(services, "shift_directions", lambda loaded: ())
+    monkeypatch.setattr(scoring, "shift_directions", lambda loaded: ())
     test = planted_app("shift_lab")
     assert not test.exception and "no SHIFT pair" in test.info[0].value
 
@@ -85,7 +86,7 @@ def test_a_store_that_cannot_be_written_is_one_box(planted_app, tmp_path, monkey
 
 
 def test_presses_are_saved_once_and_in_order(loaded):
-    store, place = services.store(), decisions.shift_place(loaded, services.shift_directions(loaded)[0])
+    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
     log = [press(2, latents=[17], decision="keep"), press(1, latents=[5], decision="ablate", reason="pronouns")]
     acks = {}
     assert apply(store, place, log, acks) == [] and acks == {"browser": 2}
@@ -98,7 +99,7 @@ def test_presses_are_saved_once_and_in_order(loaded):
 
 
 def test_a_press_lands_where_it_was_made_whatever_is_on_screen(loaded):
-    store, both = services.store(), services.shift_directions(loaded)
+    store, both = ledger.store(), scoring.shift_directions(loaded)
     a, b = (Desk(decisions.shift_place(loaded, d), "Ada", "mine") for d in both[:2])
     late = press(1, latents=[5], decision="ablate") | {"desk": a.name}
     decisions.apply(store, {a.name: a, b.name: b}, [late], {}, "browser", pytest.fail)
@@ -111,7 +112,7 @@ def test_a_press_lands_where_it_was_made_whatever_is_on_screen(loaded):
 
 
 def test_a_commit_is_done_in_its_turn_and_not_lost_to_a_failing_press(loaded):
-    store, place = services.store(), decisions.shift_place(loaded, services.shift_directions(loaded)[0])
+    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
     desk, acks, seen = Desk(place, "Ada", "mine"), {}, []
     log = [press(1, latents=[5], decision="ablate"), press(2, "commit"), press(3, latents=[6], decision="ablate")]
     log = [p | {"desk": desk.name} for p in log[:2]] + [log[2] | {"desk": "elsewhere"}]
@@ -126,7 +127,7 @@ def test_a_commit_is_done_in_its_turn_and_not_lost_to_a_failing_press(loaded):
 
 
 def test_a_failing_press_does_not_repeat_those_before_it(loaded, monkeypatch):
-    store, place = services.store(), decisions.shift_place(loaded, services.shift_directions(loaded)[0])
+    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
     acks = {}
     apply(store, place, [press(k, latents=[k], decision="ablate") for k in (1, 2, 3)], acks)
     log = [press(4, "undo"), press(5, latents=[9], decision="ablate")]
@@ -139,14 +140,14 @@ def test_a_failing_press_does_not_repeat_those_before_it(loaded, monkeypatch):
 
 
 def test_sets_of_others_and_other_directions_stay_apart(loaded):
-    store, both = services.store(), services.shift_directions(loaded)
+    store, both = ledger.store(), scoring.shift_directions(loaded)
     a, b = (decisions.shift_place(loaded, d) for d in both[:2])
     apply(store, a, [press(1, latents=[5], decision="ablate")], {})
     assert decisions.find_set(store, a, "Bob") is None and decisions.find_set(store, b, "Ada") is None
 
 
 def test_reset_is_one_undoable_step(loaded):
-    store, place = services.store(), decisions.shift_place(loaded, services.shift_directions(loaded)[0])
+    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
     mine = decisions.open_set(store, place, "Ada")
     store.decide(mine.id, "Ada", {1: "ablate", 2: "keep"})
     decisions.reset(store, mine.id, "Ada", np.array([2, 3]), "reset")
@@ -179,14 +180,14 @@ def test_leave_one_out_and_solo_by_hand(view):
 
 
 def test_a_commit_stores_the_test_score_and_the_looks(loaded):
-    store, direction = services.store(), services.shift_directions(loaded)[0]
+    store, direction = ledger.store(), scoring.shift_directions(loaded)[0]
     place = decisions.shift_place(loaded, direction)
     apply(store, place, [press(1, latents=[5], decision="ablate")], {})
     mine = decisions.find_set(store, place, "Ada")
     store.note_look(mine.id, "Ada", [5])
     shift_lab._commit(loaded, Desk(place, "Ada", "mine"), "zero")
     kept = store.commits(mine.id)[0]
-    test = services.shift_view(loaded, direction.pair, direction.task.target.column, 2).score([5])
+    test = scoring.shift_view(loaded, direction.pair, direction.task.target.column, 2).score([5])
     assert kept.ids == (5,) and kept.dev_looks == 1
     assert kept.test["part"] == "test" and kept.test["score"]["value"] == pytest.approx(test.score.value)
 
@@ -209,10 +210,10 @@ def test_peak_tokens_are_those_at_the_strongest_place_of_each_context():
 
 def judged_gender(loaded):
     """Verdicts on the attribute probe's strongest latents: the gender ones 4 and 1, the biased probe's own about professions."""
-    view = services.shift_view(loaded, PAIR, "profession", DEV)
+    view = scoring.shift_view(loaded, PAIR, "profession", DEV)
     top = [int(i) for i in view.attribute_ranking[:5]]
     ratings = {i: {"gender": 4 if k < 2 else 1, "professor": 0, "teacher": 0} for k, i in enumerate(top)}
-    services.store().add_verdicts([verdict(loaded, i, "judge", "llm", r) for i, r in ratings.items()])
+    ledger.store().add_verdicts([verdict(loaded, i, "judge", "llm", r) for i, r in ratings.items()])
     return view, top
 
 
@@ -229,7 +230,7 @@ def test_the_rule_changes_the_judges_set_and_both_judged_selections_are_compared
 
 def test_nothing_passed_is_a_state_in_the_comparison(loaded):
     view, top = judged_gender(loaded)
-    services.store().add_verdicts(
+    ledger.store().add_verdicts(
         [verdict(loaded, i, "strict", "llm", {"gender": 0, "professor": 0, "teacher": 0}) for i in top]
     )
     strict = next(s for s in judge_sets(loaded, view, 5, Rule()) if s.name.startswith("judge, strict"))
@@ -243,20 +244,20 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     view, top = judged_gender(loaded)
     test = planted_app("shift_lab", n="5", target="profession")
     place = decisions.shift_place(
-        loaded, next(d for d in services.shift_directions(loaded) if d.task.target.column == "profession")
+        loaded, next(d for d in scoring.shift_directions(loaded) if d.task.target.column == "profession")
     )
     use = next(b for b in test.button if b.label.startswith("Use judge, judge"))
     use.click().run()
     assert not test.exception
-    mine = decisions.find_set(services.store(), place, "anonymous")
-    assert services.store().ablated(mine.id) == sorted(top[:2])
+    mine = decisions.find_set(ledger.store(), place, "anonymous")
+    assert ledger.store().ablated(mine.id) == sorted(top[:2])
     assert view.score(top[:2]).score.value != view.score([]).score.value
     test.radio(key="w_rule_threshold").set_value(1).run()
     assert test.session_state["view"]["judge_threshold"] == "1" and any(
         "rates it 1 or more" in c.value for c in test.caption
     )
     next(b for b in test.button if b.label.startswith("Use judge, judge")).click().run()
-    assert services.store().ablated(mine.id) == sorted(top)
+    assert ledger.store().ablated(mine.id) == sorted(top)
 
 
 def test_a_link_carries_the_rule(planted_app):
@@ -275,7 +276,7 @@ def test_an_empty_set_has_nothing_to_be_checked(planted_app):
 
 
 def test_controls_and_refits_of_the_set_are_shown_when_pressed(planted_app, loaded, view):
-    store, place = services.store(), decisions.shift_place(loaded, services.default_direction(loaded, PAIR))
+    store, place = ledger.store(), decisions.shift_place(loaded, scoring.default_direction(loaded, PAIR))
     decisions.new_set(store, place, state.DEFAULTS.get("who") or "me", "mine", {0: "ablate", 1: "ablate"}, "test")
     test = planted_app("shift_lab", set=str(store.list_sets(**place.scope)[-1].id))
     test = test.button(key="w_shift_controls").click().run()

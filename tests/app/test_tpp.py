@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from viewing import texts, verdict, view
+import viewing
+from viewing import opened, texts, verdict, view
 
-from app import services
 from app.deciding.class_sets import ATTRIBUTION, class_sets, commit, store_decisions
 from app.payloads import matrix
+from app.services import ledger, scoring
 from app.views import tpp_matrix
 from app.widgets import export
 from saeeval_core.config import RunConfig
@@ -21,12 +22,12 @@ from saeeval_core.texts.parts import DEV
 @pytest.fixture
 def loaded(planted_app):
     """The planted bundle, as views get it."""
-    return services.load_or_raise(RunConfig())
+    return opened(RunConfig())
 
 
 def values(loaded, n=5, cell=None, who="Ada", name="mine", relative=False, ablation="zero"):
     sets = class_sets(loaded, name, who)
-    ids = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, n, sets.decisions))
+    ids = tuple(chosen_sets(scoring.tpp_view(loaded, DEV).rankings, n, sets.decisions))
     return matrix.payload(
         loaded, part=DEV, n=n, sets=ids, decisions=sets.decisions, cell=cell, relative=relative, ablation=ablation
     )
@@ -39,7 +40,7 @@ def test_view_draws_and_says_how_it_is_computed(loaded):
 
 def test_view_without_classes_says_what_to_do(loaded, monkeypatch):
     bare = replace(loaded, task_set=replace(loaded.task_set, tpp=None))
-    monkeypatch.setattr(services, "load_or_raise", lambda config: bare)
+    monkeypatch.setattr(viewing, "opened", lambda config: bare)
     at = view("tpp_matrix")
     assert not at.exception and "no classes for TPP" in texts(at)
 
@@ -91,7 +92,7 @@ def test_attribution_is_never_changed_and_other_peoples_sets_are_read_only(loade
 def test_commit_stores_the_test_score_and_the_looks(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
     sets = class_sets(loaded, "mine", "Ada")
-    sets.note_look("Ada", chosen_sets(services.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
+    sets.note_look("Ada", chosen_sets(scoring.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
     score = commit(loaded, sets, 5, "Ada", "mean")
     (line,) = class_sets(loaded, "mine", "Ada").commits()
     assert f"{score.value:.3f}" in line and "after 1 dev looks" in line
@@ -134,7 +135,7 @@ def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(load
         return csr_array(activations)
 
     monkeypatch.setattr(live_model, "row_activations", fires_on_the_second_token)
-    sets = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, 20, [{}] * 4))
+    sets = tuple(chosen_sets(scoring.tpp_view(loaded, DEV).rankings, 20, [{}] * 4))
     got = matrix.payload(
         loaded, part=DEV, n=20, sets=sets, decisions=[{}] * 4, cell=(2, 2), relative=False, ablation="mean", read=True
     )
@@ -144,11 +145,11 @@ def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(load
 
 
 def test_a_judges_set_keeps_only_what_it_relates_to_the_class(loaded):
-    rankings = services.tpp_view(loaded, DEV).rankings
+    rankings = scoring.tpp_view(loaded, DEV).rankings
     first = [int(r[0]) for r in rankings]
-    nurse = services.tpp_view(loaded, DEV).board.task.classes.index("nurse")
+    nurse = scoring.tpp_view(loaded, DEV).board.task.classes.index("nurse")
     deep = int(rankings[nurse][15])
-    services.store().add_verdicts(
+    ledger.store().add_verdicts(
         [
             verdict(
                 loaded, first[nurse], "LocalJudge", "local", {"nurse": 3, "surgeon": 1, "teacher": 0, "professor": 0}
@@ -172,12 +173,12 @@ def test_a_judges_set_keeps_only_what_it_relates_to_the_class(loaded):
 
 
 def test_a_judge_who_relates_nothing_leaves_a_state(loaded):
-    top = [int(i) for r in services.tpp_view(loaded, DEV).rankings for i in r[:3]]
-    zero = dict.fromkeys(services.tpp_view(loaded, DEV).board.task.classes, 0)
-    services.store().add_verdicts([verdict(loaded, i, "strict", "llm", zero) for i in dict.fromkeys(top)])
+    top = [int(i) for r in scoring.tpp_view(loaded, DEV).rankings for i in r[:3]]
+    zero = dict.fromkeys(scoring.tpp_view(loaded, DEV).board.task.classes, 0)
+    ledger.store().add_verdicts([verdict(loaded, i, "strict", "llm", zero) for i in dict.fromkeys(top)])
     sets = class_sets(loaded, "judge:strict", "Ada", 3)
     assert sets.nothing.count("nothing passed") == 4
-    services.store().add_verdicts([verdict(loaded, top[0], "terse", "imported", {}, explanation="only words")])
+    ledger.store().add_verdicts([verdict(loaded, top[0], "terse", "imported", {}, explanation="only words")])
     assert "judge:terse" not in dict(class_sets(loaded, "mine", "Ada").options)
 
 

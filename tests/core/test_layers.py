@@ -134,7 +134,9 @@ LIGHT = [
     "saeeval_core.scores.tpp",
     "saeeval_core.recordings.recording",
     "saeeval_core.saes.registry",
-    "app.services",
+    "app.services.evidence",
+    "app.services.scoring",
+    "app.services.trust",
     "saeeval_core.cli.main",
 ]
 
@@ -148,6 +150,15 @@ def test_opening_results_loads_no_language_model_library():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{name} []" for name in names]
+
+
+def test_services_load_no_streamlit():
+    """They serve jobs, reports and tests, too, and a page element in them would be drawn where nobody looks."""
+    names = [module_of(p) for p in FILES if room_of(p) == ("app", "services")]
+    code = "import importlib, sys\n" + "".join(f"importlib.import_module({n!r})\n" for n in names)
+    code += "print([m for m in sys.modules if m.split('.')[0] == 'streamlit'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert len(names) > 5 and done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.mark.parametrize("path", CORE, ids=name_of)

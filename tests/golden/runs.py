@@ -67,8 +67,9 @@ def sweep_rows(cache: Path) -> list[dict[str, str]]:
 def report_data(result: dict[str, Any]) -> list[Any]:
     """What the HTML report of a result says: its words in order, and every figure's data without the styling."""
     from app.report_page import result_page
+    from saeeval_core.evaluation.result_json import from_json
 
-    page = result_page(result | {"versions": {}}, when="then")
+    page = result_page(from_json(result | {"versions": {}}), when="then")
     return [words(page), [traces(figure) for figure in figures(page)]]
 
 

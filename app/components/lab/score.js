@@ -1,4 +1,5 @@
 // Score card: everything that answers a decision. Curves are drawn here rather than by a chart library: 3 ms, not 60.
+// Reports and downloads, which nobody presses keys in, use app/figures/shift.py.
 const CARRY = "which latents carry it (leave-one-out)",
   LOG = "decision log",
   CURVE = "as a table";

@@ -1,4 +1,5 @@
 // The matrix: a table of buttons. Rows are ablated, columns are the probes; the diagonal is what should be hurt.
+// Drawn here because cells are clicked and redrawn at every move; reports and downloads use app/figures/tpp.py.
 function drawMatrix(page) {
   const d = page.data,
     left = page.parts.left;

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import make_loaded
 
-from app.services import tpp_view
+from app.services.scoring import tpp_view
 from saeeval_core.scores.tpp_cells import cell_latents, flipped_texts, relative_matrix, row_difference
 from saeeval_core.scores.uncertainty import difference
 from saeeval_core.texts.parts import DEV, TRAIN

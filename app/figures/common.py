@@ -1,0 +1,123 @@
+"""What all figures share: colours, inert text, bands and dots with intervals, one layout, and figures as HTML.
+
+Undefined values are shown as gaps with the reason on hover, never as 0. Text from data sets is escaped by plotly only in
+part, so every string that may come from data goes through ``plain``.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from saeeval_core.scores.uncertainty import Estimate, say
+
+BLUE, ORANGE, GREY = "#0b6e99", "#c4601d", "#7a7f87"
+PALETTE = ("#0b6e99", "#c4601d", "#6a51a3", "#2a7f3f", "#b8860b", "#b2437f", "#4a5a6a", "#5ba3c4")
+"""Colours of categories: distinguishable with the common colour-vision deficiencies, readable on white and near-black."""
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+
+
+def plain(text: object) -> str:
+    """Text from data, made inert for plotly's small HTML."""
+    return escape(str(text), quote=False)
+
+
+def short(value: float | None) -> str:
+    """A number for a small cell: "+.12", "-.03", "n/a"."""
+    if value is None:
+        return "n/a"
+    text = f"{value:+.2f}"
+    return text.replace("+0.", "+.").replace("-0.", "−.").replace("-", "−")
+
+
+def diverging(dark: bool = False) -> list[tuple[float, str]]:
+    """Blue for gains, orange for losses, the page's own colour at 0."""
+    middle = "#1b1f26" if dark else "#f7f7f5"
+    return [(0.0, "#5ec8f2" if dark else BLUE), (0.5, middle), (1.0, "#ff9d5c" if dark else ORANGE)]
+
+
+def finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
+    figure.update_layout(
+        title={"text": plain(title), "x": 0, "y": 0.985, "yanchor": "top", "font": {"size": 15}},
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 10, "r": 10, "t": 78, "b": 40},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0},
+        hoverlabel={"align": "left"},
+    )
+    return figure
+
+
+def band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str, colour: str) -> None:
+    known = [(x, e) for x, e in points if e.value is not None]
+    ranged = [(x, e.ci) for x, e in known if e.ci is not None]
+    if ranged:
+        xs = [x for x, _ in ranged]
+        figure.add_trace(
+            go.Scatter(
+                x=xs + xs[::-1],
+                y=[c[1] for _, c in ranged] + [c[0] for _, c in ranged][::-1],
+                fill="toself",
+                mode="none",
+                fillcolor=_faded(colour),
+                hoverinfo="skip",
+                showlegend=False,
+                name=f"{name}, interval",
+            )
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=[x for x, _ in known],
+            y=[e.value for _, e in known],
+            mode="lines+markers",
+            name=plain(name),
+            line={"color": colour},
+            customdata=[[plain(say(e))] for _, e in known],
+            hovertemplate="N = %{x}: %{customdata[0]}<extra>" + plain(name) + "</extra>",
+        )
+    )
+
+
+def bars(estimates: Sequence[Estimate]) -> dict[str, object]:
+    """Error bars of estimates that have a value, for plotly; of length 0 where there is no interval."""
+    known = [(e.value or 0.0, e.ci) for e in estimates]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [ci[1] - value if ci else 0 for value, ci in known],
+        "arrayminus": [value - ci[0] if ci else 0 for value, ci in known],
+    }
+
+
+def interval_dots(
+    estimates: Sequence[Estimate], names: Sequence[str], notes: Sequence[str], colour: str = BLUE
+) -> go.Scatter:
+    kept = [(e, n, note) for e, n, note in zip(estimates, names, notes, strict=True) if e.value is not None]
+    return go.Scatter(
+        x=[e.value for e, _, _ in kept],
+        y=[n for _, n, _ in kept],
+        mode="markers",
+        marker={"color": colour, "size": 10},
+        error_x=bars([e for e, _, _ in kept]),
+        customdata=[[plain(say(e)), plain(note)] for e, _, note in kept],
+        hovertemplate="%{y}: %{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _faded(colour: str) -> str:
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},0.15)"
+
+
+def to_html(figure: go.Figure, *, library: bool = True) -> str:
+    """A whole page that opens offline (``library``), or only the figure for a page that already has plotly."""
+    return figure.to_html(
+        full_html=library, include_plotlyjs=library, config={"displaylogo": False, "responsive": True}
+    )
+
+
+def fragment(figure: go.Figure, *, library: bool) -> str:
+    """The figure as a piece of a report; the first one of a page carries the library."""
+    return figure.to_html(full_html=False, include_plotlyjs=library, config={"displaylogo": False, "responsive": True})

@@ -1,0 +1,16 @@
+"""The decision store of this server."""
+
+from pathlib import Path
+
+from app.services.shared import shared
+from saeeval_core.ledger.store import Store, default_path
+
+
+@shared(max_entries=1)
+def _store(path: str) -> Store:
+    return Store(Path(path))
+
+
+def store() -> Store:
+    """The decision store of this server."""
+    return _store(str(default_path()))

@@ -1,0 +1,164 @@
+"""Boards of what is loaded, live scoring on them, and the scores of sets that several sessions and redraws ask for.
+
+Not called "scores": that is the word for the values it hands out.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.services.loading import Loaded
+from app.services.shared import shared
+from saeeval_core.config import derive_rng
+from saeeval_core.errors import DataError
+from saeeval_core.evaluation.boards import Direction, Evaluation
+from saeeval_core.evaluation.prepare import evaluation_of
+from saeeval_core.evaluation.variants import Variants, direction_variants, tpp_variants, variants_over_pairs
+from saeeval_core.recordings.obtain import draw_of
+from saeeval_core.scores.area import GRID
+from saeeval_core.scores.contributions import random_sets
+from saeeval_core.scores.selections import by_attribution
+from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore
+from saeeval_core.scores.uncertainty import OverPairs, Sampled
+from saeeval_core.texts.parts import scored_parts
+
+Sets = tuple[tuple[int, ...], ...]
+"""Latents ablated per class."""
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set to compare with: ids, or why there is none."""
+
+    name: str
+    ids: tuple[int, ...] | None
+    reason: str = ""
+
+
+def parts(loaded: Loaded) -> tuple[int, ...]:
+    """Parts that are scored under the protocol."""
+    return scored_parts(loaded.protocol)
+
+
+def live_part(loaded: Loaded) -> int:
+    """The part shown while choosing: DEV, or TEST where the protocol has no dev part."""
+    return scored_parts(loaded.protocol)[0]
+
+
+@shared(max_entries=64)
+def shift_directions(loaded: Loaded) -> tuple[Direction, ...]:
+    """Both directions of every pair with their boards (``.boards[DEV]``, ``.boards[TEST]``), in the task set's order.
+
+    ``d.pair`` names the pair; ``d.task.target.column`` the target; ``d.boards[DEV].reason`` says why S is undefined.
+    Empty when the task set has no SHIFT pair. DataError when a quadrant has too few texts.
+    """
+    return _directions(loaded)
+
+
+def default_direction(loaded: Loaded, pair: str) -> Direction:
+    """The pair's direction with the larger gap on dev (or test where the protocol has no dev)."""
+    own = [d for d in shift_directions(loaded) if d.pair == pair]
+    return max(own, key=lambda d: d.boards[live_part(loaded)].gap)
+
+
+@shared(max_entries=64)
+def shift_view(loaded: Loaded, pair: str, target: str, part: int) -> ShiftLatents:
+    """Live scoring of sets for one direction (``target`` is its target column) on DEV or TEST."""
+    direction = next((d for d in shift_directions(loaded) if d.pair == pair and d.task.target.column == target), None)
+    if direction is None:
+        raise DataError(f"no direction with target '{target}' for pair '{pair}'; choose one of the listed pairs")
+    return evaluation(loaded).shift_view(loaded.latents, direction, part)
+
+
+def _probes_key(loaded: Loaded) -> Hashable:
+    """Boards depend on the pass, the texts' labels and the settings, not on the SAE."""
+    return (replace(loaded.config, saes=()), loaded.residuals.fingerprint)
+
+
+@shared(max_entries=8, key=_probes_key)
+def evaluation(loaded: Loaded) -> Evaluation:
+    """The boards of the pass; they are made when one of the functions below asks for them."""
+    return evaluation_of(loaded.config, draw_of(loaded.config, loaded.task_set), loaded.residuals)
+
+
+@shared(max_entries=8, key=_probes_key)
+def tpp_boards(loaded: Loaded) -> Mapping[int, TppBoard]:
+    """Part -> board of all probes. DataError when the task set has no classes."""
+    return evaluation(loaded).tpp_boards
+
+
+@shared(max_entries=8, key=_probes_key)
+def _directions(loaded: Loaded) -> tuple[Direction, ...]:
+    return evaluation(loaded).directions
+
+
+@shared(max_entries=24)
+def tpp_view(loaded: Loaded, part: int) -> TppLatents:
+    """Live TPP matrices (``.at(n)``, ``.score(sets)``) on DEV or TEST, zero ablation; ``.mean_ablated`` is the other.
+
+    DataError when the task set has no classes.
+    """
+    tpp_boards(loaded)  # made once for all sessions
+    return evaluation(loaded).tpp_view(loaded.latents, part)
+
+
+@shared(max_entries=1024)
+def set_score(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> ShiftScore:
+    """Score of one set; kept, because several sessions and redraws ask for the same."""
+    return view.under(ablation).score(ids)
+
+
+@shared(max_entries=512)
+def tpp_set_score(loaded: Loaded, part: int, sets: Sets, ablation: str) -> TppScore:
+    """The matrix of one set per class under one of ABLATIONS; DataError when the task set has no classes."""
+    return tpp_view(loaded, part).under(ablation).score(sets)
+
+
+def ranking(view: ShiftLatents, rank: str) -> np.ndarray:
+    """Latent ids by falling effect on the attribute probe ("attribute") or on the biased probe ("base")."""
+    return view.base_ranking if rank == "base" else view.attribute_ranking
+
+
+@shared(max_entries=64)
+def ranking_curve(
+    view: ShiftLatents, rank: str, ablation: str, ns: tuple[int, ...]
+) -> tuple[tuple[int, ShiftScore], ...]:
+    """Scores of the top n for every n of ``ns`` that the ranking has latents for."""
+    order = ranking(view, rank)
+    ns = tuple(n for n in ns if n <= len(order))
+    if not ns:
+        return ()
+    return tuple(zip(ns, view.under(ablation).curve(order, ns), strict=True))
+
+
+@shared(max_entries=256)
+def random_score(view: ShiftLatents, size: int, ablation: str) -> Sampled:
+    """Random sets of that size: mean S over 5 fixed draws."""
+    return random_sets(view.under(ablation), size, draws=5, rng=derive_rng(0, "random sets", size))
+
+
+@shared(max_entries=32)
+def shift_variants(loaded: Loaded, part: int) -> Variants[OverPairs] | None:
+    """SHIFT over pairs of the top N by attribution, every N of the area; None without pairs."""
+    if not shift_directions(loaded):
+        return None
+    views = [shift_view(loaded, d.pair, d.task.target.column, part) for d in shift_directions(loaded)]
+    own = [direction_variants(v, by_attribution(v.attribute_ranking, GRID)) for v in views]
+    return variants_over_pairs(shift_directions(loaded), own)
+
+
+@shared(max_entries=32)
+def tpp_variants_of(loaded: Loaded, part: int) -> Variants[TppScore] | None:
+    """The same of TPP; None without classes or under redrawn negatives."""
+    if not evaluation(loaded).tpp_is_live:
+        return None
+    view = tpp_view(loaded, part)
+    return tpp_variants(view, [by_attribution(r, GRID) for r in view.rankings])
+
+
+def averaged(total: OverPairs) -> str:
+    """What a mean over pairs is the mean of."""
+    out = f", {total.left_out} undefined direction(s) left out" if total.left_out else ", both directions"
+    return f"mean over {total.pairs} pair(s){out}"

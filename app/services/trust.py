@@ -1,0 +1,79 @@
+"""Controls and refits: what a score must beat, and intervals that vary the training texts too. Seconds of work each."""
+
+from app.services import scoring
+from app.services.loading import Loaded
+from app.services.shared import shared
+from saeeval_core.controls import attach
+from saeeval_core.controls.controls import shift_controls, tpp_controls
+from saeeval_core.controls.refits import RefitScore, shift_refits, tpp_refits
+from saeeval_core.evaluation.prepare import Prepared
+from saeeval_core.evaluation.result import Control, Placed
+from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.tpp import TppLatents, TppScore
+
+
+def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
+    """Controls of the headline scores on test if they were made before."""
+    try:
+        return _kept_controls(loaded)
+    except LookupError:
+        return None
+
+
+def make_controls(loaded: Loaded) -> list[Placed]:
+    """The same, scored now: seconds of work; they are at hand from then on."""
+    return attach.controls_of(_prepared(loaded), loaded.latents)
+
+
+@shared(max_entries=16)
+def _kept_controls(loaded: Loaded) -> list[Placed]:
+    found = attach.kept_controls(_prepared(loaded), loaded.latents)
+    if found is None:
+        raise LookupError  # not kept, so that it is looked for again
+    return found
+
+
+def _prepared(loaded: Loaded) -> Prepared:
+    """What ``saeeval run`` would score for the same settings."""
+    return Prepared(loaded.config, scoring.evaluation(loaded), [loaded.latents])
+
+
+@shared(max_entries=64)
+def shift_set_controls(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> list[Control]:
+    """Controls of one set in one direction."""
+    return shift_controls(loaded.residuals, view, loaded.protocol, ids, ablation, seed=loaded.config.seed)
+
+
+@shared(max_entries=64)
+def tpp_set_controls(loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...], ablation: str) -> list[Control]:
+    """Controls of one set per class."""
+    return tpp_controls(loaded.residuals, scoring.tpp_view(loaded, part), sets, ablation, seed=loaded.config.seed)
+
+
+@shared(max_entries=64)
+def shift_set_refits(
+    loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], n: int, rank: str, ablation: str
+) -> list[RefitScore]:
+    """[this set, top n of the ranking] with intervals that vary the training texts too; the ranking is taken anew each time."""
+
+    def scores(own: ShiftLatents) -> list[ShiftScore]:
+        own = own.under(ablation)
+        return [own.score(ids), own.score(scoring.ranking(own, rank)[:n])]
+
+    boards = [("", view.board)]
+    return shift_refits(loaded.residuals, [loaded.latents], boards, loaded.protocol, scores, seed=loaded.config.seed)[0]
+
+
+@shared(max_entries=64)
+def tpp_set_refits(
+    loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...], n: int, ablation: str
+) -> list[RefitScore]:
+    """[these sets, top n per class] in the same way."""
+
+    def scores(own: TppLatents) -> list[TppScore]:
+        own = own.under(ablation)
+        return [own.score(sets), own.at(n)]
+
+    return tpp_refits(
+        loaded.residuals, [loaded.latents], scoring.tpp_view(loaded, part).board, scores, seed=loaded.config.seed
+    )[0]

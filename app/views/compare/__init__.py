@@ -1,0 +1,37 @@
+"""Compare SAEs: stored sweeps with intervals, published files beside ours, and two choices on one recording, paired."""
+
+import streamlit as st
+
+from app import results
+from app.services.loading import Loaded
+from app.views.compare import differences, paired, ranks, sweep, trust
+from app.views.compare.upload import own_rows
+from app.widgets.tabs import tabs
+
+TITLE = "Compare SAEs"
+ICON = ":material/compare_arrows:"
+TABS = {
+    "sweep": "Sweep",
+    "differences": "Differences",
+    "ranks": "Ranks",
+    "trust": "Can it be trusted?",
+    "paired": "Two choices, paired",
+}
+
+
+def render(loaded: Loaded) -> None:
+    """Stored results first, then two choices on what is loaded."""
+    found = results.stored()
+    for problem in found.problems:
+        st.warning(problem)
+    shown = tabs("compare_tab", TABS)
+    with shown[0]:
+        sweep.draw([*found.rows, *own_rows()], found.made_by)
+    with shown[1]:
+        differences.draw(found.differences)
+    with shown[2]:
+        ranks.draw(found.rank_agreement)
+    with shown[3]:
+        trust.draw(found)
+    with shown[4]:
+        paired.draw(loaded)

@@ -1,0 +1,75 @@
+"""Compare, fourth tab: do the scores follow the truth where it is known, and what did earlier settings do to them?"""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.results import Json, Planted, Results
+from app.views.compare.words import METRICS, named
+from saeeval_core.scores.uncertainty import say
+
+_FAULT_COLUMNS = {
+    "spearman": "Spearman with truth",
+    "oracle_rank": "oracle rank",
+    "random_score": "random decoder",
+    "permuted_score": "permuted decoder",
+    "sd_texts_fixed": "sd over seeds, texts fixed",
+    "sd_texts_redrawn": "sd over seeds, texts redrawn",
+}
+
+
+@st.fragment
+def draw(found: Results) -> None:
+    """Validation on planted truth, then one setting switched at a time."""
+    if not found.planted and not found.faults:
+        st.info("No validation on planted truth is stored. This command makes it:")
+        st.code("saeeval validate --json assets/results/planted.json", language="bash")
+        return
+    for k, content in enumerate(found.planted):
+        _planted(content, k)
+    if found.faults:
+        _faults(found.faults)
+
+
+def _planted(content: Planted, k: int) -> None:
+    st.markdown(
+        "**Planted truth**: worlds in which the concepts are known latents, so the right order of SAEs is known. "
+        "Spearman: score against true quality over trained SAEs. Oracle rank 1 is best; random and permuted should be 0. "
+        "Figures are of worlds that no choice was made on."
+    )
+    table = [
+        {
+            "metric": METRICS[r.metric],
+            "protocol": r.protocol,
+            "headline": r.headline,
+            "Spearman": say(r.spearman, 2),
+            "SAEs": r.n_saes,
+            "oracle first": r.oracle_first,
+            "oracle rank": r.oracle_rank,
+            "random": r.random_score,
+            "permuted": r.permuted_score,
+            "trend with training": r.trend_with_training,
+        }
+        for r in content.scores
+    ]
+    st.dataframe(table, hide_index=True, key=f"cmp_planted_{k}")
+    for line in content.verdict[-1:]:
+        st.caption(line)
+
+
+def _faults(rows: Sequence[Json]) -> None:
+    """One setting switched at a time: on texts the score and its controls, on planted worlds the agreement with truth."""
+    st.markdown("**Why old settings fail**: one setting switched at a time.")
+    with st.container(horizontal=True):
+        for key, label in (("where", "On"), ("metric", "Metric")):
+            values = list(dict.fromkeys(r[key] for r in rows if key in r))
+            if len(values) > 1:
+                value = st.selectbox(label, values, key=f"w_faults_{key}", width=230, format_func=named)
+                rows = [r for r in rows if r.get(key) == value]
+    table: dict[str, dict[str, object]] = {}
+    for r in rows:
+        line = table.setdefault(r["setting"], {"setting": r["setting"]})
+        if r.get("score") is not None:
+            line[r["sae"]] = r["score"]
+        line |= {title: r[key] for key, title in _FAULT_COLUMNS.items() if r.get(key) is not None}
+    st.dataframe(list(table.values()), hide_index=True, key="cmp_faults")

@@ -1,0 +1,55 @@
+"""Results of one's own beside the stored ones: a sweep or run of ours, or a published SAEBench file."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import streamlit as st
+
+from app import results
+from app.results import Stored
+from saeeval_core.errors import SaeEvalError
+
+_KEPT = "compare_own"
+
+
+def own_rows() -> list[Stored]:
+    """Scores of the files loaded in this session."""
+    return st.session_state.get(_KEPT, [])
+
+
+def upload_box() -> None:
+    """The box for files; the page runs again when their scores change."""
+    with st.expander("Load another result: a sweep or run of ours, or a published SAEBench file"):
+        files = st.file_uploader(
+            "JSON files", type="json", accept_multiple_files=True, key="w_cmp_files", max_upload_size=20
+        )
+        own: list[Stored] = []
+        for k, file in enumerate(files or ()):
+            try:
+                content = json.loads(file.getvalue().decode("utf-8"))
+                own += results.uploaded(content, file.name)
+                _saebench(results.saebench_files(content, file.name), file.name, k)
+            except (UnicodeDecodeError, json.JSONDecodeError):
+                st.error(f"'{file.name}' is not JSON; give a result file", icon=":material/error:")
+            except SaeEvalError as error:
+                st.error(str(error), icon=":material/error:")
+        if own != own_rows():
+            st.session_state[_KEPT] = own
+            st.rerun()
+
+
+def _saebench(files: Mapping[str, results.Json], name: str, k: int) -> None:
+    """A run of ours can be had as the files SAEBench writes, one per SAE and metric."""
+    if not files:
+        return
+    st.download_button(
+        "SAEBench files (zip)",
+        lambda: results.zipped(files),
+        f"{Path(name).stem}_saebench.zip",
+        "application/zip",
+        on_click="ignore",
+        key=f"w_cmp_saebench_{k}",
+        icon=":material/folder_zip:",
+        help=f"{name} in SAEBench's format: one scr and one tpp file for each SAE.",
+    )
