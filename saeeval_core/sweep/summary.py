@@ -84,7 +84,7 @@ def rank_agreement(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
             continue
         headline = (r.variant, r.n) in ((AREA, None), *HEADLINES)
         if r.value is not None and r.selection == "attribution" and headline:
-            name = f"{r['task']} {r['metric']} " + (r.variant if r.n is None else f"top-{r['n']}")
+            name = f"{r.task} {r.metric} " + (r.variant if r.n is None else f"top-{r.n}")
             table.setdefault(name, {})[r.sae] = r.value
         for name in ("l0", "explained_variance", "loss_recovered", "training_tokens"):
             if getattr(r, name) is not None:
