@@ -163,5 +163,7 @@ def planted_probes(planted):
     """The three probes of the planted SHIFT task under the default protocol."""
     from saeeval_core.config import PROTOCOLS
     from saeeval_core.scores.shift import fit_shift_probes
+    from saeeval_core.texts.tasks import drawn_pair
 
-    return fit_shift_probes(planted.residuals, planted.shift, PROTOCOLS["robust"], seed=0)
+    robust = PROTOCOLS["robust"]
+    return fit_shift_probes(planted.residuals, drawn_pair(planted.shift, seed=0, protocol=robust), robust, seed=0)

@@ -110,7 +110,11 @@ def estimate_of(row: Json | None, value: str = "value", ci: str = "ci") -> Estim
 
 
 def _spelled(score: Estimate) -> Json:
-    return {"score": score.value, "ci": score.ci, "reason": score.reason}
+    return {"score": score.value, "ci": _ci(score), "reason": score.reason}
+
+
+def _ci(score: Estimate) -> list[float] | None:
+    return list(score.ci) if score.ci else None
 
 
 def _parts_json(parts: Mapping[str, Estimate]) -> Json:
@@ -181,13 +185,13 @@ def _shift_at_n_json(a: ShiftAtN) -> Json:
 def _shift_cell_json(c: ShiftCell) -> Json:
     out = {
         "accuracy": c.accuracy.value,
-        "accuracy_ci": c.accuracy.ci,
+        "accuracy_ci": _ci(c.accuracy),
         **_spelled(c.score),
         "worst_group": c.worst_group.value,
-        "worst_group_ci": c.worst_group.ci,
+        "worst_group_ci": _ci(c.worst_group),
         "worst_group_name": c.worst_group_name,
         "leakage": c.leakage.value,
-        "leakage_ci": c.leakage.ci,
+        "leakage_ci": _ci(c.leakage),
         "mean_ablation": c.mean_ablation.to_dict(),
         "auc": c.auc.to_dict(),
     }
@@ -220,7 +224,7 @@ def _tpp_cell_json(c: TppCell) -> Json:
     no_interval = all(e.ci is None and e.value is not None for row in c.matrix for e in row)
     out: Json = {
         "matrix": [[e.value for e in row] for row in c.matrix],
-        "matrix_ci": None if no_interval else [[e.ci for e in row] for row in c.matrix],
+        "matrix_ci": None if no_interval else [[_ci(e) for e in row] for row in c.matrix],
         **_spelled(c.score),
         "intended": c.intended.to_dict(),
         "unintended": c.unintended.to_dict(),

@@ -146,7 +146,7 @@ def all_saes(world: World, steps: int) -> Iterator[PlantedSAE]:
 
 def world_tasks(world: World) -> FixedTasks:
     """The world's tasks, whose parts were drawn with its texts."""
-    texts = LabelledTexts(world.config.name, ())
+    texts = LabelledTexts(world.config.name, (), {})
     tpp = (world.tpp_task.column, world.tpp_task.classes)
     pairs = tuple((t.target, t.spurious) for t in world.shift_tasks)
     return FixedTasks(texts, pairs, tpp, fixed_shift=world.shift_tasks, fixed_tpp=world.tpp_task)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -75,16 +75,6 @@ class OverPairs:
     """Pairs with a defined direction."""
     left_out: int
     """Undefined directions."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {
-            "score": self.score.value,
-            "ci": self.score.ci,
-            "reason": self.score.reason,
-            "pairs": self.pairs,
-            "directions_left_out": self.left_out,
-        }
 
 
 @dataclass(frozen=True)

@@ -285,6 +285,11 @@ class DrawnPair:
     training: ShiftTraining
 
 
+def drawn_pair(task: ShiftTask, *, seed: int, protocol: Protocol) -> DrawnPair:
+    """A task with its probes' training texts; raises what ``shift_training`` raises."""
+    return DrawnPair(task, shift_training(task, seed=seed, protocol=protocol))
+
+
 @dataclass(frozen=True)
 class Draw:
     """The parts of a set of tasks under one protocol and seed, each drawn once, when it is first asked for.
@@ -306,7 +311,7 @@ class Draw:
     @cached_property
     def shift(self) -> tuple[DrawnPair, ...]:
         """Every pair with its training texts. DataError naming the quadrant that has too few."""
-        return tuple(DrawnPair(t, shift_training(t, seed=self.seed, protocol=self.protocol)) for t in self.shift_tasks)
+        return tuple(drawn_pair(t, seed=self.seed, protocol=self.protocol) for t in self.shift_tasks)
 
     @cached_property
     def tpp(self) -> TppTask | None:

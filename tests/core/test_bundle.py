@@ -72,5 +72,5 @@ def test_controls_and_probes_of_every_shipped_recording_are_there(monkeypatch, t
     for sae in list_bundled():
         for task in BUNDLED_TASKS if sae.id == DEFAULT_SAE else (RunConfig().task,):
             prepared = prepare(replace(RunConfig(), task=task, saes=(sae.id,)))
-            assert kept_controls(prepared, prepared.recordings.latents[0]), (sae.id, task)
+            assert prepared.evaluation.tpp_probes and kept_controls(prepared, prepared.saes[0]), (sae.id, task)
     assert not list(tmp_path.rglob("*")), "nothing had to be made"

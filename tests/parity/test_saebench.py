@@ -163,13 +163,18 @@ def test_tpp_is_the_same_when_the_generator_is_consumed_in_its_order(architectur
     before = torch.random.get_rng_state()
     ours = redrawn_tpp(made.residuals, made.latents, task, SAEBENCH, ns=NS, seed=seed)
     assert torch.equal(before, torch.random.get_rng_state()), "the global generator is left as it was"
-    assert [c["value"] for c in ours["clean"]["test"]] == pytest.approx([clean[c] for c in classes], abs=1e-6)
-    assert np.abs(ours["by_n"][-1]["test"]["matrix"]).max() > 0.05, "a control: ablating does something"
-    for n, cell in zip(NS, ours["by_n"], strict=True):
+    assert [c.value for c in ours.clean] == pytest.approx([clean[c] for c in classes], abs=1e-6)
+    assert np.abs(matrix_of(ours.scores[-1])).max() > 0.05, "a control: ablating does something"
+    for n, cell in zip(NS, ours.scores, strict=True):
         expected = [[clean[j] - ablated[i][n][j] for j in classes] for i in classes]
-        np.testing.assert_allclose(cell["test"]["matrix"], expected, atol=1e-6)
-        assert cell["test"]["score"] == pytest.approx(overall[f"tpp_threshold_{n}_total_metric"], abs=1e-6)
-        assert cell["n_ablated"] == [int(theirs.select_top_n_features(effects[c], n, c).sum()) for c in classes]
+        np.testing.assert_allclose(matrix_of(cell), expected, atol=1e-6)
+        assert cell.score.value == pytest.approx(overall[f"tpp_threshold_{n}_total_metric"], abs=1e-6)
+        assert list(cell.n_ablated) == [int(theirs.select_top_n_features(effects[c], n, c).sum()) for c in classes]
+
+
+def matrix_of(score) -> np.ndarray:
+    """float[classes, classes]"""
+    return np.array([[e.value for e in row] for row in score.matrix])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

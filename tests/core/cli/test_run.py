@@ -15,6 +15,6 @@ def test_saebench_files_go_into_the_folder_named(call, args, tmp_path):
     assert sorted(kinds) == ["scr", "tpp"]
     for metric, path in (("shift", kinds["scr"]), ("tpp", kinds["tpp"])):
         assert path.name.endswith("_eval_results.json")
-        (row,) = [r for r in load_rows(path) if r["n"] == 2]
-        assert (row["metric"], row["role"]) == (metric, "imported")
+        (row,) = [r for r in load_rows(path) if r.n == 2]
+        assert (row.metric, row.role) == (metric, "imported")
         assert abs(json.loads(path.read_text())["datetime_epoch_millis"] / 1000 - path.stat().st_mtime) < 60

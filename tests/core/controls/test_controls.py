@@ -7,13 +7,13 @@ import pytest
 from toys import GENDER, PROFESSION, residual_recording
 
 from saeeval_core.config import PROTOCOLS
-from saeeval_core.controls import controls
+from saeeval_core.controls import controls, deletion, leace, rivals
 from saeeval_core.errors import DataError
 from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.texts.parts import TEST
-from saeeval_core.texts.tasks import ShiftTask
+from saeeval_core.texts.tasks import ShiftTask, drawn_pair
 
 ROBUST = PROTOCOLS["robust"]
 
@@ -35,7 +35,7 @@ def test_the_true_latents_beat_random_ones_and_shuffled_decoders(view, found):
     score = view.score(view.attribute_ranking[:4]).score
     for name in ("random latents", "random decoder", "permuted decoder"):
         assert found[name].score.value < score.value - 0.3
-        assert found[name].warning(score) is None
+        assert controls.warning(found[name], score) is None
 
 
 def test_leace_closes_most_of_the_gap(found):
@@ -59,10 +59,10 @@ def test_controls_are_scored_under_the_ablation_asked_for(planted, view):
         {c.name: c.score.value for c in controls.shift_controls(planted.residuals, view, ROBUST, ids, kind)}
         for kind in ("zero", "mean")
     )
-    shuffled = controls.decoder_controls(planted.latents, 0)[1]
+    shuffled = rivals.decoder_controls(planted.latents, 0)[1]
     own = shift_latents(planted.residuals, shuffled, view.board, ROBUST)
     assert zero["permuted decoder"] == own.score(own.attribute_ranking[:4]).score.value
-    assert mean["permuted decoder"] == own.score_mean_ablated(own.attribute_ranking[:4]).score.value
+    assert mean["permuted decoder"] == own.mean_ablated.at(4).score.value
 
 
 def test_a_score_below_its_control_says_so(found):
@@ -98,9 +98,9 @@ def test_stand_ins_of_one_class_are_no_latents_of_another(planted):
 def test_the_bases_rebuild_the_residuals_exactly(planted):
     train = planted.shift.rows[planted.shift.part == 0]
     x = planted.residuals.residuals
-    basis = controls.basis_recording(planted.residuals, train, "residual basis")
+    basis = rivals.basis_recording(planted.residuals, train, "residual basis")
     np.testing.assert_allclose(basis.latents.toarray() @ basis.decoder, x, atol=1e-5)
-    pca = controls.basis_recording(planted.residuals, train, "pca")
+    pca = rivals.basis_recording(planted.residuals, train, "pca")
     np.testing.assert_allclose(pca.latents.toarray() @ pca.decoder + x[train].mean(0), x, atol=1e-4)
 
 
@@ -127,25 +127,25 @@ def texts_and_board(n: int = 400):
     part = np.tile([0, 0, 0, 1, 2], n // 20 + 1).repeat(4)[:n].astype(np.uint8)
     task = ShiftTask(PROFESSION, GENDER, np.arange(n), target, spurious, part)
     residuals = residual_recording(x)
-    probes = fit_shift_probes(residuals, task, ROBUST, seed=0)
+    probes = fit_shift_probes(residuals, drawn_pair(task, seed=0, protocol=ROBUST), ROBUST, seed=0)
     return texts, x, shift_board(residuals, task, probes, ROBUST, part=TEST, seed=0, resamples=50)
 
 
 def test_the_words_of_the_spurious_label_are_found_and_deleted():
     texts, _, board = texts_and_board()
-    words = controls.attribute_words(texts, board)
+    words = deletion.attribute_words(texts, board)
     assert set(words[:2]) == {"she", "he"}
-    edited = controls.without_words(texts, words[:2])
+    edited = deletion.without_words(texts, words[:2])
     assert edited[0] == f"works at the {texts[0].split('the ')[1]}"
-    assert controls.without_words(["She", "he!"], ["she", "he"]) == [".", "!"]
+    assert deletion.without_words(["She", "he!"], ["she", "he"]) == [".", "!"]
 
 
 def test_word_deletion_scores_the_edited_texts_under_the_same_probe():
     _, x, board = texts_and_board()
     gone = x.copy()
     gone[:, 1] = 1.0  # what a model would read once the cue is deleted
-    assert controls.edited_score(board, gone[board.rows]).score.value > 0.5
-    same = controls.edited_score(board, x[board.rows])
+    assert leace.edited_score(board, gone[board.rows]).score.value > 0.5
+    same = leace.edited_score(board, x[board.rows])
     assert same.score.value == pytest.approx(0, abs=1e-9)
     with pytest.raises(DataError, match="in the same order"):
-        controls.edited_score(board, x[:3])
+        leace.edited_score(board, x[:3])

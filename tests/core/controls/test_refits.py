@@ -9,13 +9,16 @@ from toys import latent_recording
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.controls.refits import shift_refits, tpp_refits
 from saeeval_core.errors import ConfigError
-from saeeval_core.scores.area import area_weights, shift_area, small_n_area, unless_empty
+from saeeval_core.evaluation.variants import direction_variants
+from saeeval_core.scores.area import GRID, area_weights, small_n_area
+from saeeval_core.scores.selections import by_attribution
 from saeeval_core.scores.shift import ShiftScore, shift_board, shift_latents
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import (
     LEVEL_WITH_TRAINING,
     Estimate,
     Sampled,
+    difference,
     difference_words,
     estimate,
     minimum_reliable_difference,
@@ -25,6 +28,11 @@ from saeeval_core.scores.uncertainty import (
 from saeeval_core.texts.parts import TEST
 
 ROBUST = PROTOCOLS["robust"]
+
+
+def shift_area(view) -> Sampled:
+    """The recommended score of one direction."""
+    return direction_variants(view, by_attribution(view.attribute_ranking, GRID)).mean.area
 
 
 def score(value: float | None) -> ShiftScore:
@@ -96,7 +104,7 @@ def test_refits_widen_the_interval_and_tell_a_good_sae_from_a_shuffled_one(plant
     wide, narrow = good[1].score.ci, only_test.ci
     assert wide[1] - wide[0] > 0.8 * (narrow[1] - narrow[0])
     assert good[1].samples.shape == (20 * 50,)
-    assert good[1].difference(bad[1]).ci[0] > 0
+    assert difference(good[1], bad[1]).ci[0] > 0
     again = shift_refits(planted.residuals, [planted.latents], both, ROBUST, scores)[0]
     np.testing.assert_array_equal(again[1].samples, good[1].samples)
 
@@ -117,7 +125,7 @@ def test_refits_average_the_directions_of_a_pair_that_are_defined(planted, plant
     assert both.score.value == pytest.approx(0.4) and both.samples == pytest.approx(np.full(80, 0.4))
     assert one.score.value == pytest.approx(0.2) and one.samples == pytest.approx(np.full(80, 0.2))
     assert nothing.score.value is None and nothing.score.reason == "no gap" and not len(nothing.samples)
-    assert both.difference(nothing).value is None
+    assert difference(both, nothing).value is None
 
 
 def test_tpp_refits_keep_the_value_and_widen_the_interval(planted):
@@ -153,11 +161,11 @@ def test_refits_that_leave_the_score_undefined_are_counted_and_too_many_leave_no
     some, half = refits(7), refits(2)
     assert some.undefined_share == pytest.approx(3 / 20) and some.score.ci is not None
     assert half.score.value is not None and half.score.ci is None and "too many" in half.score.reason
-    assert half.difference(replace(half, samples=np.full_like(half.samples, np.nan))).value is None
+    assert difference(half, replace(half, samples=np.full_like(half.samples, np.nan))).value is None
 
 
 def test_an_sae_without_any_effect_is_undefined_not_zero(planted, board):
     nothing = replace(planted.latents, decoder=np.zeros_like(planted.latents.decoder))
     view = shift_latents(planted.residuals, nothing, board, ROBUST)
     assert shift_area(view).score.value is None and shift_area(view).score.reason == "nothing passed"
-    assert unless_empty(view.score(view.attribute_ranking[:5])).score.value is None
+    assert direction_variants(view, by_attribution(view.attribute_ranking, (5,))).zero.at(5).score.value is None

@@ -14,8 +14,10 @@ from toys import save_tiny_sae
 
 from saeeval_core.config import PROTOCOLS, RunConfig, derive_rng, fingerprint
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
-from saeeval_core.evaluation import prepare as pipeline
-from saeeval_core.evaluation.score import run
+from saeeval_core.evaluation import prepare
+from saeeval_core.evaluation.result_json import from_json, to_json
+from saeeval_core.evaluation.score import run as run_result
+from saeeval_core.recordings.obtain import check_tokens
 from saeeval_core.saes.loaded import load_sae
 from saeeval_core.scores import shift
 from saeeval_core.scores.area import GRID, area_weights
@@ -24,6 +26,11 @@ from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, estimate, over_pairs, undefined
 
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
+
+
+def run(config: RunConfig, **more) -> dict:
+    """The result as JSON."""
+    return to_json(run_result(config, **more))
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +95,11 @@ def test_the_json_has_what_the_contract_says(result, config):
     assert {"torch", "transformers", "sae-lens", "saeeval"} <= set(result["versions"])
 
 
+def test_what_is_written_is_read_back_whole(result, config, own_cache):
+    assert canonical(to_json(from_json(json.loads(json.dumps(result))))) == canonical(result)
+    assert from_json(to_json(run_result(config))) == from_json(result)
+
+
 def test_it_is_plain_json(result):
     assert json.loads(json.dumps(result, allow_nan=False)) == json.loads(json.dumps(result))
 
@@ -127,8 +139,9 @@ def test_the_same_settings_give_the_same_json_from_an_empty_cache(result, config
 
 def test_the_second_time_neither_model_nor_sae_is_loaded(result, config, own_cache):
     code = (
-        "import sys, json; from saeeval_core.config import RunConfig; from saeeval_core.evaluation.prepare import run;"
-        "out = run(RunConfig.from_json(sys.stdin.read()));"
+        "import sys, json; from saeeval_core.config import RunConfig; from saeeval_core.evaluation.score import run;"
+        "from saeeval_core.evaluation.result_json import to_json;"
+        "out = to_json(run(RunConfig.from_json(sys.stdin.read())));"
         "heavy = [m for m in ('transformers', 'transformer_lens', 'sae_lens') if m in sys.modules];"
         "print(json.dumps([heavy, out], sort_keys=True))"
     )
@@ -179,10 +192,10 @@ def test_a_selection_that_keeps_nothing_is_a_state_and_not_a_score(config, own_c
 
 def test_redrawn_negatives_have_no_judged_tpp(config, own_cache, monkeypatch):
     monkeypatch.setattr(
-        "saeeval_core.scores.saebench_tpp.redrawn_tpp", lambda *_, **__: pytest.fail("scored another selection")
+        "saeeval_core.evaluation.boards.redrawn_tpp", lambda *_, **__: pytest.fail("scored another selection")
     )
     quick = replace(PROTOCOLS["saebench"], epochs=1)
-    monkeypatch.setattr("saeeval_core.evaluation.prepare.get_protocol", lambda name: quick)
+    monkeypatch.setattr("saeeval_core.recordings.obtain.get_protocol", lambda name: quick)
     with pytest.raises(ConfigError, match=r"scores TPP for its own ranking only, not for 'judge \(nobody\)'"):
         run(replace(config, metrics=("tpp",), protocol="saebench"), select=Nothing())
 
@@ -269,13 +282,11 @@ def test_the_aggregate_averages_defined_directions_then_pairs():
         ("c", score_of(None)),
         ("c", score_of(None)),
     ]
-    got = over_pairs(scores).to_dict()
-    assert got["score"] == pytest.approx(0.3) and got["ci"] == pytest.approx((0.3, 0.3))
-    assert (got["pairs"], got["directions_left_out"], got["reason"]) == (2, 3, None)
-    nothing = over_pairs(scores[4:]).to_dict()
-    assert (
-        nothing["score"] is None and nothing["reason"] and (nothing["pairs"], nothing["directions_left_out"]) == (0, 2)
-    )
+    got = over_pairs(scores)
+    assert got.score.value == pytest.approx(0.3) and got.score.ci == pytest.approx((0.3, 0.3))
+    assert (got.pairs, got.left_out, got.score.reason) == (2, 3, None)
+    nothing = over_pairs(scores[4:])
+    assert nothing.score.value is None and nothing.score.reason and (nothing.pairs, nothing.left_out) == (0, 2)
 
 
 def test_fewer_ranked_latents_than_n_is_reported(result):
@@ -306,7 +317,7 @@ def test_texts_without_labels_define_no_task(config):
 
 def test_too_few_texts_are_refused_before_anything_is_loaded(config, monkeypatch):
     monkeypatch.setattr(
-        pipeline, "obtain_recordings", lambda *_, **__: pytest.fail("recorded although nothing can be scored")
+        prepare, "obtain_recordings", lambda *_, **__: pytest.fail("recorded although nothing can be scored")
     )
     with pytest.raises(DataError, match=r"has \d+ training texts; at least \d+ are needed"):
         run(replace(config, texts_per_cell=10))
@@ -315,7 +326,7 @@ def test_too_few_texts_are_refused_before_anything_is_loaded(config, monkeypatch
 def test_texts_without_tokens_are_refused(tiny_recording):
     residuals = tiny_recording[0]
     with pytest.raises(DataError, match="1 text.* no tokens at all"):
-        pipeline.check_tokens(replace(residuals, n_valid=np.array([3, 0, 2])))
+        check_tokens(replace(residuals, n_valid=np.array([3, 0, 2])))
 
 
 # Settings.

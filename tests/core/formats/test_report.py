@@ -6,6 +6,7 @@ import re
 import pytest
 
 from saeeval_core.errors import ArtifactError
+from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.formats.report import (
     ExportedDecision,
     ExportedSet,
@@ -18,7 +19,6 @@ from saeeval_core.formats.report import (
     set_to_json,
 )
 from saeeval_core.formats.saebench_files import SAEBENCH_NS, export_saebench, load_rows, rows_of
-from saeeval_core.sweep.columns import BLANK
 
 HOSTILE = "</script><script>alert(1)</script>"
 MADE = ExportedSet(
@@ -158,7 +158,7 @@ def test_a_latent_given_twice_keeps_the_last_decision():
 
 
 def test_saebench_files_follow_its_schema_and_carry_the_matrix():
-    files = export_saebench(run_result(), when_ms=1)
+    files = export_saebench(from_json(run_result()), when_ms=1)
     assert set(files) == {"toy-sae_scr_eval_results.json", "toy-sae_tpp_eval_results.json"}
     scr, tpp = files["toy-sae_scr_eval_results.json"], files["toy-sae_tpp_eval_results.json"]
     metrics = scr["eval_result_metrics"]["scr_metrics"]
@@ -176,26 +176,25 @@ def test_saebench_accepts_our_files():
     scr_output = pytest.importorskip(
         "sae_bench.evals.scr_and_tpp.eval_output", reason="needs sae-bench (make bench-setup)"
     )
-    files = export_saebench(run_result(), when_ms=1)
+    files = export_saebench(from_json(run_result()), when_ms=1)
     known = {f for f in scr_output.TppMetrics.__dataclass_fields__}
     assert set(files["toy-sae_tpp_eval_results.json"]["eval_result_metrics"]["tpp_metrics"]) <= known
 
 
 def test_published_and_own_files_become_rows_of_one_kind(tmp_path):
-    files = export_saebench(run_result(), when_ms=1)
+    files = export_saebench(from_json(run_result()), when_ms=1)
     path = tmp_path / "x.json"
     path.write_text(json.dumps(files["toy-sae_tpp_eval_results.json"]))
     (published,) = load_rows(path)
-    assert published["role"] == "imported" and published["value"] == 0.25 and published["ci_low"] is None
+    assert published.role == "imported" and published.value == 0.25 and published.ci_low is None
     own = rows_of(run_result(), "run.json")
-    assert {(r["metric"], r["n"], r["value"], r["ci_low"]) for r in own} == {
+    assert {(r.metric, r.n, r.value, r.ci_low) for r in own} == {
         ("shift", 5, 0.4, 0.3),
         ("tpp", 5, 0.25, 0.2),
         ("", None, None, None),
     }
-    assert own[-1]["status"] == "failed" and own[-1]["error"] == "no weights"
-    assert all(set(r) == set(BLANK) for r in [published, *own])
-    assert rows_of({"kind": "sweep", "rows": [{"sae": "s", "value": 1.0}]}, "s.json")[0]["variant"] == "top-N"
+    assert own[-1].status == "failed" and own[-1].error == "no weights"
+    assert rows_of({"kind": "sweep", "rows": [{"sae": "s", "value": 1.0}]}, "s.json")[0].variant == "top-N"
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 
 from saeeval_core.config import PROTOCOLS
-from saeeval_core.planted.faults import SETTINGS, Bench, Setting, fault_table
+from saeeval_core.planted.faults import SETTINGS, DrawSettings, Setting, SettingScores, fault_table
 from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.parts import TEST
-from saeeval_core.texts.tasks import TaskSet
+from saeeval_core.texts.tasks import FixedTasks, TaskSet
 
 ROBUST = PROTOCOLS["robust"]
 
 
 @pytest.fixture(scope="module")
 def bench(planted):
-    return Bench.prepare(planted.residuals, [planted.shift], planted.tpp, ROBUST, seed=0)
+    tpp = (planted.tpp.column, planted.tpp.classes)
+    pairs = ((planted.shift.target, planted.shift.spurious),)
+    tasks = FixedTasks(LabelledTexts("toys", (), {}), pairs, tpp, fixed_shift=(planted.shift,), fixed_tpp=planted.tpp)
+    return SettingScores.prepare(planted.residuals, tasks, "robust", DrawSettings(0, 0), kept=None)
 
 
 def test_every_setting_has_a_name_of_its_own():
@@ -58,7 +62,7 @@ def test_redrawn_negatives_vary_with_the_seed_and_fixed_ones_do_not(planted, ben
     assert one(bench, planted.latents, SETTINGS[0], "tpp") == one(bench, planted.latents, SETTINGS[0], "tpp", 1)
 
 
-def one(bench: Bench, latents, setting: Setting, metric: str, seed: int = 0) -> float | None:
+def one(bench: SettingScores, latents, setting: Setting, metric: str, seed: int = 0) -> float | None:
     return bench.scores(latents, [setting], seed)[setting.name, metric]
 
 
@@ -73,5 +77,5 @@ def test_the_table_has_a_spread_for_fixed_and_redrawn_texts(tiny_texts, tiny_rec
     assert rows["redrawn", "tpp"]["sd_texts_fixed"] > 0
     assert rows["baseline", "tpp"]["seeds"] == 2 and rows["baseline", "tpp"]["role"] == "sae"
     # Finished seeds are not computed again.
-    monkeypatch.setattr(Bench, "prepare", lambda *_a, **_k: pytest.fail("computed again"))
+    monkeypatch.setattr(SettingScores, "prepare", lambda *_a, **_k: pytest.fail("computed again"))
     assert fault_table(residuals, saes[:1], task_set, seeds=(0, 1), settings=chosen) == table

@@ -113,12 +113,12 @@ def test_all_switches_off_is_the_robust_score(world, known):
     np.testing.assert_allclose(own, [view.at(n).score.value for n in ns], atol=1e-9)
     mean = switched_tpp(world.residuals, recording, world.tpp_task, probes, TppSwitches(mean_ablation=True), ns, seed=0)
     sets = [[r[:n] for r in view.rankings] for n in ns]
-    np.testing.assert_allclose(mean, [view.score_mean_ablated(s).score.value for s in sets], atol=1e-9)
+    np.testing.assert_allclose(mean, [view.mean_ablated.score(s).score.value for s in sets], atol=1e-9)
 
 
 def test_auc_by_hand_and_drawn_negatives():
     z, positive = np.array([0.0, 1.0, 1.0, 2.0]), np.array([False, True, False, True])
-    assert weighted_auc(z, positive, np.full(4, 0.25)) == pytest.approx((0.5 + 1 + 1 + 1) / 4)
+    assert weighted_auc(z, positive, np.full((1, 4), 0.25))[0] == pytest.approx((0.5 + 1 + 1 + 1) / 4)
     label = np.repeat([0, 1, 2, 3], 30)
     drawn = one_to_one(label, 1, np.random.default_rng(0))
     assert np.bincount(label[drawn]).tolist() == [10, 30, 10, 10]

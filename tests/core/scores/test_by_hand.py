@@ -12,6 +12,7 @@ from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
 from saeeval_core.scores.tpp import balance_weights, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import (
     Resamples,
+    difference,
     estimate,
     interval,
     mean_of,
@@ -101,9 +102,9 @@ def test_worst_group_and_leakage():
 
 def test_mean_ablation_gives_the_training_mean_back():
     view = hand_shift(protocol=PROTOCOLS["paper"])
-    assert view.base_mean[0] == pytest.approx(1.5)
+    assert view.train_mean[0] == pytest.approx(1.5)
     # 1.5 more than with zero ablation: 2.5 2.5 .5 .5 | .5 2.5 | .5 .5 | .5 .5, always "nurse": accuracy 1/2.
-    score = view.score_mean_ablated([0])
+    score = view.mean_ablated.score([0])
     assert score.accuracy.value == pytest.approx(0.5)
     assert score.score.value == pytest.approx((0.5 - 0.5625) / 0.3125)
 
@@ -114,7 +115,7 @@ def test_auc_counts_ties_half():
     # base    positives 5/16, 3/16   negatives 1/4, 1/4   AUC = (5/16 * 3/8 + 3/16 * 1/8) / (1/4) = .5625
     # oracle  positives 1/2, 0       negatives 1/8, 3/8   AUC = 1/2 * (3/8 + 1/16) / (1/4)        = .875
     # ablated positives 1/4, 1/4     negatives 0, 1/2     AUC = (1/4 * 1/2 + 1/4 * 1/4) / (1/4)   = .75
-    assert view.board.auc_score(view.removed([0])).value == pytest.approx((0.75 - 0.5625) / (0.875 - 0.5625))
+    assert view.board.auc_score(view.removed([0])).score.value == pytest.approx((0.75 - 0.5625) / (0.875 - 0.5625))
 
 
 def test_a_set_s_score_does_not_depend_on_its_order():
@@ -124,9 +125,9 @@ def test_a_set_s_score_does_not_depend_on_its_order():
 
 def test_paired_difference_of_a_set_with_itself_is_exactly_zero():
     view = hand_shift(protocol=PROTOCOLS["paper"])
-    same = view.board.difference(view.score([0]), view.score([0]))
+    same = difference(view.score([0]), view.score([0]))
     assert (same.value, same.ci) == (0.0, (0.0, 0.0)) and not separable(same)
-    more = view.board.difference(view.score([0]), view.score([]))
+    more = difference(view.score([0]), view.score([]))
     assert more.value == pytest.approx(0.6)
 
 
@@ -258,8 +259,8 @@ def test_means_leave_undefined_parts_out_and_count_them():
 
 def test_paired_differences_keep_the_pairing():
     a, b = np.array([0.1, 0.5, 0.9]), np.array([0.0, 0.4, 0.8])
-    difference = paired_difference(0.1, a, b)
-    assert difference.ci == pytest.approx((0.1, 0.1)) and separable(difference)
+    found = paired_difference(0.1, a, b)
+    assert found.ci == pytest.approx((0.1, 0.1)) and separable(found)
 
 
 def test_auc_is_the_weighted_area_of_scikit_learn():

@@ -203,7 +203,7 @@ def test_mean_ablation_sets_each_pooled_latent_to_its_training_mean(planted, pla
     mean = dense[planted.shift.rows[probes.training.biased]].mean(0)
     x = planted.residuals.residuals[board.rows] - (dense[board.rows][:, ids] - mean[ids]) @ planted.latents.decoder[ids]
     right = (probes.base.logits(x) > 0) == board.target
-    assert view.score_mean_ablated(ids).accuracy.value == pytest.approx(float(right @ board.weights))
+    assert view.mean_ablated.score(ids).accuracy.value == pytest.approx(float(right @ board.weights))
 
 
 def test_asking_for_more_than_is_ranked_ablates_what_there_is_and_says_so(planted):

@@ -26,6 +26,7 @@ from saeeval_core.scores.probes import (
 from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.texts.parts import DEV, TEST
+from saeeval_core.texts.tasks import drawn_pair
 
 ROBUST = PROTOCOLS["robust"]
 
@@ -243,7 +244,7 @@ def test_tpp_without_signal_is_undefined():
 
 
 def test_scores_of_the_same_seed_are_the_same(planted, planted_probes):
-    again = fit_shift_probes(planted.residuals, planted.shift, ROBUST, seed=0)
+    again = fit_shift_probes(planted.residuals, drawn_pair(planted.shift, seed=0, protocol=ROBUST), ROBUST, seed=0)
     one = shift_view(planted, planted.latents, planted_probes).score([0, 1])
     two = shift_view(planted, planted.latents, again).score([0, 1])
     assert one.score == two.score
@@ -254,7 +255,7 @@ def test_the_interval_covers_the_score_and_shrinks_with_more_texts():
     widths = []
     for size in (80, 320):
         world = planted_world(per_quadrant=size)
-        probes = fit_shift_probes(world.residuals, world.shift, ROBUST, seed=0)
+        probes = fit_shift_probes(world.residuals, drawn_pair(world.shift, seed=0, protocol=ROBUST), ROBUST, seed=0)
         score = shift_view(world, world.latents, probes).score(range(4))
         assert score.accuracy.ci[0] <= score.accuracy.value <= score.accuracy.ci[1]
         widths.append(score.accuracy.ci[1] - score.accuracy.ci[0])

@@ -2,20 +2,21 @@
 
 import csv
 import io
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from saeeval_core.config import RunConfig, cache_dir
-from saeeval_core.evaluation import prepare as pipeline
+from saeeval_core.evaluation.result_json import to_json
+from saeeval_core.evaluation.score import run
 from saeeval_core.formats.saebench_files import load_rows
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.selections import NOTHING_PASSED, Selected
 from saeeval_core.sweep import summary as sweep_summary
 from saeeval_core.sweep import sweep
-from saeeval_core.sweep.columns import BLANK
-from saeeval_core.sweep.rows import JudgedSelection, Scorer, display_name
+from saeeval_core.sweep.columns import BLANK, ScoreRow
+from saeeval_core.sweep.rows import JudgedSelection, Scorer, Unit, display_name
 from saeeval_core.sweep.summary import rank_agreement, to_csv
 from saeeval_core.sweep.sweep import SweepConfig
 
@@ -51,7 +52,7 @@ def result(config, own_cache, passes, tmp_path_factory) -> dict:
         folder = tmp_path_factory.mktemp("out")
         found = sweep.sweep(config, folder / "a.json", folder / "a.csv")
     for stored, row in zip(load_rows(folder / "a.json"), found["rows"], strict=True):
-        assert stored == {k: pytest.approx(v, abs=1e-5) if isinstance(v, float) else v for k, v in row.items()}
+        assert asdict(stored) == {k: pytest.approx(v, abs=1e-5) if isinstance(v, float) else v for k, v in row.items()}
     text = (folder / "a.json").read_text()
     assert str(Path(config.saes[0]).parent) not in text and str(config.model) not in text
     with (folder / "a.csv").open() as file:
@@ -110,7 +111,7 @@ def test_leace_stands_beside_every_n_and_variant(result):
 
 
 def test_scores_equal_those_of_run(result, config, own_cache):
-    single = pipeline.run(config.run_config("toys", "robust", config.saes[:1]))
+    single = to_json(run(config.run_config("toys", "robust", config.saes[:1])))
     expected = single["results"][0]["shift"]["aggregate"][0]["test"]
     (row,) = [
         r
@@ -202,26 +203,15 @@ def test_a_bundled_task_is_cut_to_the_texts_asked_for(tmp_path, monkeypatch):
 
 
 def test_csv_has_the_columns_and_leaves_undefined_empty():
-    text = to_csv([dict(BLANK) | {"sae": "a", "value": None}])
+    text = to_csv([ScoreRow(sae="a")])
     (row,) = csv.DictReader(io.StringIO(text))
     assert list(row) == list(BLANK) and row["value"] == "" and row["sae"] == "a"
 
 
-def _unit(sae: str, tokens: int, **more) -> dict:
-    row = (
-        dict(BLANK)
-        | {
-            "sae": sae,
-            "metric": "tpp",
-            "architecture": "topk",
-            "training_tokens": tokens,
-            "variant": RECOMMENDED,
-            "task": "t",
-            "value": 0.1,
-        }
-        | more
-    )
-    return {"rows": [row], "samples": {sweep_summary.sample_key(row): [0.1, 0.2, 0.15]}}
+def _unit(sae: str, tokens: int, **more) -> Unit:
+    made = {"variant": RECOMMENDED, "value": 0.1} | more
+    row = ScoreRow(sae=sae, metric="tpp", architecture="topk", training_tokens=tokens, task="t", **made)
+    return Unit([row], {sweep_summary.sample_key(row): [0.1, 0.2, 0.15]})
 
 
 def test_many_saes_are_compared_where_it_matters(monkeypatch):
@@ -235,10 +225,7 @@ def test_many_saes_are_compared_where_it_matters(monkeypatch):
 def test_ranks_are_of_the_recommended_score_and_the_papers():
     rows = []
     for i, sae in enumerate("abc"):
-        rows += [
-            _unit(sae, 10, value=i, l0=float(i))["rows"][0],
-            _unit(sae, 10, value=-i, variant="top-N", n=10)["rows"][0],
-        ]
+        rows += [_unit(sae, 10, value=i, l0=float(i)).rows[0], _unit(sae, 10, value=-i, variant="top-N", n=10).rows[0]]
     found = {(r["x"], r["y"]): r["spearman"] for r in rank_agreement(rows)}
     assert found[f"t tpp {RECOMMENDED}", "t tpp top-10"] == pytest.approx(-1)
     assert found[f"t tpp {RECOMMENDED}", "l0"] == pytest.approx(1)
