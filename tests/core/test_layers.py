@@ -28,7 +28,7 @@ FLAT = 8
 """Most files that lie in no room of the engine."""
 TO_CUT = {("controls/attach.py", "sweep"), ("deciding/class_sets.py", "payloads")}
 LAST = "cli"
-OWN_PROCESS = {"bench"}
+OWN_PROCESS = {"bench.sides"}
 """Runs another project's code that draws from torch's global generator, in a process of its own."""
 HEAVY = ("transformers", "transformer_lens", "sae_lens")
 
