@@ -116,7 +116,7 @@ def build_recordings(say: Say) -> None:
 
 def build_tokens(say: Say) -> None:
     """Promoted and suppressed tokens of every latent, so that the dashboard never loads the language model."""
-    from saeeval_core.evidence.evidence import make_token_table
+    from saeeval_core.evidence.tokens import make_token_table
 
     for name in _there():
         latents = pipeline.obtain_recordings(RunConfig(), load_task_set(RunConfig().task), [name]).latents[0]

@@ -4,7 +4,8 @@ from typing import Any
 
 from app import services
 from app.services import Loaded
-from saeeval_core.evidence.evidence import COSINE_EDGES, EvidenceContext, find_token_table
+from saeeval_core.evidence.evidence import EvidenceContext
+from saeeval_core.evidence.tokens import COSINE_EDGES, find_token_table
 from saeeval_core.scores.contributions import activation_histogram, quadrant_means
 from saeeval_core.scores.shift import ShiftLatents
 
