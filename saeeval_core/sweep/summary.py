@@ -1,7 +1,5 @@
 """What a sweep's rows say together: paired differences, agreement of rankings, and the rows as CSV."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -18,6 +16,7 @@ from saeeval_core.scores.uncertainty import (
     paired_difference,
     separable,
 )
+from saeeval_core.storage.row_csv import csv_text
 from saeeval_core.sweep.columns import BLANK
 from saeeval_core.sweep.rows import sample_key
 
@@ -30,11 +29,7 @@ HEADLINES = ((RECOMMENDED, None), ("top-N", HEADLINE_N))
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows with the same columns as in JSON; undefined is empty."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(BLANK), lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(dict(r) for r in rows)
-    return out.getvalue()
+    return csv_text(rows, list(BLANK))
 
 
 def differences(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
