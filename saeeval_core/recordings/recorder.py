@@ -17,7 +17,8 @@ from saeeval_core.models.identity import model_stamp
 from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.saes.loaded import LoadedSAE, check_fits
+from saeeval_core.saes.loaded import LoadedSAE
+from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 
 CODES_AT_ONCE = 16_000_000

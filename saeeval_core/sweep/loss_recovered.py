@@ -15,7 +15,8 @@ from saeeval_core.config import cache_dir, fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.models.language_model import LanguageModel, load_model, padded_batches
 from saeeval_core.recordings.known_saes import identify
-from saeeval_core.saes.loaded import LoadedSAE, check_fits, load_sae
+from saeeval_core.saes.loaded import LoadedSAE, load_sae
+from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.artifacts import write_atomic
 
 TEXTS = 24
