@@ -20,7 +20,9 @@ from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.evaluation import prepare as pipeline
 from saeeval_core.recordings.recording import LatentRecording, save_latents
 from saeeval_core.texts.sources import BUNDLED_TASKS, TaskSet, general_texts, load_task_set
-from saeeval_core.training.trainer import TrainingConfig, cache_activations, read_corpus, train_sae
+from saeeval_core.training.about import ABOUT_FILE
+from saeeval_core.training.cache import cache_activations, read_corpus
+from saeeval_core.training.trainer import TrainingConfig, train_sae
 
 HOOK = "blocks.15.hook_resid_post"
 SAES = {
@@ -80,7 +82,7 @@ def build_saes(corpus: Path | None, say: Say) -> None:
     """Train the bundled SAEs that are missing; a killed training resumes."""
     from saeeval_core.models.language_model import load_model
 
-    missing = [name for name in SAES if not (assets_dir() / "saes" / name / "about.json").exists()]
+    missing = [name for name in SAES if not (assets_dir() / "saes" / name / ABOUT_FILE).exists()]
     if not missing:
         say("all bundled SAEs are there; delete a folder in assets/saes to train it again")
         return
@@ -96,10 +98,8 @@ def build_saes(corpus: Path | None, say: Say) -> None:
         progress=lambda what, done, total: say(f"{what}: {done} of {total} tokens"),
     )
     for name in missing:
-        about = train_sae(
-            cache, SAES[name], assets_dir() / "saes" / name, note={"corpus": f"{corpus.name}, not included"}
-        )
-        say(f"{name}: {json.dumps(about)}")
+        about = train_sae(cache, SAES[name], assets_dir() / "saes" / name, corpus=f"{corpus.name}, not included")
+        say(f"{name}: {json.dumps(about.to_dict())}")
 
 
 def build_recordings(say: Say) -> None:
@@ -180,7 +180,7 @@ def ship(made: pipeline.Recordings, *, contexts_only: bool) -> None:
 
 
 def _there() -> list[str]:
-    return [name for name in SAES if (assets_dir() / "saes" / name / "about.json").exists()]
+    return [name for name in SAES if (assets_dir() / "saes" / name / ABOUT_FILE).exists()]
 
 
 def _tasks(sae: str) -> tuple[str, ...]:
