@@ -22,7 +22,9 @@ from saeeval_core.recordings.recording import LatentRecording, save_latents
 from saeeval_core.texts.news import general_texts
 from saeeval_core.texts.sources import BUNDLED_TASKS, load_task_set
 from saeeval_core.texts.tasks import TaskSet
-from saeeval_core.training.trainer import TrainingConfig, cache_activations, read_corpus, train_sae
+from saeeval_core.training.about import ABOUT_FILE
+from saeeval_core.training.cache import cache_activations, read_corpus
+from saeeval_core.training.trainer import TrainingConfig, train_sae
 
 HOOK = "blocks.15.hook_resid_post"
 SAES = {
@@ -82,7 +84,7 @@ def build_saes(corpus: Path | None, say: Say) -> None:
     """Train the bundled SAEs that are missing; a killed training resumes."""
     from saeeval_core.models.language_model import load_model
 
-    missing = [name for name in SAES if not (assets_dir() / "saes" / name / "about.json").exists()]
+    missing = [name for name in SAES if not (assets_dir() / "saes" / name / ABOUT_FILE).exists()]
     if not missing:
         say("all bundled SAEs are there; delete a folder in assets/saes to train it again")
         return
@@ -98,10 +100,8 @@ def build_saes(corpus: Path | None, say: Say) -> None:
         progress=lambda what, done, total: say(f"{what}: {done} of {total} tokens"),
     )
     for name in missing:
-        about = train_sae(
-            cache, SAES[name], assets_dir() / "saes" / name, note={"corpus": f"{corpus.name}, not included"}
-        )
-        say(f"{name}: {json.dumps(about)}")
+        about = train_sae(cache, SAES[name], assets_dir() / "saes" / name, corpus=f"{corpus.name}, not included")
+        say(f"{name}: {json.dumps(about.to_dict())}")
 
 
 def build_recordings(say: Say) -> None:
@@ -118,7 +118,7 @@ def build_recordings(say: Say) -> None:
 
 def build_tokens(say: Say) -> None:
     """Promoted and suppressed tokens of every latent, so that the dashboard never loads the language model."""
-    from saeeval_core.evidence.evidence import make_token_table
+    from saeeval_core.evidence.tokens import make_token_table
 
     for name in _there():
         latents = obtain_recordings(RunConfig(), load_task_set(RunConfig().task), [name]).latents[0]
@@ -178,7 +178,7 @@ def ship(made: Recordings, *, contexts_only: bool) -> None:
 
 
 def _there() -> list[str]:
-    return [name for name in SAES if (assets_dir() / "saes" / name / "about.json").exists()]
+    return [name for name in SAES if (assets_dir() / "saes" / name / ABOUT_FILE).exists()]
 
 
 def _tasks(sae: str) -> tuple[str, ...]:

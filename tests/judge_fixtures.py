@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.evidence.evidence import EvidenceSource
+from saeeval_core.evidence.sources import EvidenceSource
 from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.labelled import LabelledTexts
 

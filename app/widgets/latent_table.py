@@ -9,7 +9,7 @@ import pandas as pd
 from app.services import scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
-from saeeval_core.evidence.evidence import find_token_table
+from saeeval_core.evidence.tokens import find_token_table
 
 NONE = "none"
 STRENGTHS = ("", "top 20", "top 50", "top 100", "top 200", "top 500", "> 0", "< 0")

@@ -132,15 +132,16 @@ def bench(
     json_path: o.Json = None,
 ) -> None:
     """Time and memory against SAEBench 0.6.0's own functions on the same texts (needs: make bench-setup)."""
-    from saeeval_core.bench import BenchConfig, run_bench
+    from saeeval_core.bench.compare import run_bench
+    from saeeval_core.bench.sides import BenchConfig
 
     config = BenchConfig(
         str(texts), text_column, target, spurious, model, sae, train_per_quadrant, test_per_quadrant, repeats
     )
     result = run_bench(config, say=console.print)
-    write_json(json_path, result)
+    write_json(json_path, result.to_dict())
     table = Table("figure", "value", box=None, header_style="bold")
-    for key, value in result["summary"].items():
+    for key, value in result.summary.items():
         table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
     console.print(table)
 

@@ -1,6 +1,5 @@
 """``saeeval list``: the models, SAEs and tasks there are, without a network."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,12 +55,12 @@ def _model_row(model: str, where: str, saes: int) -> Row:
 
 def _saes(model: str) -> list[Row]:
     from saeeval_core.saes.registry import list_bundled, list_registry
+    from saeeval_core.training.about import About, read_about
 
     rows = []
     for info in list_bundled() if model in ("", DEFAULT_MODEL) else ():
-        path = Path(info.location) / "about.json"
-        about = json.loads(path.read_text()) if path.exists() else {}
-        figures = about.get("l0"), about.get("explained_variance_typical"), about.get("dead")
+        about = read_about(Path(info.location)) or About()
+        figures = about.l0, about.explained_variance_typical, about.dead
         rows.append(_sae_row(info.id, "bundled", info.hook, info.n_latents, *figures))
     return rows + [_sae_row(r.spec, "Hub", r.hook, r.n_latents, r.expected_l0) for r in list_registry(model or None)]
 

@@ -1,6 +1,5 @@
 """``saeeval train-sae``, ``saeeval suite`` and ``saeeval build-bundle``: making SAEs and what is shipped with them."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from saeeval_core.cli.console import bar, console, write_json
 from saeeval_core.config import DEFAULT_MODEL, cache_dir
 
 if TYPE_CHECKING:
-    from saeeval_core.training.trainer import ActivationCache
+    from saeeval_core.training.cache import ActivationCache
 
 
 def train_sae(
@@ -41,11 +40,11 @@ def train_sae(
 
     config = TrainingConfig(architecture, latents, l0, l1, samples, lr=lr, seed=seed, autocast=True)
     cached = _activations(corpus, model, hook, cache, tokens=tokens, seed=seed, device=device, dtype=dtype)
-    about = train(cached, config, out, note={"corpus": corpus.name})
-    write_json(json_path, about)
+    about = train(cached, config, out, corpus=corpus.name)
+    write_json(json_path, about.to_dict())
     console.print(
-        f"{out}: {about['architecture']}, L0 {about['l0']:.1f}, explained variance {about['explained_variance']:.3f}, "
-        f"dead {about['dead']:.1%}; use it with: saeeval run --model {model} --sae {out}"
+        f"{out}: {about.architecture}, L0 {about.l0:.1f}, explained variance {about.explained_variance:.3f}, "
+        f"dead {about.dead:.1%}; use it with: saeeval run --model {model} --sae {out}"
     )
 
 
@@ -68,18 +67,19 @@ def suite(
     json_path: o.Json = None,
 ) -> None:
     """Train architectures x three sparsities x checkpoints to compare with saeeval sweep --suite. Resumes when run again."""
+    from saeeval_core.training.about import read_about
     from saeeval_core.training.suite import SuiteConfig, train_suite
 
     config = SuiteConfig(o.words(architectures), latents, samples, checkpoints, o.numbers(seeds, "--seeds"))
     cached = _activations(corpus, model, hook, cache, tokens=tokens, seed=0, device=device, dtype=dtype)
     with bar("training") as advance:
         folders = train_suite(cached, out, config, progress=lambda what, done, total: advance(done, total, what))
-    about = [json.loads((f / "about.json").read_text()) | {"sae": f.name} for f in folders]
-    write_json(json_path, about)
+    made = {f.name: about for f in folders if (about := read_about(f)) is not None}
+    write_json(json_path, [a.to_dict() | {"sae": name} for name, a in made.items()])
     table = Table("SAE", "samples", "L0", "expl. var.", "dead", box=None, header_style="bold")
-    for a in about:
-        figures = f"{a['l0']:.1f}", f"{a['explained_variance_typical']:.3f}", f"{a['dead']:.1%}"
-        table.add_row(a["sae"], f"{a['training_samples']:,}", *figures)
+    for name, a in made.items():
+        figures = f"{a.l0:.1f}", f"{a.explained_variance_typical:.3f}", f"{a.dead:.1%}"
+        table.add_row(name, f"{a.training_samples:,}", *figures)
     console.print(table)
 
 
@@ -101,7 +101,7 @@ def _activations(
 ) -> "ActivationCache":
     """The model's activations on the corpus, with progress; what was cached before is not computed again."""
     from saeeval_core.models.language_model import load_model
-    from saeeval_core.training.trainer import cache_activations, read_corpus
+    from saeeval_core.training.cache import cache_activations, read_corpus
 
     passages = read_corpus(corpus)
     language_model = load_model(model, device=device, dtype=dtype)

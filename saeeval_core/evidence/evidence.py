@@ -5,28 +5,17 @@ nothing here loads a language model.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from saeeval_core.config import assets_dir, cache_dir, fingerprint
+from saeeval_core.config import fingerprint
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.recordings.recording import ContextRef, LatentRecording, ResidualRecording
-from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
-from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.evidence.sources import EvidenceSource
+from saeeval_core.evidence.tokens import TokenCosine, TokenTable, find_token_table
+from saeeval_core.recordings.recording import ContextRef, LatentRecording
 
-TOKENS_KEPT = 10
 _AROUND = 24  # tokens of running text shown on each side of a recorded window
-
-
-@dataclass(frozen=True)
-class TokenCosine:
-    """A token of the vocabulary and the cosine of its unembedding row with the decoder row."""
-
-    token: str
-    cosine: float
 
 
 @dataclass(frozen=True)
@@ -105,31 +94,18 @@ class LatentEvidence:
         return out
 
 
-@dataclass(frozen=True)
-class EvidenceSource:
-    """Texts, their recording and this SAE's latents on them."""
-
-    texts: LabelledTexts
-    residuals: ResidualRecording
-    latents: LatentRecording
-    columns: tuple[str, ...] = ()
-    """Label columns that name a text's cell; empty for general text."""
-
-    def cell(self, row: int) -> str:
-        """Labels of one text, such as "nurse, female"."""
-        return ", ".join(v for c in self.columns if (v := str(self.texts.columns[c][row])))
-
-
 def latent_evidence(
     sources: Sequence[EvidenceSource],
     latent: int,
     *,
-    tokens: "TokenTable | None" = None,
+    tokens: TokenTable | None = None,
     blind: bool = False,
     similar: int = 8,
 ) -> LatentEvidence:
-    """Evidence for one latent from the task's own texts and, if given, general text. The first source gives density
-    and co-activation. DataError for a latent the SAE does not have; ArtifactError if sources belong to different SAEs.
+    """Evidence for one latent from the task's own texts and, if given, general text; ``similar`` neighbours at most.
+
+    The first source gives density and co-activation. ``blind`` leaves out everything that tells labels of texts.
+    DataError for a latent the SAE does not have; ArtifactError if sources belong to different SAEs.
     """
     first = sources[0].latents
     if not 0 <= latent < first.n_latents:
@@ -150,6 +126,17 @@ def latent_evidence(
         coactive(first, latent, similar),
         blind,
     )
+
+
+def shown_evidence(sources: Sequence[EvidenceSource], latent: int, *, similar: int = 8) -> LatentEvidence:
+    """The evidence people see: contexts of every source, and promoted tokens where a table of this SAE is stored."""
+    own = sources[0].latents
+    return latent_evidence(sources, latent, tokens=find_token_table(own.sae, own.sae_fingerprint), similar=similar)
+
+
+def judged_evidence(sources: Sequence[EvidenceSource], latent: int) -> LatentEvidence:
+    """Exactly what a judge is shown for one latent."""
+    return for_judge(shown_evidence(sources, latent, similar=0))
 
 
 def for_judge(evidence: LatentEvidence, k: int = 5) -> LatentEvidence:
@@ -176,140 +163,6 @@ def coactive(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour, 
         return ()
     norms = np.sqrt(np.asarray(latents.latents.multiply(latents.latents).sum(axis=0))).ravel()
     return _nearest(np.asarray(latents.latents.T @ column), norms, latent, k)
-
-
-# Promoted tokens
-
-COSINE_EDGES = np.linspace(-0.24, 0.24, 25)
-"""Bin edges of the histogram over the vocabulary."""
-
-
-@dataclass(frozen=True)
-class TokenTable:
-    """Per latent the tokens its decoder row promotes and suppresses most, by cosine with the unembedding."""
-
-    sae_fingerprint: str
-    strings: tuple[str, ...]
-    """The tokens that occur in the table."""
-    promoted: np.ndarray
-    """int32[latents, k], index into ``strings``, strongest first"""
-    promoted_cosine: np.ndarray
-    """float16[latents, k]"""
-    suppressed: np.ndarray
-    """int32[latents, k]"""
-    suppressed_cosine: np.ndarray
-    """float16[latents, k]"""
-    histogram: np.ndarray
-    """uint32[latents, len(COSINE_EDGES) - 1]: vocabulary tokens per bin of cosine; the outer bins hold what lies beyond."""
-    meta: dict = field(default_factory=dict)
-
-    def of(self, latent: int) -> tuple[tuple[TokenCosine, ...], tuple[TokenCosine, ...]]:
-        """(promoted, suppressed), strongest first."""
-        return (
-            self._row(self.promoted[latent], self.promoted_cosine[latent]),
-            self._row(self.suppressed[latent], self.suppressed_cosine[latent]),
-        )
-
-    def _row(self, ids: np.ndarray, cosines: np.ndarray) -> tuple[TokenCosine, ...]:
-        return tuple(TokenCosine(self.strings[i], round(float(c), 4)) for i, c in zip(ids, cosines, strict=True))
-
-    def save(self, path: Path) -> None:
-        """Write ``path.safetensors`` and ``path.json``."""
-        arrays = {
-            "promoted": self.promoted,
-            "promoted_cosine": self.promoted_cosine,
-            "suppressed": self.suppressed,
-            "suppressed_cosine": self.suppressed_cosine,
-            "histogram": self.histogram,
-        }
-        meta = {
-            "kind": "tokens",
-            "sae_fingerprint": self.sae_fingerprint,
-            "strings": list(self.strings),
-            "about": self.meta,
-        }
-        save_arrays(path, arrays, meta)
-
-
-def promoted_tokens(
-    decoder: np.ndarray,
-    unembedding: np.ndarray,
-    token_strings: Sequence[str],
-    k: int = TOKENS_KEPT,
-    *,
-    sae_fingerprint: str,
-) -> TokenTable:
-    """cos(W_U[v], D_i) for every token v: the k highest and k lowest per latent (paper.md section 1.3).
-
-    decoder [latents, d_model], unembedding [vocabulary, d_model]; the model's final normalisation is left out, as there.
-    """
-    directions, rows = _unit(decoder), _unit(unembedding)
-    best, worst, counts = [], [], []
-    inside = np.nextafter(np.float32(COSINE_EDGES[-1]), np.float32(0))
-    for start in range(0, len(directions), 256):
-        cosine = directions[start : start + 256] @ rows.T
-        best.append(_top(cosine, k))
-        worst.append(_top(-cosine, k))
-        clipped = np.clip(cosine, COSINE_EDGES[0], inside)
-        counts += [np.histogram(row, COSINE_EDGES)[0].astype(np.uint32) for row in clipped]
-    up, up_cosine = (np.concatenate(part) for part in zip(*best, strict=True))
-    down, down_cosine = (np.concatenate(part) for part in zip(*worst, strict=True))
-    used, index = np.unique(np.concatenate([up, down]), return_inverse=True)
-    index = index.reshape(2, *up.shape).astype(np.int32)
-    strings = tuple(token_strings[i] for i in used)
-    return TokenTable(
-        sae_fingerprint,
-        strings,
-        index[0],
-        up_cosine.astype(np.float16),
-        index[1],
-        (-down_cosine).astype(np.float16),
-        np.stack(counts),
-    )
-
-
-def load_token_table(path: Path) -> TokenTable:
-    """ArtifactError if missing or damaged."""
-    a, meta = load_arrays(path)
-    if meta.get("kind") != "tokens":
-        raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected 'tokens'; delete it and rebuild")
-    names = ("promoted", "promoted_cosine", "suppressed", "suppressed_cosine", "histogram")
-    return TokenTable(meta["sae_fingerprint"], tuple(meta["strings"]), *(a[n] for n in names), meta.get("about", {}))
-
-
-def token_table_paths(sae: str, sae_fingerprint: str) -> list[Path]:
-    """Where the table of an SAE may lie: beside a bundled SAE, or made on this machine."""
-    return [assets_dir() / "saes" / sae / "tokens", cache_dir() / "tokens" / sae_fingerprint]
-
-
-def find_token_table(sae: str, sae_fingerprint: str) -> TokenTable | None:
-    """The stored table of exactly these weights, or None."""
-    for path in token_table_paths(sae, sae_fingerprint):
-        if (
-            exists(path)
-            and (table := _cached_table(path, path.with_suffix(".json").stat().st_mtime_ns)).sae_fingerprint
-            == sae_fingerprint
-        ):
-            return table
-    return None
-
-
-def make_token_table(latents: LatentRecording, model: str, *, keep: bool = True) -> TokenTable:
-    """Compute the table with the language model's unembedding (loads it) and keep it in the cache folder."""
-    from saeeval_core.models.language_model import load_model
-
-    lm = load_model(model)
-    unembedding = lm.unembedding()
-    strings = [lm.tokenizer.decode([i]) for i in range(len(unembedding))]
-    table = promoted_tokens(latents.decoder, unembedding, strings, sae_fingerprint=latents.sae_fingerprint)
-    if keep:
-        table.save(token_table_paths(latents.sae, latents.sae_fingerprint)[1])
-    return table
-
-
-@lru_cache(maxsize=8)
-def _cached_table(path: Path, _modified: int) -> TokenTable:
-    return load_token_table(path)
 
 
 def _contexts(source: EvidenceSource, latent: int, blind: bool) -> list[EvidenceContext]:
@@ -357,20 +210,3 @@ def _nearest(products: np.ndarray, norms: np.ndarray, latent: int, k: int) -> tu
     cosine[latent] = -np.inf
     order = np.argsort(-cosine, kind="stable")[:k]
     return tuple(Neighbour(int(i), round(float(cosine[i]), 4)) for i in order if np.isfinite(cosine[i]))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    rows = rows.astype(np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def _top(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Column ids and values of the k highest per row, highest first."""
-    ids = (
-        np.argpartition(-values, k - 1, axis=1)[:, :k]
-        if k < values.shape[1]
-        else np.tile(np.arange(values.shape[1]), (len(values), 1))
-    )
-    picked = np.take_along_axis(values, ids, axis=1)
-    order = np.argsort(-picked, axis=1, kind="stable")
-    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(picked, order, axis=1)

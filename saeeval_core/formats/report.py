@@ -1,24 +1,15 @@
-"""What leaves the tool: a self-contained HTML report, decision sets as JSON or CSV (and back in), tables as CSV.
+"""A self-contained HTML report.
 
 Figures come in as HTML (this package imports no plotly); the first one carries the plotting library, so a report opens
 with no network. Everything else is escaped: token text and reasons are never markup.
 """
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
-
-from saeeval_core.errors import ArtifactError
-
-SET_KIND, SET_SCHEMA = "saeeval decision set", 1
-DECISIONS = ("ablate", "keep", "unsure")
-_SET_COLUMNS = ("of", "latent", "decision", "rater", "rater_kind", "when", "reason")
-_IDENTITY = ("name", "metric", "task", "sae", "sae_fingerprint", "recording_fingerprint")
 
 
 @dataclass(frozen=True)
@@ -49,36 +40,6 @@ class ReportLatent:
     """(where from, [(token text, activation)])"""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Such as density, effect, verdict."""
-
-
-@dataclass(frozen=True)
-class ExportedDecision:
-    """The present decision on one latent."""
-
-    latent: int
-    decision: str
-    """One of DECISIONS."""
-    of: str = ""
-    """Class whose set it belongs to (TPP); "" for SHIFT."""
-    rater: str = ""
-    rater_kind: str = "human"
-    when: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class ExportedSet:
-    """A named set of decisions and what it was made on."""
-
-    name: str
-    metric: str
-    """"shift" or "tpp"."""
-    task: str
-    """Task with its direction or column."""
-    sae: str
-    sae_fingerprint: str
-    recording_fingerprint: str
-    decisions: tuple[ExportedDecision, ...]
 
 
 def report_html(
@@ -127,110 +88,6 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = "".join(f"<th>{escape(str(c))}</th>" for c in columns)
     body = "".join("<tr>" + "".join(f"<td>{escape(_show(row.get(c)))}</td>" for c in columns) + "</tr>" for row in rows)
     return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV, columns in order of first appearance. Text that a spreadsheet would run is quoted with "'"."""
-    columns = list(dict.fromkeys(k for row in rows for k in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: _inert(v) for k, v in row.items()})
-    return out.getvalue()
-
-
-def set_to_json(decisions: ExportedSet) -> str:
-    """Inverse of ``set_from_text``."""
-    content = {"kind": SET_KIND, "schema": SET_SCHEMA} | asdict(decisions)
-    return json.dumps(content, indent=1, ensure_ascii=False)
-
-
-def set_to_csv(decisions: ExportedSet) -> str:
-    """One row per decision, each with the set's identity; inverse of ``set_from_text``."""
-    identity = {k: getattr(decisions, k) for k in _IDENTITY}
-    return csv_text([identity | {k: getattr(d, k) for k in _SET_COLUMNS} for d in decisions.decisions])
-
-
-def set_from_text(
-    text: str, *, n_latents: int, sae_fingerprint: str, recording_fingerprint: str
-) -> tuple[ExportedSet, list[str]]:
-    """A decision set from JSON or CSV, and warnings to show.
-
-    ArtifactError if it was made on another SAE, names latents this SAE does not have or unknown decisions. Another
-    recording (other texts) is a warning: the latents mean the same. A human's decisions stay marked as imported.
-    """
-    found = _parse_json(text) if text.lstrip().startswith("{") else _parse_csv(text)
-    if found.sae_fingerprint != sae_fingerprint:
-        raise ArtifactError(
-            f"the set was made on SAE '{found.sae}' ({found.sae_fingerprint or 'no fingerprint'}), this one is "
-            f"{sae_fingerprint}; choose that SAE before importing"
-        )
-    for d in found.decisions:
-        if not 0 <= d.latent < n_latents:
-            raise ArtifactError(f"latent {d.latent} does not exist: this SAE has {n_latents} latents; check the file")
-        if d.decision not in DECISIONS:
-            raise ArtifactError(f"latent {d.latent} is marked '{d.decision}'; expected one of {', '.join(DECISIONS)}")
-    kept: dict[tuple[str, int], ExportedDecision] = {}
-    for d in found.decisions:
-        kept[d.of, d.latent] = d
-    warnings = []
-    if len(kept) < len(found.decisions):
-        warnings.append(f"{len(found.decisions) - len(kept)} latent(s) appear twice; the last decision counts")
-    if found.recording_fingerprint != recording_fingerprint:
-        warnings.append("the set was made on other texts or another model recording; its scores here may differ")
-    imported = tuple(replace(d, rater_kind="imported") if d.rater_kind == "human" else d for d in kept.values())
-    return replace(found, decisions=imported), warnings
-
-
-def _parse_json(text: str) -> ExportedSet:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ArtifactError(
-            f"the file is not valid JSON (line {error.lineno}); give a set exported by this tool"
-        ) from None
-    if content.get("kind") != SET_KIND or content.get("schema") != SET_SCHEMA:
-        raise ArtifactError(
-            f"found kind '{content.get('kind')}', schema {content.get('schema')}; expected a set of schema {SET_SCHEMA}"
-        )
-    rows = content.get("decisions")
-    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
-        raise ArtifactError("the file has no list 'decisions'; give a set exported by this tool")
-    return _built(content, rows)
-
-
-def _parse_csv(text: str) -> ExportedSet:
-    rows = list(csv.DictReader(io.StringIO(text)))
-    if not rows or not {"latent", "decision", "sae_fingerprint"} <= set(rows[0]):
-        raise ArtifactError("columns latent, decision and sae_fingerprint are needed; give a set exported by this tool")
-    return _built(rows[0], rows)
-
-
-def _built(identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> ExportedSet:
-    decisions = []
-    for row in rows:
-        try:
-            latent = int(row["latent"])
-        except (KeyError, TypeError, ValueError):
-            raise ArtifactError(f"latent '{row.get('latent')}' is not a whole number; check the file") from None
-        texts = {k: _plain(row.get(k)) for k in _SET_COLUMNS if k not in ("latent", "rater_kind")}
-        decisions.append(
-            ExportedDecision(latent=latent, rater_kind=_plain(row.get("rater_kind")) or "imported", **texts)
-        )
-    return ExportedSet(*(_plain(identity.get(k)) for k in _IDENTITY), decisions=tuple(decisions))
-
-
-def _plain(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return text[1:] if text[:1] == "'" and text[1:2] in _RUN_BY_SPREADSHEETS else text
-
-
-_RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_RUN_BY_SPREADSHEETS) else value
 
 
 def _show(value: Any) -> str:

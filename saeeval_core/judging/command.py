@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from saeeval_core.config import RunConfig, assets_dir
 from saeeval_core.errors import ConfigError, DataError, JudgeError, unknown_name
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.prepare import evaluation_of
-from saeeval_core.evidence.evidence import EvidenceSource, LatentEvidence, find_token_table, for_judge, latent_evidence
+from saeeval_core.evidence.evidence import judged_evidence
+from saeeval_core.evidence.sources import evidence_sources, file_source, task_source
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
@@ -18,12 +19,9 @@ from saeeval_core.judging.run import Judge, collect_batches, judge_questions, su
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.ledger.store import DecisionSet, Store
-from saeeval_core.recordings.obtain import Recordings, draw_of, obtain_recordings, recording_key, task_set_of
-from saeeval_core.recordings.recording import LatentRecording, find_latents, find_residuals
+from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
+from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import Rule
-from saeeval_core.texts.news import general_texts
-from saeeval_core.texts.sources import read_texts
-from saeeval_core.texts.tasks import TaskSet
 
 JUDGES = ("claude", "local")
 
@@ -79,9 +77,12 @@ def judge_command(
     if not concepts:
         raise DataError(f"'{task_set.texts.name}' defines no concepts; give --target and --spurious, or --classes")
     recordings = obtain_recordings(config, task_set, config.saes[:1])
-    general = general_sources(config, recordings, file=Path(options.general_text) if options.general_text else None)
-    sources = evidence_sources(task_set, recordings, general)[0]
-    recording = sources[0].latents
+    recording = recordings.latents[0]
+    if options.general_text:
+        own = task_source(task_set, recordings.residuals, recording)
+        sources = [own, file_source(config, Path(options.general_text))]
+    else:
+        sources = evidence_sources(config, task_set, recordings.residuals, recording)
     evaluation = evaluation_of(config, draw_of(config, task_set), recordings.residuals)
     ids = candidate_latents(evaluation, recording, wanted) if isinstance(wanted, int) else wanted
     if not ids:
@@ -117,49 +118,6 @@ def make_judge(options: JudgeOptions, api_key: str = "") -> Judge:
     from saeeval_core.judging.local import LocalJudge
 
     return LocalJudge()
-
-
-def evidence_sources(
-    task_set: TaskSet, recordings: Recordings, general: Sequence[EvidenceSource] = ()
-) -> list[list[EvidenceSource]]:
-    """Per recorded SAE: the task's own texts, then general text of the same SAE."""
-    names = [c.column for pair in task_set.pairs for c in pair] or ([task_set.tpp[0]] if task_set.tpp else [])
-    columns = tuple(dict.fromkeys(names))
-    return [
-        [EvidenceSource(task_set.texts, recordings.residuals, latents, columns)]
-        + [g for g in general if g.latents.sae_fingerprint == latents.sae_fingerprint]
-        for latents in recordings.latents
-    ]
-
-
-def general_sources(config: RunConfig, recordings: Recordings, *, file: Path | None = None) -> list[EvidenceSource]:
-    """General text for evidence: the stored recording of news windows, or a text file recorded now.
-
-    Without ``file`` nothing is computed: [] where no recording of these SAEs is stored or the corpus is not installed.
-    """
-    if file is not None:
-        texts = replace(read_texts(file, config.text_column), name="general")
-        made = obtain_recordings(
-            replace(config, texts=str(file)), TaskSet(texts), config.saes[: len(recordings.latents)]
-        )
-        return [EvidenceSource(texts, made.residuals, latents) for latents in made.latents]
-    try:
-        texts = general_texts()
-    except DataError:
-        return []
-    key = recording_key(replace(config, task="general", texts=""), recordings.residuals.key.hook, texts.fingerprint)
-    residuals = find_residuals(key)
-    if residuals is None:
-        return []
-    found = [find_latents(key, latents.sae_fingerprint) for latents in recordings.latents]
-    return [EvidenceSource(texts, residuals, latents) for latents in found if latents is not None]
-
-
-def judged_evidence(sources: Sequence[EvidenceSource], latent: int) -> LatentEvidence:
-    """Exactly what a judge is shown for one latent."""
-    recording = sources[0].latents
-    table = find_token_table(recording.sae, recording.sae_fingerprint)
-    return for_judge(latent_evidence(sources, latent, tokens=table, similar=0))
 
 
 def load_shipped_verdicts(store: Store, recording: LatentRecording) -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.errors import DataError
-from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence, TokenCosine
+from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
+from saeeval_core.evidence.tokens import TokenCosine
 from saeeval_core.ledger.store import RATER_KINDS, Store, Verdict
 from saeeval_core.storage.artifacts import write_atomic
 

@@ -8,7 +8,8 @@ import json
 import re
 from collections.abc import Sequence
 
-from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence, TokenCosine
+from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
+from saeeval_core.evidence.tokens import TokenCosine
 from saeeval_core.judging.verdict import Concept, field_names
 
 MARKED = 5  # strongest tokens marked per context, as in the paper (paper.md section 1.3)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from saeeval_core.config import RunConfig, assets_dir
 from saeeval_core.evaluation.prepare import evaluation_of
-from saeeval_core.judging.command import candidate_latents, evidence_sources, general_sources, judged_evidence
+from saeeval_core.evidence.evidence import judged_evidence
+from saeeval_core.evidence.sources import evidence_sources
+from saeeval_core.judging.command import candidate_latents
 from saeeval_core.judging.imports import read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.judging.verdict import Question, task_concepts
@@ -54,7 +56,7 @@ def _questions(sae: str, task: str, k: int, judge: LocalJudge) -> tuple[list[Que
     config = RunConfig(task=task, saes=(sae,))
     task_set = task_set_of(config)
     recordings = obtain_recordings(config, task_set, [sae])
-    sources = evidence_sources(task_set, recordings, general_sources(config, recordings))[0]
+    sources = evidence_sources(config, task_set, recordings.residuals, recordings.latents[0])
     evaluation = evaluation_of(config, draw_of(config, task_set), recordings.residuals)
     ids, concepts = candidate_latents(evaluation, recordings.latents[0], k), task_concepts(task_set)
     questions = [judge.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.sparse import csc_array, csr_array, vstack
 
 from saeeval_core.errors import ArtifactError, DataError, ModelError, UnsupportedSAE
 from saeeval_core.models.identity import model_stamp
 from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
-from saeeval_core.recordings.contexts import ContextCollector
+from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.saes.loaded import LoadedSAE, check_fits
+from saeeval_core.saes.loaded import LoadedSAE
+from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 
 CODES_AT_ONCE = 16_000_000
@@ -60,7 +60,7 @@ def record(
     on_progress: OnProgress | None = None,
     partial: Path | None = None,
 ) -> tuple[ResidualRecording, list[LatentRecording]]:
-    """Pooled residuals (DESIGN section 1) and, for each SAE, pooled latents, contexts and unsupervised figures.
+    """Pooled residuals (means over the valid tokens of a text) and, for each SAE, pooled latents, contexts and figures.
 
     ``cells`` (int[texts], -1 for none) names the label cell of each text; every cell's strongest contexts are kept, so
     that evidence can be shown by quadrant. With ``partial``, a state is written there now and then and found again.
@@ -105,7 +105,7 @@ def token_latents(
         raise DataError("the text has no token; type at least one word")
     ids = torch.from_numpy(tokens.ids[0][None].astype(np.int64)).to(model.device)
     x = model.activations(ids, torch.ones_like(ids), [hook])[hook][0, 1:].float()
-    codes = _scaled_codes(sae, x)[1]
+    codes = scaled_codes(sae, x)[1]
     ends = tokens.ends[0].tolist()
     return codes.cpu().numpy(), x.cpu().numpy(), list(zip([0, *ends[:-1]], ends, strict=True))
 
@@ -128,7 +128,7 @@ class _Pass:
         self.done = 0
         self.residuals = np.full((len(n_valid), model.d_model), np.nan)
         ev_every = max(1, int(n_valid.sum()) // EV_TOKENS)
-        self.pooled = [_PooledLatents(sae, n_valid, cells, ev_every) for sae in saes]
+        self.pooled = [PooledLatents(sae, n_valid, cells, ev_every) for sae in saes]
 
     @torch.inference_mode()
     def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
@@ -204,133 +204,11 @@ class _Pass:
             pooled.restore({k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)})
 
 
-class _PooledLatents:
-    """Everything gathered about one SAE during a pass."""
-
-    def __init__(self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int) -> None:
-        n = sae.info.n_latents
-        self.sae, self.n_valid, self.ev_every = sae, n_valid, ev_every
-        self.rows: list[int] = []
-        self.pooled: list[csr_array] = []
-        self.active = np.zeros(n)
-        self.ev = np.zeros(3)  # sum |x - x_hat|^2, sum |x|^2, tokens; the mean is kept apart
-        self.ev_sum = np.zeros(sae.info.d_in)
-        self.contexts = ContextCollector(n, cells)
-
-    def add(self, rows: np.ndarray, x: torch.Tensor, edges: np.ndarray) -> None:
-        """Encode the valid tokens x [tokens, d] of the texts ``rows``, whose tokens start at ``edges``."""
-        codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else _scaled_codes(self.sae, x)
-        self.active += (codes != 0).sum(0, dtype=torch.float64).cpu().numpy()
-        for i, row in enumerate(rows):
-            if edges[i] == edges[i + 1]:
-                continue
-            own = scaled[edges[i] : edges[i + 1]]
-            mean = own.mean(0, dtype=torch.float64).cpu().numpy()
-            self.rows.append(int(row))
-            self.pooled.append(csr_array(mean[None]))
-            self.contexts.add(int(row), own if self.sae.non_negative else own.abs())
-            if row % self.ev_every == 0:
-                self._explain(x[edges[i] : edges[i + 1]], codes[edges[i] : edges[i + 1]])
-
-    def _explain(self, x: torch.Tensor, codes: torch.Tensor) -> None:
-        rebuilt = self.sae.reconstruct(x, codes)
-        if rebuilt is not None:
-            self.ev += [float((rebuilt - x).double().pow(2).sum()), float(x.double().pow(2).sum()), len(x)]
-            self.ev_sum += x.sum(0, dtype=torch.float64).cpu().numpy()
-
-    def explained_variance(self) -> float | None:
-        """1 - sum|x - x_hat|^2 / sum|x - mean|^2 (DESIGN section 6); None where there is no reconstruction."""
-        error, squares, n = self.ev
-        spread = squares - float(self.ev_sum @ self.ev_sum) / n if n else 0.0
-        return 1 - error / spread if spread > 0 else None
-
-    def state(self) -> dict[str, np.ndarray]:
-        pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
-        return {
-            "rows": np.array(self.rows, dtype=np.int64),
-            "data": pooled.data,
-            "indices": pooled.indices,
-            "indptr": pooled.indptr,
-            "active": self.active,
-            "ev": self.ev,
-            "ev_sum": self.ev_sum,
-        } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}
-
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        self.rows = arrays["rows"].tolist()
-        self.pooled = [
-            csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))
-        ]
-        self.active, self.ev, self.ev_sum = arrays["active"], arrays["ev"], arrays["ev_sum"]
-        self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
-
-    def finish(self, sae: LoadedSAE, residual_fingerprint: str, inverse: np.ndarray, storage: str) -> LatentRecording:
-        """The recording, with values rounded to what will be stored and one row per text (duplicates repeated)."""
-        n_tokens = int(self.n_valid.sum())
-        order = np.full(len(self.n_valid), -1)
-        order[self.rows] = np.arange(len(self.rows))
-        blank = csr_array((1, len(self.active)))
-        stacked = vstack([*self.pooled, blank], format="csr")[order[inverse]]  # texts without tokens get the blank row
-        stacked.data = _rounded(stacked.data, storage, f"pooled latents of {sae.info.id}")
-        stacked.eliminate_zeros()
-        density = (self.active / n_tokens).astype(np.float32)
-        return LatentRecording(
-            sae=sae.info.id,
-            sae_fingerprint=sae.fingerprint,
-            residual_fingerprint=residual_fingerprint,
-            latents=csc_array(stacked),
-            zero_code=sae.zero_code().numpy(),
-            density=density,
-            decoder=sae.decoder.float().cpu().numpy(),
-            contexts=self.contexts.finish(_first_text(inverse)),
-            unsupervised={
-                "l0": float(self.active.sum() / n_tokens),
-                "explained_variance": self.explained_variance(),
-                "dead": float((self.active == 0).mean()),
-                "tokens": n_tokens,
-            },
-            non_negative=sae.non_negative,
-            about={
-                "architecture": sae.info.training_architecture or sae.info.architecture,
-                "n_latents": sae.info.n_latents,
-                "hook": sae.info.hook,
-                "d_in": sae.info.d_in,
-            },
-        )
-
-
-def _scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(f, s*f), both [tokens, latents] in float32."""
-    codes = sae.encode(x).float()
-    scale = sae.token_scale(x)
-    return codes, codes if scale is None else codes * scale[:, None]
-
-
-def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same, text by text, for SAEs whose codes depend on earlier tokens."""
-    parts = [_scaled_codes(sae, x[a:b]) for a, b in zip(edges, edges[1:], strict=False) if b > a]
-    return torch.cat([f for f, _ in parts]), torch.cat([sf for _, sf in parts])
-
-
 def _residual_recording(
     run: _Pass, tokens: TokenizedTexts, inverse: np.ndarray, key: RecordingKey, model: LanguageModel
 ) -> ResidualRecording:
-    residuals = _rounded(run.residuals[inverse], key.storage, "pooled residuals")
+    residuals = rounded(run.residuals[inverse], key.storage, "pooled residuals")
     ends = [tokens.ends[i] for i in inverse]
     return ResidualRecording(
         key, model.bos_id, residuals, run.n_valid[inverse], np.concatenate(ends).astype(np.uint16), model.note
     )
-
-
-def _rounded(values: np.ndarray, storage: str, what: str) -> np.ndarray:
-    """Values as they will be stored, back in float32: a fresh recording then scores like the stored one."""
-    if storage == "float16" and np.nanmax(np.abs(values), initial=0) > np.finfo(np.float16).max:
-        raise DataError(f"{what} exceed float16; record with storage float32")
-    return values.astype(storage).astype(np.float32)
-
-
-def _first_text(inverse: np.ndarray) -> np.ndarray:
-    """For each distinct text, the first row that holds it."""
-    first = np.zeros(inverse.max() + 1, dtype=np.int64)
-    first[inverse[::-1]] = np.arange(len(inverse))[::-1]
-    return first

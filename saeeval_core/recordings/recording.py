@@ -1,6 +1,6 @@
 """What one pass over the texts leaves behind: pooled residuals, and per SAE pooled latents and contexts.
 
-Everything a score needs is here, so no score ever runs the language model or the SAE again (DESIGN section 1).
+Everything a score needs is here, so no score ever runs the language model or the SAE again.
 Arrays are read-only and can be shared between threads. Importing this module loads neither torch nor transformers.
 """
 
@@ -15,6 +15,7 @@ from scipy.sparse import csc_array
 
 from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
 from saeeval_core.errors import ArtifactError
+from saeeval_core.recordings.codec import from_gaps, read_bfloat16, to_gaps
 from saeeval_core.storage.artifacts import exists, load_arrays, load_meta, save_arrays
 from saeeval_core.storage.packing import pack, unpack
 
@@ -146,10 +147,10 @@ class LatentRecording:
     """float32[latents, d_model]: D, such that ablation moves the residual by -s f_i D_i."""
     contexts: Contexts
     unsupervised: Mapping[str, float | None]
-    """l0, explained_variance (DESIGN section 6), dead (share of latents that never fired here), tokens."""
+    """l0 (active latents per token), explained_variance, dead (share of latents that never fired here), tokens."""
     non_negative: bool = True
     about: Mapping[str, Any] | None = None
-    """Architecture, width, hook and training facts of the SAE."""
+    """Architecture, width, hook and what its training tells of the SAE, as results carry them."""
 
     @property
     def fingerprint(self) -> str:
@@ -183,7 +184,7 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
     """
     path = folder / f"latents-{recording.fingerprint}"
     c = recording.contexts
-    data, gaps, indptr = _to_gaps(recording.latents)
+    data, gaps, indptr = to_gaps(recording.latents)
     arrays = {
         "data": data.astype(storage),
         "gaps": gaps,
@@ -232,7 +233,7 @@ def load_latents(path: Path) -> LatentRecording:
     """ArtifactError if damaged, half-written or of another kind."""
     a, meta = _read(path, "latents")
     shape = tuple(meta["shape"])
-    latents = _from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], shape)
+    latents = from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], shape)
     decoder = a["decoder"] if "decoder" in a else bundled_decoder(meta["sae"], meta["sae_fingerprint"])
     contexts = Contexts(*(a[f"context_{n}"] for n in ("indptr", "text", "position", "activation", "kind")))
     recording = LatentRecording(
@@ -297,44 +298,7 @@ def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
         raw = file.get_slice("W_dec")
         if raw.get_dtype() != "BF16":
             return file.get_tensor("W_dec").astype(np.float32)
-    return _read_bfloat16(path, "W_dec")
-
-
-def _read_bfloat16(path: Path, name: str) -> np.ndarray:
-    """A bfloat16 tensor as float32: numpy has no bfloat16, whose bits are the upper half of a float32."""
-    import json
-
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        start, end = header[name]["data_offsets"]
-        file.seek(start, 1)
-        raw = np.frombuffer(file.read(end - start), dtype=np.uint16)
-    return (raw.astype(np.uint32) << 16).view(np.float32).reshape(header[name]["shape"])
-
-
-def _to_gaps(latents: csc_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(data, uint8 gap to the row before in the column, indptr); a gap beyond 255 is bridged by entries of value 0."""
-    rows = latents.indices.astype(np.int64)
-    gaps = np.diff(rows, prepend=0)
-    starts = latents.indptr[:-1][np.diff(latents.indptr) > 0]
-    gaps[starts] = rows[starts]
-    bridges = gaps // 255
-    place = np.arange(len(rows)) + np.cumsum(bridges)  # where each entry stands once the bridges before it are in
-    data = np.zeros(len(rows) + int(bridges.sum()), dtype=latents.data.dtype)
-    out = np.full(len(data), 255, dtype=np.uint8)
-    data[place], out[place] = latents.data, gaps - 255 * bridges
-    added = np.concatenate([[0], np.cumsum(bridges)])
-    return data, out, (latents.indptr + added[latents.indptr]).astype(np.int64)
-
-
-def _from_gaps(data: np.ndarray, gaps: np.ndarray, indptr: np.ndarray, shape: tuple[int, ...]) -> csc_array:
-    """Inverse of ``_to_gaps``; entries of value 0 are the bridges and go."""
-    total = np.cumsum(gaps, dtype=np.int64)
-    before = np.concatenate([[0], total])[indptr[:-1]]
-    rows = total - np.repeat(before, np.diff(indptr))
-    latents = csc_array((data, rows.astype(np.int32), indptr.copy()), shape=shape)
-    latents.eliminate_zeros()  # in place, the row pointer included
-    return latents
+    return read_bfloat16(path, "W_dec")
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -25,11 +25,8 @@ from saeeval_core.saes.registry import (
     WEIGHTS_FILE,
     RegistryRow,
     SaeInfo,
-    check_fits,
     hash_files,
     inspect_sae,
-    list_bundled,
-    list_registry,
     local_folder,
     nearest,
     parse_cfg,
@@ -38,19 +35,6 @@ from saeeval_core.saes.registry import (
 )
 from saeeval_core.storage.hub import hub_errors
 
-__all__ = [
-    "LoadedSAE",
-    "RegistryRow",
-    "SaeInfo",
-    "check_fits",
-    "inspect_sae",
-    "list_bundled",
-    "list_registry",
-    "load_sae",
-    "nearest",
-    "verify_affine",
-]
-
 # Files that SAELens's trainer leaves beside a checkpoint whose normalisation is not folded into the weights yet.
 SCALER_FILE, WHITENING_FILE = "activation_scaler.json", "activation_whitening.safetensors"
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -58,7 +42,7 @@ _DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 @dataclass(frozen=True, eq=False)
 class LoadedSAE:
-    """An SAE, or a baseline that looks like one, ready to encode tokens. Safe to share between threads."""
+    """An SAE, or a dictionary that looks like one, ready to encode tokens. Safe to share between threads."""
 
     info: SaeInfo
     decoder: Tensor
@@ -71,11 +55,11 @@ class LoadedSAE:
     scale_factor: float = 1.0
     """Constant part of s."""
     non_negative: bool = True
-    """False if codes can be below 0 (AbsTopK, signed baselines): then test ``f != 0``, not ``f > 0``."""
+    """False if codes can be below 0 (AbsTopK, signed dictionaries): then test ``f != 0``, not ``f > 0``."""
     needs_sequences: bool = False
     """True for temporal SAEs, whose code of a token depends on the tokens before it in the same text."""
     module: Any = field(default=None, repr=False)
-    """SAELens's object; None for baselines."""
+    """SAELens's object; None where the decoder is our own."""
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -165,7 +149,7 @@ def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
     """Largest error of -f_i D_i s against SAELens's decode, relative to the size of what is decoded.
 
     Eight random tokens, each with its own codes plus eight random positive ones; every added latent is zeroed in turn.
-    UnsupportedSAE above rounding error. Baselines, whose decoder is ours, count as verified.
+    UnsupportedSAE above rounding error. A decoder of our own (no ``module``) counts as verified.
     """
     if sae.module is None:
         return 0.0

@@ -5,17 +5,16 @@ Bundled SAEs and local folders are described from their ``cfg.json``; SAELens's 
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
-from math import log2
 from pathlib import Path
 from typing import Any
 
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import UnsupportedSAE, unknown_name
+from saeeval_core.saes.release_names import hook_of, short_model_name, width_of
 
 CFG_FILE, WEIGHTS_FILE = "cfg.json", "sae_weights.safetensors"
 
@@ -252,7 +251,7 @@ def registry() -> dict[tuple[str, str], RegistryRow]:
 def list_registry(model: str | None = None) -> list[RegistryRow]:
     """SAEs of SAELens's registry, all or those made for ``model`` (with or without its organisation's name)."""
     rows = registry().values()
-    return [row for row in rows if model is None or _short(row.model) == _short(model)]
+    return [row for row in rows if model is None or short_model_name(row.model) == short_model_name(model)]
 
 
 def nearest(spec: str, search: Sequence[Path] | None = None) -> str:
@@ -268,20 +267,6 @@ def nearest(spec: str, search: Sequence[Path] | None = None) -> str:
     return unknown_name(
         "SAE", release if "/" in spec else spec, known, "or give a folder, release/sae_id or hub:org/repo"
     )
-
-
-_SHORT_NAMES = {"gpt2": "gpt2-small", "mistral-7b-v0.1": "mistral-7b"}
-_HOOK_IN_NAME = re.compile(
-    r"blocks\.\d+\.(?:attn\.)?hook_(?:resid_pre|resid_mid|resid_post|mlp_out|attn_out|z)(?![a-z])"
-)
-_SITES = (("resid_post", "hook_resid_post"), ("mlp_out", "hook_mlp_out"), ("attn_out", "attn.hook_z"))
-_LLAMA_SCOPE = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}
-_WIDTHS = (
-    (re.compile(r"width_(\d+)(k|m)"), "rounded"),
-    (re.compile(r"[-_](?:w-?)?(\d+)(k)(?=$|[-_.])"), "rounded"),
-    (re.compile(r"2pow(\d+)"), "power"),
-    (re.compile(r"hook_resid_pre_(\d{3,})$"), "exact"),
-)
 
 
 def _roots(search: Sequence[Path] | None) -> Sequence[Path]:
@@ -314,57 +299,20 @@ def _is_old(cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
     return not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 6
 
 
-def _short(model: str) -> str:
-    name = model.rsplit("/", 1)[-1].lower()
-    return _SHORT_NAMES.get(name, name)
-
-
 def _row(release: str, entry: Mapping[str, Any], sae: Mapping[str, Any]) -> RegistryRow:
     sae_id, path, how = str(sae["id"]), str(sae["path"]), entry.get("conversion_func")
     transcoder = "transcoder" in f"{how} {release} {path}" or "clt" in f"{release}/{path}"
-    hook = None if transcoder else _hook(release, how, sae_id, path)
+    hook = None if transcoder else hook_of(release, how, sae_id, path)
     names = (sae_id, path, release, str(sae.get("neuronpedia")), str(entry["repo_id"]))
-    n_latents = next((width for name in names if (width := _width(name))), None)
+    n_latents = next((width for name in names if (width := width_of(name))), None)
     # SAELens fills in 0.0 or 1.0 where nobody measured.
     l0 = None if sae.get("l0", 0.0) in (0.0, 1.0) else float(sae["l0"])
     model, repo = str(entry["model"]), str(entry["repo_id"])
     return RegistryRow(release, sae_id, model, repo, hook, n_latents, sae.get("neuronpedia"), l0, transcoder)
 
 
-def _hook(release: str, how: str | None, sae_id: str, path: str) -> str | None:
-    if match := _HOOK_IN_NAME.search(sae_id) or _HOOK_IN_NAME.search(path):
-        # SAELens writes the attention hook of a few releases without its "attn." part.
-        return re.sub(r"(\d)\.hook_z", r"\1.attn.hook_z", match[0])
-    if how and how.startswith("llama_scope") and (match := re.match(r"l(\d+)([rma])_", sae_id)):
-        return f"blocks.{match[1]}.{_LLAMA_SCOPE[match[2]]}"
-    layer = re.search(r"layer_?(\d+)", path) or re.search(r"layer_?(\d+)", sae_id)
-    if layer is None:
-        return "hook_embed" if how == "gemma_2" and "embedding" in sae_id else None
-    if how == "gemma_2":
-        site = {"-res": "hook_resid_post", "-mlp": "hook_mlp_out", "-att": "attn.hook_z"}
-        return next((f"blocks.{layer[1]}.{hook}" for part, hook in site.items() if part in release), None)
-    if how == "gemma_3" or "resid_post" in path:
-        return next((f"blocks.{layer[1]}.{hook}" for part, hook in _SITES if part in path), None)
-    return f"blocks.{layer[1]}.hook_resid_post" if how in ("qwen_scope", "goodfire") else None
-
-
-def _width(name: str) -> int | None:
-    """Number of latents a name tells. "16k" and "131k" stand for the power of two next to them, "80k" for 80 x 1024."""
-    for pattern, kind in _WIDTHS:
-        if match := pattern.search(name):
-            number = int(match[1])
-            if kind == "exact":
-                return number
-            if kind == "power":
-                return 2**number
-            said = number * (1_000 if match[2] == "k" else 1_000_000)
-            power = 2 ** round(log2(said))
-            return power if abs(power / said - 1) < 0.05 else number * 1024
-    return None
-
-
 def file_fingerprint(info: SaeInfo) -> str | None:
-    """What ``LoadedSAE.fingerprint`` will be, told from the files without loading them; None for Hub objects."""
+    """``LoadedSAE.fingerprint`` of a folder, from its files alone; None for an SAE that is not on this machine."""
     folder = Path(info.location)
     if not (folder / WEIGHTS_FILE).is_file() or info.normalize_activations in UNFOLDED:
         return None

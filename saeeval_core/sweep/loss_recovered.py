@@ -14,7 +14,8 @@ import torch
 from saeeval_core.errors import DataError
 from saeeval_core.models.language_model import LanguageModel, load_model, padded_batches
 from saeeval_core.recordings.known_saes import identify
-from saeeval_core.saes.loaded import LoadedSAE, check_fits, load_sae
+from saeeval_core.saes.loaded import LoadedSAE, load_sae
+from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.kept import KeptJson, Shelves
 
 TEXTS = 24

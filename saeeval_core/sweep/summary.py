@@ -1,7 +1,5 @@
 """What a sweep's rows say together: paired differences, agreement of rankings, and the rows as CSV."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -21,6 +19,7 @@ from saeeval_core.scores.uncertainty import (
     minimum_reliable_difference,
     separable,
 )
+from saeeval_core.storage.row_csv import csv_text
 from saeeval_core.sweep.columns import BLANK, ScoreRow
 from saeeval_core.sweep.rows import Unit, sample_key
 
@@ -33,11 +32,7 @@ HEADLINES = ((RECOMMENDED, None), ("top-N", HEADLINE_N))
 
 def to_csv(rows: Sequence[ScoreRow]) -> str:
     """The rows with the same columns as in JSON; undefined is empty."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(BLANK), lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(asdict(r) for r in rows)
-    return out.getvalue()
+    return csv_text([asdict(r) for r in rows], list(BLANK))
 
 
 def differences(units: Sequence[Unit]) -> list[dict[str, Any]]:

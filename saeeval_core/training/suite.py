@@ -2,10 +2,9 @@
 
 Used on planted worlds (seconds) and, as ``train_suite``, on a language model's cached activations (hours). The SAEs are
 SAELens's training classes and are stepped by its trainer; a snapshot is read back in SAELens's inference format, with the
-threshold of a batch-TopK SAE set on held-out tokens first (DESIGN section 6).
+threshold of a batch-TopK SAE set on held-out tokens first.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,9 +15,17 @@ import numpy as np
 import torch
 
 from saeeval_core.errors import ConfigError, unknown_name
-from saeeval_core.storage.artifacts import write_atomic
-from saeeval_core.training import trainer as training
-from saeeval_core.training.trainer import ActivationCache, TrainingConfig, measure, training_identity, training_source
+from saeeval_core.training.about import ABOUT_FILE, About, read_about, write_about
+from saeeval_core.training.cache import ActivationCache, ActivationSource, Progress
+from saeeval_core.training.trainer import (
+    TrainingConfig,
+    measure,
+    sae_trainer,
+    set_threshold,
+    training_identity,
+    training_sae,
+    training_source,
+)
 
 OnSnapshot = Callable[[str, int, Any], None]
 """Called with (name of the SAE, samples seen so far, SAELens inference SAE)."""
@@ -44,39 +51,20 @@ def train_many(
     snapshots: Sequence[int],
     on_snapshot: OnSnapshot,
     on_step: Callable[[int], None] | None = None,
-    meta: dict[str, Any] | None = None,
+    source: ActivationSource = ActivationSource("planted", "planted", ""),
 ) -> None:
     """Step every SAE on the same batches; ``on_snapshot`` gets each at every step count named (0 = untrained).
 
     batches yield float32 [batch, d]; held_out float32 or float16 [tokens, d] sets thresholds only. All ``configs`` must
-    have the batch size of the batches. ``on_step`` is called with the number of steps done.
+    have the batch size of the batches. ``on_step`` is called with the number of steps done. ``source`` is written into the
+    SAEs: the model and hook they are made for.
     """
-    from sae_lens.config import LoggingConfig, SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
-
-    meta = meta or {"model": "planted", "hook": "planted"}
     trainers = {}
     for name, config in configs.items():
         with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
             torch.manual_seed(config.seed)
-            sae = training.training_sae(replace(config, samples=steps * config.batch), held_out.shape[1], meta)
-        trainers[name] = SAETrainer(
-            cfg=SAETrainerConfig(
-                total_training_samples=steps * config.batch,
-                train_batch_size_samples=config.batch,
-                lr=config.lr,
-                lr_end=config.lr / 10,
-                lr_warm_up_steps=min(200, steps // 10),
-                lr_decay_steps=steps // 4,
-                dead_feature_window=min(300, max(20, steps // 5)),
-                feature_sampling_window=200,
-                n_checkpoints=0,
-                autocast=config.autocast,
-                logger=LoggingConfig(log_to_wandb=False),
-            ),
-            sae=sae,
-            data_provider=iter(()),
-        )
+            sae = training_sae(replace(config, samples=steps * config.batch), held_out.shape[1], source)
+        trainers[name] = sae_trainer(sae, config, steps, n_checkpoints=0)
     scale = _norm_scale(held_out)
     for trainer in trainers.values():
         trainer.activation_scaler.scaling_factor = scale
@@ -109,7 +97,7 @@ def snapshot(sae: Any, config: TrainingConfig, held_out: np.ndarray, scale: floa
     sae.load_state_dict(before)
     sae.cfg.normalize_activations = kind
     if config.architecture in ("batchtopk", "matryoshka"):
-        training.set_threshold(inference, held_out, config.target_l0)
+        set_threshold(inference, held_out, config.target_l0)
     inference.cfg.metadata.training_architecture = config.architecture
     return inference
 
@@ -172,7 +160,7 @@ class SuiteConfig:
 
 
 def train_suite(
-    cache: ActivationCache, out: Path, config: SuiteConfig, *, progress: training.Progress | None = None
+    cache: ActivationCache, out: Path, config: SuiteConfig, *, progress: Progress | None = None
 ) -> list[Path]:
     """One SAE folder per architecture, sparsity, seed and checkpoint under ``out``; returns them all.
 
@@ -212,25 +200,27 @@ def train_suite(
                 snapshots=at,
                 on_snapshot=keep,
                 on_step=step_done,
-                meta=cache.meta,
+                source=cache.source,
             )
     return written
 
 
 def suite_folders(folder: Path) -> list[Path]:
     """The SAEs of a suite by architecture, sparsity, seed and training. ConfigError when there is none."""
-    found = [p.parent for p in folder.glob("*/about.json") if (p.parent / "cfg.json").exists()]
+    found = [p.parent for p in folder.glob(f"*/{ABOUT_FILE}") if (p.parent / "cfg.json").exists()]
     if not found:
         raise ConfigError(
-            f"'{folder}' holds no SAE folder with about.json; make a suite with saeeval suite --out {folder}"
+            f"'{folder}' holds no SAE folder with {ABOUT_FILE}; make a suite with saeeval suite --out {folder}"
         )
-    about = {p: json.loads((p / "about.json").read_text()) for p in found}
+    return sorted(found, key=_place)
 
-    def place(path: Path) -> tuple[Any, ...]:
-        a = about[path]
-        return a["architecture"], a["target_l0"], -a["l1"], a["seed"], a["training_samples"]
 
-    return sorted(found, key=place)
+def _place(folder: Path) -> tuple[str, float, float, int, int]:
+    about = read_about(folder)
+    if about is None:
+        raise ConfigError(f"{folder / ABOUT_FILE} cannot be read; delete that folder and run saeeval suite again")
+    sparsity = about.target_l0 or 0.0, -(about.l1 or 0.0)
+    return about.architecture or "", *sparsity, about.seed or 0, about.training_samples or 0
 
 
 def _save(
@@ -242,20 +232,20 @@ def _save(
     figures = measure(sae, measured)
     sae.cfg.dtype = "bfloat16"
     sae.to(torch.bfloat16).save_model(str(folder))
-    about = (
-        asdict(config)
-        | figures
-        | {"training_samples": seen, "suite": training_identity(config, cache), **training_source(cache)}
+    about = About(
+        **asdict(config),
+        **asdict(figures),
+        **training_source(cache),
+        training_samples=seen,
+        suite=training_identity(config, cache),
     )
-    write_atomic(folder / "about.json", json.dumps(about, indent=1).encode())
+    write_about(folder, about)
 
 
 def _is_of(folder: Path, config: TrainingConfig, cache: ActivationCache) -> bool:
     """Whether the folder is complete and came from these settings and activations."""
-    try:
-        return json.loads((folder / "about.json").read_text()).get("suite") == training_identity(config, cache)
-    except (OSError, json.JSONDecodeError):
-        return False
+    about = read_about(folder)
+    return about is not None and about.suite == training_identity(config, cache)
 
 
 def _norm_scale(held_out: np.ndarray) -> float:

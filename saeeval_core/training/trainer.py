@@ -1,13 +1,9 @@
 """Train an SAE with SAELens on activations cached on disk, so that a model that has none gets one.
 
-Cached activations are those an evaluation reads: valid positions only (never the beginning-of-sequence position, whose
-norm would dominate), windows of MAX_TOKENS. Both caching and training resume after a kill.
+Training resumes after a kill.
 """
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from saeeval_core.config import derive_rng, fingerprint
-from saeeval_core.errors import ConfigError, DataError, unknown_name
-from saeeval_core.models.language_model import LanguageModel, padded_batches
-from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.config import MAX_TOKENS, fingerprint
+from saeeval_core.errors import ConfigError, unknown_name
+from saeeval_core.training.about import About, Figures, write_about
+from saeeval_core.training.cache import ActivationCache, ActivationSource
 
 ARCHITECTURES = ("topk", "standard", "jumprelu", "jumprelu-tanh", "gated", "batchtopk", "matryoshka")
-_SHARD_TEXTS = 512
 _NORM_BATCHES = 50
 """Batches read first to estimate the scaling of the inputs."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is done, units done, units in all)."""
 
 
 @dataclass(frozen=True)
@@ -54,111 +46,26 @@ class TrainingConfig:
             raise ConfigError(unknown_name("architecture", self.architecture, ARCHITECTURES))
 
 
-@dataclass(frozen=True)
-class ActivationCache:
-    """Residual activations on disk: float16 [tokens, d_model], read through a memory map."""
-
-    folder: Path
-    meta: dict[str, Any]
-    train: list[np.ndarray]
-    held_out: np.ndarray
-    """Valid tokens of texts never used in training, float16 [tokens, d_model]."""
-
-    @property
-    def n_tokens(self) -> int:
-        """Training tokens."""
-        return sum(len(shard) for shard in self.train)
-
-    def batches(self, size: int, seed: int, start: int = 0) -> Iterator[torch.Tensor]:
-        """Endless float32 batches [size, d_model] in shuffled order; ``start`` skips that many batches."""
-        data = np.concatenate(self.train)
-        per_epoch = len(data) // size
-        if per_epoch == 0:
-            raise DataError(f"the cache holds {len(data)} tokens, fewer than one batch of {size}: use more text")
-        epoch, position = divmod(start, per_epoch)
-        while True:
-            order = derive_rng(seed, "epoch", epoch).permutation(len(data))
-            for i in range(position, per_epoch):
-                yield torch.from_numpy(data[np.sort(order[i * size : (i + 1) * size])].astype(np.float32))
-            epoch, position = epoch + 1, 0
-
-
-def cache_activations(
-    model: LanguageModel,
-    hook: str,
-    texts: Sequence[str],
-    folder: Path,
-    *,
-    max_tokens: int,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> ActivationCache:
-    """Run ``model`` over shuffled ``texts`` until ``max_tokens`` valid tokens are on disk, then 1/16 more held out.
-
-    Shards are written by rename, so a killed run continues where it stopped. DataError if the texts are too few.
-    """
-    model.check_hook(hook)
-    identity = {
-        "model": model.name,
-        "dtype": model.dtype,
-        "hook": hook,
-        "corpus": corpus_fingerprint(texts),
-        "seed": seed,
-    }
-    folder = folder / fingerprint(identity)
-    folder.mkdir(parents=True, exist_ok=True)
-    order = derive_rng(seed, "corpus").permutation(len(texts))
-    goal, done, shards, cursor = max_tokens + max_tokens // 16, 0, [], 0
-    while done < goal and cursor < len(order):
-        path = folder / f"shard-{len(shards):05d}.npy"
-        chunk = [texts[i] for i in order[cursor : cursor + _SHARD_TEXTS]]
-        if not path.exists():
-            rows = _valid_activations(model, hook, model.windows(chunk))
-            _save_npy(path, rows)
-        shards.append(path)
-        cursor += _SHARD_TEXTS
-        done += np.load(path, mmap_mode="r").shape[0]
-        if progress:
-            progress("caching activations", min(done, goal), goal)
-    return _open_cache(folder, shards, identity | {"tokens": done})
-
-
-def train_sae(
-    cache: ActivationCache, config: TrainingConfig, out: Path, *, note: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def train_sae(cache: ActivationCache, config: TrainingConfig, out: Path, *, corpus: str | None = None) -> About:
     """Train, fold the input scaling into the weights, set a batch-TopK threshold, save bfloat16 weights to ``out``.
 
     ``out`` gets SAELens's ``cfg.json`` and ``sae_weights.safetensors`` and an ``about.json`` with the figures measured on
-    held-out tokens, which is also returned. A killed run of the same settings resumes from its last checkpoint, in a hidden
-    folder beside ``out``.
+    held-out tokens, which is also returned; ``corpus`` names the texts in it. A killed run of the same settings resumes
+    from its last checkpoint, in a hidden folder beside ``out``.
     """
-    from sae_lens.config import LoggingConfig, SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
-
     d_in = cache.held_out.shape[1]
     with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
         torch.manual_seed(config.seed)
-        sae = training_sae(config, d_in, cache.meta)
+        sae = training_sae(config, d_in, cache.source)
     state = out.parent / f".{out.name}.{training_identity(config, cache)}"
     steps = config.samples // config.batch
-    trainer = SAETrainer(
-        cfg=SAETrainerConfig(
-            total_training_samples=steps * config.batch,
-            train_batch_size_samples=config.batch,
-            lr=config.lr,
-            lr_end=config.lr / 10,
-            lr_warm_up_steps=min(200, steps // 10),
-            lr_decay_steps=steps // 4,
-            dead_feature_window=min(300, max(20, steps // 5)),
-            feature_sampling_window=200,
-            n_batches_for_norm_estimate=_NORM_BATCHES,
-            n_checkpoints=config.checkpoints,
-            checkpoint_path=str(state),
-            autocast=config.autocast,
-            logger=LoggingConfig(log_to_wandb=False),
-        ),
-        sae=sae,
-        data_provider=iter(()),
+    trainer = sae_trainer(
+        sae,
+        config,
+        steps,
+        n_batches_for_norm_estimate=_NORM_BATCHES,
+        n_checkpoints=config.checkpoints,
+        checkpoint_path=str(state),
     )
     started = time.monotonic()
     resumed = _resume(trainer, state)
@@ -168,25 +75,44 @@ def train_sae(
     sae = trainer.fit()
     seconds = time.monotonic() - started
     figures = _save(sae, cache, config, out)
-    about = (
-        {
-            "architecture": config.architecture,
-            "n_latents": config.n_latents,
-            "training_samples": steps * config.batch,
-            "seed": config.seed,
-            "seconds": round(seconds),
-            "resumed": resumed,
-            "batch": config.batch,
-            "lr": config.lr,
-            "target_l0": config.target_l0,
-            "l1": config.l1,
-        }
-        | training_source(cache)
-        | figures
-        | (note or {})
+    about = About(
+        architecture=config.architecture,
+        n_latents=config.n_latents,
+        training_samples=steps * config.batch,
+        seed=config.seed,
+        seconds=round(seconds),
+        resumed=resumed,
+        batch=config.batch,
+        lr=config.lr,
+        target_l0=config.target_l0,
+        l1=config.l1,
+        corpus=corpus,
+        **training_source(cache),
+        **asdict(figures),
     )
-    write_atomic(out / "about.json", json.dumps(about, indent=1).encode())
+    write_about(out, about)
     return about
+
+
+def sae_trainer(sae: Any, config: TrainingConfig, steps: int, **more: int | str) -> Any:
+    """SAELens's trainer of that many steps, without data; ``more`` are further settings of its own."""
+    from sae_lens.config import LoggingConfig, SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    settings = SAETrainerConfig(
+        total_training_samples=steps * config.batch,
+        train_batch_size_samples=config.batch,
+        lr=config.lr,
+        lr_end=config.lr / 10,
+        lr_warm_up_steps=min(200, steps // 10),
+        lr_decay_steps=steps // 4,
+        dead_feature_window=min(300, max(20, steps // 5)),
+        feature_sampling_window=200,
+        autocast=config.autocast,
+        logger=LoggingConfig(log_to_wandb=False),
+        **more,
+    )
+    return SAETrainer(cfg=settings, sae=sae, data_provider=iter(()))
 
 
 def training_identity(config: TrainingConfig, cache: ActivationCache) -> str:
@@ -194,19 +120,16 @@ def training_identity(config: TrainingConfig, cache: ActivationCache) -> str:
     return fingerprint([asdict(config), training_source(cache)])
 
 
-def training_source(cache: ActivationCache) -> dict[str, Any]:
-    """What the activations came from, for an ``about.json``."""
-    names = {"hook": "hook", "model": "model", "corpus_fingerprint": "corpus"}
-    return {name: cache.meta[key] for name, key in names.items()} | {"distinct_tokens": cache.n_tokens}
+def training_source(cache: ActivationCache) -> dict[str, str | int]:
+    """What the activations came from, under the names of ``About``."""
+    source = cache.source
+    names = {"hook": source.hook, "model": source.model, "corpus_fingerprint": source.corpus}
+    return names | {"distinct_tokens": cache.n_tokens}
 
 
 @torch.no_grad()
-def measure(sae: Any, held_out: np.ndarray) -> dict[str, float]:
-    """L0, explained variance 1 - sum|x - x_hat|^2 / sum|x - mean|^2, and the share of latents that never fire.
-
-    A few tokens have norms a hundred times the rest and make up most of the variance; ``explained_variance_typical``
-    leaves out tokens beyond ten times the median norm and is the figure to compare SAEs by.
-    """
+def measure(sae: Any, held_out: np.ndarray) -> Figures:
+    """Figures of a SAELens SAE on held-out tokens, float16 or float32 [tokens, d]."""
     x = torch.from_numpy(held_out.astype(np.float32))
     fired = torch.zeros(sae.cfg.d_sae)
     active = 0.0
@@ -223,79 +146,26 @@ def measure(sae: Any, held_out: np.ndarray) -> dict[str, float]:
         kept = x[rows].double()
         return float(1 - error[rows].sum() / (kept - kept.mean(0)).pow(2).sum())
 
-    return {
-        "l0": active / len(x),
-        "explained_variance": explained(torch.ones(len(x), dtype=torch.bool)),
-        "explained_variance_typical": explained(typical),
-        "massive_tokens": int((~typical).sum()),
-        "dead": float((fired == 0).float().mean()),
-        "held_out_tokens": len(x),
-    }
+    return Figures(
+        l0=active / len(x),
+        explained_variance=explained(torch.ones(len(x), dtype=torch.bool)),
+        explained_variance_typical=explained(typical),
+        massive_tokens=int((~typical).sum()),
+        dead=float((fired == 0).float().mean()),
+        held_out_tokens=len(x),
+    )
 
 
-def corpus_fingerprint(texts: Sequence[str]) -> str:
-    """First 16 hex digits of the SHA-256 over all texts in order."""
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def read_corpus(path: Path) -> list[str]:
-    """Passages of a Parquet or JSONL file with a ``text`` column, or the paragraphs of a plain text file."""
-    import pandas as pd
-
-    if not path.exists():
-        raise DataError(f"corpus file '{path}' does not exist; give a .parquet or .jsonl with a text column, or a .txt")
-    if path.suffix == ".txt":
-        texts = path.read_text(encoding="utf-8", errors="replace").split("\n\n")
-    else:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_json(path, lines=True)
-        if "text" not in frame:
-            raise DataError(f"'{path}' has columns {list(frame.columns)}; a corpus needs a column named text")
-        texts = frame["text"].tolist()
-    texts = [t for t in texts if isinstance(t, str) and t.strip()]
-    if not texts:
-        raise DataError(f"'{path}' holds no text; a corpus needs at least a few thousand passages")
-    return texts
-
-
-def _valid_activations(model: LanguageModel, hook: str, texts: Sequence[str]) -> np.ndarray:
-    kept = []
-    for _, ids, mask in padded_batches(model.tokenize(texts).ids):
-        values = model.activations(ids.to(model.device), mask.to(model.device), [hook])[hook]
-        kept.append(values[:, 1:][mask[:, 1:].bool()].to(torch.float16).cpu().numpy())
-    rows = np.concatenate(kept)
-    if not np.isfinite(rows).all():
-        raise DataError(f"activations at {hook} exceed float16; choose an earlier layer")
-    return rows
-
-
-def _save_npy(path: Path, rows: np.ndarray) -> None:
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, rows)
-    temporary.rename(path)
-
-
-def _open_cache(folder: Path, shards: Sequence[Path], meta: dict[str, Any]) -> ActivationCache:
-    """The last sixteenth of the shards (at least one) is held out."""
-    if len(shards) < 2:
-        raise DataError(f"the corpus fills {len(shards)} shard(s) of {_SHARD_TEXTS} passages; at least 2 are needed")
-    n_held = max(1, len(shards) // 16)
-    opened = [np.load(p, mmap_mode="r") for p in shards]
-    return ActivationCache(folder, meta, opened[:-n_held], np.concatenate(opened[-n_held:])[:50_000])
-
-
-def training_sae(config: TrainingConfig, d_in: int, meta: dict[str, Any]) -> Any:
+def training_sae(config: TrainingConfig, d_in: int, source: ActivationSource) -> Any:
     """SAELens's training SAE of that architecture, with fresh weights from torch's global generator."""
     import sae_lens
     from sae_lens.saes.sae import SAEMetadata
 
-    common: dict[str, Any] = {
+    common = {
         "d_in": d_in,
         "d_sae": config.n_latents,
         "normalize_activations": "expected_average_only_in",
-        "metadata": SAEMetadata(model_name=meta["model"], hook_name=meta["hook"], context_size=128),
+        "metadata": SAEMetadata(model_name=source.model, hook_name=source.hook, context_size=MAX_TOKENS),
     }
     steps = config.samples // config.batch
     warm_up = steps // 10
@@ -345,7 +215,7 @@ def _resume(trainer: Any, state: Path) -> bool:
     return True
 
 
-def _save(sae: Any, cache: ActivationCache, config: TrainingConfig, out: Path) -> dict[str, float]:
+def _save(sae: Any, cache: ActivationCache, config: TrainingConfig, out: Path) -> Figures:
     """Save in SAELens's inference format; figures are measured on what was saved, read back."""
     from sae_lens import SAE
 
@@ -365,7 +235,10 @@ def _save(sae: Any, cache: ActivationCache, config: TrainingConfig, out: Path) -
 
 @torch.no_grad()
 def set_threshold(sae: Any, held_out: np.ndarray, target_l0: float) -> None:
-    """One global threshold such that mean L0 on held-out tokens is the k the SAE was trained with (DESIGN section 6)."""
+    """One global threshold such that mean L0 on held-out tokens is the k the SAE was trained with.
+
+    ``sae``: a SAELens SAE with a ``threshold``, which is changed; held_out [tokens, d].
+    """
     x = torch.from_numpy(held_out[:: max(1, len(held_out) // 8192)].astype(np.float32))
     sae.threshold.zero_()
     positive = sae.encode(x).flatten()

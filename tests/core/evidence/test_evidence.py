@@ -1,4 +1,4 @@
-"""Evidence of a latent: contexts read back from references, tokens by cosine, neighbours, blind, and its hash."""
+"""Evidence of a latent: contexts read back from references, neighbours, blind, and its hash."""
 
 from dataclasses import replace
 
@@ -7,16 +7,8 @@ import pytest
 from judge_fixtures import toy_source
 
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.evidence.evidence import (
-    EvidenceSource,
-    TokenTable,
-    find_token_table,
-    for_judge,
-    latent_evidence,
-    load_token_table,
-    promoted_tokens,
-    token_table_paths,
-)
+from saeeval_core.evidence.evidence import for_judge, latent_evidence
+from saeeval_core.evidence.sources import EvidenceSource
 
 
 @pytest.fixture
@@ -84,29 +76,3 @@ def test_neighbours_by_decoder_and_by_activity(source: EvidenceSource) -> None:
     assert (e.neighbours[0].latent, e.neighbours[0].cosine) == (1, pytest.approx(0.8, abs=1e-3))
     assert 0 not in {n.latent for n in (*e.neighbours, *e.coactive)}
     assert latent_evidence([source], 3).coactive == ()
-
-
-def test_promoted_tokens_by_cosine_worked_by_hand() -> None:
-    unembedding = np.array([[2.0, 0], [0, 3], [-1, 0], [1, 1]])
-    table = promoted_tokens(np.array([[5.0, 0]]), unembedding, ["a", "b", "c", "d"], 2, sae_fingerprint="s")
-    promoted, suppressed = table.of(0)
-    assert [(t.token, round(t.cosine, 2)) for t in promoted] == [("a", 1.0), ("d", 0.71)]
-    assert [(t.token, round(t.cosine, 2)) for t in suppressed] == [("c", -1.0), ("b", 0.0)]
-
-
-def test_token_table_round_trip_and_only_for_its_own_weights(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SAEEVAL_ASSETS", str(tmp_path / "assets"))
-    rng = np.random.default_rng(0)
-    table = promoted_tokens(
-        rng.normal(size=(6, 4)), rng.normal(size=(30, 4)), [f"t{i}" for i in range(30)], 3, sae_fingerprint="s"
-    )
-    assert find_token_table("toy", "s") is None
-    shipped, made = token_table_paths("toy", "s")
-    replace(table, sae_fingerprint="retrained").save(shipped)
-    assert find_token_table("toy", "s") is None
-    table.save(made)
-    found = find_token_table("toy", "s")
-    assert isinstance(found, TokenTable)
-    assert [found.of(i) for i in range(6)] == [table.of(i) for i in range(6)]
-    assert load_token_table(made).strings == table.strings

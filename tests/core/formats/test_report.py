@@ -1,4 +1,4 @@
-"""Reports, exported decision sets, and SAEBench's format: round trips, checks, and nothing executable from data."""
+"""Reports and SAEBench's format: round trips, checks, and nothing executable from data."""
 
 import json
 import re
@@ -7,33 +7,10 @@ import pytest
 
 from saeeval_core.errors import ArtifactError
 from saeeval_core.evaluation.result_json import from_json
-from saeeval_core.formats.report import (
-    ExportedDecision,
-    ExportedSet,
-    ReportFigure,
-    ReportLatent,
-    csv_text,
-    report_html,
-    set_from_text,
-    set_to_csv,
-    set_to_json,
-)
+from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.formats.saebench_files import SAEBENCH_NS, export_saebench, load_rows, rows_of
 
 HOSTILE = "</script><script>alert(1)</script>"
-MADE = ExportedSet(
-    "mine",
-    "shift",
-    "bios: nurse/surgeon",
-    "toy-sae",
-    "f" * 16,
-    "e" * 16,
-    (
-        ExportedDecision(3, "ablate", rater="Ada", when="2026-01-01", reason="=HYPERLINK(1)"),
-        ExportedDecision(5, "keep"),
-    ),
-)
-HERE = {"n_latents": 40, "sae_fingerprint": "f" * 16, "recording_fingerprint": "e" * 16}
 
 
 def run_result() -> dict:
@@ -105,56 +82,6 @@ def test_report_is_one_offline_page_with_everything_and_no_live_text():
     assert not re.search(r"(src|href)\s*=\s*['\"]?https?:", page)
     for part in ("<div id='f'>", "saeeval run --seed 3", "0.25 [0.20, 0.30]", "latent 7", "sae-lens", "robust", "n/a"):
         assert part in page
-
-
-@pytest.mark.parametrize("write", [set_to_json, set_to_csv])
-def test_sets_round_trip_and_a_humans_decisions_come_back_as_imported(write):
-    found, warnings = set_from_text(write(MADE), **HERE)
-    assert [(d.latent, d.decision, d.reason) for d in found.decisions] == [
-        (3, "ablate", "=HYPERLINK(1)"),
-        (5, "keep", ""),
-    ]
-    assert {d.rater_kind for d in found.decisions} == {"imported"} and found.decisions[0].rater == "Ada"
-    assert (found.name, found.metric, found.task) == (MADE.name, MADE.metric, MADE.task) and not warnings
-
-
-def test_csv_quotes_what_a_spreadsheet_would_run():
-    assert "'=HYPERLINK" in set_to_csv(MADE)
-    assert csv_text([{"a": -1.5, "b": "-x"}]) == "a,b\n-1.5,'-x\n"
-
-
-def test_other_recording_is_a_warning_other_sae_an_error():
-    text = set_to_json(MADE)
-    assert set_from_text(text, **HERE | {"recording_fingerprint": "0" * 16})[1]
-    with pytest.raises(ArtifactError, match="toy-sae"):
-        set_from_text(text, **HERE | {"sae_fingerprint": "0" * 16})
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "{}",
-        '{"kind": "saeeval decision set", "schema": 9}',
-        '{"kind": "saeeval decision set", "schema": 1}',
-        "latent,decision\n1,ablate\n",
-        "",
-        set_to_json(MADE).replace('"latent": 3', '"latent": 99'),
-        set_to_json(MADE).replace('"latent": 3', '"latent": -1'),
-        set_to_json(MADE).replace('"latent": 3', '"latent": "x"'),
-        set_to_json(MADE).replace('"ablate"', '"destroy"'),
-    ],
-)
-def test_bad_set_files_are_one_clear_line(text):
-    with pytest.raises(ArtifactError) as caught:
-        set_from_text(text, **HERE)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_latent_given_twice_keeps_the_last_decision():
-    text = set_to_csv(MADE) + set_to_csv(MADE).splitlines()[1].replace("ablate", "unsure") + "\n"
-    found, warnings = set_from_text(text, **HERE)
-    assert {d.latent: d.decision for d in found.decisions} == {3: "unsure", 5: "keep"} and "twice" in warnings[0]
 
 
 def test_saebench_files_follow_its_schema_and_carry_the_matrix():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from judge_fixtures import toy_source
 
-from saeeval_core.evidence.evidence import TokenCosine, for_judge, latent_evidence
+from saeeval_core.evidence.evidence import for_judge, latent_evidence
+from saeeval_core.evidence.tokens import TokenCosine
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.local import CUTS, LocalJudge, paraphrases, strongest_words
 from saeeval_core.judging.run import judge_questions

@@ -30,7 +30,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(shipped, "task_set_of", lambda config: task_set)
     monkeypatch.setattr(shipped, "obtain_recordings", lambda *args: Recordings(source.residuals, [source.latents]))
     monkeypatch.setattr(shipped, "candidate_latents", lambda *args: [2, 0, 3])
-    monkeypatch.setattr(shipped, "general_sources", lambda *args: [])
     return tmp_path / "verdicts"
 
 

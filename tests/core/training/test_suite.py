@@ -9,16 +9,16 @@ import pytest
 
 from saeeval_core.errors import ConfigError
 from saeeval_core.training import suite
+from saeeval_core.training.cache import ActivationCache, ActivationSource
 from saeeval_core.training.suite import SuiteConfig, suite_folders, train_suite
-from saeeval_core.training.trainer import ActivationCache
 
 
 @pytest.fixture(scope="module")
 def activations(tmp_path_factory) -> ActivationCache:
     rng = np.random.default_rng(0)
     x = (np.maximum(rng.normal(-1, 1, (6000, 24)), 0) @ rng.normal(size=(24, 16)) * 5).astype(np.float16)
-    meta = {"model": "toy", "hook": "blocks.0.hook_resid_post", "corpus": "toy"}
-    return ActivationCache(tmp_path_factory.mktemp("cache"), meta, [x[:4000]], x[4000:])
+    source = ActivationSource("toy", "blocks.0.hook_resid_post", "toy")
+    return ActivationCache(tmp_path_factory.mktemp("cache"), source, [x[:4000]], x[4000:])
 
 
 CONFIG = SuiteConfig(

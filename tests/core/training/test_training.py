@@ -10,8 +10,15 @@ import torch
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.saes.loaded import load_sae
 from saeeval_core.training import trainer as training
-from saeeval_core.training.trainer import ActivationCache, TrainingConfig, train_sae
+from saeeval_core.training.about import About, read_about
+from saeeval_core.training.cache import ActivationCache, ActivationSource
+from saeeval_core.training.trainer import TrainingConfig, train_sae
 
+WRITTEN = {
+    *("architecture", "n_latents", "training_samples", "seed", "seconds", "resumed", "batch", "lr", "target_l0", "l1"),
+    *("hook", "model", "corpus_fingerprint", "distinct_tokens", "corpus", "l0", "explained_variance"),
+    *("explained_variance_typical", "massive_tokens", "dead", "held_out_tokens"),
+}
 CONFIG = TrainingConfig("topk", n_latents=32, target_l0=4, samples=6400, batch=64, checkpoints=3)
 
 
@@ -20,16 +27,15 @@ def cache(tmp_path) -> ActivationCache:
     rng = np.random.default_rng(0)
     x = (rng.random((3000, 24)) < 0.2) * rng.random((3000, 24)) @ rng.normal(size=(24, 16)) * 5
     x = x.astype(np.float16)
-    return ActivationCache(
-        tmp_path, {"model": "toy", "hook": "blocks.0.hook_resid_post", "corpus": "abc"}, [x[:2500]], x[2500:]
-    )
+    source = ActivationSource("toy", "blocks.0.hook_resid_post", "abc")
+    return ActivationCache(tmp_path, source, [x[:2500]], x[2500:])
 
 
 def test_an_sae_is_saved_with_its_figures_and_can_be_used(cache, tmp_path):
-    about = train_sae(cache, CONFIG, tmp_path / "sae", note={"corpus": "toys"})
-    assert json.loads((tmp_path / "sae" / "about.json").read_text()) == about
-    assert about["l0"] == pytest.approx(4) and about["explained_variance"] > 0.1 and not about["resumed"]
-    assert {"hook", "model", "corpus_fingerprint", "distinct_tokens", "corpus", "seconds", "dead"} <= set(about)
+    about = train_sae(cache, CONFIG, tmp_path / "sae", corpus="toys")
+    assert json.loads((tmp_path / "sae" / "about.json").read_text()) == about.to_dict()
+    assert about.l0 == pytest.approx(4) and about.explained_variance > 0.1 and not about.resumed
+    assert set(about.to_dict()) == WRITTEN and read_about(tmp_path / "sae") == about
     sae = load_sae(str(tmp_path / "sae"))
     assert sae.info.n_latents == 32 and sae.info.hook == "blocks.0.hook_resid_post"
 
@@ -51,17 +57,17 @@ def test_a_killed_training_resumes_and_ends_where_an_undisturbed_one_does(cache,
         train_sae(cache, CONFIG, tmp_path / "cut")
     monkeypatch.setattr(SAETrainer, "step", real)
     about = train_sae(cache, CONFIG, tmp_path / "cut")
-    assert about["resumed"]
+    assert about.resumed
     whole, cut = (load_sae(str(tmp_path / name)).decoder for name in ("whole", "cut"))
     torch.testing.assert_close(cut, whole, atol=0.02, rtol=0.02)
 
 
 def test_other_settings_or_activations_start_anew(cache, tmp_path):
     train_sae(cache, CONFIG, tmp_path / "sae")
-    assert train_sae(cache, CONFIG, tmp_path / "sae")["resumed"]
-    assert not train_sae(cache, replace(CONFIG, target_l0=6), tmp_path / "sae")["resumed"]
-    other = replace(cache, meta=cache.meta | {"corpus": "other"})
-    assert not train_sae(other, CONFIG, tmp_path / "sae")["resumed"]
+    assert train_sae(cache, CONFIG, tmp_path / "sae").resumed
+    assert not train_sae(cache, replace(CONFIG, target_l0=6), tmp_path / "sae").resumed
+    other = replace(cache, source=replace(cache.source, corpus="other"))
+    assert not train_sae(other, CONFIG, tmp_path / "sae").resumed
 
 
 def test_batches_repeat_for_a_seed_and_continue_where_asked(cache):
@@ -81,4 +87,13 @@ def test_an_unknown_architecture_is_named():
 
 def test_the_jumprelu_penalty_rises_over_all_of_training():
     config = TrainingConfig("jumprelu-tanh", n_latents=8, samples=1000, batch=10)
-    assert training.training_sae(config, 4, {"model": "m", "hook": "h"}).cfg.l0_warm_up_steps == 100
+    assert training.training_sae(config, 4, ActivationSource("m", "h", "c")).cfg.l0_warm_up_steps == 100
+
+
+def test_what_a_file_does_not_say_or_nobody_knows_is_left_out(tmp_path):
+    assert read_about(tmp_path) is None
+    (tmp_path / "about.json").write_text('{"l0": 3.5, "made by": "someone else"}')
+    assert read_about(tmp_path) == About(l0=3.5)
+    for damaged in ("{", "[1]"):
+        (tmp_path / "about.json").write_text(damaged)
+        assert read_about(tmp_path) is None

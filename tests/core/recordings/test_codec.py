@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_array
 
-from saeeval_core.recordings.recording import _from_gaps, _to_gaps
+from saeeval_core.recordings.codec import from_gaps, to_gaps
 
 
 @settings(max_examples=60, deadline=None)
@@ -14,9 +14,9 @@ def test_gaps_round_trip(rows, columns, share, seed):
     rng = np.random.default_rng(seed)
     dense = np.where(rng.random((rows, columns)) < share, rng.random((rows, columns)) + 0.1, 0).astype(np.float32)
     latents = csc_array(dense)
-    data, gaps, indptr = _to_gaps(latents)
+    data, gaps, indptr = to_gaps(latents)
     kept = indptr.copy()
-    back = _from_gaps(data, gaps, indptr, dense.shape)
+    back = from_gaps(data, gaps, indptr, dense.shape)
     assert (back.toarray() == dense).all() and back.nnz == latents.nnz
     assert (indptr == kept).all(), "decoding must not change what it reads"
     assert gaps.dtype == np.uint8

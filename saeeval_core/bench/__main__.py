@@ -1,0 +1,29 @@
+"""``python -m saeeval_core.bench SIDE CONFIG OUT``: one side ("theirs", "ours" or "extra") in this process."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from saeeval_core.bench.compare import THREADS
+from saeeval_core.bench.rescore import extra
+from saeeval_core.bench.sides import BenchConfig, ours, prepare, theirs
+
+
+def main(side: str, config_path: str, out: str) -> None:
+    """Run one side and write what it found. "ours" scores the probes that "theirs" left in the folder of OUT."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    start = prepare(BenchConfig(**json.loads(Path(config_path).read_text())))
+    probes = Path(out).parent / "probes.json"
+    sides = {
+        "theirs": lambda: theirs(start, probes),
+        "ours": lambda: ours(start, probes),
+        "extra": lambda: extra(start),
+    }
+    Path(out).write_text(json.dumps(asdict(sides[side]())))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

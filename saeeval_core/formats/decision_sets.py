@@ -1,0 +1,127 @@
+"""Decision sets as files: JSON or CSV out, and back in with checks against the SAE they are opened on."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from saeeval_core.errors import ArtifactError
+from saeeval_core.storage.row_csv import csv_text, read_cell
+
+SET_KIND, SET_SCHEMA = "saeeval decision set", 1
+DECISIONS = ("ablate", "keep", "unsure")
+_SET_COLUMNS = ("of", "latent", "decision", "rater", "rater_kind", "when", "reason")
+_IDENTITY = ("name", "metric", "task", "sae", "sae_fingerprint", "recording_fingerprint")
+
+
+@dataclass(frozen=True)
+class ExportedDecision:
+    """The present decision on one latent."""
+
+    latent: int
+    decision: str
+    """One of DECISIONS."""
+    of: str = ""
+    """Class whose set it belongs to (TPP); "" for SHIFT."""
+    rater: str = ""
+    rater_kind: str = "human"
+    when: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ExportedSet:
+    """A named set of decisions and what it was made on."""
+
+    name: str
+    metric: str
+    """"shift" or "tpp"."""
+    task: str
+    """Task with its direction or column."""
+    sae: str
+    sae_fingerprint: str
+    recording_fingerprint: str
+    decisions: tuple[ExportedDecision, ...]
+
+
+def set_to_json(decisions: ExportedSet) -> str:
+    """Inverse of ``set_from_text``."""
+    content = {"kind": SET_KIND, "schema": SET_SCHEMA} | asdict(decisions)
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def set_to_csv(decisions: ExportedSet) -> str:
+    """One row per decision, each with the set's identity; inverse of ``set_from_text``."""
+    identity = {k: getattr(decisions, k) for k in _IDENTITY}
+    return csv_text([identity | {k: getattr(d, k) for k in _SET_COLUMNS} for d in decisions.decisions])
+
+
+def set_from_text(
+    text: str, *, n_latents: int, sae_fingerprint: str, recording_fingerprint: str
+) -> tuple[ExportedSet, list[str]]:
+    """A decision set from JSON or CSV, and warnings to show.
+
+    ArtifactError if it was made on another SAE, names latents this SAE does not have or unknown decisions. Another
+    recording (other texts) is a warning: the latents mean the same. A human's decisions stay marked as imported.
+    """
+    found = _parse_json(text) if text.lstrip().startswith("{") else _parse_csv(text)
+    if found.sae_fingerprint != sae_fingerprint:
+        raise ArtifactError(
+            f"the set was made on SAE '{found.sae}' ({found.sae_fingerprint or 'no fingerprint'}), this one is "
+            f"{sae_fingerprint}; choose that SAE before importing"
+        )
+    for d in found.decisions:
+        if not 0 <= d.latent < n_latents:
+            raise ArtifactError(f"latent {d.latent} does not exist: this SAE has {n_latents} latents; check the file")
+        if d.decision not in DECISIONS:
+            raise ArtifactError(f"latent {d.latent} is marked '{d.decision}'; expected one of {', '.join(DECISIONS)}")
+    kept: dict[tuple[str, int], ExportedDecision] = {}
+    for d in found.decisions:
+        kept[d.of, d.latent] = d
+    warnings = []
+    if len(kept) < len(found.decisions):
+        warnings.append(f"{len(found.decisions) - len(kept)} latent(s) appear twice; the last decision counts")
+    if found.recording_fingerprint != recording_fingerprint:
+        warnings.append("the set was made on other texts or another model recording; its scores here may differ")
+    imported = tuple(replace(d, rater_kind="imported") if d.rater_kind == "human" else d for d in kept.values())
+    return replace(found, decisions=imported), warnings
+
+
+def _parse_json(text: str) -> ExportedSet:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ArtifactError(
+            f"the file is not valid JSON (line {error.lineno}); give a set exported by this tool"
+        ) from None
+    if content.get("kind") != SET_KIND or content.get("schema") != SET_SCHEMA:
+        raise ArtifactError(
+            f"found kind '{content.get('kind')}', schema {content.get('schema')}; expected a set of schema {SET_SCHEMA}"
+        )
+    rows = content.get("decisions")
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise ArtifactError("the file has no list 'decisions'; give a set exported by this tool")
+    return _built(content, rows)
+
+
+def _parse_csv(text: str) -> ExportedSet:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    if not rows or not {"latent", "decision", "sae_fingerprint"} <= set(rows[0]):
+        raise ArtifactError("columns latent, decision and sae_fingerprint are needed; give a set exported by this tool")
+    return _built(rows[0], rows)
+
+
+def _built(identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> ExportedSet:
+    decisions = []
+    for row in rows:
+        try:
+            latent = int(row["latent"])
+        except (KeyError, TypeError, ValueError):
+            raise ArtifactError(f"latent '{row.get('latent')}' is not a whole number; check the file") from None
+        texts = {k: read_cell(row.get(k)) for k in _SET_COLUMNS if k not in ("latent", "rater_kind")}
+        decisions.append(
+            ExportedDecision(latent=latent, rater_kind=read_cell(row.get("rater_kind")) or "imported", **texts)
+        )
+    return ExportedSet(*(read_cell(identity.get(k)) for k in _IDENTITY), decisions=tuple(decisions))

@@ -1,0 +1,137 @@
+"""What a pass gathers about one SAE: pooled latents, density, contexts and the figures of reconstruction."""
+
+import numpy as np
+import torch
+from scipy.sparse import csc_array, csr_array, vstack
+
+from saeeval_core.errors import DataError
+from saeeval_core.recordings.contexts import ContextCollector
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.saes.loaded import LoadedSAE
+
+
+class PooledLatents:
+    """Everything gathered about one SAE during a pass."""
+
+    def __init__(self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int) -> None:
+        """``n_valid``: int[texts], valid tokens; ``cells``: int[texts], label cell of each text, -1 for none;
+        ``ev_every``: one text in so many is used for explained variance.
+        """
+        n = sae.info.n_latents
+        self.sae, self.n_valid, self.ev_every = sae, n_valid, ev_every
+        self.rows: list[int] = []
+        self.pooled: list[csr_array] = []
+        self.active = np.zeros(n)
+        self.ev = np.zeros(3)  # sum |x - x_hat|^2, sum |x|^2, tokens; the mean is kept apart
+        self.ev_sum = np.zeros(sae.info.d_in)
+        self.contexts = ContextCollector(n, cells)
+
+    def add(self, rows: np.ndarray, x: torch.Tensor, edges: np.ndarray) -> None:
+        """Encode the valid tokens x [tokens, d] of the texts ``rows``, whose tokens start at ``edges``."""
+        codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
+        self.active += (codes != 0).sum(0, dtype=torch.float64).cpu().numpy()
+        for i, row in enumerate(rows):
+            if edges[i] == edges[i + 1]:
+                continue
+            own = scaled[edges[i] : edges[i + 1]]
+            mean = own.mean(0, dtype=torch.float64).cpu().numpy()
+            self.rows.append(int(row))
+            self.pooled.append(csr_array(mean[None]))
+            self.contexts.add(int(row), own if self.sae.non_negative else own.abs())
+            if row % self.ev_every == 0:
+                self._explain(x[edges[i] : edges[i + 1]], codes[edges[i] : edges[i + 1]])
+
+    def _explain(self, x: torch.Tensor, codes: torch.Tensor) -> None:
+        rebuilt = self.sae.reconstruct(x, codes)
+        if rebuilt is not None:
+            self.ev += [float((rebuilt - x).double().pow(2).sum()), float(x.double().pow(2).sum()), len(x)]
+            self.ev_sum += x.sum(0, dtype=torch.float64).cpu().numpy()
+
+    def explained_variance(self) -> float | None:
+        """1 - sum|x - x_hat|^2 / sum|x - mean|^2 over tokens; None where there is no reconstruction."""
+        error, squares, n = self.ev
+        spread = squares - float(self.ev_sum @ self.ev_sum) / n if n else 0.0
+        return 1 - error / spread if spread > 0 else None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything gathered so far, as arrays that can be stored."""
+        pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
+        return {
+            "rows": np.array(self.rows, dtype=np.int64),
+            "data": pooled.data,
+            "indices": pooled.indices,
+            "indptr": pooled.indptr,
+            "active": self.active,
+            "ev": self.ev,
+            "ev_sum": self.ev_sum,
+        } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Inverse of ``state``."""
+        self.rows = arrays["rows"].tolist()
+        self.pooled = [
+            csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))
+        ]
+        self.active, self.ev, self.ev_sum = arrays["active"], arrays["ev"], arrays["ev_sum"]
+        self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
+
+    def finish(self, sae: LoadedSAE, residual_fingerprint: str, inverse: np.ndarray, storage: str) -> LatentRecording:
+        """The recording, with values rounded to what will be stored and one row per text (duplicates repeated)."""
+        n_tokens = int(self.n_valid.sum())
+        order = np.full(len(self.n_valid), -1)
+        order[self.rows] = np.arange(len(self.rows))
+        blank = csr_array((1, len(self.active)))
+        stacked = vstack([*self.pooled, blank], format="csr")[order[inverse]]  # texts without tokens get the blank row
+        stacked.data = rounded(stacked.data, storage, f"pooled latents of {sae.info.id}")
+        stacked.eliminate_zeros()
+        density = (self.active / n_tokens).astype(np.float32)
+        return LatentRecording(
+            sae=sae.info.id,
+            sae_fingerprint=sae.fingerprint,
+            residual_fingerprint=residual_fingerprint,
+            latents=csc_array(stacked),
+            zero_code=sae.zero_code().numpy(),
+            density=density,
+            decoder=sae.decoder.float().cpu().numpy(),
+            contexts=self.contexts.finish(_first_text(inverse)),
+            unsupervised={
+                "l0": float(self.active.sum() / n_tokens),
+                "explained_variance": self.explained_variance(),
+                "dead": float((self.active == 0).mean()),
+                "tokens": n_tokens,
+            },
+            non_negative=sae.non_negative,
+            about={
+                "architecture": sae.info.training_architecture or sae.info.architecture,
+                "n_latents": sae.info.n_latents,
+                "hook": sae.info.hook,
+                "d_in": sae.info.d_in,
+            },
+        )
+
+
+def scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(f, s*f), both [tokens, latents] in float32."""
+    codes = sae.encode(x).float()
+    scale = sae.token_scale(x)
+    return codes, codes if scale is None else codes * scale[:, None]
+
+
+def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, text by text, for SAEs whose codes depend on earlier tokens."""
+    parts = [scaled_codes(sae, x[a:b]) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return torch.cat([f for f, _ in parts]), torch.cat([sf for _, sf in parts])
+
+
+def rounded(values: np.ndarray, storage: str, what: str) -> np.ndarray:
+    """Values as they will be stored, back in float32: a fresh recording then scores like the stored one."""
+    if storage == "float16" and np.nanmax(np.abs(values), initial=0) > np.finfo(np.float16).max:
+        raise DataError(f"{what} exceed float16; record with storage float32")
+    return values.astype(storage).astype(np.float32)
+
+
+def _first_text(inverse: np.ndarray) -> np.ndarray:
+    """For each distinct text, the first row that holds it."""
+    first = np.zeros(inverse.max() + 1, dtype=np.int64)
+    first[inverse[::-1]] = np.arange(len(inverse))[::-1]
+    return first

@@ -1,0 +1,59 @@
+"""What the names in SAELens's registry say about an SAE: the hook it reads, its width, its model.
+
+The registry has no fields for them; release, id and path follow a few conventions.
+"""
+
+import re
+from math import log2
+
+_SHORT_NAMES = {"gpt2": "gpt2-small", "mistral-7b-v0.1": "mistral-7b"}
+_HOOK_IN_NAME = re.compile(
+    r"blocks\.\d+\.(?:attn\.)?hook_(?:resid_pre|resid_mid|resid_post|mlp_out|attn_out|z)(?![a-z])"
+)
+_SITES = (("resid_post", "hook_resid_post"), ("mlp_out", "hook_mlp_out"), ("attn_out", "attn.hook_z"))
+_LLAMA_SCOPE = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}
+_WIDTHS = (
+    (re.compile(r"width_(\d+)(k|m)"), "rounded"),
+    (re.compile(r"[-_](?:w-?)?(\d+)(k)(?=$|[-_.])"), "rounded"),
+    (re.compile(r"2pow(\d+)"), "power"),
+    (re.compile(r"hook_resid_pre_(\d{3,})$"), "exact"),
+)
+
+
+def short_model_name(model: str) -> str:
+    """A model's name without its organisation, in the spelling the registry uses."""
+    name = model.rsplit("/", 1)[-1].lower()
+    return _SHORT_NAMES.get(name, name)
+
+
+def hook_of(release: str, how: str | None, sae_id: str, path: str) -> str | None:
+    """Hook an SAE reads, or None where the names do not tell; ``how``: the registry's name of the conversion."""
+    if match := _HOOK_IN_NAME.search(sae_id) or _HOOK_IN_NAME.search(path):
+        # SAELens writes the attention hook of a few releases without its "attn." part.
+        return re.sub(r"(\d)\.hook_z", r"\1.attn.hook_z", match[0])
+    if how and how.startswith("llama_scope") and (match := re.match(r"l(\d+)([rma])_", sae_id)):
+        return f"blocks.{match[1]}.{_LLAMA_SCOPE[match[2]]}"
+    layer = re.search(r"layer_?(\d+)", path) or re.search(r"layer_?(\d+)", sae_id)
+    if layer is None:
+        return "hook_embed" if how == "gemma_2" and "embedding" in sae_id else None
+    if how == "gemma_2":
+        site = {"-res": "hook_resid_post", "-mlp": "hook_mlp_out", "-att": "attn.hook_z"}
+        return next((f"blocks.{layer[1]}.{hook}" for part, hook in site.items() if part in release), None)
+    if how == "gemma_3" or "resid_post" in path:
+        return next((f"blocks.{layer[1]}.{hook}" for part, hook in _SITES if part in path), None)
+    return f"blocks.{layer[1]}.hook_resid_post" if how in ("qwen_scope", "goodfire") else None
+
+
+def width_of(name: str) -> int | None:
+    """Number of latents a name tells. "16k" and "131k" stand for the power of two next to them, "80k" for 80 x 1024."""
+    for pattern, kind in _WIDTHS:
+        if match := pattern.search(name):
+            number = int(match[1])
+            if kind == "exact":
+                return number
+            if kind == "power":
+                return 2**number
+            said = number * (1_000 if match[2] == "k" else 1_000_000)
+            power = 2 ** round(log2(said))
+            return power if abs(power / said - 1) < 0.05 else number * 1024
+    return None
