@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import plotly.graph_objects as go
+
 from app.figures.common import fragment
 from app.figures.shift import score_curve
 from app.figures.tpp import tpp_by_n, tpp_heatmap
@@ -16,7 +18,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.evaluation.result import RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.evaluation.variants import TOP_N
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
-from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.ledger.store import DecisionSet, Verdict
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions
@@ -51,7 +53,7 @@ def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
 
 def view_page(
     loaded: Loaded,
-    drawn: Sequence[tuple[str, Any, Sequence[Mapping[str, Any]]]],
+    drawn: Sequence[tuple[str, go.Figure, Sequence[Mapping[str, Any]]]],
     *,
     title: str,
     when: str,
@@ -156,7 +158,7 @@ def command_line(config: RunConfig) -> str:
     return " ".join(parts)
 
 
-def _said(v: Any) -> str:
+def _said(v: Verdict) -> str:
     return ", ".join(f"{c} {r}/4" for c, r in v.ratings.items() if r) or "all 0" if v.ok else f"no verdict: {v.status}"
 
 

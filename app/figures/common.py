@@ -37,6 +37,7 @@ def diverging(dark: bool = False) -> list[tuple[float, str]]:
 
 
 def finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
+    """The layout all figures share; the page's own background shows through."""
     figure.update_layout(
         title={"text": plain(title), "x": 0, "y": 0.985, "yanchor": "top", "font": {"size": 15}},
         height=height,
@@ -50,6 +51,7 @@ def finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
 
 
 def band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str, colour: str) -> None:
+    """Add a line over N with its intervals as a band behind it; points without a value are left out."""
     known = [(x, e) for x, e in points if e.value is not None]
     ranged = [(x, e.ci) for x, e in known if e.ci is not None]
     if ranged:
@@ -93,6 +95,7 @@ def bars(estimates: Sequence[Estimate]) -> dict[str, object]:
 def interval_dots(
     estimates: Sequence[Estimate], names: Sequence[str], notes: Sequence[str], colour: str = BLUE
 ) -> go.Scatter:
+    """One dot with error bars per named estimate; notes are shown on hover. Those without a value are left out."""
     kept = [(e, n, note) for e, n, note in zip(estimates, names, notes, strict=True) if e.value is not None]
     return go.Scatter(
         x=[e.value for e, _, _ in kept],

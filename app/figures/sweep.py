@@ -17,8 +17,8 @@ def sweep_scatter(
     figure = go.Figure()
     at = attrgetter(x)
     shown = [r for r in rows if r.value is not None and r.role != "control" and at(r) is not None]
-    for k, name in enumerate(sorted({r.architecture for r in shown})):
-        own = sorted((r for r in shown if r.architecture == name), key=at)
+    for k, name in enumerate(sorted({str(r.architecture) for r in shown})):
+        own = sorted((r for r in shown if str(r.architecture) == name), key=at)
         figure.add_trace(
             go.Scatter(
                 x=[at(r) for r in own],

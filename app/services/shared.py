@@ -32,6 +32,38 @@ class _Same:
         return isinstance(other, _Same) and other.value is self.value
 
 
+class _Kept:
+    """The last values by key. Who asks for one that is being made waits for it; a value that fails is made again."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max = max_entries
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._making: dict[Hashable, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        with self._guard:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+            lock = self._making.setdefault(key, threading.Lock())
+        with lock:
+            with self._guard:
+                if key in self._values:
+                    return self._values[key]
+            value = make()
+            with self._guard:
+                self._values[key] = value
+                self._making.pop(key, None)
+                while len(self._values) > self._max:
+                    self._values.popitem(last=False)
+            return value
+
+
+_FOLDERS = ("SAEEVAL_ASSETS", "SAEEVAL_CACHE", "SAEEVAL_STORE")
+"""Where everything is found; part of every key, so that tests with folders of their own get values of their own."""
+
+
 def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Callable[[F], F]:
     """Keep the last results of a function for all sessions; two sessions asking at once wait for one computation.
 
@@ -41,34 +73,11 @@ def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Call
     make_key = key or (lambda *args: tuple(_Same.of(a) for a in args))
 
     def decorate(function: F) -> F:
-        kept: OrderedDict[Hashable, Any] = OrderedDict()
-        locks: dict[Hashable, threading.Lock] = {}
-        guard = threading.Lock()
+        kept = _Kept(max_entries)
 
         @wraps(function)
         def call(*args: Any) -> Any:
-            key = (
-                make_key(*args),
-                os.environ.get("SAEEVAL_ASSETS"),
-                os.environ.get("SAEEVAL_CACHE"),
-                os.environ.get("SAEEVAL_STORE"),
-            )
-            with guard:
-                if key in kept:
-                    kept.move_to_end(key)
-                    return kept[key]
-                lock = locks.setdefault(key, threading.Lock())
-            with lock:
-                with guard:
-                    if key in kept:
-                        return kept[key]
-                value = function(*args)
-                with guard:
-                    kept[key] = value
-                    locks.pop(key, None)
-                    while len(kept) > max_entries:
-                        kept.popitem(last=False)
-                return value
+            return kept.get((make_key(*args), *map(os.environ.get, _FOLDERS)), lambda: function(*args))
 
         return call  # type: ignore[return-value]
 

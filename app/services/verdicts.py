@@ -1,13 +1,22 @@
-"""Verdicts on the loaded SAE's latents: the current one of every rater, shipped ones included, and what latents are called."""
+"""Verdicts on the loaded SAE's latents: the current one of every rater, what latents are called, and people's own ratings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from app.services import ledger
+import numpy as np
+
+from app.services import ledger, scoring
+from app.services.evidence import evidence_of
 from app.services.loading import Loaded
 from app.services.shared import shared
-from saeeval_core.config import assets_dir
+from saeeval_core.config import assets_dir, derive_rng
+from saeeval_core.judging.agreement import Conflict, ratings_by_rater
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
 from saeeval_core.ledger.store import Verdict, default_path
+
+ADJUDICATED = "adjudicated"
+"""The rater under whose name rulings on conflicts are kept, whoever made them."""
+BLIND_SHIFT, BLIND_TPP = 15, 10
+"""Latents of each SHIFT and each TPP ranking that are offered for rating blind."""
 
 
 def current(loaded: Loaded) -> list[Verdict]:
@@ -30,6 +39,48 @@ def by_standing(given: Iterable[Verdict]) -> list[Verdict]:
 def latents_named(loaded: Loaded) -> dict[int, tuple[str, str]]:
     """latent -> (explanation, who gave it), from the usable verdicts on these texts: people, then LLMs, then the rest."""
     return _named(loaded, newest(loaded))
+
+
+def cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:
+    """Rater -> {(latent, concept): rating} of everything that was really rated."""
+    return ratings_by_rater(current(loaded))
+
+
+def rate(
+    loaded: Loaded, latent: int, who: str, ratings: Mapping[str, int], explanation: str = "", reason: str = ""
+) -> None:
+    """Store a person's verdict on one latent, with the hash of the evidence that is shown for it."""
+    about = (loaded.latents.sae_fingerprint, loaded.latents.sae, loaded.task_set.texts.name)
+    shown = evidence_of(loaded, latent).hash
+    verdict = Verdict(latent, *about, who, "human", dict(ratings), explanation, reason, evidence_hash=shown)
+    ledger.store().add_verdicts([verdict])
+
+
+def settle(loaded: Loaded, conflict: Conflict, rating: int, who: str, between: tuple[str, str]) -> None:
+    """Store a person's ruling on one conflict of two raters under ADJUDICATED, beside earlier rulings on that latent.
+
+    One name for whoever rules, so that rulings are one voice that never is in conflict with itself; the reason says who.
+    """
+    done = cells(loaded).get(ADJUDICATED, {})
+    kept = {concept: r for (latent, concept), r in done.items() if latent == conflict.item}
+    own = [v for v in current(loaded) if v.latent == conflict.item and v.rater in between]
+    reason = f"settled by {who} between {between[0]} and {between[1]}"
+    ruling = kept | {conflict.concept: rating}
+    rate(loaded, int(conflict.item), ADJUDICATED, ruling, own[0].explanation if own else "", reason)
+
+
+@shared(max_entries=32)
+def blind_queue(loaded: Loaded, who: str) -> list[int]:
+    """Top candidates of every ranking, shuffled per person, so that their order tells nothing."""
+    part, found = scoring.live_part(loaded), []
+    for d in scoring.shift_directions(loaded):
+        view = scoring.shift_view(loaded, d.pair, d.task.target.column, part)
+        found += [int(i) for i in view.attribute_ranking[:BLIND_SHIFT]]
+    if loaded.task_set.tpp is not None:
+        for ranking in scoring.tpp_view(loaded, part).rankings:
+            found += [int(i) for i in ranking[:BLIND_TPP]]
+    unique = np.array(list(dict.fromkeys(found)), dtype=int)
+    return derive_rng(0, "blind", who).permutation(unique).tolist()
 
 
 @shared(max_entries=16)

@@ -1,34 +1,21 @@
 """Latents: search and filter all of them, read one with its evidence, and try a text of one's own."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
 
 from app import state
 from app.components import latent as latent_card
-from app.deciding import desk as decisions
-from app.deciding.class_sets import class_sets
-from app.jobs import live_model
 from app.payloads.evidence_card import card
-from app.services import ledger, scoring, verdicts
-from app.services.evidence import tokens_of
+from app.services import scoring
 from app.services.loading import Loaded
-from app.widgets import bulk, export, latent_table
-from app.widgets.rule_picker import rule_from_state
-from app.widgets.token_text import tokens_html
+from app.widgets import bulk, export, latent_filters, latent_table, typed_text
 from saeeval_core.config import fingerprint
-from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
-from saeeval_core.evidence.live_text import TextReading, TextVerdict, probe_verdict
-from saeeval_core.scores.tpp_cells import chosen_sets
 
 TITLE = "Latents"
 ICON = ":material/search:"
-CANDIDATES = 100
-"""Latents of each ranking that are looked for in a typed text."""
-LINES = 12
 
 
 def render(loaded: Loaded) -> None:
@@ -40,7 +27,7 @@ def render(loaded: Loaded) -> None:
         return
     _browse(loaded, direction)
     st.subheader("Test my text", divider="gray")
-    _own_text(loaded, direction)
+    typed_text.draw(loaded, direction)
 
 
 def _direction(loaded: Loaded) -> Direction | None:
@@ -56,10 +43,10 @@ def _direction(loaded: Loaded) -> Direction | None:
 @st.fragment
 def _browse(loaded: Loaded, direction: Direction | None) -> None:
     effects = latent_table.effect_columns(loaded, direction)
-    probe, place, filters = _filters(effects, bulk.places(loaded, direction))
+    probe, place, filters = latent_filters.draw(list(effects), bulk.places(loaded, direction))
     decided = bulk.decided(loaded, direction, place)
-    table = latent_table.frame(loaded, effects.get(probe) if probe else None, decided)
-    found = latent_table.filtered(table, search=state.get("search"), **filters)
+    table = latent_table.frame(loaded, effects.get(probe), decided)
+    found = latent_table.filtered(table, filters)
     left, right = st.columns([0.46, 0.54])
     with left:
         st.caption(
@@ -88,112 +75,7 @@ def _browse(loaded: Loaded, direction: Direction | None) -> None:
         _card(loaded, direction, found["latent"].tolist(), decided)
 
 
-def _filters(effects: Mapping[str, Any], places: Mapping[str, str]) -> tuple[str | None, str, dict[str, Any]]:
-    """Draw the filters, all of them in the link; (probe whose effect is shown, set of the decisions, filters)."""
-    names, sets = list(effects), list(places)
-    probe, place = (state.one_of(k, options) if options else "" for k, options in (("effect", names), ("of", sets)))
-    low, high = _range(state.get("density"))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input(
-            "Search",
-            state.get("search"),
-            key="w_search",
-            on_change=state.choose,
-            args=("search", "w_search"),
-            max_chars=80,
-            placeholder="id, word of an explanation, promoted token",
-            width=260,
-        )
-        if names:
-            st.selectbox(
-                "Effect on",
-                names,
-                names.index(probe),
-                key="w_effect",
-                width=260,
-                on_change=state.choose,
-                args=("effect", "w_effect"),
-            )
-            strength = state.one_of("strength", latent_table.STRENGTHS)
-            st.selectbox(
-                "Effect",
-                latent_table.STRENGTHS,
-                latent_table.STRENGTHS.index(strength),
-                key="w_strength",
-                width=110,
-                format_func=lambda s: s or "any",
-                on_change=state.choose,
-                args=("strength", "w_strength"),
-                help="By the effect on the probe beside, among all latents.",
-            )
-        if sets:
-            st.selectbox(
-                "Decisions of",
-                sets,
-                sets.index(place),
-                format_func=places.get,
-                key="w_of",
-                width=260,
-                on_change=state.choose,
-                args=("of", "w_of"),
-                help="Which set the decisions below belong to.",
-            )
-        chosen = {
-            name: st.multiselect(
-                label, options, _listed(name, options), key=f"w_{name}", width=180, on_change=_choose_list, args=(name,)
-            )
-            for name, label, options in (
-                ("decision", "Decision", [*_DECISIONS, latent_table.NONE]),
-                ("verdict", "Verdict", _VERDICTS),
-            )
-        }
-        st.slider(
-            "Density, % of tokens", 0.0, 100.0, (low, high), 0.1, key="w_density", width=200, on_change=_choose_density
-        )
-        firing = st.toggle(
-            "fires here",
-            state.get("silent") != "1",
-            key="w_firing",
-            on_change=_choose_silent,
-            help="Leave out latents that never fire on these texts.",
-        )
-    filters = {
-        "density": (low / 100, high / 100),
-        "decisions": chosen["decision"],
-        "verdicts": chosen["verdict"],
-        "firing": firing,
-    }
-    return probe or None, place, filters | {"strength": state.one_of("strength", latent_table.STRENGTHS)}
-
-
-def _range(text: str) -> tuple[float, float]:
-    """ "0.5,20" as (0.5, 20.0); everything for what a link says wrongly."""
-    try:
-        low, high = (min(100.0, max(0.0, float(x))) for x in text.split(","))
-    except ValueError:
-        return 0.0, 100.0
-    return (low, high) if low <= high else (0.0, 100.0)
-
-
-def _listed(name: str, options: Sequence[str]) -> list[str]:
-    wanted = state.get(name).split(",")
-    return [o for o in options if o in wanted]
-
-
-def _choose_list(name: str) -> None:
-    state.put(**{name: ",".join(st.session_state[f"w_{name}"])})
-
-
-def _choose_density() -> None:
-    low, high = st.session_state["w_density"]
-    state.put(density="" if (low, high) == (0.0, 100.0) else f"{low:g},{high:g}")
-
-
-def _choose_silent() -> None:
-    state.put(silent="" if st.session_state["w_firing"] else "1")
-
-
-def _table(found: pd.DataFrame, probe: str | None) -> list[int]:
+def _table(found: pd.DataFrame, probe: str) -> list[int]:
     """Draw the rows; the latents of those selected. The row selected last is opened in the card."""
     # Rows are selected by their place, so other rows need another table: a selection must never slip to other latents.
     shown = fingerprint(found["latent"].tolist())
@@ -253,108 +135,3 @@ def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided
 def _go() -> None:
     if went := st.session_state.get("latent_card", {}).get("go"):
         state.put(latent=int(went["latent"]))
-
-
-_DECISIONS = ("ablate", "keep", "unsure")
-_VERDICTS = ("4/4", "3/4", "2/4", "1/4", "0/4", "no verdict", "none")
-
-
-@st.fragment
-def _own_text(loaded: Loaded, direction: Direction | None) -> None:
-    text = st.text_area(
-        "Text",
-        key="w_own_text",
-        height=110,
-        max_chars=4000,
-        placeholder="Type or paste a text; the first 127 tokens are read.",
-    )
-    if not live_model.is_ready(loaded):
-        st.caption(
-            f"The first text loads {loaded.config.model} and the SAE into memory: 10 to 40 seconds on a laptop. "
-            "Everything else on this page works without them."
-        )
-    if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
-        try:
-            with st.spinner("Reading the text with the model and the SAE"):
-                st.session_state["reading"] = (
-                    loaded.latents.fingerprint,
-                    live_model.read(loaded, text.replace("\0", "")),
-                )
-        except SaeEvalError as error:
-            st.session_state.pop("reading", None)
-            st.error(str(error), icon=":material/error:")
-    kept, reading = st.session_state.get("reading", ("", None))
-    if reading is not None and kept == loaded.latents.fingerprint:
-        _show_reading(loaded, direction, reading)
-
-
-def _show_reading(loaded: Loaded, direction: Direction | None, reading: TextReading) -> None:
-    told, candidates = _verdicts(loaded, direction, reading)
-    if reading.truncated:
-        st.warning("The text is longer than 127 tokens; the rest was not read.")
-    st.dataframe(
-        [
-            {
-                "probe": v.probe,
-                "before": f"{v.says(v.before)} ({v.before:+.2f})",
-                "after ablation": f"{v.says(v.after)} ({v.after:+.2f})",
-                "changed": "yes" if v.changed else "no",
-            }
-            for v in told
-        ],
-        hide_index=True,
-        key="own_verdicts",
-    )
-    st.caption(
-        "Predicted label and logit, one text, so no interval. After: the latents of the current sets are set to zero."
-    )
-    active = reading.active(candidates)
-    if not active:
-        st.info("None of the candidate latents fires on this text.", icon=":material/info:")
-        return
-    top = float(abs(reading.activations[:, active]).max())
-    total = abs(reading.activations[:, active]).max(1)
-    st.markdown(
-        f"**{len(active)} of {len(candidates)} candidate latents fire.** All at once, coloured by the strongest:"
-    )
-    st.html(tokens_html(reading.text, reading.spans, total.tolist(), top))
-    names = verdicts.latents_named(loaded)
-    for latent in active[:LINES]:
-        what = names.get(latent, ("", ""))[0] or tokens_of(loaded, latent)
-        st.text(f"latent {latent}  {what}")
-        st.html(tokens_html(reading.text, reading.spans, reading.activations[:, latent].tolist(), top))
-    if len(active) > LINES:
-        st.caption(f"{len(active) - LINES} weaker ones are not listed.")
-
-
-def _verdicts(loaded: Loaded, direction: Direction | None, reading: TextReading) -> tuple[list[TextVerdict], list[int]]:
-    """Every probe's verdict on the text with its current set ablated, and the candidate latents of all rankings."""
-    found, candidates, n = [], [], state.number("n", 20)
-    part, decoder = scoring.live_part(loaded), loaded.latents.decoder
-    if direction is not None:
-        view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, part)
-        place = decisions.shift_place(loaded, direction)
-        stored = decisions.find_set(ledger.store(), place, state.who(), state.get("set"))
-        own = ledger.store().ablated(stored.id) if stored else []
-        ids: Any = own or view.attribute_ranking[:n]
-        candidates += [int(i) for i in view.attribute_ranking[:CANDIDATES]]
-        t, a, probes = direction.task.target, direction.task.spurious, view.board.probes
-        label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
-        for name, probe, c in (
-            ("C_b, biased", probes.base, t),
-            ("oracle", probes.oracle, t),
-            ("attribute", probes.attribute, a),
-        ):
-            title = f"SHIFT {name} ({label} ablated)"
-            found.append(
-                probe_verdict(reading, probe, decoder, ids, name=title, positive=c.positive, negative=c.negative)
-            )
-    if loaded.task_set.tpp is not None:
-        view = scoring.tpp_view(loaded, part)
-        own_sets = class_sets(loaded, state.get("set"), state.who(), n, rule_from_state())
-        sets = chosen_sets(view.rankings, n, own_sets.decisions)
-        for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):
-            candidates += [int(i) for i in ranking[:CANDIDATES]]
-            title = f"TPP {c} ({len(ids)} own latents ablated)"
-            found.append(probe_verdict(reading, probe, decoder, ids, name=title, positive=c, negative=f"not {c}"))
-    return found, list(dict.fromkeys(candidates))

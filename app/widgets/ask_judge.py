@@ -29,21 +29,8 @@ def ask_panel(loaded: Loaded) -> None:
                 max_chars=400,
                 help="top20: the 20 strongest of every ranking of this task. Or ids: 17, 33.",
             )
-            model = budget = None
-            if judge == "claude":
-                model = st.text_input("Model", ClaudeSettings.model, key="w_ask_model", width=190, max_chars=100)
-                budget = st.number_input(
-                    "Token budget", 1, None, None, 10_000, key="w_ask_budget", width=150, placeholder="no limit"
-                )
-                if not os.environ.get("ANTHROPIC_API_KEY"):
-                    st.text_input(
-                        "API key",
-                        type="password",
-                        key=KEY,
-                        width=200,
-                        help="Used for this session's requests; never stored.",
-                    )
-        options = _options(judge, latents, model, budget)
+            model, budget = _claude() if judge == "claude" else ("", None)
+        options = JudgeOptions(judge, latents.replace(" ", ""), model.strip(), budget_tokens=budget)
         with st.container(horizontal=True):
             if judge == "claude":
                 _start_button("Count tokens", loaded, options, count=True)
@@ -62,8 +49,16 @@ def retry_button(loaded: Loaded, failed: Verdict) -> None:
     _start_button("Ask again", loaded, options, key=f"w_again_{failed.latent}_{failed.rater}")
 
 
-def _options(judge: str, latents: str, model: str | None, budget: int | None) -> JudgeOptions:
-    return JudgeOptions(judge, latents.replace(" ", ""), (model or "").strip(), budget_tokens=budget)
+def _claude() -> tuple[str, int | None]:
+    """(model, budget in tokens); the key stays in the session."""
+    model = st.text_input("Model", ClaudeSettings.model, key="w_ask_model", width=190, max_chars=100)
+    budget = st.number_input(
+        "Token budget", 1, None, None, 10_000, key="w_ask_budget", width=150, placeholder="no limit"
+    )
+    if not os.environ.get("ANTHROPIC_API_KEY"):
+        help_ = "Used for this session's requests; never stored."
+        st.text_input("API key", type="password", key=KEY, width=200, help=help_)
+    return model, budget
 
 
 def _start_button(label: str, loaded: Loaded, options: JudgeOptions, *, count: bool = False, key: str = "") -> None:

@@ -1,7 +1,7 @@
 """The Latents page's table over all latents, with its filters."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from app.services import scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
+from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.tokens import find_token_table
 
 NONE = "none"
@@ -16,7 +17,7 @@ STRENGTHS = ("", "top 20", "top 50", "top 100", "top 200", "top 500", "> 0", "< 
 """Filters by effect on the chosen probe; "" is no filter."""
 
 
-def effect_columns(loaded: Loaded, direction: Any) -> dict[str, np.ndarray]:
+def effect_columns(loaded: Loaded, direction: Direction | None) -> dict[str, np.ndarray]:
     """Name -> effect of every latent on one probe: the SHIFT direction's two probes, and every class's probe."""
     found: dict[str, np.ndarray] = {}
     if direction is not None:
@@ -43,41 +44,51 @@ def frame(loaded: Loaded, effect: np.ndarray | None, decisions: dict[int, str]) 
     return table
 
 
-def filtered(
-    table: pd.DataFrame,
-    *,
-    search: str,
-    density: tuple[float, float],
-    decisions: Sequence[str],
-    verdicts: Sequence[str],
-    firing: bool,
-    strength: str = "",
-) -> pd.DataFrame:
-    """Rows that pass every filter, strongest effect first. ``search``: an id, or text of the explanation or tokens.
+@dataclass(frozen=True)
+class Filters:
+    """Which rows are shown; the defaults let every row pass."""
 
-    ``strength``: one of STRENGTHS, about the effect shown; ranks are among all latents, before the other filters.
-    """
-    keep = table["density"].between(*density)
-    if firing:
+    search: str = ""
+    """An id, or text of the explanation or of promoted tokens."""
+    density: tuple[float, float] = (0.0, 1.0)
+    """Shares of tokens, both ends included."""
+    decisions: Sequence[str] = ()
+    verdicts: Sequence[str] = ()
+    firing: bool = False
+    """Leave out latents that never fire on these texts."""
+    strength: str = ""
+    """One of STRENGTHS, about the effect shown; ranks are among all latents, before the other filters."""
+
+
+def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
+    """Rows that pass every filter, strongest effect first."""
+    keep = table["density"].between(*filters.density)
+    if filters.firing:
         keep &= table["density"] > 0
-    if "effect" in table and strength:
-        effect = table["effect"]
-        if strength in ("> 0", "< 0"):
-            keep &= effect > 0 if strength == "> 0" else effect < 0
-        else:
-            keep &= effect.abs().rank(ascending=False, method="first") <= int(strength.removeprefix("top "))
-    if decisions:
-        keep &= table["decision"].isin(decisions)
-    if verdicts:
-        keep &= table["verdict"].isin(verdicts)
-    if words := search.strip().lower():
-        text = table["explanation"].str.lower().str.contains(words, regex=False)
-        text |= table["promotes"].str.lower().str.contains(words, regex=False)
-        keep &= text | (table["latent"].astype(str) == words.removeprefix("#"))
+    if "effect" in table and filters.strength:
+        keep &= _strong(table["effect"], filters.strength)
+    if filters.decisions:
+        keep &= table["decision"].isin(filters.decisions)
+    if filters.verdicts:
+        keep &= table["verdict"].isin(filters.verdicts)
+    if words := filters.search.strip().lower():
+        keep &= _says(table, words)
     found = table[keep]
     if "effect" in found:
         found = found.iloc[np.argsort(-found["effect"].abs().to_numpy(), kind="stable")]
     return found
+
+
+def _strong(effect: pd.Series, strength: str) -> pd.Series:
+    if strength in ("> 0", "< 0"):
+        return effect > 0 if strength == "> 0" else effect < 0
+    return effect.abs().rank(ascending=False, method="first") <= int(strength.removeprefix("top "))
+
+
+def _says(table: pd.DataFrame, words: str) -> pd.Series:
+    text = table["explanation"].str.lower().str.contains(words, regex=False)
+    text |= table["promotes"].str.lower().str.contains(words, regex=False)
+    return text | (table["latent"].astype(str) == words.removeprefix("#"))
 
 
 @shared(max_entries=8)

@@ -1,5 +1,6 @@
 """Load your own: a file of labelled texts in the browser, any SAE or model by its path or id, or the command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -53,37 +54,46 @@ def use(path: Path, text_column: str, settings: dict[str, str]) -> None:
 def _labels(texts: LabelledTexts) -> dict[str, str] | None:
     """target, spurious and classes as the engine takes them; None while nothing complete is chosen."""
     sizes = {c: class_sizes(texts, c) for c in texts.columns}
-    usable = [c for c, s in sizes.items() if len(s) >= 2]
-    found: dict[str, str] = {}
+    usable = {c: s for c, s in sizes.items() if len(s) >= 2}
     left, right = st.columns(2)
     with left:
-        for name, label in (("target", "SHIFT: target label"), ("spurious", "SHIFT: spurious label")):
-            column = st.selectbox(label, usable, None, key=f"w_own_{name}")
-            if column:
-                values = list(sizes[column])
-                two = st.multiselect(
-                    f"{column}: positive, then negative",
-                    values,
-                    values[:2],
-                    max_selections=2,
-                    key=f"w_own_{name}_{column}",
-                    format_func=lambda v, s=sizes[column]: f"{v} ({s[v]})",
-                )
-                if len(two) == 2:
-                    found[name] = f"{column}={two[0]},{two[1]}"
+        pair = {"target": _contrast("target", "SHIFT: target label", usable)}
+        pair |= {"spurious": _contrast("spurious", "SHIFT: spurious label", usable)}
     with right:
-        column = st.selectbox("TPP: label with the classes", usable, None, key="w_own_classes")
-        if column:
-            values = list(sizes[column])
-            some = st.multiselect(
-                "Classes",
-                values,
-                values[:8],
-                key=f"w_own_classes_{column}",
-                format_func=lambda v: f"{v} ({sizes[column][v]})",
-            )
-            if len(some) >= 2:
-                found["classes"] = f"{column}={','.join(some)}"
-    if ("target" in found) != ("spurious" in found):
-        found.pop("target", None), found.pop("spurious", None)
+        classes = _classes(usable)
+    found = pair if all(pair.values()) else {}
+    found |= {"classes": classes} if classes else {}
     return found or None
+
+
+def _contrast(name: str, label: str, usable: Mapping[str, Mapping[str, int]]) -> str:
+    """COLUMN=POSITIVE,NEGATIVE; "" while it is not complete. ``usable``: column -> {value: texts}."""
+    column = st.selectbox(label, list(usable), None, key=f"w_own_{name}")
+    if not column:
+        return ""
+    sizes = usable[column]
+    two = st.multiselect(
+        f"{column}: positive, then negative",
+        list(sizes),
+        list(sizes)[:2],
+        max_selections=2,
+        key=f"w_own_{name}_{column}",
+        format_func=lambda v: f"{v} ({sizes[v]})",
+    )
+    return f"{column}={two[0]},{two[1]}" if len(two) == 2 else ""
+
+
+def _classes(usable: Mapping[str, Mapping[str, int]]) -> str:
+    """COLUMN=A,B,C; "" while fewer than two are chosen."""
+    column = st.selectbox("TPP: label with the classes", list(usable), None, key="w_own_classes")
+    if not column:
+        return ""
+    sizes = usable[column]
+    some = st.multiselect(
+        "Classes",
+        list(sizes),
+        list(sizes)[:8],
+        key=f"w_own_classes_{column}",
+        format_func=lambda v: f"{v} ({sizes[v]})",
+    )
+    return f"{column}={','.join(some)}" if len(some) >= 2 else ""

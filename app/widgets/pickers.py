@@ -38,19 +38,37 @@ class Choice:
 def sidebar() -> None:
     """Draw the pickers; what is picked goes to ``state``."""
     _name()
-    models = _models()
-    model = state.get("model")
+    _model()
+    _sae()
+    _task()
+    with st.expander("Protocol and seed"):
+        _protocol()
+    _run_button()
+    st.toggle(
+        "Present",
+        state.presenting(),
+        key="w_present",
+        on_change=_present_chosen,
+        help="Large type, no controls. Escape leaves it.",
+    )
+
+
+def _model() -> None:
+    models = _with(_models(), state.get("model"))
     st.selectbox(
         "Language model",
-        _with(models, model),
-        index=_with(models, model).index(model),
+        models,
+        index=models.index(state.get("model")),
         key="w_model",
         on_change=_model_chosen,
         accept_new_options=True,
         help="A bundled name, a local folder in transformers' format, or a Hub id: type it.",
     )
+
+
+def _sae() -> None:
+    model, sae = state.get("model"), state.get("sae")
     choices = {c.id: c for c in _saes(model)}
-    sae = state.get("sae")
     ids = _with(list(choices), sae)
     st.selectbox(
         "SAE",
@@ -64,40 +82,36 @@ def sidebar() -> None:
         help="Bundled, a local folder, an entry of SAELens's registry (release/sae_id), or hub:org/repo: type it.",
     )
     _facts(choices.get(sae), sae, model)
-    tasks = [*BUNDLED_TASKS, *([OWN] if "own_texts" in st.session_state else []), *HUB_TASKS]
-    task = state.get("task")
+
+
+def _task() -> None:
+    own = [OWN] if "own_texts" in st.session_state else []
+    tasks = _with([*BUNDLED_TASKS, *own, *HUB_TASKS], state.get("task"))
     st.selectbox(
         "Task",
-        _with(tasks, task),
-        index=_with(tasks, task).index(task),
+        tasks,
+        index=tasks.index(state.get("task")),
         key="w_task",
         on_change=_chosen,
         args=("task", "w_task"),
         format_func=lambda t: _TASK_NAMES.get(t, f"{t} (Hub)"),
         help="Your own file: see Overview, Load your own.",
     )
-    with st.expander("Protocol and seed"):
-        names = list(PROTOCOLS)
-        chosen = state.one_of("protocol", names)
-        st.selectbox(
-            "Protocol",
-            names,
-            index=names.index(chosen),
-            key="w_protocol",
-            on_change=state.choose,
-            args=("protocol", "w_protocol"),
-            help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.",
-        )
-        st.number_input(
-            "Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed")
-        )
-    _run_button()
-    st.toggle(
-        "Present",
-        state.presenting(),
-        key="w_present",
-        on_change=_present_chosen,
-        help="Large type, no controls. Escape leaves it.",
+
+
+def _protocol() -> None:
+    names = list(PROTOCOLS)
+    st.selectbox(
+        "Protocol",
+        names,
+        index=names.index(state.one_of("protocol", names)),
+        key="w_protocol",
+        on_change=state.choose,
+        args=("protocol", "w_protocol"),
+        help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.",
+    )
+    st.number_input(
+        "Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed")
     )
 
 

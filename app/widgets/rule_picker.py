@@ -1,8 +1,7 @@
 """The judge's rule: what makes ratings a yes or no. Chosen by whoever looks, said in words, carried by the link."""
 
-from typing import Any
-
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import state
 from saeeval_core.scores.selections import ORDERS, PAPERS_RULE, Rule
@@ -23,33 +22,14 @@ def rule_from_state() -> Rule:
     )
 
 
-def rule_popover(box: Any, key: str = "rule") -> bool:
+def rule_popover(box: DeltaGenerator, key: str = "rule") -> bool:
     """Draw the picker into ``box``; True in the run right after a change (inside a fragment: run the page again)."""
     rule = rule_from_state()
     shown = {f"w_{key}_threshold": rule.threshold, f"w_{key}_zero": rule.zero_non_maximum, f"w_{key}_order": rule.order}
     # What the link says decides; widgets only show it, so that "the paper's rule" and a copied link move them too.
     st.session_state.update(shown)
     with box.popover("Judge's rule", icon=":material/rule:"):
-        st.radio(
-            "Related means a rating of",
-            list(_THRESHOLDS),
-            format_func=_THRESHOLDS.__getitem__,
-            key=f"w_{key}_threshold",
-            on_change=_chosen,
-            args=(key,),
-            horizontal=True,
-            help="In the rubric 1 says: related only distantly, no example is directly about the concept.",
-        )
-        st.toggle(
-            "Lower ratings count as 0 (the paper)",
-            key=f"w_{key}_zero",
-            on_change=_chosen,
-            args=(key,),
-            help="Before that, every rating of a latent that is not its highest is set to 0; ties are kept.",
-        )
-        st.radio(
-            "Order", list(ORDERS), format_func=_ORDERS.__getitem__, key=f"w_{key}_order", on_change=_chosen, args=(key,)
-        )
+        _parts(key)
         st.caption(rule.words)
         st.button(
             "The paper's rule",
@@ -61,6 +41,29 @@ def rule_popover(box: Any, key: str = "rule") -> bool:
             help="Rated 1 or more after lower ratings are set to 0, top N first.",
         )
     return bool(st.session_state.pop("rule_changed", False))
+
+
+def _parts(key: str) -> None:
+    st.radio(
+        "Related means a rating of",
+        list(_THRESHOLDS),
+        format_func=_THRESHOLDS.__getitem__,
+        key=f"w_{key}_threshold",
+        on_change=_chosen,
+        args=(key,),
+        horizontal=True,
+        help="In the rubric 1 says: related only distantly, no example is directly about the concept.",
+    )
+    st.toggle(
+        "Lower ratings count as 0 (the paper)",
+        key=f"w_{key}_zero",
+        on_change=_chosen,
+        args=(key,),
+        help="Before that, every rating of a latent that is not its highest is set to 0; ties are kept.",
+    )
+    st.radio(
+        "Order", list(ORDERS), format_func=_ORDERS.__getitem__, key=f"w_{key}_order", on_change=_chosen, args=(key,)
+    )
 
 
 def _chosen(key: str) -> None:

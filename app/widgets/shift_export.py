@@ -1,10 +1,13 @@
 """Taking a SHIFT result out (set, figures, report) and a set in."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import report_page, state
 from app.deciding import desk as decisions
@@ -16,16 +19,63 @@ from app.payloads.score_card import CURVE_NS
 from app.services import ledger, scoring
 from app.services.loading import Loaded
 from app.widgets import export
+from saeeval_core.ledger.store import DecisionSet
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
-from saeeval_core.scores.uncertainty import difference, say
+from saeeval_core.scores.uncertainty import Estimate, difference, say
 from saeeval_core.texts.parts import PART_NAMES
 
-Points = list[tuple[int, ShiftScore]]
+
+@dataclass(frozen=True)
+class Shown:
+    """What the lab shows: one set in one direction, and what it is ranked, ablated and compared by."""
+
+    loaded: Loaded
+    view: ShiftLatents
+    place: Place
+    choice: str
+    """The set, as ``desk.find_set`` takes it."""
+    who: str
+    rank: str
+    ablation: str
+    n: int
+    rule: Rule
+
+    @property
+    def stored(self) -> DecisionSet | None:
+        """The set as the store holds it now; None while nothing has been decided."""
+        return decisions.find_set(ledger.store(), self.place, self.who, self.choice)
+
+    @property
+    def scored(self) -> tuple[int, ShiftScore]:
+        """(latents in the set, its score), now."""
+        ids = tuple(ledger.store().ablated(self.stored.id)) if self.stored else ()
+        return len(ids), scoring.set_score(self.view, ids, self.ablation)
+
+    @property
+    def curve(self) -> tuple[tuple[int, ShiftScore], ...]:
+        """(N, score of the top N)."""
+        return scoring.ranking_curve(self.view, self.rank, self.ablation, tuple(k for k in CURVE_NS if k))
+
+    @property
+    def figure(self) -> go.Figure:
+        """The curve with the set marked."""
+        return shift_curve(self.curve, self.scored, self.view.board)
+
+    @property
+    def rows(self) -> list[dict[str, str | int]]:
+        """The numbers of the figure."""
+        named = [*((f"top {n}", n, s) for n, s in self.curve), ("this set", *self.scored)]
+        return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in named]
+
+    @property
+    def command(self) -> str:
+        """The line that scores the attribution's sets from scratch."""
+        return report_page.command_line(replace(self.loaded.config, metrics=("shift",), ns=(self.n,)))
 
 
 def popover(
-    box: Any,
+    box: DeltaGenerator,
     loaded: Loaded,
     view: ShiftLatents,
     place: Place,
@@ -36,25 +86,16 @@ def popover(
     rule: Rule,
 ) -> None:
     """Everything is made when pressed, from what the store holds then."""
+    shown = Shown(loaded, view, place, choice, state.who(), rank, ablation, n, rule)
+    about = f"{place.task}; {place.direction}"
     name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
-    store, who = ledger.store(), state.who()
     with box.popover("Export", icon=":material/download:"):
-        chosen = decisions.find_set(store, place, who, choice)
-        if chosen is not None:
-            export.set_buttons(
-                lambda: export.exported(
-                    loaded, chosen.name, "shift", f"{place.task}; {place.direction}", [("", chosen)]
-                ),
-                name,
-            )
-        export.figure_buttons(
-            lambda: _curve(view, *_points(view, place, choice, who, rank, ablation)),
-            lambda: _rows(*_points(view, place, choice, who, rank, ablation)),
-            name,
-        )
+        if (chosen := shown.stored) is not None:
+            export.set_buttons(lambda: export.exported(loaded, chosen.name, "shift", about, [("", chosen)]), name)
+        export.figure_buttons(lambda: shown.figure, lambda: shown.rows, name)
         st.download_button(
             "Report (HTML)",
-            lambda: report(loaded, view, place, choice, who, rank, ablation, n, rule),
+            lambda: report(shown),
             f"report_{name}.html",
             "text/html",
             on_click="ignore",
@@ -63,90 +104,64 @@ def popover(
             help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
         )
         st.caption("The command that scores the attribution's sets from scratch:")
-        st.code(_command(loaded, n), "bash", wrap_lines=True)
+        st.code(shown.command, "bash", wrap_lines=True)
         st.caption("The address of this page is a link to exactly this view.")
-
-        def keep(set_name: str, _of: str, wanted: dict[int, str]) -> None:
-            made = decisions.new_set(store, place, who, set_name, wanted, "imported")
-            state.put(set=made.id)
-
-        export.set_import(loaded, "shift", f"{place.task}; {place.direction}", keep, "shift")
+        export.set_import(loaded, "shift", about, lambda title, _of, wanted: _keep(shown, title, wanted), "shift")
 
 
-def report(
-    loaded: Loaded,
-    view: ShiftLatents,
-    place: Place,
-    choice: str,
-    who: str,
-    rank: str,
-    ablation: str,
-    n: int,
-    rule: Rule,
-) -> str:
+def _keep(shown: Shown, title: str, wanted: dict[int, str]) -> None:
+    """Store an imported set and show it."""
+    made = decisions.new_set(ledger.store(), shown.place, shown.who, title, wanted, "imported")
+    state.put(set=made.id)
+
+
+def report(shown: Shown) -> str:
     """The lab as it is now, as one page."""
-    points, you = _points(view, place, choice, who, rank, ablation)
-    part, mine = PART_NAMES[view.board.part], you[1]
-    chosen = decisions.find_set(ledger.store(), place, who, choice)
-    order = scoring.ranking(view, rank)
-    rivals = [
-        (f"top {n} by attribution", scoring.set_score(view, tuple(int(i) for i in order[:n]), ablation)),
-        *((r.name, scoring.set_score(view, r.ids, ablation)) for r in judge_sets(loaded, view, n, rule) if r.ids),
-    ]
-    compared = [("this set", mine.score, None), *((name, s.score, difference(s, mine)) for name, s in rivals)]
-    headline = [(f"S_SHIFT ({part}, {ablation} ablation)", say(mine.score))]
-    commits = ledger.store().commits(chosen.id) if chosen else []
-    headline += [
-        (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test)) for c in commits
-    ]
-    headline += [
-        ("target accuracy", say(mine.accuracy)),
-        ("base", say(view.board.base)),
-        ("oracle", say(view.board.oracle)),
-        ("leakage", say(mine.leakage)),
-        (f"worst group ({mine.worst_group_name})", say(mine.worst_group)),
-    ]
+    chosen, compared = shown.stored, _compared(shown)
     drawn = [
-        ("Accuracy against N", _curve(view, points, you), _rows(points, you)),
+        ("Accuracy against N", shown.figure, shown.rows),
         ("Sets compared", set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
-        loaded,
+        shown.loaded,
         drawn,
-        title=f"SHIFT on {place.task}, {place.direction}, {loaded.latents.sae}",
+        title=f"SHIFT on {shown.place.task}, {shown.place.direction}, {shown.loaded.latents.sae}",
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=headline,
+        headline=_headline(shown),
         sets=[("", chosen)] if chosen else [],
-        command=_command(loaded, n),
+        command=shown.command,
     )
 
 
-def _points(
-    view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str
-) -> tuple[Points, tuple[int, ShiftScore]]:
-    chosen = decisions.find_set(ledger.store(), place, who, choice)
-    ids = tuple(ledger.store().ablated(chosen.id)) if chosen else ()
-    curve = scoring.ranking_curve(view, rank, ablation, tuple(k for k in CURVE_NS if k))
-    return list(curve), (len(ids), scoring.set_score(view, ids, ablation))
+def _compared(shown: Shown) -> list[tuple[str, Estimate, Estimate | None]]:
+    """(name, S, S minus S of this set) of this set, the ranking's and the judges'."""
+    view, n, mine = shown.view, shown.n, shown.scored[1]
+    top = tuple(int(i) for i in scoring.ranking(view, shown.rank)[:n])
+    rivals = [(f"top {n} by attribution", top)]
+    rivals += [(r.name, r.ids) for r in judge_sets(shown.loaded, view, n, shown.rule) if r.ids]
+    scored = [(name, scoring.set_score(view, ids, shown.ablation)) for name, ids in rivals]
+    return [("this set", mine.score, None), *((name, s.score, difference(s, mine)) for name, s in scored)]
 
 
-def _curve(view: ShiftLatents, points: Points, you: tuple[int, ShiftScore]) -> Any:
-    return shift_curve(points, you, view.board)
+def _headline(shown: Shown) -> list[tuple[str, str]]:
+    board, mine = shown.view.board, shown.scored[1]
+    commits = ledger.store().commits(shown.stored.id) if shown.stored else []
+    return [
+        (f"S_SHIFT ({PART_NAMES[board.part]}, {shown.ablation} ablation)", say(mine.score)),
+        *(
+            (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test["score"]))
+            for c in commits
+        ),
+        ("target accuracy", say(mine.accuracy)),
+        ("base", say(board.base)),
+        ("oracle", say(board.oracle)),
+        ("leakage", say(mine.leakage)),
+        (f"worst group ({mine.worst_group_name})", say(mine.worst_group)),
+    ]
 
 
-def _rows(points: Points, you: tuple[int, ShiftScore]) -> list[dict[str, Any]]:
-    named = [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
-    return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in named]
-
-
-def _command(loaded: Loaded, n: int) -> str:
-    return report_page.command_line(replace(loaded.config, metrics=("shift",), ns=(n,)))
-
-
-def _said(test: dict[str, Any]) -> str:
-    e = test["score"]
-    return (
-        "n/a"
-        if e["value"] is None
-        else f"{e['value']:.3f}" + (f" [{e['ci'][0]:.3f}, {e['ci'][1]:.3f}]" if e["ci"] else "")
-    )
+def _said(e: Mapping[str, Any]) -> str:
+    """A stored score in words."""
+    if e["value"] is None:
+        return "n/a"
+    return f"{e['value']:.3f}" + (f" [{e['ci'][0]:.3f}, {e['ci'][1]:.3f}]" if e["ci"] else "")

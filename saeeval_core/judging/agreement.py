@@ -5,7 +5,7 @@ Ratings are 0..4 per (item, concept). A rating that is missing is left out, neve
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -148,23 +148,6 @@ def conflicts(ratings_a: Cells, ratings_b: Cells, *, threshold: int | None = Non
     if threshold is not None:
         out = [c for c in out if (c.a >= threshold) != (c.b >= threshold)]
     return sorted(out, key=lambda c: (-c.distance, str(c.item).zfill(9), c.concept))
-
-
-def adjudicated(verdict: Verdict, who: str, ratings: Mapping[str, int], reason: str) -> Verdict:
-    """A person's ruling on a latent that raters disagree about, under a rater name of its own; append it to the store."""
-    return replace(
-        verdict,
-        rater=f"adjudicated by {who}",
-        rater_kind="human",
-        ratings=dict(ratings),
-        reason=reason,
-        status="ok",
-        model="",
-        prompt="",
-        raw="",
-        at="",
-        id=None,
-    )
 
 
 def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | str, str], int]]:

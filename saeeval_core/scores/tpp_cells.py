@@ -24,8 +24,6 @@ class CellLatent:
     """Loss of the probe's balanced accuracy when only this latent is ablated."""
     left_out: Estimate
     """What the cell loses when this latent alone is spared: Delta of the set - Delta of the set without it."""
-    active_texts: int
-    """Scored texts on which it fires at all."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,6 @@ def cell_latents(view: TppLatents, ids: Sequence[int], probe: int) -> list[CellL
     board, effects = view.board, view.effects
     reason = board.reasons[probe]
     columns = view.contributions(ids, probe)
-    active = np.diff(view.latents[:, list(ids)].indptr)
     whole = columns.sum(1)
     solo_value, solo = _losses(board, probe, columns)
     spared_value, spared = _losses(board, probe, whole[:, None] - columns)
@@ -88,7 +85,6 @@ def cell_latents(view: TppLatents, ids: Sequence[int], probe: int) -> list[CellL
                 undefined(reason)
                 if reason
                 else paired_difference(set_value[0] - spared_value[k], set_samples[:, 0], spared[:, k]),
-                int(active[k]),
             )
         )
     return out

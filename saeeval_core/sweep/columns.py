@@ -18,7 +18,8 @@ class ScoreRow:
     """Name of the control."""
     of: str | None = None
     """SAE the control belongs to; None when it belongs to the task."""
-    architecture: str = "unknown"
+    architecture: str | None = "unknown"
+    """None for a control that is no dictionary of its own."""
     n_latents: int | None = None
     l0: float | None = None
     """Latents active per token."""

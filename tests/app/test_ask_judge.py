@@ -9,7 +9,7 @@ from viewing import opened, texts, view
 from app.deciding import judged
 from app.jobs import judge as judge_job
 from app.services import ledger, scoring, verdicts
-from app.views import judge
+from app.views.judge.raters import side_by_side
 from saeeval_core.config import RunConfig
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV
@@ -61,7 +61,7 @@ def test_from_the_button_to_the_score(fake, loaded):
     at = ask(loaded)
     asked = judge_job.job_of(loaded).result["asked"]
     assert asked == len(fake.requests) > 5 and f"{asked} new verdicts" in texts(at)
-    assert "fires on pronouns" in judge._side_by_side(verdicts.current(loaded))[0]["explanation"]
+    assert "fires on pronouns" in side_by_side(verdicts.current(loaded))[0]["explanation"]
     chosen = judged.judge_sets(loaded, board, 5, Rule())[0]
     assert chosen.ids == tuple(int(i) for i in board.attribute_ranking[:5])
     assert board.score(list(chosen.ids)).score.value != board.score([]).score.value

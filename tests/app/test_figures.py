@@ -80,10 +80,11 @@ def test_sweep_scatter_leaves_failed_and_undefined_rows_out_and_draws_controls_a
         ScoreRow(sae="s", architecture="topk", l0=20.0, value=0.2, ci_low=0.1, ci_high=0.3),
         ScoreRow(sae="t", architecture="topk", l0=30.0, value=None, reason="no gap"),
         ScoreRow(sae="u", status="failed", error="cannot load"),
+        ScoreRow(sae="v", architecture=None, l0=40.0, value=0.3),
         ScoreRow(sae="r", role="control", control="random latents", value=0.01),
     ]
     figure = sweep_scatter(rows, x="l0", x_title="L0", y_title="TPP", title="t", log_x=True)
-    assert [list(t.x) for t in figure.data] == [[20.0]] and len(figure.layout.shapes) == 1
+    assert [list(t.x) for t in figure.data] == [[40.0], [20.0]] and len(figure.layout.shapes) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import pytest
 from viewing import opened, texts, verdict, view
 
 from app.services import ledger, verdicts
-from app.views import judge
+from app.services.evidence import evidence_of
+from app.views.judge.raters import side_by_side
 from saeeval_core.config import RunConfig
+from saeeval_core.judging.agreement import Conflict
 from saeeval_core.judging.verdict import task_concepts
 
 
@@ -39,7 +41,7 @@ def test_empty_state_gives_the_command(loaded):
 def test_verdicts_stand_side_by_side_and_a_refusal_is_no_number(judged):
     at = view("judge", {"latent": "20"})
     assert not at.exception
-    rows = judge._side_by_side(verdicts.current(judged))
+    rows = side_by_side(verdicts.current(judged))
     refused = next(r for r in rows if r["latent"] == 20)
     assert refused["judge A"] == "n/v: refused" and refused["LocalJudge"] == ""
     assert "no verdict, refused" in texts(at)
@@ -66,8 +68,21 @@ def test_settling_a_conflict_is_kept_under_its_own_name(judged):
     at.segmented_control(key="w_settle_3_gender").set_value(2).run()
     at.button(key="w_settle_save").click().run()
     assert not at.exception
-    (kept,) = ledger.store().verdicts(judged.latents.sae_fingerprint, rater=judge.ADJUDICATED)
+    (kept,) = ledger.store().verdicts(judged.latents.sae_fingerprint, rater=verdicts.ADJUDICATED)
     assert kept.ratings == {"gender": 2} and kept.rater_kind == "human" and "Ada" in kept.reason
+
+
+def test_a_second_ruling_keeps_the_first_and_rulings_are_no_rater_of_the_conflicts(judged):
+    gender = Conflict(3, "gender", 4, 0)
+    nurse = Conflict(3, "nurse", 1, 2)
+    verdicts.settle(judged, gender, 2, "Ada", ("judge A", "LocalJudge"))
+    verdicts.settle(judged, nurse, 1, "Bob", ("judge A", "LocalJudge"))
+    (kept,) = (v for v in verdicts.current(judged) if v.rater == verdicts.ADJUDICATED)
+    assert kept.ratings == {"gender": 2, "nurse": 1}
+    assert kept.reason == "settled by Bob between judge A and LocalJudge"
+    assert kept.evidence_hash == evidence_of(judged, 3).hash
+    at = view("judge")
+    assert [str(o) for o in at.selectbox(key="w_conflict_pair").options] == ["LocalJudge and judge A"]
 
 
 def test_rating_blind_needs_a_name(judged):
@@ -76,7 +91,7 @@ def test_rating_blind_needs_a_name(judged):
 
 def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged):
     at = view("judge", session={"who": "Ada"})
-    latent = judge._queue(judged, "Ada")[0]
+    latent = verdicts.blind_queue(judged, "Ada")[0]
     blind = at.tabs[3]
     shown = " ".join(str(e.value) for kind in (blind.caption, blind.markdown, blind.text) for e in kind)
     assert (
@@ -89,4 +104,4 @@ def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged):
     assert not at.exception
     (kept,) = ledger.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")
     assert kept.latent == latent and kept.rater_kind == "human" and kept.explanation == "pronouns"
-    assert judge._queue(judged, "Ada") != judge._queue(judged, "Bob")
+    assert verdicts.blind_queue(judged, "Ada") != verdicts.blind_queue(judged, "Bob")

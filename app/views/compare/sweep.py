@@ -86,7 +86,7 @@ def _checkpoints(rows: list[Stored], x: str) -> list[Stored]:
     wanted = st.segmented_control(
         "Checkpoints", ["fully trained", "all"], default="fully trained", key="w_cmp_checkpoints"
     )
-    last: dict[str, int] = {}
+    last: dict[str | None, int] = {}
     for r in rows:
         last[r.architecture] = max(last.get(r.architecture, 0), r.training_tokens or 0)
     if wanted == "all":

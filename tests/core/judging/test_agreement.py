@@ -9,7 +9,6 @@ from sklearn.metrics import cohen_kappa_score
 
 from saeeval_core.errors import DataError
 from saeeval_core.judging.agreement import (
-    adjudicated,
     agreement,
     agreements,
     by_concept,
@@ -86,13 +85,6 @@ def test_failed_verdicts_have_no_cells() -> None:
     common = {"sae_fingerprint": "s", "sae": "toy", "task": "t", "rater": "j", "rater_kind": "llm"}
     verdicts = [Verdict(1, ratings={"a": 0}, **common), Verdict(2, status="refused", **common)]
     assert ratings_by_rater(verdicts) == {"j": {(1, "a"): 0}}
-
-
-def test_adjudication_is_a_persons_under_its_own_name() -> None:
-    failed = Verdict(2, "s", "toy", "t", "judge", "llm", status="refused", raw="no", explanation="pronouns")
-    ruling = adjudicated(failed, "ann", {"gender": 3}, "looked again")
-    assert (ruling.rater, ruling.rater_kind, ruling.ok, ruling.raw) == ("adjudicated by ann", "human", True, "")
-    assert ratings_by_rater([failed, ruling]) == {"adjudicated by ann": {(2, "gender"): 3}}
 
 
 def test_report_needs_two_raters_and_names_how_missing_ones_were_read() -> None:

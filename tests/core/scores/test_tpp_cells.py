@@ -80,4 +80,4 @@ def test_mean_ablation_sets_latents_to_their_training_mean(view):
     np.testing.assert_allclose(view.mean_ablated.contributions(ids, 1).sum(axis=1), removed[:, 1], atol=1e-9)
     assert view.mean_ablated.score([ids] * len(task.classes)).score != view.score([ids] * len(task.classes)).score
     found = cell_latents(view.mean_ablated, ids, 0)
-    assert [c.active_texts for c in found] == [c.active_texts for c in cell_latents(view, ids, 0)]
+    assert [c.effect for c in found] == [c.effect for c in cell_latents(view, ids, 0)]

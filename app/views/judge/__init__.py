@@ -1,0 +1,33 @@
+"""Judge & agreement: what every rater said, how far they agree, where they differ, and rating blind oneself."""
+
+from app.services import verdicts
+from app.services.loading import Loaded
+from app.views.judge import agreement, blind, conflicts, paper, raters
+from app.widgets.ask_judge import ask_panel
+from app.widgets.tabs import tabs
+
+TITLE = "Judge & agreement"
+ICON = ":material/balance:"
+TABS = {
+    "verdicts": "Verdicts",
+    "agreement": "Agreement",
+    "conflicts": "Conflicts",
+    "blind": "Rate blind",
+    "paper": "The paper's labels",
+}
+
+
+def render(loaded: Loaded) -> None:
+    """Verdicts, agreement and conflicts of this SAE's raters; rating blind; the paper's own labels."""
+    shown = tabs("tab", TABS)
+    with shown[0]:
+        ask_panel(loaded)
+        raters.draw(loaded)
+    with shown[1]:
+        agreement.draw(verdicts.cells(loaded), "own")
+    with shown[2]:
+        conflicts.draw(loaded)
+    with shown[3]:
+        blind.draw(loaded)
+    with shown[4]:
+        paper.draw()

@@ -1,0 +1,76 @@
+"""Judge, second tab: how far two raters agree, over all concepts and by concept, and all raters together."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from app.figures.compared import confusion_matrix
+from app.widgets import export
+from saeeval_core.judging import agreement as agree
+from saeeval_core.scores.uncertainty import say
+
+STATISTICS = {
+    "exact": "same rating",
+    "within_1": "within 1",
+    "kappa_5": "kappa, five levels",
+    "kappa_quadratic": "kappa, quadratic weights",
+    "kappa_ge1": "kappa, related (≥ 1)",
+    "kappa_ge2": "kappa, related (≥ 2)",
+}
+
+
+@st.fragment
+def draw(cells: Mapping[str, agree.Cells], key: str) -> None:
+    """``cells``: ratings by rater; ``key`` tells the widgets of two such boxes on one page apart."""
+    raters = list(cells)
+    if len(raters) < 2:
+        st.info(
+            f"Agreement needs two raters on the same latents; there is {raters[0] if raters else 'none'}. Rate some blind, "
+            "run another judge, or import ratings."
+        )
+        return
+    a, b, zero = _pickers(raters, key)
+    if zero:
+        cells = agree.with_missing_as_zero(cells, [b])
+        st.warning(f"Missing ratings of {b} are read as 0 (never do this for a result of your own).")
+    pair = agree.agreement(a, b, cells[a], cells[b])
+    if not pair.n:
+        st.info("These two have no latent in common.")
+        return
+    st.markdown(f"**n = {pair.n}** ratings on {pair.items} latents; 95 % intervals resample latents.")
+    by_concept = agree.by_concept(a, b, cells[a], cells[b])
+    rows = [_row("all", pair)] + [_row(c, x) for c, x in by_concept.items()]
+    st.dataframe(rows, hide_index=True, key=f"agree_table_{key}")
+    figure = confusion_matrix(
+        range(agree.LEVELS), pair.confusion.tolist(), rows=a, columns=b, title="Ratings of both, how often"
+    )
+    left, right = st.columns([0.55, 0.45])
+    with left:
+        st.plotly_chart(figure, key=f"agree_confusion_{key}", config={"displaylogo": False})
+    with right:
+        _together(cells, key)
+    export.figure_buttons(lambda: figure, lambda: [pair.to_dict()], f"agreement_{key}")
+
+
+def _pickers(raters: list[str], key: str) -> tuple[str, str, bool]:
+    """(rater A, rater B, whether missing ratings of B are read as 0)."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        a = st.selectbox("Rater A", raters, 0, key=f"w_agree_a_{key}", width=260)
+        b = st.selectbox("Rater B", [r for r in raters if r != a], key=f"w_agree_b_{key}", width=260)
+        zero = st.toggle(
+            "missing ratings of B as 0", key=f"w_agree_zero_{key}", help="Only to compare with older figures."
+        )
+    return a, b, zero
+
+
+def _together(cells: Mapping[str, agree.Cells], key: str) -> None:
+    st.markdown("**All raters: Krippendorff's alpha**")
+    for metric in ("ordinal", "interval"):
+        st.text(f"{metric}: {say(agree.krippendorff(cells, metric=metric))}")
+    st.caption("Most ratings are 0, so chance agreement is high: read kappa and alpha, not the share of equal ratings.")
+    table = [{"A": p.a, "B": p.b, "n": p.n, "kappa ≥ 1": say(p.kappa_ge1, 2)} for p in agree.agreements(cells)]
+    st.dataframe(table, hide_index=True, key=f"agree_pairs_{key}")
+
+
+def _row(name: str, p: agree.Agreement) -> dict[str, str | int]:
+    return {"concept": name, "n": p.n} | {label: say(getattr(p, s), 2) for s, label in STATISTICS.items()}

@@ -1,0 +1,31 @@
+"""Judge, last tab: the ratings of the paper's authors, of a second person and of their judge, from their label file."""
+
+import tempfile
+from pathlib import Path
+
+import streamlit as st
+
+from app.views.judge.agreement import draw as draw_agreement
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.judging.imports import paper_ratings, read_paper_labels
+
+
+@st.fragment
+def draw() -> None:
+    """The box for the file and, once it is there, how far its raters agree."""
+    st.markdown(
+        "The paper's authors rated 53 latents for eight concepts, a second person ten of them, and Claude 3.5 Sonnet all but one. "
+        "Load their label file to see how far people and models agreed there."
+    )
+    file = st.file_uploader("paper_labels.json", type="json", key="w_paper", max_upload_size=20)
+    if file is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "paper_labels.json"
+        path.write_bytes(file.getvalue())
+        try:
+            cells = paper_ratings(read_paper_labels(path))
+        except SaeEvalError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+    draw_agreement(cells, "paper")

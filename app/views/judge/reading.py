@@ -1,0 +1,69 @@
+"""What the tabs of Judge show to be read: raters' reasons, and the evidence of one latent."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.services.evidence import evidence_of
+from app.services.loading import Loaded
+from app.widgets.ask_judge import retry_button
+from app.widgets.token_text import plain_html, tokens_html
+from saeeval_core.evidence.evidence import EvidenceContext, for_judge
+from saeeval_core.ledger.store import Verdict
+
+KINDS = {"llm": "LLM", "local": "offline judge (weak)", "human": "person", "imported": "imported"}
+SCALE = {0: "0 nothing", 1: "1 distant", 2: "2 a few", 3: "3 about half", 4: "4 most"}
+"""The rubric of the judge: how many windows or promoted tokens are about the concept."""
+CONTEXTS = 5
+"""Contexts shown of each group."""
+AROUND = 80
+"""Characters of running text shown on each side of a recorded window."""
+
+
+def reasons(given: Sequence[Verdict], loaded: Loaded | None = None) -> None:
+    """What each rater said and why; with ``loaded``, failures can be asked again."""
+    for v in given:
+        with st.container(border=True):
+            head = f"{v.rater} ({KINDS.get(v.rater_kind, v.rater_kind)}{', ' + v.model if v.model else ''})"
+            st.text(head if v.ok else f"{head}: no verdict, {v.status}")
+            if v.ok:
+                st.text(v.explanation or "no explanation")
+                st.text(", ".join(f"{c} {r}/4" for c, r in v.ratings.items()) or "no ratings")
+                st.html(plain_html(v.reason))
+            else:
+                _failure(v, loaded)
+            if v.prompt:
+                with st.expander("What was asked, word for word"):
+                    st.html(plain_html(v.prompt))
+
+
+def _failure(v: Verdict, loaded: Loaded | None) -> None:
+    st.caption("This is not counted as a rating. Asking again costs only this latent: what is finished is kept.")
+    if loaded is not None:
+        retry_button(loaded, v)
+    if v.raw:
+        with st.expander("What came back"):
+            st.html(plain_html(v.raw))
+
+
+def evidence(loaded: Loaded, latent: int, *, blind: bool) -> None:
+    """Promoted tokens and contexts of one latent; ``blind`` leaves out what tells of labels, as for a judge."""
+    found = evidence_of(loaded, latent)
+    shown = for_judge(found) if blind else found
+    if shown.promoted:
+        st.html(plain_html("promotes: " + "   ".join(t.token.strip() for t in shown.promoted)))
+    for (source, heading), contexts in shown.groups().items():
+        where = "texts of the task" if blind and source == loaded.task_set.texts.name else source
+        st.caption(f"{where}: {heading}".replace("$", "\\$"))
+        top = max((abs(c.peak) for c in contexts), default=1.0)
+        for c in contexts[:CONTEXTS]:
+            st.html(_context(c, top))
+
+
+def _context(c: EvidenceContext, top: float) -> str:
+    before, after = c.before[-AROUND:], c.after[:AROUND]
+    text, spans, at = before + "".join(c.tokens) + after, [(0, len(before))], len(before)
+    for token in c.tokens:
+        spans.append((at, at + len(token)))
+        at += len(token)
+    return tokens_html(text, [*spans, (at, len(text))], [0.0, *c.activations, 0.0], top)

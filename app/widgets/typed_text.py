@@ -1,0 +1,152 @@
+"""A text typed by a person: what every probe says of it before and after ablation, and which candidate latents fire."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import state
+from app.deciding import desk as decisions
+from app.deciding.class_sets import class_sets
+from app.jobs import live_model
+from app.services import ledger, scoring, verdicts
+from app.services.evidence import tokens_of
+from app.services.loading import Loaded
+from app.widgets.rule_picker import rule_from_state
+from app.widgets.token_text import tokens_html
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.evaluation.prepare import Direction
+from saeeval_core.evidence.live_text import TextReading, TextVerdict, probe_verdict
+from saeeval_core.scores.tpp_cells import chosen_sets
+
+CANDIDATES = 100
+"""Latents of each ranking that are looked for in a typed text."""
+LINES = 12
+"""Latents whose tokens are shown one by one."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the probes of one metric say of a text."""
+
+    verdicts: list[TextVerdict]
+    candidates: list[int]
+    """The first latents of their rankings."""
+
+
+@st.fragment
+def draw(loaded: Loaded, direction: Direction | None) -> None:
+    """The box for the text and, once it is read, what was found in it."""
+    text = st.text_area(
+        "Text",
+        key="w_own_text",
+        height=110,
+        max_chars=4000,
+        placeholder="Type or paste a text; the first 127 tokens are read.",
+    )
+    if not live_model.is_ready(loaded):
+        st.caption(
+            f"The first text loads {loaded.config.model} and the SAE into memory: 10 to 40 seconds on a laptop. "
+            "Everything else on this page works without them."
+        )
+    if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
+        _read(loaded, text.replace("\0", ""))
+    kept, reading = st.session_state.get("reading", ("", None))
+    if reading is not None and kept == loaded.latents.fingerprint:
+        _show(loaded, direction, reading)
+
+
+def _read(loaded: Loaded, text: str) -> None:
+    """Into the session, with the recording it belongs to: another SAE's latents are other latents."""
+    try:
+        with st.spinner("Reading the text with the model and the SAE"):
+            st.session_state["reading"] = (loaded.latents.fingerprint, live_model.read(loaded, text))
+    except SaeEvalError as error:
+        st.session_state.pop("reading", None)
+        st.error(str(error), icon=":material/error:")
+
+
+def _show(loaded: Loaded, direction: Direction | None, reading: TextReading) -> None:
+    found = [] if direction is None else [_shift(loaded, direction, reading)]
+    found += [] if loaded.task_set.tpp is None else [_tpp(loaded, reading)]
+    if reading.truncated:
+        st.warning("The text is longer than 127 tokens; the rest was not read.")
+    rows = [
+        {
+            "probe": v.probe,
+            "before": f"{v.says(v.before)} ({v.before:+.2f})",
+            "after ablation": f"{v.says(v.after)} ({v.after:+.2f})",
+            "changed": "yes" if v.changed else "no",
+        }
+        for own in found
+        for v in own.verdicts
+    ]
+    st.dataframe(rows, hide_index=True, key="own_verdicts")
+    st.caption(
+        "Predicted label and logit, one text, so no interval. After: the latents of the current sets are set to zero."
+    )
+    _firing(loaded, reading, list(dict.fromkeys(i for own in found for i in own.candidates)))
+
+
+def _firing(loaded: Loaded, reading: TextReading, candidates: Sequence[int]) -> None:
+    """The text once with all candidates that fire, then once for each of the strongest."""
+    active = reading.active(candidates)
+    if not active:
+        st.info("None of the candidate latents fires on this text.", icon=":material/info:")
+        return
+    top = float(abs(reading.activations[:, active]).max())
+    total = abs(reading.activations[:, active]).max(1)
+    st.markdown(
+        f"**{len(active)} of {len(candidates)} candidate latents fire.** All at once, coloured by the strongest:"
+    )
+    st.html(tokens_html(reading.text, reading.spans, total.tolist(), top))
+    names = verdicts.latents_named(loaded)
+    for latent in active[:LINES]:
+        what = names.get(latent, ("", ""))[0] or tokens_of(loaded, latent)
+        st.text(f"latent {latent}  {what}")
+        st.html(tokens_html(reading.text, reading.spans, reading.activations[:, latent].tolist(), top))
+    if len(active) > LINES:
+        st.caption(f"{len(active) - LINES} weaker ones are not listed.")
+
+
+def _shift(loaded: Loaded, direction: Direction, reading: TextReading) -> Read:
+    """The three probes of a direction, with the person's set ablated, or the top N where there is none yet."""
+    task = direction.task
+    view = scoring.shift_view(loaded, direction.pair, task.target.column, scoring.live_part(loaded))
+    stored = decisions.find_set(ledger.store(), decisions.shift_place(loaded, direction), state.who(), state.get("set"))
+    own = ledger.store().ablated(stored.id) if stored else []
+    ids = own or [int(i) for i in view.attribute_ranking[: state.number("n", 20)]]
+    label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
+    probes = view.board.probes
+    found = [
+        probe_verdict(
+            reading,
+            probe,
+            loaded.latents.decoder,
+            ids,
+            name=f"SHIFT {name} ({label} ablated)",
+            positive=c.positive,
+            negative=c.negative,
+        )
+        for name, probe, c in (
+            ("C_b, biased", probes.base, task.target),
+            ("oracle", probes.oracle, task.target),
+            ("attribute", probes.attribute, task.spurious),
+        )
+    ]
+    return Read(found, [int(i) for i in view.attribute_ranking[:CANDIDATES]])
+
+
+def _tpp(loaded: Loaded, reading: TextReading) -> Read:
+    """Every class's probe, with its own latents of the current set ablated."""
+    n, view = state.number("n", 20), scoring.tpp_view(loaded, scoring.live_part(loaded))
+    own = class_sets(loaded, state.get("set"), state.who(), n, rule_from_state())
+    found, candidates = [], []
+    sets = chosen_sets(view.rankings, n, own.decisions)
+    for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):
+        title = f"TPP {c} ({len(ids)} own latents ablated)"
+        found.append(
+            probe_verdict(reading, probe, loaded.latents.decoder, ids, name=title, positive=c, negative=f"not {c}")
+        )
+        candidates += [int(i) for i in ranking[:CANDIDATES]]
+    return Read(found, candidates)
