@@ -206,8 +206,8 @@ def choices(rows: Iterable[object], column: str) -> list[Any]:
     return list(dict.fromkeys(v for r in rows if (v := getattr(r, column)) is not None))
 
 
-def _stored(rows: Iterable[Json], file: str) -> list[Stored]:
-    return [Stored.of_file(row, file=file) for row in rows]
+def _stored(rows: Iterable[ScoreRow], file: str) -> list[Stored]:
+    return [Stored(**vars(row), file=file) for row in rows]
 
 
 def _add_summary(found: Results, content: Json, file: str) -> None:

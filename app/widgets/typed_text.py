@@ -15,7 +15,7 @@ from app.services.loading import Loaded
 from app.widgets.rule_picker import rule_from_state
 from app.widgets.token_text import tokens_html
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.prepare import Direction
+from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.live_text import TextReading, TextVerdict, probe_verdict
 from saeeval_core.scores.tpp_cells import chosen_sets
 

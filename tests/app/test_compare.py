@@ -15,6 +15,7 @@ from app.services import paired, scoring
 from app.views.compare.sweep import one_line_per_control
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
+from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.sweep.columns import BLANK
@@ -223,7 +224,7 @@ def test_both_metrics_pair_what_the_scores_themselves_say(loaded):
     direction = scoring.shift_directions(loaded)[0]
     shift = scoring.shift_view(loaded, direction.pair, direction.task.target.column, DEV)
     top = tuple(int(i) for i in shift.attribute_ranking[:5])
-    for ablation in scoring.ABLATIONS:
+    for ablation in ABLATIONS:
         found = paired.shift((shift, top), (shift, top[:1]), ablation=ablation)
         scores = [scoring.set_score(shift, ids, ablation) for ids in (top, top[:1])]
         assert (found.a, found.b) == tuple(s.score for s in scores) and found.cells is None
@@ -269,7 +270,7 @@ def test_a_loaded_run_can_be_had_as_saebench_files(folder, monkeypatch):
 
 def test_only_a_run_has_saebench_files_and_a_broken_one_is_one_line():
     assert results.saebench_files(sweep(), "sweep.json") == results.saebench_files([], "x.json") == {}
-    with pytest.raises(ArtifactError, match="run it again") as caught:
+    with pytest.raises(ArtifactError, match="give the JSON that saeeval run") as caught:
         results.saebench_files({"results": [{"sae": "s", "tpp": {}}]}, "run.json")
     assert "\n" not in str(caught.value)
 

@@ -27,8 +27,8 @@ def test_examples_are_escaped(planted_app):
 
 
 def test_task_without_pairs_or_classes_still_opens(planted_app, monkeypatch):
-    monkeypatch.setattr(scoring, "shift_headline", lambda *a: None)
-    monkeypatch.setattr(scoring, "tpp_headline", lambda *a: None)
+    monkeypatch.setattr(scoring, "shift_variants", lambda *a: None)
+    monkeypatch.setattr(scoring, "tpp_variants_of", lambda *a: None)
     test = planted_app("overview")
     assert not test.exception and "no SHIFT pair" in text_of(test) and "no TPP classes" in text_of(test)
 
@@ -39,7 +39,7 @@ def test_an_engine_error_is_one_box(planted_app, monkeypatch):
     def fail(*_):
         raise DataError("quadrant 'a' has 3 training texts; at least 20 are needed")
 
-    monkeypatch.setattr(scoring, "shift_headline", fail)
+    monkeypatch.setattr(scoring, "shift_variants", fail)
     test = planted_app("overview")
     assert not test.exception and "at least 20" in test.error[0].value.replace("\\", "")
 

@@ -13,7 +13,7 @@ from app.services import ledger, scoring
 from app.views import shift_lab
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.scores.contributions import score_set, share
+from saeeval_core.scores.contributions import share
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV
 
@@ -176,7 +176,7 @@ def test_leave_one_out_and_solo_by_hand(view):
     assert s.solo.value == view.score([17]).score.value
     out = shares_json(view, (5,), 17, "zero")
     assert not out["inside"] and out["change"]["value"] == pytest.approx(s.change.value)
-    assert score_set(view, (5,), "mean").score == view.mean_ablated.score([5]).score
+    assert scoring.set_score(view, (5,), "mean").score == view.under("mean").score([5]).score
 
 
 def test_a_commit_stores_the_test_score_and_the_looks(loaded):
