@@ -11,12 +11,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from app.theme import BLUE, GREY, ORANGE, PALETTE, diverging, faded
 from saeeval_core.scores.shift import ShiftBoard, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, say, separable
 
-BLUE, ORANGE, GREY = "#0b6e99", "#c4601d", "#7a7f87"
-PALETTE = ("#0b6e99", "#c4601d", "#6a51a3", "#2a7f3f", "#b8860b", "#b2437f", "#4a5a6a", "#5ba3c4")
-"""Colours of categories: distinguishable with the common colour-vision deficiencies, readable on white and near-black."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 LEVEL = "95 % interval over resampled texts"
 
@@ -32,12 +30,6 @@ def short(value: float | None) -> str:
         return "n/a"
     text = f"{value:+.2f}"
     return text.replace("+0.", "+.").replace("-0.", "−.").replace("-", "−")
-
-
-def diverging(dark: bool = False) -> list[list[Any]]:
-    """Blue for gains, orange for losses, the page's own colour at 0."""
-    middle = "#1b1f26" if dark else "#f7f7f5"
-    return [[0, "#5ec8f2" if dark else BLUE], [0.5, middle], [1, "#ff9d5c" if dark else ORANGE]]
 
 
 def tpp_heatmap(
@@ -219,7 +211,7 @@ def confusion_matrix(
             showscale=False,
             xgap=2,
             ygap=2,
-            colorscale=[[0, "rgba(11,110,153,0.04)"], [1, BLUE]],
+            colorscale=[[0, faded(BLUE, 0.04)], [1, BLUE]],
             hovertemplate=f"{plain(rows)}: %{{y}}<br>{plain(columns)}: %{{x}}<br>%{{z}} ratings<extra></extra>",
         )
     )
@@ -388,7 +380,7 @@ def _band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str
                 y=[c[1] for _, c in ranged] + [c[0] for _, c in ranged][::-1],
                 fill="toself",
                 mode="none",
-                fillcolor=_faded(colour),
+                fillcolor=faded(colour, 0.15),
                 hoverinfo="skip",
                 showlegend=False,
                 name=f"{name}, interval",
@@ -453,11 +445,6 @@ def _row_words(r: Mapping[str, Any]) -> str:
     if r["ci_low"] is None:
         return f"{r['value']:.3f} (no interval)"
     return f"{r['value']:.3f} [{r['ci_low']:.3f}, {r['ci_high']:.3f}]"
-
-
-def _faded(colour: str) -> str:
-    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({r},{g},{b},0.15)"
 
 
 def _finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
