@@ -207,6 +207,24 @@ def tpp_view(loaded: Loaded, part: int) -> TppLatents:
     return tpp_latents(loaded.latents, _tpp_boards(loaded)[part])
 
 
+def tpp_ablating(loaded: Loaded, part: int, ablation: str) -> TppLatents:
+    """``tpp_view`` under one of ABLATIONS."""
+    view = tpp_view(loaded, part)
+    return view.mean_ablated if ablation == "mean" else view
+
+
+@shared(max_entries=512)
+def tpp_scored(loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...], ablation: str) -> TppScore:
+    """The matrix of these latents per class under one of ABLATIONS."""
+    return tpp_ablating(loaded, part, ablation).score(sets)
+
+
+@shared(max_entries=64)
+def shift_retrained(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...]) -> Estimate:
+    """S of a probe newly trained on texts from which these latents are removed (zero ablation)."""
+    return view.board.retrain_score(loaded.residuals, loaded.latents, ids)
+
+
 def live_part(loaded: Loaded) -> int:
     """The part shown while choosing: DEV, or TEST where the protocol has no dev part."""
     return DEV if DEV in scored_parts(loaded.protocol) else scored_parts(loaded.protocol)[0]

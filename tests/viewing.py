@@ -8,12 +8,15 @@ from app.services import Loaded
 from saeeval_core.ledger.store import Verdict
 
 
-def view(name: str, url: Mapping[str, str] | None = None, session: Mapping[str, object] | None = None) -> AppTest:
-    """One run of a view alone."""
+def view(
+    name: str, url: Mapping[str, str] | None = None, session: Mapping[str, object] | None = None, before: str = ""
+) -> AppTest:
+    """One run of a view alone; ``before`` is done first, such as a callback that a component would have called."""
     script = f"""
 from app import services, state
 from app.views import {name}
 state.restore()
+{before}
 {name}.render(services.load_or_raise(state.config()))
 """
     at = AppTest.from_string(script, default_timeout=60)

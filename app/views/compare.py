@@ -8,9 +8,8 @@ from typing import Any
 import streamlit as st
 
 from app import figures, results, services, state
-from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
-from app.payloads import matrix
+from app.deciding.desk import find_set, shift_place
 from app.results import Results, Row, choices
 from app.services import Loaded
 from app.widgets import export
@@ -460,7 +459,7 @@ def _name(loaded: Loaded, choice: tuple[Loaded, int, str]) -> str:
 def _tpp(loaded: Loaded, n: int, chosen: str, part: int) -> Any:
     sets = class_sets(loaded, chosen, state.who())
     ids = tuple(chosen_sets(services.tpp_view(loaded, part).rankings, n, sets.decisions))
-    return matrix.scored(loaded, part, ids, state.one_of("ablation", services.ABLATIONS))
+    return services.tpp_scored(loaded, part, ids, state.one_of("ablation", services.ABLATIONS))
 
 
 def _shift(
@@ -475,7 +474,7 @@ def _shift(
         view = services.shift_view(other, pair, direction.task.target.column, part)
         ids = tuple(int(i) for i in view.attribute_ranking[:n])
         if chosen == "mine":
-            stored = decisions.find_set(services.store(), decisions.shift_place(other, direction), state.who())
+            stored = find_set(services.store(), shift_place(other, direction), state.who())
             ids = tuple(services.store().ablated(stored.id)) if stored else ()
         scores.append(services.set_score(view, ids, "zero"))
         board = view.board

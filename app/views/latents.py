@@ -8,8 +8,8 @@ import streamlit as st
 
 from app import services, state
 from app.components import latent as latent_card
-from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
+from app.deciding.desk import find_set, shift_place
 from app.jobs import live_model
 from app.payloads.evidence_card import card
 from app.services import Loaded
@@ -234,16 +234,16 @@ def _card(loaded: Loaded, direction: DirectionBoards | None, order: list[int], d
     before = order[at - 1] if at else None
     after = order[at + 1] if at is not None and at + 1 < len(order) else (order[0] if at is None and order else None)
     latent_card.show(
-        {
-            "card": card(loaded, current, view),
-            "current": current,
-            "previous": before,
-            "next": after,
-            "place": f"{at + 1} of {len(order)}" if at is not None else "not in the table as filtered" if order else "",
-            "decision": decided.get(current),
-            "present": state.presenting(),
-            "effects": [[k, float(v[current])] for k, v in latent_table.effect_columns(loaded, direction).items()],
-        },
+        latent_card.CardPage(
+            card=card(loaded, current, view),
+            current=current,
+            previous=before,
+            next=after,
+            place=f"{at + 1} of {len(order)}" if at is not None else "not in the table as filtered" if order else "",
+            decision=decided.get(current),
+            present=state.presenting(),
+            effects=tuple((k, float(v[current])) for k, v in latent_table.effect_columns(loaded, direction).items()),
+        ),
         _go,
     )
 
@@ -333,8 +333,8 @@ def _verdicts(
     part, decoder = services.live_part(loaded), loaded.latents.decoder
     if direction is not None:
         view = services.shift_view(loaded, direction.pair, direction.task.target.column, part)
-        place = decisions.shift_place(loaded, direction)
-        stored = decisions.find_set(services.store(), place, state.who(), state.get("set"))
+        place = shift_place(loaded, direction)
+        stored = find_set(services.store(), place, state.who(), state.get("shift_set"))
         own = services.store().ablated(stored.id) if stored else []
         ids: Any = own or view.attribute_ranking[:n]
         candidates += [int(i) for i in view.attribute_ranking[:CANDIDATES]]
@@ -351,7 +351,7 @@ def _verdicts(
             )
     if loaded.task_set.tpp is not None:
         view = services.tpp_view(loaded, part)
-        own_sets = class_sets(loaded, state.get("set"), state.who(), n, rule_from_state())
+        own_sets = class_sets(loaded, state.get("tpp_set"), state.who(), n, rule_from_state())
         sets = chosen_sets(view.rankings, n, own_sets.decisions)
         for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):
             candidates += [int(i) for i in ranking[:CANDIDATES]]

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import services, state
 from app.services import Loaded
-from app.widgets import beside, own_texts, provenance
+from app.widgets import own_texts, provenance, trust
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
@@ -91,7 +91,7 @@ def _shift_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", *_words(paper[0]))
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    beside.headline(loaded, "shift", shift[0], paper[0], HEADLINE_N)
+    trust.headline(loaded, "shift", shift[0], paper[0], HEADLINE_N)
     _go("shift_lab", "Open the SHIFT lab")
 
 
@@ -109,7 +109,7 @@ def _tpp_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", *_words(paper))
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
-    beside.headline(loaded, "tpp", tpp[0], paper, HEADLINE_N)
+    trust.headline(loaded, "tpp", tpp[0], paper, HEADLINE_N)
     _go("tpp_matrix", "Open the TPP matrix")
 
 

@@ -1,57 +1,42 @@
 """Taking a SHIFT result out (set, figures, report) and a set in."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import figures, report_page, services, state
-from app.deciding import desk as decisions
-from app.deciding.desk import Place
-from app.deciding.judged import judge_sets
+from app.deciding.desk import new_set
+from app.deciding.lab import Lab
 from app.payloads.score_card import CURVE_NS
-from app.services import Loaded
 from app.widgets import export
-from saeeval_core.evaluation.prepare import PART_NAMES
-from saeeval_core.scores.selections import Rule
-from saeeval_core.scores.shift import ShiftLatents, ShiftScore
-from saeeval_core.scores.uncertainty import say
+from saeeval_core.ledger.commits import read_shift
+from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.scores.shift import ShiftScore
+from saeeval_core.scores.uncertainty import Estimate, say
 
-Points = list[tuple[int, ShiftScore]]
+Point = tuple[int, ShiftScore]
+"""(latents ablated, score)"""
 
 
-def popover(
-    box: Any,
-    loaded: Loaded,
-    view: ShiftLatents,
-    place: Place,
-    choice: str,
-    rank: str,
-    ablation: str,
-    n: int,
-    rule: Rule,
-) -> None:
+def popover(box: DeltaGenerator, lab: Lab) -> None:
     """Everything is made when pressed, from what the store holds then."""
+    loaded, place = lab.loaded, lab.place
     name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
-    store, who = services.store(), state.who()
+    task = f"{place.task}; {place.direction}"
     with box.popover("Export", icon=":material/download:"):
-        chosen = decisions.find_set(store, place, who, choice)
+        chosen = lab.chosen()
         if chosen is not None:
-            export.set_buttons(
-                lambda: export.exported(
-                    loaded, chosen.name, "shift", f"{place.task}; {place.direction}", [("", chosen)]
-                ),
-                name,
-            )
+            export.set_buttons(lambda: export.exported(loaded, chosen.name, "shift", task, [("", chosen)]), name)
         export.figure_buttons(
-            lambda: _curve(view, *_points(view, place, choice, who, rank, ablation)),
-            lambda: _rows(*_points(view, place, choice, who, rank, ablation)),
-            name,
+            lambda: _curve(lab, _ranked(lab), _you(lab)), lambda: _rows(_ranked(lab), _you(lab)), name
         )
         st.download_button(
             "Report (HTML)",
-            lambda: report(loaded, view, place, choice, who, rank, ablation, n, rule),
+            lambda: report(lab),
             f"report_{name}.html",
             "text/html",
             on_click="ignore",
@@ -60,93 +45,82 @@ def popover(
             help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
         )
         st.caption("The command that scores the attribution's sets from scratch:")
-        st.code(_command(loaded, n), "bash", wrap_lines=True)
+        st.code(_command(lab), "bash", wrap_lines=True)
         st.caption("The address of this page is a link to exactly this view.")
 
         def keep(set_name: str, _of: str, wanted: dict[int, str]) -> None:
-            made = decisions.new_set(store, place, who, set_name, wanted, "imported")
-            state.put(set=made.id)
+            made = new_set(services.store(), place, lab.who, set_name, wanted, "imported")
+            state.put(shift_set=made.id)
 
-        export.set_import(loaded, "shift", f"{place.task}; {place.direction}", keep, "shift")
+        export.set_import(loaded, "shift", task, keep, "shift")
 
 
-def report(
-    loaded: Loaded,
-    view: ShiftLatents,
-    place: Place,
-    choice: str,
-    who: str,
-    rank: str,
-    ablation: str,
-    n: int,
-    rule: Rule,
-) -> str:
+def report(lab: Lab) -> str:
     """The lab as it is now, as one page."""
-    points, you = _points(view, place, choice, who, rank, ablation)
-    part, mine = PART_NAMES[view.board.part], you[1]
-    chosen = decisions.find_set(services.store(), place, who, choice)
-    order = services.ranking(view, rank)
-    rivals = [
-        (f"top {n} by attribution", services.set_score(view, tuple(int(i) for i in order[:n]), ablation)),
-        *((r.name, services.set_score(view, r.ids, ablation)) for r in judge_sets(loaded, view, n, rule) if r.ids),
-    ]
-    compared = [
-        ("this set", mine.score, None),
-        *((name, s.score, view.board.difference(s, mine)) for name, s in rivals),
-    ]
-    headline = [(f"S_SHIFT ({part}, {ablation} ablation)", say(mine.score))]
-    commits = services.store().commits(chosen.id) if chosen else []
-    headline += [
-        (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test)) for c in commits
-    ]
-    headline += [
-        ("target accuracy", say(mine.accuracy)),
-        ("base", say(view.board.base)),
-        ("oracle", say(view.board.oracle)),
-        ("leakage", say(mine.leakage)),
-        (f"worst group ({mine.worst_group_name})", say(mine.worst_group)),
-    ]
+    points, you, chosen = _ranked(lab), _you(lab), lab.chosen()
+    compared = _compared(lab, you[1])
     drawn = [
-        ("Accuracy against N", _curve(view, points, you), _rows(points, you)),
+        ("Accuracy against N", _curve(lab, points, you), _rows(points, you)),
         ("Sets compared", figures.set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
-        loaded,
+        lab.loaded,
         drawn,
-        title=f"SHIFT on {place.task}, {place.direction}, {loaded.latents.sae}",
+        title=f"SHIFT on {lab.place.task}, {lab.place.direction}, {lab.loaded.latents.sae}",
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=headline,
+        headline=_headline(lab, you[1], chosen),
         sets=[("", chosen)] if chosen else [],
-        command=_command(loaded, n),
+        command=_command(lab),
     )
 
 
-def _points(
-    view: ShiftLatents, place: Place, choice: str, who: str, rank: str, ablation: str
-) -> tuple[Points, tuple[int, ShiftScore]]:
-    chosen = decisions.find_set(services.store(), place, who, choice)
-    ids = tuple(services.store().ablated(chosen.id)) if chosen else ()
-    curve = services.ranking_curve(view, rank, ablation, tuple(k for k in CURVE_NS if k))
-    return list(curve), (len(ids), services.set_score(view, ids, ablation))
+def _headline(lab: Lab, mine: ShiftScore, chosen: DecisionSet | None) -> list[tuple[str, str]]:
+    board, commits = lab.view.board, services.store().commits(chosen.id) if chosen else []
+    return [
+        (f"S_SHIFT ({lab.part_name}, {lab.ablation} ablation)", say(mine.score)),
+        *(
+            (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(read_shift(c).score))
+            for c in commits
+        ),
+        ("target accuracy", say(mine.accuracy)),
+        ("base", say(board.base)),
+        ("oracle", say(board.oracle)),
+        ("leakage", say(mine.leakage)),
+        (f"worst group ({mine.worst_group_name})", say(mine.worst_group)),
+    ]
 
 
-def _curve(view: ShiftLatents, points: Points, you: tuple[int, ShiftScore]) -> Any:
-    return figures.shift_curve(points, you, view.board)
+def _compared(lab: Lab, mine: ShiftScore) -> list[tuple[str, Estimate, Estimate | None]]:
+    """(set, its S, paired difference to this set): this set, the ranking's top N and the judges'."""
+    rivals = [(f"top {lab.n} by attribution", lab.top()), *((r.name, r.ids) for r in lab.judged() if r.ids)]
+    scores = [(name, services.set_score(lab.view, ids, lab.ablation)) for name, ids in rivals]
+    return [
+        ("this set", mine.score, None),
+        *((name, s.score, lab.view.board.difference(s, mine)) for name, s in scores),
+    ]
 
 
-def _rows(points: Points, you: tuple[int, ShiftScore]) -> list[dict[str, Any]]:
+def _ranked(lab: Lab) -> Sequence[Point]:
+    return services.ranking_curve(lab.view, lab.rank, lab.ablation, CURVE_NS)
+
+
+def _you(lab: Lab) -> Point:
+    ids = lab.ablated()
+    return len(ids), services.set_score(lab.view, ids, lab.ablation)
+
+
+def _curve(lab: Lab, points: Sequence[Point], you: Point) -> go.Figure:
+    return figures.shift_curve(points, you, lab.view.board)
+
+
+def _rows(points: Sequence[Point], you: Point) -> list[dict[str, str | int]]:
     named = [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
     return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in named]
 
 
-def _command(loaded: Loaded, n: int) -> str:
-    return report_page.command_line(replace(loaded.config, metrics=("shift",), ns=(n,)))
+def _command(lab: Lab) -> str:
+    return report_page.command_line(replace(lab.loaded.config, metrics=("shift",), ns=(lab.n,)))
 
 
-def _said(test: dict[str, Any]) -> str:
-    e = test["score"]
-    return (
-        "n/a"
-        if e["value"] is None
-        else f"{e['value']:.3f}" + (f" [{e['ci'][0]:.3f}, {e['ci'][1]:.3f}]" if e["ci"] else "")
-    )
+def _said(e: Estimate) -> str:
+    return "n/a" if e.value is None else say(e)

@@ -6,11 +6,11 @@ import pytest
 
 from app import report_page, services
 from app.deciding.class_sets import class_sets, store_decisions
-from app.views import tpp_matrix
+from app.deciding.tpp_page import TppPage
+from app.widgets import tpp_export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
 from saeeval_core.evaluation.prepare import run
-from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.texts.tasks import DEV
 
 
@@ -29,9 +29,7 @@ def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
 
 def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {5: "ablate"}, "Ada")
-    sets = class_sets(loaded, "mine", "Ada")
-    ids = tuple(chosen_sets(services.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
-    page = tpp_matrix._report(loaded, 5, ids, sets)
+    page = tpp_export.report(TppPage(loaded, DEV, "Ada", class_sets(loaded, "mine", "Ada"), 5, "mean"))
     for part in ("latent 5", "for nurse", "Ada", "Decision log", "saeeval run --metrics tpp --n 5", "sae-lens"):
         assert part in page
     assert "<script>window.hacked" not in page

@@ -26,7 +26,7 @@ FILES = sorted(
 CORE = [p for p in FILES if p.is_relative_to(ROOT / "saeeval_core")]
 FLAT = 8
 """Most files that lie in no room of the engine."""
-TO_CUT = {("controls/attach.py", "sweep"), ("deciding/class_sets.py", "payloads")}
+TO_CUT = {("controls/attach.py", "sweep")}
 LAST = "cli"
 OWN_PROCESS = {"bench"}
 """Runs another project's code that draws from torch's global generator, in a process of its own."""
@@ -108,6 +108,12 @@ def test_no_cycles_at_all():
 
     for node in graph:
         walk(node, ())
+
+
+@pytest.mark.parametrize("room", ["deciding", "payloads", "services"])
+def test_values_and_decisions_know_no_page(room):
+    own = [p for p in FILES if room_of(p) == ("app", room)]
+    assert own and [p.name for p in own if any(i.split(".")[0] == "streamlit" for i in imports(p))] == []
 
 
 def test_nothing_imports_the_command_line():
