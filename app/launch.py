@@ -4,6 +4,8 @@ import gc
 import threading
 from pathlib import Path
 
+from app import theme
+
 OPTIONS = {
     "server.headless": True,
     "server.address": "127.0.0.1",
@@ -21,8 +23,8 @@ OPTIONS = {
     "runner.magicEnabled": False,
     # A full collection after every run costs more than a press itself; Python's own collector does its work anyway.
     "runner.postScriptGC": False,
-    "theme.light.primaryColor": "#0b6e99",
-    "theme.dark.primaryColor": "#5ec8f2",
+    "theme.light.primaryColor": theme.PRIMARY.light,
+    "theme.dark.primaryColor": theme.PRIMARY.dark,
 }
 """The same as app/.streamlit/config.toml, which ``streamlit run app/main.py`` reads."""
 

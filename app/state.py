@@ -24,7 +24,8 @@ DEFAULTS: Mapping[str, str] = {
     "ablation": "mean",  # mean | zero
     "n": "20",
     "latent": "",
-    "set": "mine",
+    "shift_set": "mine",  # SHIFT lab: "mine", or the number of a set
+    "tpp_set": "mine",  # TPP: "attribution", the name of a set of one's own, NAME@WHO or judge:RATER
     "cell": "",  # TPP matrix: "ablated class,probe"
     "scale": "",
     "compare": "",  # Compare: further SAEs, separated by spaces
@@ -50,7 +51,13 @@ def restore() -> None:
     """First run of a session: take the values from the URL. Later runs: nothing. Call once at the top of main."""
     if "view" not in st.session_state:
         given = {k: st.query_params[k] for k in DEFAULTS if k in st.query_params}
-        st.session_state["view"] = dict(DEFAULTS) | given
+        st.session_state["view"] = dict(DEFAULTS) | _of_old_links() | given
+
+
+def _of_old_links() -> dict[str, str]:
+    """Links of earlier versions say ``set=`` for both views: a number was a set of SHIFT, everything else one of TPP."""
+    chosen = st.query_params.get("set", "")
+    return {"shift_set" if chosen.isdigit() else "tpp_set": chosen} if chosen else {}
 
 
 def get(name: str) -> str:

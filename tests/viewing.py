@@ -17,14 +17,17 @@ def opened(config: RunConfig) -> Loaded:
     return found
 
 
-def view(name: str, url: Mapping[str, str] | None = None, session: Mapping[str, object] | None = None) -> AppTest:
-    """One run of a view alone."""
+def view(
+    name: str, url: Mapping[str, str] | None = None, session: Mapping[str, object] | None = None, before: str = ""
+) -> AppTest:
+    """One run of a view alone; ``before`` is done first, such as a callback that a component would have called."""
     script = f"""
-import viewing
+from viewing import opened
 from app import state
 from app.views import {name}
 state.restore()
-{name}.render(viewing.opened(state.config()))
+{before}
+{name}.render(opened(state.config()))
 """
     at = AppTest.from_string(script, default_timeout=60)
     for k, v in (url or {}).items():

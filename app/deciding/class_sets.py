@@ -1,21 +1,18 @@
 """Named TPP sets: one stored decision set per class, holding what a person changed on top of the ranking."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.deciding import judged
-from app.deciding.desk import MINE, new_set, tpp_place
-from app.payloads import matrix
+from app.deciding.desk import MINE, Desk, open_set, tpp_place
 from app.services import ledger, scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.errors import DataError
-from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.ledger.commits import read_tpp
+from saeeval_core.ledger.store import DecisionSet, Store
 from saeeval_core.scores.selections import SELECTED, Rule
-from saeeval_core.scores.tpp_cells import chosen_sets
-from saeeval_core.scores.uncertainty import Estimate, say
-from saeeval_core.texts.parts import PART_NAMES, TEST
+from saeeval_core.scores.uncertainty import say
 
 JUDGE = "judge:"
 """Start of the picker's value for what a judge would ablate; the rater's name follows."""
@@ -93,13 +90,11 @@ class ClassSets:
 
     def commits(self) -> list[str]:
         """Committed test scores of this set, newest first, one line each (the classes are committed together)."""
-        found = {}
-        for _, stored in self.stored:
-            for c in ledger.store().commits(stored.id):
-                found[c.test.get("batch")] = c
+        every = [c for _, stored in self.stored for c in ledger.store().commits(stored.id)]
+        batches = {frozen.batch: (c, frozen) for c in every for frozen in (read_tpp(c),)}
         return [
-            f"{c.at}  {c.who}: test {c.test['words']}, N = {c.test['n']}, after {c.test['dev_looks']} dev looks"
-            for c in sorted(found.values(), key=lambda c: c.id, reverse=True)
+            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {frozen.dev_looks} dev looks"
+            for c, frozen in sorted(batches.values(), key=lambda pair: pair[0].id, reverse=True)
         ]
 
 
@@ -113,8 +108,7 @@ def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | N
     task = tpp_place(loaded, classes[0]).task
     every = ledger.store().list_sets(metric="tpp", task=task, sae_fingerprint=loaded.latents.sae_fingerprint)
     owners = dict.fromkeys((s.name, s.who) for s in every)
-    # A number is a SHIFT set of the same link; it means nothing here.
-    special = value == ATTRIBUTION or "@" in value or value.isdigit() or value.startswith(JUDGE)
+    special = value == ATTRIBUTION or "@" in value or value.startswith(JUDGE)
     own_name = MINE if special else value
     options = [(ATTRIBUTION, "top N by attribution, nothing changed")]
     options += [(name, name) for name in dict.fromkeys([*(n for n, w in owners if w == who), own_name, MINE])]
@@ -151,37 +145,26 @@ def _judged(
     return changes, tuple(chosen.state for (chosen,) in found)
 
 
+def class_desk(loaded: Loaded, sets: ClassSets, who: str) -> Desk:
+    """The desk at this set: changes of the ranking alone go to a set of one's own; those of others take none."""
+    places = tuple(tpp_place(loaded, c) for c in sets.classes)
+    target = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
+    return Desk(loaded.config, places, who, sets.value, target, loaded.latents.n_latents, _locked(sets), sets.rule)
+
+
+def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
+    """One stored set per class: those of ``sets``, and the desk's own for classes that have none."""
+    return [sets.by_class.get(p.direction) or open_set(store, p, desk.who, desk.target) for p in desk.places]
+
+
 def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[int, str], who: str) -> None:
     """Record decisions for one class, creating its stored set when it is the first. DataError for a set of others."""
-    if not sets.mine:
-        raise DataError(f"this set belongs to {sets.who}; save it under a name of your own first")
+    if why := _locked(sets):
+        raise DataError(why)
     label = sets.classes[row]
-    stored = sets.by_class.get(label) or new_set(ledger.store(), tpp_place(loaded, label), who, sets.name)
+    stored = sets.by_class.get(label) or open_set(ledger.store(), tpp_place(loaded, label), who, sets.name)
     ledger.store().decide(stored.id, who, decisions)
 
 
-def commit(loaded: Loaded, sets: ClassSets, n: int, who: str, ablation: str) -> Estimate:
-    """Freeze what is ablated now, score it on test once, and keep both for every class."""
-    rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
-    ids = chosen_sets(rankings, n, sets.decisions)
-    score = matrix.scored(loaded, TEST, tuple(ids), ablation)
-    own = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
-    stored = {c: sets.by_class.get(c) or new_set(ledger.store(), tpp_place(loaded, c), who, own) for c in sets.classes}
-    looks = max((ledger.store().dev_looks(s.id) for s in stored.values()), default=0)
-    test = {
-        "batch": uuid.uuid4().hex,
-        "n": n,
-        "words": say(score.score),
-        "score": score.score.to_dict(),
-        "dev_looks": looks,
-        "intended": score.intended.to_dict(),
-        "unintended": score.unintended.to_dict(),
-        "matrix": [[e.to_dict() for e in row] for row in score.matrix],
-        "n_ablated": list(score.n_ablated),
-        "protocol": loaded.config.protocol,
-        "part": PART_NAMES[TEST],
-        "ablation": ablation,
-    }
-    for label, own in zip(sets.classes, ids, strict=True):
-        ledger.store().commit(stored[label].id, who, own, test)
-    return score.score
+def _locked(sets: ClassSets) -> str:
+    return "" if sets.mine else f"this set belongs to {sets.who}; save it under a name of your own first"

@@ -1,14 +1,14 @@
-"""Which decision set a session works on, and what its presses do to the store. Shared by every view that decides."""
+"""Which decision set a session works on: places, the sets in them, and the desks that presses come from."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from app.services.loading import Loaded
-from saeeval_core.config import fingerprint
+from saeeval_core.config import RunConfig, fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.store import DecisionSet, Store
+from saeeval_core.scores.selections import Rule
 
 MINE = "mine"
 
@@ -49,19 +49,23 @@ def _place(loaded: Loaded, metric: str, task: str, direction: str) -> Place:
 
 
 def find_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet | None:
-    """The set a link or picker names: "mine" (this person's own set of that name) or a number. None if not there yet."""
+    """This person's set of that name, or, in SHIFT, the set of that number whoever made it. None if not there yet.
+
+    Of several with one name it is SHIFT's oldest (the others go by their number) and TPP's newest.
+    """
     own = store.list_sets(**place.scope)
-    if choice.isdigit():
+    if _is_number(place, choice):
         return next((s for s in own if s.id == int(choice)), None)
-    return next((s for s in own if s.who == who and s.name == choice), None)
+    named = [s for s in own if s.who == who and s.name == choice]
+    return named[0 if place.metric == "shift" else -1] if named else None
 
 
 def open_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet:
-    """As ``find_set``, made when "mine" is not there yet. DataError for a number that does not belong here."""
+    """As ``find_set``, made when it is not there yet. DataError for a number that does not belong here."""
     found = find_set(store, place, who, choice)
     if found is not None:
         return found
-    if choice.isdigit():
+    if _is_number(place, choice):
         raise DataError(f"decision set {choice} does not belong to this SAE, pair and direction; choose another set")
     return new_set(store, place, who, choice)
 
@@ -93,46 +97,49 @@ def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: st
 
 @dataclass(frozen=True)
 class Desk:
-    """Where presses go: a person's set in one place."""
+    """Where presses come from and go to: a person at one set, in one direction of SHIFT or in all classes of TPP."""
 
-    place: Place
+    config: RunConfig
+    """Model, SAE and texts; a press brings the protocol and the seed it was made under."""
+    places: tuple[Place, ...]
+    """One in SHIFT; one per class in TPP, in the order of the classes."""
     who: str
     choice: str
-    """As in ``find_set``."""
+    """The set on screen, as the link names it."""
+    target: str
+    """The set that decisions go to, as in ``find_set``."""
+    n_latents: int
+    """Width of the SAE: larger ids are no latents of it."""
+    locked: str = ""
+    """Why decisions are refused: the set on screen belongs to somebody else. "" when they are not."""
+    rule: Rule | None = None
+    """A judge's set: the rule that makes it."""
 
     @property
     def name(self) -> str:
         """The same after a reload or a restart; the browser marks every press with it."""
-        return fingerprint([asdict(self.place), self.who, self.choice])
+        places = [asdict(p) for p in self.places]
+        return fingerprint([places, self.who, self.choice, None if self.rule is None else asdict(self.rule)])
+
+    @property
+    def metric(self) -> str:
+        """ "shift" or "tpp"."""
+        return self.places[0].metric
+
+    def place(self, of: str) -> Place:
+        """The place of a class, or SHIFT's one for "". DataError for a class that is not there."""
+        found = [p for p in self.places if (p.direction if p.metric == "tpp" else "") == of]
+        if not found:
+            raise DataError(f"'{of}' is no class of {self.places[0].task}; reload the page and decide again")
+        return found[0]
 
 
-def apply(
-    store: Store,
-    desks: Mapping[str, Desk],
-    log: Sequence[Mapping[str, Any]],
-    acks: dict[str, int],
-    client: str,
-    commit: Callable[[Desk], None],
-) -> None:
-    """Carry out presses numbered above ``acks[client]`` in order; ``commit`` does what a press on Commit asks for.
+def shift_desk(loaded: Loaded, direction: Direction, who: str, choice: str) -> Desk:
+    """The desk of one direction's set."""
+    place = shift_place(loaded, direction)
+    return Desk(loaded.config, (place,), who, choice, choice, loaded.latents.n_latents)
 
-    A press lands where it was made, whatever is on screen when it arrives. Each is noted as it is done: when one fails,
-    those before it are not carried out again. DataError for a press made where this session has never been.
-    """
-    for press in sorted(log, key=lambda p: int(p["seq"])):
-        if int(press["seq"]) <= acks.get(client, 0):
-            continue
-        desk = desks.get(str(press["desk"]))
-        if desk is None:
-            acks[client] = int(press["seq"])
-            raise DataError("a press made before the connection was lost belongs to another page; decide there again")
-        target = open_set(store, desk.place, desk.who, desk.choice)
-        if press["kind"] == "decide":
-            latents = {int(i): str(press["decision"]) for i in press["latents"]}
-            store.decide(target.id, desk.who, latents, str(press.get("reason", ""))[:500])
-        elif press["kind"] == "undo":
-            store.undo(target.id, desk.who)
-        elif press["kind"] == "commit":
-            acks[client] = int(press["seq"])  # noted first: a commit that cannot be done is told once, not for ever
-            commit(desk)
-        acks[client] = int(press["seq"])
+
+def _is_number(place: Place, choice: str) -> bool:
+    """Sets of SHIFT have numbers in links; those of TPP, one per class, go by their name."""
+    return place.metric == "shift" and choice.isdigit()

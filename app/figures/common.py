@@ -9,11 +9,9 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from app.theme import BLUE
 from saeeval_core.scores.uncertainty import Estimate, say
 
-BLUE, ORANGE, GREY = "#0b6e99", "#c4601d", "#7a7f87"
-PALETTE = ("#0b6e99", "#c4601d", "#6a51a3", "#2a7f3f", "#b8860b", "#b2437f", "#4a5a6a", "#5ba3c4")
-"""Colours of categories: distinguishable with the common colour-vision deficiencies, readable on white and near-black."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
 
@@ -28,12 +26,6 @@ def short(value: float | None) -> str:
         return "n/a"
     text = f"{value:+.2f}"
     return text.replace("+0.", "+.").replace("-0.", "−.").replace("-", "−")
-
-
-def diverging(dark: bool = False) -> list[tuple[float, str]]:
-    """Blue for gains, orange for losses, the page's own colour at 0."""
-    middle = "#1b1f26" if dark else "#f7f7f5"
-    return [(0.0, "#5ec8f2" if dark else BLUE), (0.5, middle), (1.0, "#ff9d5c" if dark else ORANGE)]
 
 
 def finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:

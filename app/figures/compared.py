@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from app.figures.common import BLUE, GREY, finish, interval_dots, plain
+from app.figures.common import finish, interval_dots, plain
+from app.theme import BLUE, GREY, faded
 from saeeval_core.scores.uncertainty import Estimate, say, separable
 
 
@@ -50,7 +51,7 @@ def confusion_matrix(
             showscale=False,
             xgap=2,
             ygap=2,
-            colorscale=[[0, "rgba(11,110,153,0.04)"], [1, BLUE]],
+            colorscale=[[0, faded(BLUE, 0.04)], [1, BLUE]],
             hovertemplate=f"{plain(rows)}: %{{y}}<br>{plain(columns)}: %{{x}}<br>%{{z}} ratings<extra></extra>",
         )
     )

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from app.figures.common import BLUE, GREY, ORANGE, PALETTE, band, bars, finish, plain
+from app.figures.common import band, bars, finish, plain
+from app.theme import BLUE, GREY, ORANGE, PALETTE
 from saeeval_core.scores.shift import ShiftBoard, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, say
 

@@ -5,7 +5,8 @@ from operator import attrgetter
 
 import plotly.graph_objects as go
 
-from app.figures.common import GREY, PALETTE, SYMBOLS, bars, diverging, finish, plain
+from app.figures.common import SYMBOLS, bars, finish, plain
+from app.theme import GREY, PALETTE, diverging
 from saeeval_core.scores.uncertainty import say
 from saeeval_core.sweep.columns import ScoreRow
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.figures.common import BLUE, GREY, ORANGE, band, diverging, finish, plain, short
+from app.figures.common import band, finish, plain, short
+from app.theme import BLUE, GREY, ORANGE, diverging
 from saeeval_core.scores.uncertainty import Estimate, say
 
 

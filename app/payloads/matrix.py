@@ -1,19 +1,20 @@
-"""The values that the TPP page's live part draws (components/tpp), as plain JSON."""
+"""The values that the TPP page's live part draws (components/tpp)."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from app.deciding.presses import Made
+from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
 from app.services import scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.tpp import TppLatents, TppScore
+from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, flipped_texts, relative_matrix
 from saeeval_core.scores.uncertainty import LEVEL, Estimate, difference, say, separable
-from saeeval_core.texts.parts import DEV
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
 """Steps of the slider; 0 leaves only what a person adds."""
@@ -23,23 +24,124 @@ CANDIDATES = 12
 """Latents listed beyond those ablated, to be added."""
 FLIPS = 12
 
-Sets = tuple[tuple[int, ...], ...]
+
+@dataclass(frozen=True)
+class NumberCard:
+    """One headline number."""
+
+    label: str
+    value: str
+    ci: str
+    how: str
 
 
-@shared(max_entries=512)
-def scored(loaded: Loaded, part: int, sets: Sets, ablation: str) -> TppScore:
-    """The matrix of these latents per class under one of ``ABLATIONS``."""
-    return _view(loaded, part, ablation).score(sets)
+@dataclass(frozen=True)
+class CellRow:
+    """One latent seen by the probe of the cell."""
+
+    id: int
+    on: bool
+    """Ablated."""
+    top: bool
+    """Among the first N of the ranking."""
+    mark: str
+    what: str
+    effect: float
+    solo: Estimate | None
+    """None for latents that are not ablated, as ``out``."""
+    out: Estimate | None
 
 
-def _view(loaded: Loaded, part: int, ablation: str) -> TppLatents:
-    view = scoring.tpp_view(loaded, part)
-    return view.mean_ablated if ablation == "mean" else view
+@dataclass(frozen=True)
+class FlippedText:
+    """One text that changed sides."""
+
+    label: str
+    before: float
+    after: float
+    wrong: bool
+    tokens: tuple[tuple[str, float], ...]
+    """(token, what the ablated latents add to the logit there)"""
+    peak: float
+    took: tuple[tuple[int, float], ...]
+    """(latent, what it took from the logit), largest first."""
+    note: str
 
 
-def score_cards(score: TppScore, part: int, before: TppScore | None) -> list[dict[str, str]]:
-    """Headline numbers with intervals, and the change from what was shown before."""
-    name = "dev" if part == DEV else "test"
+@dataclass(frozen=True)
+class Detail:
+    """What lies behind one cell."""
+
+    title: str
+    summary: str
+    effect_how: str
+    solo_how: str
+    out_how: str
+    latents: tuple[CellRow, ...]
+    more: str
+    flip_title: str
+    flip_note: str
+    flips: tuple[FlippedText, ...]
+    offer: str
+    """Label of the button that reads the texts again; "" for none."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The matrix with its slider."""
+
+    classes: tuple[str, ...]
+    ns: tuple[int, ...]
+    n: int
+    relative: bool
+    ablation: str
+    title: str
+    level: str
+    matrix: tuple[tuple[Estimate, ...], ...]
+    """[ablated class][probe]"""
+    limit: float
+    """Value drawn in full colour."""
+    clean: tuple[Estimate, ...]
+    counts: tuple[str, ...]
+    count_how: str
+    cell: tuple[int, int] | None
+    detail: Detail | None
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the page shows around the matrix, and the session's part of the press protocol."""
+
+    cards: tuple[NumberCard, ...]
+    set_note: str
+    made: Made
+    ack: Mapping[str, int]
+    heard: Mapping[str, int]
+    """Client -> number of its last message."""
+    present: bool
+    readonly: bool
+    """The set on screen takes no decisions."""
+
+
+def steps(loaded: Loaded) -> tuple[int, ...]:
+    """Steps of the slider that this SAE has latents for."""
+    return tuple(k for k in NS if k <= loaded.latents.n_latents)
+
+
+def nearest_step(loaded: Loaded, wanted: int) -> int:
+    """The step of the slider nearest to what a link says."""
+    return min(steps(loaded), key=lambda k: (abs(k - wanted), k))
+
+
+def number_cards(page: TppPage, before: TppScore | None) -> tuple[NumberCard, ...]:
+    """Headline numbers with intervals, and the change from what was shown before.
+
+    A judge's set that keeps no latent of any class is a state, not a score of 0.
+    """
+    name, score, nothing = page.part_name, page.score, page.sets.nothing
+    if nothing:
+        how = "no latent of any class passes the judge's rule, so there is nothing to score"
+        return (NumberCard(f"TPP score ({name})", "n/a", nothing, how),)
     cards = [
         _card(f"TPP score ({name})", score.score, "mean of the diagonal minus mean of the rest"),
         _card("Diagonal: intended", score.intended, "mean loss of the probe whose own class's latents are ablated"),
@@ -50,105 +152,93 @@ def score_cards(score: TppScore, part: int, before: TppScore | None) -> list[dic
         words = "" if change.value is None or separable(change) else " not separable"
         how = "score now minus the score shown before, paired over the same resampled texts"
         cards.append(_card("Change", change, how, signed=True, more=words))
-    return cards
+    return tuple(cards)
 
 
-def payload(
-    loaded: Loaded,
-    *,
-    part: int,
-    n: int,
-    sets: Sets,
-    decisions: Sequence[dict[int, str]],
-    cell: tuple[int, int] | None,
-    relative: bool,
-    ablation: str,
-    read: bool = False,
-) -> dict[str, Any]:
-    """What the component draws, apart from the session's own bookkeeping. ``read``: the language model may be used."""
-    view = scoring.tpp_view(loaded, part)
-    score, board = scored(loaded, part, sets, ablation), view.board
-    shown = relative_matrix(board, score) if relative else score.matrix
-    name = "dev" if part == DEV else "test"
-    return {
-        "classes": list(board.task.classes),
-        "ns": [k for k in NS if k <= loaded.latents.n_latents],
-        "n": n,
-        "relative": relative,
-        "ablation": ablation,
-        "title": f"Ablating the latents of one class, reading every probe ({name} texts)",
-        "level": f"resampled {name} texts",
-        "matrix": [[_json(e) for e in row] for row in shown],
-        "limit": max([0.05, *(abs(e.value) for row in shown for e in row if e.value is not None)]),
-        "clean": [_json(e) for e in board.clean],
-        "counts": [_count(len(ids), own) for ids, own in zip(sets, decisions, strict=True)],
-        "countHow": "latents really ablated for this class (fewer than N when fewer argue for it), with your changes",
-        "cell": list(cell) if cell else None,
-        "detail": _detail(loaded, part, n, sets, decisions, cell, ablation, read) if cell else None,
-    }
+def matrix(page: TppPage, cell: tuple[int, int] | None, *, relative: bool, read: bool = False) -> Matrix:
+    """What the component draws, apart from what is around it.
+
+    ``cell``: the (ablated class, probe) that is explained. ``relative``: cells as shares of the accuracy above chance.
+    ``read``: the language model may be used to read the texts of the cell.
+    """
+    board, score, name = page.view.board, page.score, page.part_name
+    cells = relative_matrix(board, score) if relative else score.matrix
+    return Matrix(
+        classes=tuple(board.task.classes),
+        ns=steps(page.loaded),
+        n=page.n,
+        relative=relative,
+        ablation=page.ablation,
+        title=f"Ablating the latents of one class, reading every probe ({name} texts)",
+        level=f"resampled {name} texts",
+        matrix=tuple(map(tuple, cells)),
+        limit=max([0.05, *(abs(e.value) for row in cells for e in row if e.value is not None)]),
+        clean=tuple(board.clean),
+        counts=tuple(_count(len(ids), own) for ids, own in zip(page.ids, page.sets.decisions, strict=True)),
+        count_how="latents really ablated for this class (fewer than N when fewer argue for it), with your changes",
+        cell=cell,
+        detail=_detail(page, cell, read) if cell else None,
+    )
 
 
-def _detail(
-    loaded: Loaded,
-    part: int,
-    n: int,
-    sets: Sets,
-    decisions: Sequence[dict[int, str]],
-    cell: tuple[int, int],
-    ablation: str,
-    read: bool,
-) -> dict[str, Any]:
-    view, (i, j) = scoring.tpp_view(loaded, part), cell
-    classes, ids, own = view.board.task.classes, sets[i], decisions[i]
-    top = {int(k) for k in view.rankings[i][:n]}
-    parts = {p.latent: p for p in _contributions(loaded, part, ids[:LISTED], j, ablation)}
-    extra = [int(k) for k in view.rankings[i][: n + CANDIDATES] if int(k) not in set(ids)]
-    place = {int(k): r for r, k in enumerate(view.rankings[i])}
-    spared = [k for k in own if k not in ids and k not in extra]
+def _detail(page: TppPage, cell: tuple[int, int], read: bool) -> Detail:
+    loaded, view, (i, j) = page.loaded, page.view, cell
+    classes, ids = view.board.task.classes, page.ids[i]
+    flips, total = _flips(loaded, page.part, ids, j, page.ablation)
+    whole = page.score.matrix[i][j]
+    offer = "Show every token where they fire (reads these texts with the language model)"
+    return Detail(
+        title=f"{classes[i]} latents on the {classes[j]} probe",
+        summary=f"{len(ids)} latents ablated; accuracy lost: {say(whole)}",
+        effect_how="attribution: (mean on the probe's class - mean on the others) times decoder . probe",
+        solo_how="loss of this probe's balanced accuracy when only this latent is ablated",
+        out_how="how much less is lost when this latent alone is spared",
+        latents=_cell_rows(page, i, j),
+        more=f"{len(ids) - LISTED} more latents are ablated and not listed" if len(ids) > LISTED else "",
+        flip_title=f"{total} of {len(view.board.rows)} texts changed sides",
+        flip_note=_flip_note(total, len(flips)),
+        flips=tuple(_flip(loaded, f, view.dots[:, j], classes, read) for f in flips),
+        offer="" if read or not flips else offer,
+    )
+
+
+def _cell_rows(page: TppPage, i: int, j: int) -> tuple[CellRow, ...]:
+    """Latents ablated for class i, those that come next, and those spared, in the order of the ranking."""
+    view, ids, own = page.view, page.ids[i], page.sets.decisions[i]
+    ranking = [int(k) for k in view.rankings[i]]
+    top, place = set(ranking[: page.n]), {k: r for r, k in enumerate(ranking)}
+    parts = {p.latent: p for p in _contributions(page.loaded, page.part, ids[:LISTED], j, page.ablation)}
+    ablated = set(ids)
+    extra = [k for k in ranking[: page.n + CANDIDATES] if k not in ablated]
+    spared = [k for k in own if k not in ablated and k not in extra]
     listed = sorted((*ids[:LISTED], *extra, *spared), key=lambda k: place.get(k, len(place)))
-    names, effects = verdicts.latents_named(loaded), view.effects[:, j]
-    flips, total = _flips(loaded, part, ids, j, ablation)
-    whole = scored(loaded, part, sets, ablation).matrix[i][j]
-    return {
-        "title": f"{classes[i]} latents on the {classes[j]} probe",
-        "summary": f"{len(ids)} latents ablated; accuracy lost: {say(whole)}",
-        "effectHow": "attribution: (mean on the probe's class - mean on the others) times decoder . probe",
-        "soloHow": "loss of this probe's balanced accuracy when only this latent is ablated",
-        "outHow": "how much less is lost when this latent alone is spared",
-        "latents": [
-            {
-                "id": k,
-                "on": k in parts,
-                "top": k in top,
-                "mark": _mark(own.get(k)),
-                "what": names.get(k, ("", ""))[0],
-                "effect": float(effects[k]),
-                "solo": _json(parts[k].solo) if k in parts else None,
-                "out": _json(parts[k].left_out) if k in parts else None,
-            }
-            for k in listed
-        ],
-        "more": f"{len(ids) - LISTED} more latents are ablated and not listed" if len(ids) > LISTED else "",
-        "flipTitle": f"{total} of {len(view.board.rows)} texts changed sides",
-        "flipNote": _flip_note(total, len(flips)),
-        "flips": [_flip(loaded, f, view.dots[:, j], classes, read) for f in flips],
-        "offer": ""
-        if read or not flips
-        else "Show every token where they fire (reads these texts with the language model)",
-    }
+    names, effects = verdicts.latents_named(page.loaded), view.effects[:, j]
+    return tuple(
+        CellRow(
+            k,
+            k in parts,
+            k in top,
+            _mark(own.get(k)),
+            names.get(k, ("", ""))[0],
+            float(effects[k]),
+            parts[k].solo if k in parts else None,
+            parts[k].left_out if k in parts else None,
+        )
+        for k in listed
+    )
 
 
 @shared(max_entries=512)
 def _contributions(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int, ablation: str) -> list[CellLatent]:
-    return cell_latents(_view(loaded, part, ablation), ids, probe)
+    return cell_latents(scoring.tpp_ablating(loaded, part, ablation), ids, probe)
 
 
 @shared(max_entries=512)
 def _flips(loaded: Loaded, part: int, ids: tuple[int, ...], probe: int, ablation: str) -> tuple[list[Flip], int]:
-    return flipped_texts(_view(loaded, part, ablation), ids, probe, at_most=FLIPS)
+    return flipped_texts(scoring.tpp_ablating(loaded, part, ablation), ids, probe, at_most=FLIPS)
 
 
-def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str], read: bool) -> dict[str, Any]:
+def _flip(loaded: Loaded, f: Flip, dots: np.ndarray, classes: Sequence[str], read: bool) -> FlippedText:
     ids = [k for k, _ in f.latents]
     if read:
         every = live_model.row_activations(loaded, f.row)[:, ids] @ dots[ids]
@@ -156,21 +246,16 @@ def _flip(loaded: Loaded, f: Flip, dots: Any, classes: Sequence[str], read: bool
     else:
         values = token_values(loaded.latents, f.row, ids, dots)
     spans, text = loaded.residuals.token_spans(f.row), loaded.task_set.texts.texts[f.row]
-    tokens = [[text[a:b], values.get(t, 0.0) / max(len(spans), 1)] for t, (a, b) in enumerate(spans)]
-    rest = text[spans[-1][1] :] if spans else text
-    return {
-        "label": classes[f.label],
-        "before": f.before,
-        "after": f.after,
-        "wrong": f.now_wrong,
-        "tokens": [*tokens, [rest, 0.0]] if rest else tokens,
-        "peak": max((abs(v) for _, v in tokens), default=0.0),
-        "took": [[k, v] for k, v in f.latents[:6]],
-        "note": "" if values else "no context of these latents is stored in this text",
-    }
+    tokens = [(text[a:b], values.get(t, 0.0) / max(len(spans), 1)) for t, (a, b) in enumerate(spans)]
+    peak = max((abs(v) for _, v in tokens), default=0.0)
+    if rest := text[spans[-1][1] :] if spans else text:
+        tokens.append((rest, 0.0))
+    note = "" if values else "no context of these latents is stored in this text"
+    label = classes[f.label]
+    return FlippedText(label, f.before, f.after, f.now_wrong, tuple(tokens), peak, f.latents[:6], note)
 
 
-def token_values(recording: LatentRecording, row: int, ids: Sequence[int], dots: Any) -> dict[int, float]:
+def token_values(recording: LatentRecording, row: int, ids: Sequence[int], dots: np.ndarray) -> dict[int, float]:
     """Token of one text -> what these latents add to the probe's logit there, times the number of tokens.
 
     Only tokens inside stored contexts are known; a recording keeps the strongest and a sample, not every token.
@@ -202,19 +287,15 @@ def _mark(decision: str | None) -> str:
     return {"ablate": "added", "keep": "spared", "unsure": "unsure"}.get(decision or "", "")
 
 
-def _count(n: int, own: dict[int, str]) -> str:
+def _count(n: int, own: Mapping[int, str]) -> str:
     more, fewer = sum(d == "ablate" for d in own.values()), sum(d == "keep" for d in own.values())
     return f"{n}" + (f" (+{more})" if more else "") + (f" (−{fewer})" if fewer else "")
 
 
-def _card(label: str, e: Estimate, how: str, *, signed: bool = False, more: str = "") -> dict[str, str]:
+def _card(label: str, e: Estimate, how: str, *, signed: bool = False, more: str = "") -> NumberCard:
     if e.value is None:
-        return {"label": label, "value": "n/a", "ci": e.reason or "", "how": how}
+        return NumberCard(label, "n/a", e.reason or "", how)
     value = f"{e.value:+.3f}" if signed else f"{e.value:.3f}"
     ci = f"[{e.ci[0]:.3f}, {e.ci[1]:.3f}]" if e.ci else "no interval"
     how = f"{how}; 95 % interval over {LEVEL}"
-    return {"label": label, "value": value.replace("-", "−"), "ci": ci.replace("-", "−") + more, "how": how}
-
-
-def _json(e: Estimate) -> dict[str, Any]:
-    return {"value": e.value, "ci": list(e.ci) if e.ci else None, "reason": e.reason}
+    return NumberCard(label, value.replace("-", "−"), ci.replace("-", "−") + more, how)

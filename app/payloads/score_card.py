@@ -1,19 +1,20 @@
-"""The score card of one decision set as plain JSON values; the browser draws it (widgets/lab/score.js)."""
+"""The score card of one decision set; the browser draws it (components/lab/score.js)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from app.services import scoring
+from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.store import Commit, Decision, DecisionSet, Store
 from saeeval_core.scores.contributions import share
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, separable, undefined
-from saeeval_core.texts.parts import PART_NAMES
+from saeeval_core.texts.parts import PART_NAMES, TEST
 
-CURVE_NS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
+CURVE_NS = (1, 2, 3, 5, 10, 20, 50, 100)
 CARRY_MAX = 40
 """Largest set for which every leave-one-out change is shown."""
+RANDOM = "random, same size"
 _HOW = {
     "zero": "S = (accuracy after ablation \u2212 base) / (oracle \u2212 base), zero ablation, quadrant-balanced {part} texts ({n}); "
     "95 % percentile interval of {k} resamples of those texts.",
@@ -40,89 +41,169 @@ class Look:
     """Leave-one-out changes are wanted."""
 
 
-def score_json(view: ShiftLatents, look: Look, rivals: Sequence[scoring.NamedSet]) -> dict[str, Any]:
-    """Scores of a set beside the set before, the curve, the sets to compare and, if asked, every leave-one-out change."""
+@dataclass(frozen=True)
+class Point:
+    """One set of the curve."""
+
+    n: int
+    accuracy: Estimate
+    score: Estimate
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy against the number of ablated latents."""
+
+    n: int
+    """Marked."""
+    base: float | None
+    oracle: float | None
+    points: tuple[Point, ...]
+    you: Point
+
+
+@dataclass(frozen=True)
+class SetRow:
+    """One line of the comparison."""
+
+    name: str
+    n: int | str
+    score: Estimate
+    diff: Estimate | None
+    """Paired difference to the set on screen; None for that set itself."""
+    mine: bool = False
+    same: bool = False
+    """The difference is not separable from 0."""
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What one latent of the set carries."""
+
+    latent: int
+    change: Estimate
+    """Leave-one-out change of S."""
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """Scores of a set beside the set before, the curve and the sets to compare."""
+
+    part: str
+    n: int
+    decided: int
+    set_name: str
+    score: Estimate
+    delta: Estimate | None
+    """Difference to the set before the last change."""
+    accuracy: Estimate
+    base: Estimate
+    oracle: Estimate
+    worst: Estimate
+    worst_name: str
+    leakage: Estimate
+    other: Estimate
+    """S under the other ablation."""
+    other_name: str
+    other_hint: str
+    how: str
+    curve: Curve
+    sets: tuple[SetRow, ...]
+    carry: tuple[Carry, ...] | None
+    """None while nobody asks."""
+    can_carry: bool
+
+
+@dataclass(frozen=True)
+class Shares:
+    """One latent's part in the score."""
+
+    latent: int
+    inside: bool
+    solo: Estimate
+    change: Estimate
+
+
+@dataclass(frozen=True)
+class CommitNote:
+    """A commit in a line."""
+
+    text: str
+    n: int
+    looks: int
+    who: str
+    at: str
+    stale: bool
+    """The set has changed since."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the store says about the set."""
+
+    commits: tuple[CommitNote, ...]
+    """Newest first."""
+    looks: int
+    """Different dev scores that were shown."""
+    log: tuple[tuple[str, str, str, str], ...]
+    """(when, who, latent, change) of the newest decisions."""
+    can_commit: bool
+    commit_note: str
+    """Why not, when it cannot be committed."""
+
+
+def score_card(view: ShiftLatents, look: Look, rivals: Sequence[scoring.NamedSet]) -> ScoreCard:
+    """The card; leave-one-out changes only if ``look`` asks for them."""
     board, ids, ablation = view.board, look.ids, look.ablation
     mine = scoring.set_score(view, ids, ablation)
-    other = scoring.set_score(view, ids, "zero" if ablation == "mean" else "mean")
     part = PART_NAMES[board.part]
-    return {
-        "part": part,
-        "n": len(ids),
-        "decided": look.decided,
-        "setName": look.set_name,
-        "score": mine.score.to_dict(),
-        "delta": _delta(view, look, mine),
-        "accuracy": mine.accuracy.to_dict(),
-        "base": board.base.to_dict(),
-        "oracle": board.oracle.to_dict(),
-        "worst": mine.worst_group.to_dict(),
-        "worstName": mine.worst_group_name,
-        "leakage": mine.leakage.to_dict(),
-        "other": other.score.to_dict(),
-        "otherName": "S, zero ablation (paper)" if ablation == "mean" else "S, mean ablation",
-        "otherHint": "the same set under the other ablation: a large difference means a shifted threshold",
-        "how": _HOW[ablation].format(part=part, n=len(board.rows), k=len(mine.samples) or 1000),
-        "curve": _curve(view, look, mine),
-        "sets": [
-            {
-                "name": f"{look.set_name} (this set)",
-                "n": len(ids),
-                "score": mine.score.to_dict(),
-                "diff": None,
-                "mine": True,
-            },
-            *(_rival_row(view, mine, r, ablation) for r in rivals),
-            _random_row(view, ids, mine, ablation),
-        ],
-        "carry": _carry(view, ids, mine, ablation) if look.carry else None,
-        "canCarry": 1 < len(ids) <= CARRY_MAX,
-    }
+    this = SetRow(f"{look.set_name} (this set)", len(ids), mine.score, None, mine=True)
+    return ScoreCard(
+        part=part,
+        n=len(ids),
+        decided=look.decided,
+        set_name=look.set_name,
+        score=mine.score,
+        delta=_delta(view, look, mine),
+        accuracy=mine.accuracy,
+        base=board.base,
+        oracle=board.oracle,
+        worst=mine.worst_group,
+        worst_name=mine.worst_group_name,
+        leakage=mine.leakage,
+        other=scoring.set_score(view, ids, "zero" if ablation == "mean" else "mean").score,
+        other_name="S, zero ablation (paper)" if ablation == "mean" else "S, mean ablation",
+        other_hint="the same set under the other ablation: a large difference means a shifted threshold",
+        how=_HOW[ablation].format(part=part, n=len(board.rows), k=len(mine.samples) or 1000),
+        curve=_curve(view, look, mine),
+        sets=(this, *(_rival(view, mine, r, ablation) for r in rivals), _random(view, ids, mine, ablation)),
+        carry=_carry(view, ids, mine, ablation) if look.carry else None,
+        can_carry=1 < len(ids) <= CARRY_MAX,
+    )
 
 
-def shares_json(view: ShiftLatents, ids: tuple[int, ...], latent: int, ablation: str) -> dict[str, Any]:
+def shares(view: ShiftLatents, ids: tuple[int, ...], latent: int, ablation: str) -> Shares:
     """Solo score and step of one latent."""
     s = share(view.under(ablation), ids, latent, whole=scoring.set_score(view, ids, ablation))
-    return {"latent": latent, "inside": s.inside, "solo": s.solo.to_dict(), "change": s.change.to_dict()}
+    return Shares(latent, s.inside, s.solo, s.change)
 
 
-def log_json(store: Store, chosen: DecisionSet | None, ids: tuple[int, ...]) -> dict[str, Any]:
-    """Commits, looks and the newest decisions of the set."""
+def record(store: Store, chosen: DecisionSet | None, ids: tuple[int, ...], part: int) -> Record:
+    """Commits, looks and the newest decisions of the set; whether it can be committed."""
+    note = "Commit: ablate at least one latent first"
+    if part == TEST:
+        note = "this protocol has no dev part: what you see is test"
+    can = bool(ids) and part != TEST
     if chosen is None:
-        return {"commits": [], "looks": 0, "log": []}
-    history = store.history(chosen.id)
-    return {
-        "commits": [_commit(c, ids) for c in reversed(store.commits(chosen.id))][:5],
-        "looks": store.dev_looks(chosen.id),
-        "log": [_change(d) for d in reversed(history[-12:])],
-    }
+        return Record((), 0, (), can, note)
+    commits = tuple(_commit(c, ids) for c in reversed(store.commits(chosen.id)[-5:]))
+    newest = reversed(store.history(chosen.id)[-12:])
+    return Record(commits, store.dev_looks(chosen.id), tuple(map(_change, newest)), can, note)
 
 
-def latent_history(decisions: Sequence[Decision]) -> list[list[str]]:
+def latent_history(decisions: Sequence[Decision]) -> tuple[tuple[str, str, str, str], ...]:
     """Rows (when, who, change, reason) of one latent's decisions, newest first."""
-    return [
-        [when(d.at), d.who, f"{d.old} → {d.new}" + (" (undo)" if d.undoes else ""), d.reason]
-        for d in reversed(decisions)
-    ]
-
-
-def test_json(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> dict[str, Any]:
-    """What a commit stores: the test scores of the set under the ablation that was chosen, plain values."""
-    s = scoring.set_score(view, ids, ablation)
-    parts: Mapping[str, Estimate] = {
-        "score": s.score,
-        "accuracy": s.accuracy,
-        "worst_group": s.worst_group,
-        "leakage": s.leakage,
-        "base": view.board.base,
-        "oracle": view.board.oracle,
-    }
-    return {
-        "part": PART_NAMES[view.board.part],
-        "ablation": ablation,
-        "n_ablated": len(ids),
-        "worst_group_name": s.worst_group_name,
-    } | {k: e.to_dict() for k, e in parts.items()}
+    return tuple((when(d.at), d.who, _step(d), d.reason) for d in reversed(decisions))
 
 
 def when(at: str) -> str:
@@ -130,29 +211,29 @@ def when(at: str) -> str:
     return at.replace("T", " ")[:16]
 
 
-def _point(n: int, s: ShiftScore) -> dict[str, Any]:
-    return {"n": n, "accuracy": s.accuracy.to_dict(), "score": s.score.to_dict()}
-
-
-def _delta(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any] | None:
+def _delta(view: ShiftLatents, look: Look, mine: ShiftScore) -> Estimate | None:
     if look.before is None or look.before == look.ids:
         return None
-    return difference(mine, scoring.set_score(view, look.before, look.ablation)).to_dict()
+    return difference(mine, scoring.set_score(view, look.before, look.ablation))
 
 
-def _curve(view: ShiftLatents, look: Look, mine: ShiftScore) -> dict[str, Any]:
-    points = scoring.ranking_curve(view, look.rank, look.ablation, tuple(k for k in CURVE_NS if k))
+def _curve(view: ShiftLatents, look: Look, mine: ShiftScore) -> Curve:
+    points = scoring.ranking_curve(view, look.rank, look.ablation, CURVE_NS)
     nothing = scoring.set_score(view, (), look.ablation)
-    return {
-        "n": look.n,
-        "base": view.board.base.value,
-        "oracle": view.board.oracle.value,
-        "points": [_point(0, nothing), *(_point(k, s) for k, s in points)],
-        "you": _point(len(look.ids), mine),
-    }
+    return Curve(
+        look.n,
+        view.board.base.value,
+        view.board.oracle.value,
+        (_point(0, nothing), *(_point(k, s) for k, s in points)),
+        _point(len(look.ids), mine),
+    )
 
 
-def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: scoring.NamedSet, ablation: str) -> dict[str, Any]:
+def _point(n: int, s: ShiftScore) -> Point:
+    return Point(n, s.accuracy, s.score)
+
+
+def _rival(view: ShiftLatents, mine: ShiftScore, rival: scoring.NamedSet, ablation: str) -> SetRow:
     if rival.ids is None:
         nothing = undefined(rival.reason)
         return _row(rival.name, "\u2013", nothing, nothing)
@@ -160,42 +241,34 @@ def _rival_row(view: ShiftLatents, mine: ShiftScore, rival: scoring.NamedSet, ab
     return _row(rival.name, len(rival.ids), s.score, difference(s, mine))
 
 
-def _random_row(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> dict[str, Any]:
+def _random(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> SetRow:
     if not ids:
-        return _row("random, same size", 0, mine.score, difference(mine, mine))
+        return _row(RANDOM, 0, mine.score, difference(mine, mine))
     drawn = scoring.random_score(view, len(ids), ablation)
-    return _row("random, same size", len(ids), drawn.score, difference(drawn, mine))
+    return _row(RANDOM, len(ids), drawn.score, difference(drawn, mine))
 
 
-def _row(name: str, n: int | str, score: Estimate, diff: Estimate) -> dict[str, Any]:
-    same = diff.value is not None and not separable(diff)
-    return {"name": name, "n": n, "score": score.to_dict(), "diff": diff.to_dict(), "mine": False, "same": same}
+def _row(name: str, n: int | str, score: Estimate, diff: Estimate) -> SetRow:
+    return SetRow(name, n, score, diff, same=diff.value is not None and not separable(diff))
 
 
-def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> list[dict[str, Any]]:
+def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> tuple[Carry, ...]:
     if not 1 < len(ids) <= CARRY_MAX or mine.score.value is None:
-        return []
+        return ()
     without = {i: scoring.set_score(view, tuple(k for k in ids if k != i), ablation) for i in ids}
-    rows = [{"latent": i, "change": difference(mine, s).to_dict()} for i, s in without.items()]
-    return sorted(rows, key=lambda r: -abs(r["change"]["value"]))
+    rows = [Carry(i, difference(mine, s)) for i, s in without.items()]
+    return tuple(sorted(rows, key=lambda r: -abs(r.change.value or 0.0)))
 
 
-def _commit(c: Commit, ids: tuple[int, ...]) -> dict[str, Any]:
-    e = c.test["score"]
-    text = (
-        "n/a"
-        if e["value"] is None
-        else f"S {e['value']:.3f}" + (f" [{e['ci'][0]:.2f}, {e['ci'][1]:.2f}]" if e["ci"] else "")
-    )
-    return {
-        "text": text,
-        "n": len(c.ids),
-        "looks": c.dev_looks,
-        "who": c.who,
-        "at": when(c.at),
-        "stale": tuple(c.ids) != ids,
-    }
+def _commit(c: Commit, ids: tuple[int, ...]) -> CommitNote:
+    e = read_shift(c).score
+    text = "n/a" if e.value is None else f"S {e.value:.3f}" + (f" [{e.ci[0]:.2f}, {e.ci[1]:.2f}]" if e.ci else "")
+    return CommitNote(text, len(c.ids), c.dev_looks, c.who, when(c.at), tuple(c.ids) != ids)
 
 
-def _change(d: Decision) -> list[str]:
-    return [when(d.at), d.who, str(d.latent), f"{d.old} \u2192 {d.new}" + (" (undo)" if d.undoes else "")]
+def _change(d: Decision) -> tuple[str, str, str, str]:
+    return when(d.at), d.who, str(d.latent), _step(d)
+
+
+def _step(d: Decision) -> str:
+    return f"{d.old} \u2192 {d.new}" + (" (undo)" if d.undoes else "")

@@ -110,10 +110,15 @@ def set_score(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> ShiftS
     return view.under(ablation).score(ids)
 
 
+def tpp_ablating(loaded: Loaded, part: int, ablation: str) -> TppLatents:
+    """``tpp_view`` under one of ABLATIONS."""
+    return tpp_view(loaded, part).under(ablation)
+
+
 @shared(max_entries=512)
 def tpp_set_score(loaded: Loaded, part: int, sets: Sets, ablation: str) -> TppScore:
     """The matrix of one set per class under one of ABLATIONS; DataError when the task set has no classes."""
-    return tpp_view(loaded, part).under(ablation).score(sets)
+    return tpp_ablating(loaded, part, ablation).score(sets)
 
 
 def ranking(view: ShiftLatents, rank: str) -> np.ndarray:

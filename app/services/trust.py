@@ -10,6 +10,7 @@ from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.evaluation.result import Control, Placed
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
+from saeeval_core.scores.uncertainty import Estimate
 
 
 def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
@@ -42,6 +43,12 @@ def _prepared(loaded: Loaded) -> Prepared:
 def shift_set_controls(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> list[Control]:
     """Controls of one set in one direction."""
     return shift_controls(loaded.residuals, view, loaded.protocol, ids, ablation, seed=loaded.config.seed)
+
+
+@shared(max_entries=64)
+def shift_retrained(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...]) -> Estimate:
+    """S of a probe newly trained on texts from which these latents are removed (zero ablation)."""
+    return view.board.retrain_score(loaded.residuals, loaded.latents, ids)
 
 
 @shared(max_entries=64)

@@ -118,16 +118,16 @@ def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided
     before = order[at - 1] if at else None
     after = order[at + 1] if at is not None and at + 1 < len(order) else (order[0] if at is None and order else None)
     latent_card.show(
-        {
-            "card": card(loaded, current, view),
-            "current": current,
-            "previous": before,
-            "next": after,
-            "place": f"{at + 1} of {len(order)}" if at is not None else "not in the table as filtered" if order else "",
-            "decision": decided.get(current),
-            "present": state.presenting(),
-            "effects": [[k, float(v[current])] for k, v in latent_table.effect_columns(loaded, direction).items()],
-        },
+        latent_card.CardPage(
+            card=card(loaded, current, view),
+            current=current,
+            previous=before,
+            next=after,
+            place=f"{at + 1} of {len(order)}" if at is not None else "not in the table as filtered" if order else "",
+            decision=decided.get(current),
+            present=state.presenting(),
+            effects=tuple((k, float(v[current])) for k, v in latent_table.effect_columns(loaded, direction).items()),
+        ),
         _go,
     )
 

@@ -10,7 +10,7 @@ import streamlit as st
 from app import state
 from app.services import ledger, scoring
 from app.services.loading import Loaded
-from app.widgets import beside, own_texts, provenance
+from app.widgets import own_texts, provenance, trust_box
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
@@ -95,7 +95,7 @@ def _shift_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", *_words(paper))
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    beside.headline(loaded, "shift", area, paper, HEADLINE_N)
+    trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
     _go("shift_lab", "Open the SHIFT lab")
 
 
@@ -114,7 +114,7 @@ def _tpp_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", *_words(paper))
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
-    beside.headline(loaded, "tpp", area, paper, HEADLINE_N)
+    trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
     _go("tpp_matrix", "Open the TPP matrix")
 
 

@@ -1,15 +1,15 @@
 """Deciding on many latents at once: the rows of a table, in one SHIFT direction's set or in one TPP class's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from app import state
-from app.deciding import desk as decisions
-from app.deciding.class_sets import ATTRIBUTION, class_sets, store_decisions
-from app.services import ledger
+from app.deciding.class_sets import ATTRIBUTION
+from app.deciding.desk import MINE, find_set, shift_desk, shift_place
+from app.services import ledger, scoring
 from app.services.loading import Loaded
-from app.widgets.rule_picker import rule_from_state
+from app.widgets import pressing, tpp_sets
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 
@@ -18,6 +18,7 @@ MOST = 500
 TPP = "tpp:"
 """Start of the value that stands for one class's set; "shift" stands for the direction's."""
 SHIFT = "shift"
+_REASON = "bulk, Latents table"
 _BUTTONS = {"ablate": "Ablate", "keep": "Keep", "unsure": "Unsure", "none": "Clear"}
 _SAYS = {"ablate": "set to ablate", "keep": "set to keep", "unsure": "set to unsure", "none": "cleared"}
 
@@ -29,14 +30,15 @@ def places(loaded: Loaded, direction: Direction | None) -> dict[str, str]:
     return found | {f"{TPP}{c}": f"TPP latents of {c}" for c in classes}
 
 
-def decided(loaded: Loaded, direction: Direction | None, place: str) -> dict[int, str]:
+def decided(loaded: Loaded, direction: Direction | None, place: str) -> Mapping[int, str]:
     """latent -> decision in the chosen set of that place."""
     if place.startswith(TPP):
-        sets = class_sets(loaded, state.get("set"), state.who(), state.number("n", 20), rule_from_state())
+        sets = tpp_sets.page(loaded).sets
         return sets.decisions[sets.classes.index(place.removeprefix(TPP))]
     if direction is None:
         return {}
-    stored = decisions.find_set(ledger.store(), decisions.shift_place(loaded, direction), state.who(), _name())
+    at = shift_place(loaded, direction)
+    stored = find_set(ledger.store(), at, state.who(), state.get("shift_set"))
     return ledger.store().decisions(stored.id) if stored is not None else {}
 
 
@@ -69,35 +71,32 @@ def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequen
         st.caption(said)
 
 
-def _name() -> str:
-    """The SHIFT set the link names; what only TPP knows (a judge's set, attribution, another's) stands for one's own."""
-    value = state.get("set")
-    return decisions.MINE if value == ATTRIBUTION or ":" in value or "@" in value else value
-
-
 def _decide(loaded: Loaded, direction: Direction | None, place: str, latents: list[int], decision: str) -> None:
-    who, wanted, store = state.who(), dict.fromkeys(latents, decision), ledger.store()
-    try:
-        if place.startswith(TPP):
-            sets = class_sets(loaded, state.get("set"), who)
-            store_decisions(loaded, sets, sets.classes.index(place.removeprefix(TPP)), wanted, who)
-        elif direction is not None:
-            target = decisions.open_set(store, decisions.shift_place(loaded, direction), who, _name())
-            store.decide(target.id, who, wanted, "bulk, Latents table")
+    if _press(loaded, direction, place, "decide", latents, decision) is not None:
         st.session_state["bulk_said"] = f"{len(latents)} latents {_SAYS[decision]}: {places(loaded, direction)[place]}."
-    except SaeEvalError as error:
-        st.session_state["bulk_error"] = str(error)
 
 
 def _undo(loaded: Loaded, direction: Direction | None, place: str) -> None:
-    who, store = state.who(), ledger.store()
+    undone = _press(loaded, direction, place, "undo")
+    if undone is not None:
+        st.session_state["bulk_said"] = f"{undone} decisions taken back." if undone else "Nothing to take back."
+
+
+def _press(
+    loaded: Loaded, direction: Direction | None, place: str, kind: str, latents: Sequence[int] = (), decision: str = ""
+) -> int | None:
+    """Press at the chosen set of that place; how many decisions changed, None when it was refused."""
+    log, page = pressing.press_log(), tpp_sets.page(loaded) if place.startswith(TPP) else None
+    if page is None and direction is None:
+        return None
+    desk = page.desk if page else shift_desk(loaded, direction, state.who(), state.get("shift_set"))
+    made = log.sit(desk, loaded, state.one_of("ablation", scoring.ABLATIONS), state.number("n", 20))
+    of = place.removeprefix(TPP) if page else ""
     try:
-        if place.startswith(TPP):
-            stored = class_sets(loaded, state.get("set"), who).by_class.get(place.removeprefix(TPP))
-        else:
-            at = decisions.shift_place(loaded, direction) if direction is not None else None
-            stored = decisions.find_set(store, at, who, _name()) if at is not None else None
-        undone = store.undo(stored.id, who) if stored is not None else []
-        st.session_state["bulk_said"] = f"{len(undone)} decisions taken back." if undone else "Nothing to take back."
+        done = pressing.press(log.own(made, kind, of=of, latents=latents, decision=decision, reason=_REASON))
     except SaeEvalError as error:
         st.session_state["bulk_error"] = str(error)
+        return None
+    if desk.choice == ATTRIBUTION:
+        state.put(tpp_set=MINE)  # a change needs a set of one's own to live in
+    return sum(len(d.changed) for d in done)

@@ -48,7 +48,7 @@ def form() -> None:
 def use(path: Path, text_column: str, settings: dict[str, str]) -> None:
     """Make the file the task of this session."""
     st.session_state["own_texts"] = {"texts": str(path), "text_column": text_column, **settings}
-    state.put(task="own", pair="", target="", latent="", set="mine", cell="")
+    state.put(task="own", pair="", target="", latent="", shift_set="mine", tpp_set="mine", cell="")
 
 
 def _labels(texts: LabelledTexts) -> dict[str, str] | None:

@@ -169,13 +169,22 @@ def _name_chosen() -> None:
 def _model_chosen() -> None:
     model = st.session_state["w_model"] or BUNDLED_MODEL
     first = next(iter(_saes(model)), None)
-    state.put(model=model, sae=first.id if first else "", latent="", pair="", target="", set="mine")
+    state.put(
+        model=model, sae=first.id if first else "", latent="", pair="", target="", shift_set="mine", tpp_set="mine"
+    )
 
 
 def _chosen(name: str, key: str) -> None:
     """Another SAE or task: latents, pairs and sets of the old one mean nothing there."""
     kept = {} if name == "sae" else {"pair": "", "target": ""}
-    state.put(**{name: st.session_state[key] or state.DEFAULTS[name]}, latent="", set="mine", cell="", **kept)
+    state.put(
+        **{name: st.session_state[key] or state.DEFAULTS[name]},
+        latent="",
+        shift_set="mine",
+        tpp_set="mine",
+        cell="",
+        **kept,
+    )
 
 
 def _present_chosen() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+from app import theme
 from saeeval_core.errors import SaeEvalError
 
 PAGE_CSS = """<style>
@@ -29,9 +30,9 @@ PRESENT_CSS = """<style>
 
 def favicon() -> Image.Image:
     """A small matrix with a strong diagonal, drawn here: icon names would be fetched from the network."""
-    image = np.full((48, 48, 3), (236, 240, 243), dtype=np.uint8)
+    image = np.full((48, 48, 3), theme.rgb(theme.TILE), dtype=np.uint8)
     for k in range(3):
-        image[k * 16 + 2 : k * 16 + 14, k * 16 + 2 : k * 16 + 14] = (11, 110, 153)
+        image[k * 16 + 2 : k * 16 + 14, k * 16 + 2 : k * 16 + 14] = theme.rgb(theme.BLUE)
     return Image.fromarray(image)
 
 

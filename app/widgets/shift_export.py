@@ -1,101 +1,45 @@
 """Taking a SHIFT result out (set, figures, report) and a set in."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import report_page, state
-from app.deciding import desk as decisions
-from app.deciding.desk import Place
-from app.deciding.judged import judge_sets
+from app.deciding.desk import new_set
+from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
 from app.figures.shift import shift_curve
 from app.payloads.score_card import CURVE_NS
 from app.services import ledger, scoring
-from app.services.loading import Loaded
 from app.widgets import export
+from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.store import DecisionSet
-from saeeval_core.scores.selections import Rule
-from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say
-from saeeval_core.texts.parts import PART_NAMES
+
+Point = tuple[int, ShiftScore]
+"""(latents ablated, score)"""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the lab shows: one set in one direction, and what it is ranked, ablated and compared by."""
-
-    loaded: Loaded
-    view: ShiftLatents
-    place: Place
-    choice: str
-    """The set, as ``desk.find_set`` takes it."""
-    who: str
-    rank: str
-    ablation: str
-    n: int
-    rule: Rule
-
-    @property
-    def stored(self) -> DecisionSet | None:
-        """The set as the store holds it now; None while nothing has been decided."""
-        return decisions.find_set(ledger.store(), self.place, self.who, self.choice)
-
-    @property
-    def scored(self) -> tuple[int, ShiftScore]:
-        """(latents in the set, its score), now."""
-        ids = tuple(ledger.store().ablated(self.stored.id)) if self.stored else ()
-        return len(ids), scoring.set_score(self.view, ids, self.ablation)
-
-    @property
-    def curve(self) -> tuple[tuple[int, ShiftScore], ...]:
-        """(N, score of the top N)."""
-        return scoring.ranking_curve(self.view, self.rank, self.ablation, tuple(k for k in CURVE_NS if k))
-
-    @property
-    def figure(self) -> go.Figure:
-        """The curve with the set marked."""
-        return shift_curve(self.curve, self.scored, self.view.board)
-
-    @property
-    def rows(self) -> list[dict[str, str | int]]:
-        """The numbers of the figure."""
-        named = [*((f"top {n}", n, s) for n, s in self.curve), ("this set", *self.scored)]
-        return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in named]
-
-    @property
-    def command(self) -> str:
-        """The line that scores the attribution's sets from scratch."""
-        return report_page.command_line(replace(self.loaded.config, metrics=("shift",), ns=(self.n,)))
-
-
-def popover(
-    box: DeltaGenerator,
-    loaded: Loaded,
-    view: ShiftLatents,
-    place: Place,
-    choice: str,
-    rank: str,
-    ablation: str,
-    n: int,
-    rule: Rule,
-) -> None:
+def popover(box: DeltaGenerator, lab: Lab) -> None:
     """Everything is made when pressed, from what the store holds then."""
-    shown = Shown(loaded, view, place, choice, state.who(), rank, ablation, n, rule)
-    about = f"{place.task}; {place.direction}"
+    loaded, place = lab.loaded, lab.place
     name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
+    task = f"{place.task}; {place.direction}"
     with box.popover("Export", icon=":material/download:"):
-        if (chosen := shown.stored) is not None:
-            export.set_buttons(lambda: export.exported(loaded, chosen.name, "shift", about, [("", chosen)]), name)
-        export.figure_buttons(lambda: shown.figure, lambda: shown.rows, name)
+        chosen = lab.chosen()
+        if chosen is not None:
+            export.set_buttons(lambda: export.exported(loaded, chosen.name, "shift", task, [("", chosen)]), name)
+        export.figure_buttons(
+            lambda: _curve(lab, _ranked(lab), _you(lab)), lambda: _rows(_ranked(lab), _you(lab)), name
+        )
         st.download_button(
             "Report (HTML)",
-            lambda: report(shown),
+            lambda: report(lab),
             f"report_{name}.html",
             "text/html",
             on_click="ignore",
@@ -104,52 +48,41 @@ def popover(
             help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
         )
         st.caption("The command that scores the attribution's sets from scratch:")
-        st.code(shown.command, "bash", wrap_lines=True)
+        st.code(_command(lab), "bash", wrap_lines=True)
         st.caption("The address of this page is a link to exactly this view.")
-        export.set_import(loaded, "shift", about, lambda title, _of, wanted: _keep(shown, title, wanted), "shift")
+
+        def keep(set_name: str, _of: str, wanted: dict[int, str]) -> None:
+            made = new_set(ledger.store(), place, lab.who, set_name, wanted, "imported")
+            state.put(shift_set=made.id)
+
+        export.set_import(loaded, "shift", task, keep, "shift")
 
 
-def _keep(shown: Shown, title: str, wanted: dict[int, str]) -> None:
-    """Store an imported set and show it."""
-    made = decisions.new_set(ledger.store(), shown.place, shown.who, title, wanted, "imported")
-    state.put(set=made.id)
-
-
-def report(shown: Shown) -> str:
+def report(lab: Lab) -> str:
     """The lab as it is now, as one page."""
-    chosen, compared = shown.stored, _compared(shown)
+    points, you, chosen = _ranked(lab), _you(lab), lab.chosen()
+    compared = _compared(lab, you[1])
     drawn = [
-        ("Accuracy against N", shown.figure, shown.rows),
+        ("Accuracy against N", _curve(lab, points, you), _rows(points, you)),
         ("Sets compared", set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
-        shown.loaded,
+        lab.loaded,
         drawn,
-        title=f"SHIFT on {shown.place.task}, {shown.place.direction}, {shown.loaded.latents.sae}",
+        title=f"SHIFT on {lab.place.task}, {lab.place.direction}, {lab.loaded.latents.sae}",
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=_headline(shown),
+        headline=_headline(lab, you[1], chosen),
         sets=[("", chosen)] if chosen else [],
-        command=shown.command,
+        command=_command(lab),
     )
 
 
-def _compared(shown: Shown) -> list[tuple[str, Estimate, Estimate | None]]:
-    """(name, S, S minus S of this set) of this set, the ranking's and the judges'."""
-    view, n, mine = shown.view, shown.n, shown.scored[1]
-    top = tuple(int(i) for i in scoring.ranking(view, shown.rank)[:n])
-    rivals = [(f"top {n} by attribution", top)]
-    rivals += [(r.name, r.ids) for r in judge_sets(shown.loaded, view, n, shown.rule) if r.ids]
-    scored = [(name, scoring.set_score(view, ids, shown.ablation)) for name, ids in rivals]
-    return [("this set", mine.score, None), *((name, s.score, difference(s, mine)) for name, s in scored)]
-
-
-def _headline(shown: Shown) -> list[tuple[str, str]]:
-    board, mine = shown.view.board, shown.scored[1]
-    commits = ledger.store().commits(shown.stored.id) if shown.stored else []
+def _headline(lab: Lab, mine: ShiftScore, chosen: DecisionSet | None) -> list[tuple[str, str]]:
+    board, commits = lab.view.board, ledger.store().commits(chosen.id) if chosen else []
     return [
-        (f"S_SHIFT ({PART_NAMES[board.part]}, {shown.ablation} ablation)", say(mine.score)),
+        (f"S_SHIFT ({lab.part_name}, {lab.ablation} ablation)", say(mine.score)),
         *(
-            (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(c.test["score"]))
+            (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(read_shift(c).score))
             for c in commits
         ),
         ("target accuracy", say(mine.accuracy)),
@@ -160,8 +93,34 @@ def _headline(shown: Shown) -> list[tuple[str, str]]:
     ]
 
 
-def _said(e: Mapping[str, Any]) -> str:
-    """A stored score in words."""
-    if e["value"] is None:
-        return "n/a"
-    return f"{e['value']:.3f}" + (f" [{e['ci'][0]:.3f}, {e['ci'][1]:.3f}]" if e["ci"] else "")
+def _compared(lab: Lab, mine: ShiftScore) -> list[tuple[str, Estimate, Estimate | None]]:
+    """(set, its S, paired difference to this set): this set, the ranking's top N and the judges'."""
+    rivals = [(f"top {lab.n} by attribution", lab.top()), *((r.name, r.ids) for r in lab.judged() if r.ids)]
+    scores = [(name, scoring.set_score(lab.view, ids, lab.ablation)) for name, ids in rivals]
+    return [("this set", mine.score, None), *((name, s.score, difference(s, mine)) for name, s in scores)]
+
+
+def _ranked(lab: Lab) -> Sequence[Point]:
+    return scoring.ranking_curve(lab.view, lab.rank, lab.ablation, CURVE_NS)
+
+
+def _you(lab: Lab) -> Point:
+    ids = lab.ablated()
+    return len(ids), scoring.set_score(lab.view, ids, lab.ablation)
+
+
+def _curve(lab: Lab, points: Sequence[Point], you: Point) -> go.Figure:
+    return shift_curve(points, you, lab.view.board)
+
+
+def _rows(points: Sequence[Point], you: Point) -> list[dict[str, str | int]]:
+    named = [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
+    return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in named]
+
+
+def _command(lab: Lab) -> str:
+    return report_page.command_line(replace(lab.loaded.config, metrics=("shift",), ns=(lab.n,)))
+
+
+def _said(e: Estimate) -> str:
+    return "n/a" if e.value is None else say(e)

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Sequence
 
-HOT = "224,142,0"
+from app.theme import HOT
 
 
 def tokens_html(
@@ -24,7 +24,7 @@ def _token(text: str, value: float, top: float) -> str:
     if not value:
         return f"<span title='not active'>{_escape(text)}</span>"
     alpha = 0.1 + 0.75 * min(1.0, abs(value) / top)
-    return f"<span title='activation {value:.3f}' style='background:rgba({HOT},{alpha:.2f});border-radius:3px'>{_escape(text)}</span>"
+    return f"<span title='activation {value:.3f}' style='background:rgba({HOT.light},{alpha:.2f});border-radius:3px'>{_escape(text)}</span>"
 
 
 def _escape(text: str) -> str:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from viewing import opened, texts, verdict, view
 
-from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
+from app.deciding.desk import find_set, shift_place
 from app.jobs import live_model
 from app.services import ledger
 from app.views import latents
@@ -22,7 +22,8 @@ def loaded(planted_app):
 
 
 def rows(table, **filters):
-    return latent_table.filtered(table, latent_table.Filters(**filters))
+    plain = {"search": "", "density": (0.0, 1.0), "decisions": [], "verdicts": [], "firing": False}
+    return latent_table.filtered(table, **plain | filters)
 
 
 def test_view_draws_a_table_and_a_card(loaded):
@@ -68,12 +69,12 @@ def test_filter_by_effect_counts_ranks_among_all_latents(loaded):
 
 def test_bulk_decides_on_every_row_shown_and_undo_is_one_step(loaded):
     at = view("latents", {"strength": "top 20", "of": "shift"}, {"who": "Ada"})
-    place = decisions.shift_place(loaded, latents._direction(loaded))
+    place = shift_place(loaded, latents._direction(loaded))
     shown = at.dataframe[0].value["latent"].tolist()
     assert len(shown) == 20 and "all 20 rows" in texts(at)
     at.button(key="w_bulk_ablate").click().run()
     assert not at.exception and "20 latents set to ablate" in texts(at)
-    stored = decisions.find_set(ledger.store(), place, "Ada")
+    stored = find_set(ledger.store(), place, "Ada")
     assert ledger.store().ablated(stored.id) == sorted(shown)
     assert set(at.dataframe[0].value["decision"]) == {"ablate"}
     at.button(key="w_bulk_undo").click().run()
@@ -89,9 +90,18 @@ def test_bulk_goes_to_the_class_that_is_chosen_and_clears(loaded):
     assert not at.exception and class_sets(loaded, "mine", "Ada").empty
 
 
+def test_bulk_on_the_ranking_goes_to_a_set_of_ones_own_and_shows_it(loaded):
+    at = view("latents", {"search": "17", "of": "tpp:nurse", "tpp_set": "attribution"}, {"who": "Ada"})
+    at.button(key="w_bulk_keep").click().run()
+    at.button(key="w_bulk_unsure").click().run()
+    assert not at.exception and at.session_state["view"]["tpp_set"] == "mine"
+    assert 17 in class_sets(loaded, "mine", "Ada").decisions[0]
+    assert len({s.direction for s in ledger.store().list_sets(metric="tpp")}) == len(ledger.store().list_sets())
+
+
 def test_bulk_refuses_a_judges_set_and_too_many_rows(loaded):
     ledger.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"nurse": 3, "gender": 3})])
-    at = view("latents", {"search": "17", "of": "tpp:nurse", "set": "judge:judge"}, {"who": "Ada"})
+    at = view("latents", {"search": "17", "of": "tpp:nurse", "tpp_set": "judge:judge"}, {"who": "Ada"})
     at.button(key="w_bulk_keep").click().run()
     assert "belongs to judge" in at.error[0].value
     assert class_sets(loaded, "mine", "Ada").empty

@@ -6,17 +6,12 @@ import pytest
 from viewing import opened
 
 from app import report_page
-from app.deciding import desk
 from app.deciding.class_sets import class_sets, store_decisions
-from app.services import ledger, scoring
-from app.views import tpp_matrix
-from app.widgets.shift_export import Shown, report
+from app.deciding.tpp_page import TppPage
+from app.widgets import tpp_export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
-from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.evaluation.score import run
-from saeeval_core.scores.selections import Rule
-from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.texts.parts import DEV
 
 
@@ -35,9 +30,7 @@ def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
 
 def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {5: "ablate"}, "Ada")
-    sets = class_sets(loaded, "mine", "Ada")
-    ids = tuple(chosen_sets(scoring.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
-    page = tpp_matrix._report(loaded, 5, ids, sets)
+    page = tpp_export.report(TppPage(loaded, DEV, "Ada", class_sets(loaded, "mine", "Ada"), 5, "mean"))
     for part in ("latent 5", "for nurse", "Ada", "Decision log", "saeeval run --metrics tpp --n 5", "sae-lens"):
         assert part in page
     assert "<script>window.hacked" not in page
@@ -50,25 +43,4 @@ def test_command_line_quotes_what_a_shell_would_split():
 
 def test_another_json_is_refused_in_one_line():
     with pytest.raises(ArtifactError, match="saeeval run --json"):
-        from_json({"kind": "sweep", "rows": []})
-
-
-def test_report_of_the_lab_holds_the_set_what_it_is_compared_with_and_how_to_score_it_again(loaded):
-    direction = scoring.shift_directions(loaded)[0]
-    place = desk.shift_place(loaded, direction)
-    view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, DEV)
-    shown = Shown(loaded, view, place, desk.MINE, "Ada", "attribute", "mean", 5, Rule())
-    assert shown.stored is None and shown.scored[0] == 0 and "Sets compared" in report(shown)
-    made = desk.open_set(ledger.store(), place, "Ada")
-    ledger.store().decide(made.id, "Ada", {5: "ablate", 7: "keep"}, "because")
-    page = report(shown)
-    for part in (
-        "latent 5",
-        "because",
-        "Decision log",
-        "top 5 by attribution",
-        "--metrics shift --n 5",
-        "mean ablation",
-    ):
-        assert part in page
-    assert [r["set"] for r in shown.rows][-1] == "this set" and shown.rows[-1]["n"] == 1
+        report_page.result_page({"kind": "sweep", "rows": []}, when="now")

@@ -1,19 +1,24 @@
 """SHIFT lab: what the component is given, what presses do to the store, empty and error states."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from viewing import opened, verdict
 
 from app import state
-from app.deciding import desk as decisions
-from app.deciding.desk import Desk
+from app.deciding.desk import find_set, new_set, open_set, reset, shift_place
 from app.deciding.judged import judge_sets
-from app.payloads.score_card import Look, score_json, shares_json
+from app.deciding.lab import Lab
+from app.deciding.presses import Made, PressLog
+from app.payloads import matrix
+from app.payloads.as_json import as_json
+from app.payloads.score_card import Look, score_card, shares
+from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring
-from app.views import shift_lab
 from saeeval_core.config import RunConfig
-from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.scores.contributions import share
+from saeeval_core.scores.contributions import score_set, share
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV
 
@@ -32,16 +37,18 @@ def view(loaded):
     return scoring.shift_view(loaded, d.pair, d.task.target.column, DEV)
 
 
-def press(seq, kind="decide", **more):
-    return {"seq": seq, "kind": kind, **more}
+def lab_of(loaded, who="Ada", choice="mine", **more):
+    """The lab of the first direction."""
+    given = {"rank": "attribute", "ablation": "zero", "n": 5, "rule": Rule()} | more
+    return Lab(loaded, scoring.shift_directions(loaded)[0], DEV, who, choice, **given)
 
 
-def apply(store, place, log, acks):
-    """Ada's presses on her own set of one place."""
-    desk = Desk(place, "Ada", "mine")
-    commits = []
-    decisions.apply(store, {desk.name: desk}, [p | {"desk": desk.name} for p in log], acks, "browser", commits.append)
-    return commits
+def decide(loaded, latents, **more):
+    """Latents decided on in Ada's own set; the place."""
+    place = shift_place(loaded, scoring.shift_directions(loaded)[0])
+    store = ledger.store()
+    store.decide(open_set(store, place, "Ada").id, "Ada", latents, **more)
+    return place
 
 
 def test_full_view_draws_without_error(planted_app):
@@ -62,7 +69,9 @@ def test_link_restores_pair_direction_ranking_and_n(planted_app):
 
 
 def test_nonsense_in_a_link_falls_back(planted_app):
-    test = planted_app("shift_lab", pair="x", target="<b>", rank="?", n="-3", latent="99999", set="77", ablation="what")
+    test = planted_app(
+        "shift_lab", pair="x", target="<b>", rank="?", n="-3", latent="99999", shift_set="77", ablation="what"
+    )
     assert not test.exception
 
 
@@ -85,72 +94,11 @@ def test_a_store_that_cannot_be_written_is_one_box(planted_app, tmp_path, monkey
     assert "store.sqlite" in test.error[0].value.replace("\\", "")
 
 
-def test_presses_are_saved_once_and_in_order(loaded):
-    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
-    log = [press(2, latents=[17], decision="keep"), press(1, latents=[5], decision="ablate", reason="pronouns")]
-    acks = {}
-    assert apply(store, place, log, acks) == [] and acks == {"browser": 2}
-    apply(store, place, [*log, press(3, latents=[33], decision="ablate")], acks)
-    mine = decisions.find_set(store, place, "Ada")
-    assert store.decisions(mine.id) == {5: "ablate", 17: "keep", 33: "ablate"}
-    assert [(d.latent, d.reason) for d in store.history(mine.id)] == [(5, "pronouns"), (17, ""), (33, "")]
-    apply(store, place, [press(4, "undo")], acks)
-    assert store.ablated(mine.id) == [5] and acks == {"browser": 4}
-
-
-def test_a_press_lands_where_it_was_made_whatever_is_on_screen(loaded):
-    store, both = ledger.store(), scoring.shift_directions(loaded)
-    a, b = (Desk(decisions.shift_place(loaded, d), "Ada", "mine") for d in both[:2])
-    late = press(1, latents=[5], decision="ablate") | {"desk": a.name}
-    decisions.apply(store, {a.name: a, b.name: b}, [late], {}, "browser", pytest.fail)
-    assert store.ablated(decisions.find_set(store, a.place, "Ada").id) == [5]
-    assert decisions.find_set(store, b.place, "Ada") is None
-    acks = {}
-    with pytest.raises(DataError, match="belongs to another page"):
-        decisions.apply(store, {b.name: b}, [late], acks, "browser", pytest.fail)
-    assert acks == {"browser": 1}  # told once, not for ever
-
-
-def test_a_commit_is_done_in_its_turn_and_not_lost_to_a_failing_press(loaded):
-    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
-    desk, acks, seen = Desk(place, "Ada", "mine"), {}, []
-    log = [press(1, latents=[5], decision="ablate"), press(2, "commit"), press(3, latents=[6], decision="ablate")]
-    log = [p | {"desk": desk.name} for p in log[:2]] + [log[2] | {"desk": "elsewhere"}]
-
-    def commit(at):
-        seen.append(store.ablated(decisions.find_set(store, at.place, at.who).id))
-
-    with pytest.raises(DataError):
-        decisions.apply(store, {desk.name: desk}, log, acks, "browser", commit)
-    decisions.apply(store, {desk.name: desk}, log, acks, "browser", commit)
-    assert seen == [[5]] and acks == {"browser": 3}
-
-
-def test_a_failing_press_does_not_repeat_those_before_it(loaded, monkeypatch):
-    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
-    acks = {}
-    apply(store, place, [press(k, latents=[k], decision="ablate") for k in (1, 2, 3)], acks)
-    log = [press(4, "undo"), press(5, latents=[9], decision="ablate")]
-    with monkeypatch.context() as m:
-        m.setattr(store, "decide", lambda *_: (_ for _ in ()).throw(ArtifactError("disk full")))
-        with pytest.raises(ArtifactError):
-            apply(store, place, log, acks)
-    apply(store, place, log, acks)
-    assert store.ablated(decisions.find_set(store, place, "Ada").id) == [1, 2, 9]
-
-
-def test_sets_of_others_and_other_directions_stay_apart(loaded):
-    store, both = ledger.store(), scoring.shift_directions(loaded)
-    a, b = (decisions.shift_place(loaded, d) for d in both[:2])
-    apply(store, a, [press(1, latents=[5], decision="ablate")], {})
-    assert decisions.find_set(store, a, "Bob") is None and decisions.find_set(store, b, "Ada") is None
-
-
 def test_reset_is_one_undoable_step(loaded):
-    store, place = ledger.store(), decisions.shift_place(loaded, scoring.shift_directions(loaded)[0])
-    mine = decisions.open_set(store, place, "Ada")
+    store, place = ledger.store(), shift_place(loaded, scoring.shift_directions(loaded)[0])
+    mine = open_set(store, place, "Ada")
     store.decide(mine.id, "Ada", {1: "ablate", 2: "keep"})
-    decisions.reset(store, mine.id, "Ada", np.array([2, 3]), "reset")
+    reset(store, mine.id, "Ada", np.array([2, 3]), "reset")
     assert store.decisions(mine.id) == {2: "ablate", 3: "ablate"}
     store.undo(mine.id, "Ada")
     assert store.decisions(mine.id) == {1: "ablate", 2: "keep"}
@@ -158,15 +106,14 @@ def test_reset_is_one_undoable_step(loaded):
 
 def test_score_card_agrees_with_the_engine(view):
     ids = (5, 17)
-    card = score_json(view, Look(ids, (5,), "mine", 2, n=5, carry=True), [])
+    card = score_card(view, Look(ids, (5,), "mine", 2, n=5, carry=True), [])
     expected = view.score(list(ids))
-    assert card["score"] == expected.score.to_dict() and card["accuracy"] == expected.accuracy.to_dict()
-    assert card["delta"]["value"] == pytest.approx(expected.score.value - view.score([5]).score.value)
-    assert [p["n"] for p in card["curve"]["points"]] == [0, 1, 2, 3, 5, 10, 20, 50, 100]
-    assert {c["latent"] for c in card["carry"]} == {5, 17} and score_json(view, Look(ids, None, "mine", 2), [])[
-        "carry"
-    ] is None
-    assert card["sets"][0]["mine"] and card["sets"][-1]["name"].startswith("random")
+    assert card.score == expected.score and card.accuracy == expected.accuracy
+    assert card.delta.value == pytest.approx(expected.score.value - view.score([5]).score.value)
+    assert [p.n for p in card.curve.points] == [0, 1, 2, 3, 5, 10, 20, 50, 100]
+    assert {c.latent for c in card.carry} == {5, 17}
+    assert score_card(view, Look(ids, None, "mine", 2), []).carry is None
+    assert card.sets[0].mine and card.sets[-1].name.startswith("random")
 
 
 def test_leave_one_out_and_solo_by_hand(view):
@@ -174,22 +121,49 @@ def test_leave_one_out_and_solo_by_hand(view):
     s = share(view, (5, 17), 17, whole=whole)
     assert s.inside and s.change.value == pytest.approx(whole.score.value - view.score([5]).score.value)
     assert s.solo.value == view.score([17]).score.value
-    out = shares_json(view, (5,), 17, "zero")
-    assert not out["inside"] and out["change"]["value"] == pytest.approx(s.change.value)
-    assert scoring.set_score(view, (5,), "mean").score == view.under("mean").score([5]).score
+    out = shares(view, (5,), 17, "zero")
+    assert not out.inside and out.change.value == pytest.approx(s.change.value)
+    assert score_set(view, (5,), "mean").score == view.score_mean_ablated([5]).score
 
 
-def test_a_commit_stores_the_test_score_and_the_looks(loaded):
-    store, direction = ledger.store(), scoring.shift_directions(loaded)[0]
-    place = decisions.shift_place(loaded, direction)
-    apply(store, place, [press(1, latents=[5], decision="ablate")], {})
-    mine = decisions.find_set(store, place, "Ada")
-    store.note_look(mine.id, "Ada", [5])
-    shift_lab._commit(loaded, Desk(place, "Ada", "mine"), "zero")
-    kept = store.commits(mine.id)[0]
-    test = scoring.shift_view(loaded, direction.pair, direction.task.target.column, 2).score([5])
-    assert kept.ids == (5,) and kept.dev_looks == 1
-    assert kept.test["part"] == "test" and kept.test["score"]["value"] == pytest.approx(test.score.value)
+def test_what_the_browser_gets_is_what_it_lacks(loaded):
+    decide(loaded, {5: "ablate"})
+    lab, log, seen = lab_of(loaded), PressLog(), Seen()
+    first = lab_payload(lab, log, seen, Asked(), present=False)
+    assert first.queue and first.current == first.queue[0][0] and len(first.cards) == 3
+    assert first.made == Made(lab.desk.name, "bios", "robust", 0, "zero", 5) and log.desks == {lab.desk.name: lab.desk}
+    asked = Asked(first.current, frozenset(map(int, first.cards)), first.queue_hash, pressed=True)
+    again = lab_payload(lab, log, seen, asked, present=False)
+    assert again.queue is None and not again.cards and again.score == first.score and again.score.delta is None
+    decide(loaded, {6: "ablate"})
+    moved = lab_payload(lab, log, seen, replace(asked, have=frozenset()), present=False)
+    assert list(moved.cards) == [str(first.current)] and moved.score.delta is not None
+    assert moved.record.log[0][2] == "6" and moved.record.looks == 2
+
+
+def test_a_card_carries_the_decisions_on_its_latent(loaded):
+    decide(loaded, {5: "ablate"}, reason="pronouns")
+    sent = as_json(lab_payload(lab_of(loaded), PressLog(), Seen(), Asked(current=5), present=False))
+    assert sent["cards"]["5"]["history"][0][1:] == ["Ada", "none → ablate", "pronouns"]
+    assert sent["made"]["task"] == "bios" and sent["queueHash"] and json.dumps(sent)
+
+
+def test_nonsense_about_the_page_is_as_if_nothing_had_been_said():
+    assert read_asked({"current": "5", "have": "x", "queue": 3, "carry": "yes", "log": []}) == Asked()
+    asked = read_asked({"current": 5, "have": [1, "2"], "queue": "h", "carry": True, "log": [{}]})
+    assert asked == Asked(5, frozenset({1}), "h", True, True)
+
+
+@pytest.mark.parametrize(("n", "shown"), [("30", 30), ("4", 4), ("0", 1), ("-3", 1), ("99999", 256), ("20", 20)])
+def test_the_n_box_shows_the_n_that_is_computed(planted_app, n, shown):
+    test = planted_app("shift_lab", n=n)
+    assert not test.exception and test.selectbox(key="w_n").value == shown
+    assert any(b.label == f"Reset to the top {shown} by attribution" for b in test.button)
+
+
+def test_the_n_box_agrees_with_every_step_of_the_tpp_slider(planted_app, loaded):
+    for step in matrix.steps(loaded)[1:]:
+        assert planted_app("shift_lab", n=str(step)).selectbox(key="w_n").value == step
 
 
 def test_url_never_carries_a_name():
@@ -235,21 +209,21 @@ def test_nothing_passed_is_a_state_in_the_comparison(loaded):
     )
     strict = next(s for s in judge_sets(loaded, view, 5, Rule()) if s.name.startswith("judge, strict"))
     assert strict.ids is None and strict.name.endswith("nothing passed")
-    card = score_json(view, Look((5,), None, "mine", 1, n=5), [strict])
-    row = next(r for r in card["sets"] if r["name"] == strict.name)
-    assert row["n"] == "–" and row["score"]["value"] is None and row["score"]["reason"].startswith("nothing passed")
+    card = score_card(view, Look((5,), None, "mine", 1, n=5), [strict])
+    row = next(r for r in card.sets if r.name == strict.name)
+    assert row.n == "–" and row.score.value is None and row.score.reason.startswith("nothing passed")
 
 
 def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_app):
     view, top = judged_gender(loaded)
     test = planted_app("shift_lab", n="5", target="profession")
-    place = decisions.shift_place(
+    place = shift_place(
         loaded, next(d for d in scoring.shift_directions(loaded) if d.task.target.column == "profession")
     )
     use = next(b for b in test.button if b.label.startswith("Use judge, judge"))
     use.click().run()
     assert not test.exception
-    mine = decisions.find_set(ledger.store(), place, "anonymous")
+    mine = find_set(ledger.store(), place, "anonymous")
     assert ledger.store().ablated(mine.id) == sorted(top[:2])
     assert view.score(top[:2]).score.value != view.score([]).score.value
     test.radio(key="w_rule_threshold").set_value(1).run()
@@ -276,12 +250,33 @@ def test_an_empty_set_has_nothing_to_be_checked(planted_app):
 
 
 def test_controls_and_refits_of_the_set_are_shown_when_pressed(planted_app, loaded, view):
-    store, place = ledger.store(), decisions.shift_place(loaded, scoring.default_direction(loaded, PAIR))
-    decisions.new_set(store, place, state.DEFAULTS.get("who") or "me", "mine", {0: "ablate", 1: "ablate"}, "test")
-    test = planted_app("shift_lab", set=str(store.list_sets(**place.scope)[-1].id))
+    store, place = ledger.store(), shift_place(loaded, scoring.default_direction(loaded, PAIR))
+    new_set(store, place, state.DEFAULTS.get("who") or "me", "mine", {0: "ablate", 1: "ablate"}, "test")
+    test = planted_app("shift_lab", shift_set=str(store.list_sets(**place.scope)[-1].id))
     test = test.button(key="w_shift_controls").click().run()
     shown = " ".join(str(h.value) for h in [*test.get("html"), *test.text])
     assert not test.exception and not test.error and "This set:" in shown and "random latents" in shown
     test = test.button(key="w_shift_refits").click().run()
     shown = " ".join(str(t.value) for t in test.text)
     assert not test.exception and not test.error and "train and dev texts" in shown and "minus top" in shown
+
+
+def test_a_probe_retrained_on_ablated_texts_is_scored_when_asked_for(planted_app, loaded):
+    test = planted_app("shift_lab")
+    test = test.button(key="w_shift_retrain").click().run()
+    assert "the set is empty" in test.error[0].value
+    direction = scoring.default_direction(loaded, PAIR)
+    made = new_set(ledger.store(), shift_place(loaded, direction), "me", "mine", {0: "ablate", 1: "ablate"})
+    test = planted_app("shift_lab", shift_set=str(made.id))
+    test = test.button(key="w_shift_retrain").click().run()
+    view = scoring.shift_view(loaded, PAIR, direction.task.target.column, DEV)
+    expected = view.board.retrain_score(loaded.residuals, loaded.latents, (0, 1))
+    assert not test.exception and not test.error and expected.ci is not None
+    assert any(f"Retrained: {expected}" in t.value for t in test.text)
+    assert any("new probe with C_b's regularisation" in c.value for c in test.caption)
+
+
+def test_other_protocols_say_why_nothing_is_retrained(planted_app):
+    test = planted_app("shift_lab", protocol="saebench")
+    button = test.button(key="w_shift_retrain")
+    assert button.disabled and "robust protocol" in button.help and not test.button(key="w_shift_controls").disabled

@@ -7,16 +7,18 @@ import pytest
 import viewing
 from viewing import opened, texts, verdict, view
 
-from app.deciding.class_sets import ATTRIBUTION, class_sets, commit, store_decisions
-from app.payloads import matrix
+from app.deciding.class_sets import ATTRIBUTION, class_sets, store_decisions
+from app.deciding.presses import PressLog, apply
+from app.deciding.tpp_page import TppPage
+from app.payloads.as_json import as_json
+from app.payloads.matrix import matrix
 from app.services import ledger, scoring
-from app.views import tpp_matrix
-from app.widgets import export
+from app.widgets import export, tpp_export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.tpp_cells import chosen_sets
-from saeeval_core.texts.parts import DEV
+from saeeval_core.texts.parts import DEV, TEST
 
 
 @pytest.fixture
@@ -25,12 +27,13 @@ def loaded(planted_app):
     return opened(RunConfig())
 
 
+def page(loaded, n=5, who="Ada", name="mine", ablation="zero", rule=None):
+    return TppPage(loaded, DEV, who, class_sets(loaded, name, who, n, rule), n, ablation)
+
+
 def values(loaded, n=5, cell=None, who="Ada", name="mine", relative=False, ablation="zero"):
-    sets = class_sets(loaded, name, who)
-    ids = tuple(chosen_sets(scoring.tpp_view(loaded, DEV).rankings, n, sets.decisions))
-    return matrix.payload(
-        loaded, part=DEV, n=n, sets=ids, decisions=sets.decisions, cell=cell, relative=relative, ablation=ablation
-    )
+    """As the component gets them."""
+    return as_json(matrix(page(loaded, n, who, name, ablation), cell, relative=relative))
 
 
 def test_view_draws_and_says_how_it_is_computed(loaded):
@@ -46,7 +49,17 @@ def test_view_without_classes_says_what_to_do(loaded, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", [{"n": "abc"}, {"n": "99999"}, {"cell": "9,9"}, {"cell": "x"}, {"set": "nobody's"}, {"scale": "?"}]
+    "url",
+    [
+        {"n": "abc"},
+        {"n": "99999"},
+        {"cell": "9,9"},
+        {"cell": "x"},
+        {"tpp_set": "nobody's"},
+        {"set": "nobody's"},
+        {"set": "7"},
+        {"scale": "?"},
+    ],
 )
 def test_links_typed_by_people_never_break_the_view(loaded, url):
     assert not view("tpp_matrix", url).exception
@@ -91,11 +104,21 @@ def test_attribution_is_never_changed_and_other_peoples_sets_are_read_only(loade
 
 def test_commit_stores_the_test_score_and_the_looks(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
-    sets = class_sets(loaded, "mine", "Ada")
-    sets.note_look("Ada", chosen_sets(scoring.tpp_view(loaded, DEV).rankings, 5, sets.decisions))
-    score = commit(loaded, sets, 5, "Ada", "mean")
+    shown, log = page(loaded, ablation="mean"), PressLog()
+    shown.sets.note_look("Ada", shown.ids)
+    (done,) = apply(ledger.store(), log, [log.own(log.sit(shown.desk, loaded, "mean", 5), "commit")])
     (line,) = class_sets(loaded, "mine", "Ada").commits()
-    assert f"{score.value:.3f}" in line and "after 1 dev looks" in line
+    assert f"{done.committed.score.value:.3f}" in line and "after 1 dev looks" in line
+    view = scoring.tpp_view(loaded, TEST).mean_ablated
+    assert done.committed.score == view.score(shown.ids).score and done.committed.settings.seed == 0
+
+
+def test_committing_the_ranking_keeps_what_one_has_decided_on_screen(loaded):
+    store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
+    shown, log = page(loaded, name=ATTRIBUTION), PressLog()
+    apply(ledger.store(), log, [log.own(log.sit(shown.desk, loaded, "zero", 5), "commit")])
+    mine = class_sets(loaded, "mine", "Ada")
+    assert mine.decisions[0] == {3: "ablate"} and len(mine.commits()) == 1
 
 
 def test_exported_sets_come_back(loaded):
@@ -121,7 +144,7 @@ def test_flipped_texts_show_text_verbatim(loaded):
 
 
 def test_slider_steps_fit_the_sae(loaded):
-    assert max(values(loaded)["ns"]) <= loaded.latents.n_latents and tpp_matrix.MULTIPLES[0] == 1
+    assert max(values(loaded)["ns"]) <= loaded.latents.n_latents and tpp_export.MULTIPLES[0] == 1
 
 
 def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(loaded, monkeypatch):
@@ -135,10 +158,7 @@ def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(load
         return csr_array(activations)
 
     monkeypatch.setattr(live_model, "row_activations", fires_on_the_second_token)
-    sets = tuple(chosen_sets(scoring.tpp_view(loaded, DEV).rankings, 20, [{}] * 4))
-    got = matrix.payload(
-        loaded, part=DEV, n=20, sets=sets, decisions=[{}] * 4, cell=(2, 2), relative=False, ablation="mean", read=True
-    )
+    got = as_json(matrix(page(loaded, n=20, ablation="mean"), (2, 2), relative=False, read=True))
     for flip in got["detail"]["flips"]:
         assert [i for i, (_, v) in enumerate(flip["tokens"]) if v] == [1] and not flip["note"]
     assert not got["detail"]["offer"]
@@ -168,8 +188,8 @@ def test_a_judges_set_keeps_only_what_it_relates_to_the_class(loaded):
     # the first n that pass, however far down: the rule's other order reaches the 16th latent
     assert set(ids(Rule(1, order="filter-then-top"))[0][nurse]) == {first[nurse], deep}
     assert deep not in ids(Rule(1, True, "filter-then-top"))[0][nurse]
-    assert not view("tpp_matrix", {"set": "judge:LocalJudge"}).exception
-    assert not view("tpp_matrix", {"set": "judge:nobody"}).exception
+    assert not view("tpp_matrix", {"tpp_set": "judge:LocalJudge"}).exception
+    assert not view("tpp_matrix", {"tpp_set": "judge:nobody"}).exception
 
 
 def test_a_judge_who_relates_nothing_leaves_a_state(loaded):

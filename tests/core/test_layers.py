@@ -108,6 +108,12 @@ def test_no_cycles_at_all():
         walk(node, ())
 
 
+@pytest.mark.parametrize("room", ["deciding", "payloads", "services"])
+def test_values_and_decisions_know_no_page(room):
+    own = [p for p in FILES if room_of(p) == ("app", room)]
+    assert own and [p.name for p in own if any(i.split(".")[0] == "streamlit" for i in imports(p))] == []
+
+
 def test_nothing_imports_the_command_line():
     own = [p for p in FILES if room_of(p) != ("saeeval_core", LAST)]
     assert [p.name for p in own if any(i.startswith(f"saeeval_core.{LAST}") for i in imports(p))] == []

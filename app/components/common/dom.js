@@ -2,14 +2,14 @@
 const SVG = "http://www.w3.org/2000/svg";
 const shown = (t) => String(t).replaceAll("\0", "\u2400");
 
-function el(tag, cls, ...kids) {
+export function el(tag, cls, ...kids) {
   const node = document.createElement(tag);
   if (cls) node.className = cls;
   for (const kid of kids)
     if (kid !== null && kid !== undefined) node.append(kid instanceof Node ? kid : document.createTextNode(shown(kid)));
   return node;
 }
-function button(cls, label, act, hint) {
+export function button(cls, label, act, hint) {
   const b = el("button", cls);
   b.type = "button";
   if (hint) b.append(el("kbd", "", hint));
@@ -20,25 +20,25 @@ function button(cls, label, act, hint) {
   };
   return b;
 }
-function svg(tag, attrs, ...kids) {
+export function svg(tag, attrs, ...kids) {
   const node = document.createElementNS(SVG, tag);
   for (const [k, v] of Object.entries(attrs)) node.setAttribute(k, v);
   for (const kid of kids) node.append(kid);
   return node;
 }
 const minus = (s) => s.replace("-", "\u2212");
-const num = (v, d = 3) =>
+export const num = (v, d = 3) =>
   v === null || v === undefined ? "n/a" : minus((Math.abs(v) < 0.5 * 10 ** -d ? 0 : v).toFixed(d));
-const signed = (v, d = 3) => (v >= 0.5 * 10 ** -d ? "+" : "") + num(v, d);
-const sci = (v) =>
+export const signed = (v, d = 3) => (v >= 0.5 * 10 ** -d ? "+" : "") + num(v, d);
+export const sci = (v) =>
   v === null || v === undefined ? "n/a" : v === 0 ? "0" : Math.abs(v) >= 0.001 ? num(v, 3) : minus(v.toExponential(1));
-const percent = (v) =>
+export const percent = (v) =>
   (v >= 0.1 ? (100 * v).toFixed(0) : v >= 0.001 ? (100 * v).toFixed(1) : (100 * v).toFixed(2)) + " %";
-const ci = (e, d = 2) => (e.ci ? ` [${num(e.ci[0], d)}, ${num(e.ci[1], d)}]` : "");
+export const ci = (e, d = 2) => (e.ci ? ` [${num(e.ci[0], d)}, ${num(e.ci[1], d)}]` : "");
 // An estimate as text; undefined ones say why.
-const est = (e, d = 2, f = num) =>
+export const est = (e, d = 2, f = num) =>
   e === null || e === undefined ? "\u2026" : e.value === null ? `n/a: ${e.reason}` : f(e.value, d) + ci(e, d);
-function table(head, rows, right = []) {
+export function table(head, rows, right = []) {
   const t = el("table");
   t.append(el("thead", "", el("tr", "", ...head.map((h, i) => el("th", right.includes(i) ? "right" : "", h)))));
   const body = el("tbody");
@@ -47,7 +47,7 @@ function table(head, rows, right = []) {
   t.append(body);
   return t;
 }
-function details(title, open, ...kids) {
+export function details(title, open, ...kids) {
   const d = el("details", "", el("summary", "", title), ...kids);
   d.open = open;
   return d;

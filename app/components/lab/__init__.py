@@ -1,22 +1,24 @@
 """The lab as one browser component: queue, evidence card, score card and keys, drawn from JSON values.
 
-Measured against separate Streamlit elements: one fragment run and one redraw of what changed per press. Scripts are
-constants of ours; data enters the page through ``textContent`` only.
+Measured against separate Streamlit elements: one fragment run and one redraw of what changed per press.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import streamlit as st
 
-from app.components import source
-
-_SCRIPTS = ("common/dom.js", *(f"lab/{name}.js" for name in ("queue", "card", "score", "keys", "main")))
+from app.components import script, styles
+from app.payloads.as_json import as_json
+from app.payloads.shift_lab import LabPayload
 
 _component = st.components.v2.component(
-    "saeeval_lab", html="<div class='lab' tabindex='-1'></div>", css=source("lab/lab.css"), js=source(*_SCRIPTS)
+    "saeeval_lab",
+    html="<div class='lab' tabindex='-1'></div>",
+    css=styles("lab/lab.css", ".lab"),
+    js=script("lab/main.js"),
 )
 
 
-def lab(data: dict[str, Any], *, key: str, on_did_change: Any = None) -> Any:
-    """Draw the lab. ``on_did_change`` is called after presses; ``st.session_state[key].did`` is what the browser sent."""
-    return _component(data=data, key=key, on_did_change=on_did_change or (lambda: None))
+def show(values: LabPayload, on_did: Callable[[], None], key: str) -> None:
+    """Draw the lab; ``on_did`` finds what the browser sent in ``st.session_state[key].did``."""
+    _component(data=as_json(values), key=key, on_did_change=on_did)

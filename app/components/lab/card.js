@@ -1,5 +1,9 @@
 // Evidence card of one latent. Numbers with their meaning in the title; contexts coloured by activation.
+import { button, details, el, est, num, percent, sci, signed, svg, table } from "../common/dom.js";
+
 const DECIDED = { ablate: "ABLATE", keep: "KEEP", unsure: "UNSURE" };
+
+const SHADES = [0, 1, 2, 3].map((quadrant) => `var(--quadrant-${quadrant})`);
 
 function fact(label, value, hint) {
   const f = el("div", "fact", el("span", "", label), el("b", "", value));
@@ -26,7 +30,7 @@ function tokens(row, max) {
 function contextGroup(g, max) {
   const head = el("div", "head", el("span", "", g.title), el("span", "mute small", g.note));
   const box = el("div", "group", head);
-  if (!g.rows.length) box.append(el("div", "mute small", g.empty || "no stored context"));
+  if (!g.rows.length) box.append(el("div", "mute small", "no stored context"));
   g.rows.forEach((r) => box.append(tokens(r, max)));
   return box;
 }
@@ -58,8 +62,6 @@ function bars(h, names, label) {
   s.append(a, b);
   return s;
 }
-const SHADES = ["#0b6e99", "#79b8d6", "#f0a860", "#c4601d"];
-
 function chips(list, limit = 10) {
   const box = el("div", "chips");
   for (const [text, v] of list.slice(0, limit)) {
@@ -69,7 +71,7 @@ function chips(list, limit = 10) {
   }
   return box;
 }
-function drawCard(lab) {
+export function drawCard(lab) {
   const box = lab.parts.card,
     id = lab.current,
     card = lab.cards.get(id);
@@ -117,7 +119,7 @@ function drawCard(lab) {
   reason.oninput = () => {
     lab.reason = reason.value;
   };
-  if (!lab.readonly && !lab.solo) parts.push(reason);
+  if (!lab.solo) parts.push(reason);
   if (card.promoted.length || card.suppressed.length)
     parts.push(
       el(
@@ -184,13 +186,13 @@ function drawCard(lab) {
   box.replaceChildren(...parts);
   box.scrollTop = top;
 }
-function drawBadge(lab) {
+export function drawBadge(lab) {
   const d = lab.decisions[lab.current];
   if (!lab.badge) return;
   lab.badge.className = d ? `badge ${d}` : "mute small";
   lab.badge.textContent = d ? DECIDED[d] : "undecided";
 }
-function drawShare(lab) {
+export function drawShare(lab) {
   if (!lab.share) return;
   const s = lab.shares && lab.shares.latent === lab.current ? lab.shares : null;
   if (lab.solo && !s) {

@@ -1,43 +1,59 @@
 // The lab: one component, so that a decision costs one fragment run and one redraw of what changed.
-// A press is shown at once, kept until the server says it is stored, and sent again if no answer comes: none is lost.
+// A press is shown at once and lands in the set on screen when it was made; see common/press.js.
+import { button, el } from "../common/dom.js";
+import { pageKey } from "../common/keys.js";
+import { hear, makeLine, onTheirWay, overlay, press, resend, send } from "../common/press.js";
+import { isDark } from "../common/theme.js";
+import { drawBadge, drawCard, drawShare } from "./card.js";
+import { actions, buildQueue, drawQueue, markQueue, reveal } from "./queue.js";
+import { drawScore } from "./score.js";
+
 const LABS = new WeakMap();
-const RESEND_MS = 4000;
-// Of the page, not of one drawing of it: a lab that is built anew goes on with what is still on its way.
-const OUT = (window.saeevalPresses ??= {
-  client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()),
-  seq: 0,
-  pending: [],
-});
+const ACTS = { a: "ablate", k: "keep", u: "unsure" };
+const MOVES = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".lab");
   let lab = LABS.get(root);
   if (!lab) LABS.set(root, (lab = makeLab(root)));
-  lab.trigger = setTriggerValue;
-  receive(lab, data);
-  listen(lab);
+  receive(lab, data, setTriggerValue);
+  listenToKeys(lab);
   return () => lab.stop?.();
 }
 
 // This module's function runs again at every redraw, its cleanup only when the lab leaves the page: listen once.
-function listen(lab) {
+function listenToKeys(lab) {
   if (lab.stop) return;
-  const key = (e) => onKey(lab, e),
-    seen = () => {
-      if (!document.hidden && Date.now() - lab.heard > 2000) send(lab);
-    };
+  const key = (e) => onKey(lab, e);
   document.addEventListener("keydown", key);
-  document.addEventListener("visibilitychange", seen);
-  const timer = setInterval(() => {
-    if (OUT.pending.length && Date.now() - lab.sent > RESEND_MS) send(lab);
-  }, 1000);
   lab.stop = () => {
     document.removeEventListener("keydown", key);
-    document.removeEventListener("visibilitychange", seen);
-    clearInterval(timer);
+    lab.line.stop?.();
     lab.stop = null;
   };
+}
+
+// Keys act on the current latent and never scroll the page.
+function onKey(lab, e) {
+  const name = pageKey(e);
+  if (name === null || !lab.root.isConnected) return;
+  if (name in MOVES) {
+    e.preventDefault();
+    step(lab, MOVES[name]);
+    return;
+  }
+  if (e.repeat) return;
+  if (name in ACTS) {
+    e.preventDefault();
+    lab.decide(ACTS[name]);
+  } else if (name === "z") {
+    e.preventDefault();
+    lab.undo();
+  } else if (name === "/") {
+    e.preventDefault();
+    lab.q.filter.focus({ preventScroll: true });
+  }
 }
 
 function makeLab(root) {
@@ -52,8 +68,6 @@ function makeLab(root) {
   const lab = {
     root,
     parts,
-    sent: 0,
-    heard: Date.now(),
     scope: null,
     queue: [],
     byId: new Map(),
@@ -66,11 +80,17 @@ function makeLab(root) {
     score: null,
     mini: el("span"),
   };
+  lab.line = makeLine(root, () => ({
+    current: lab.current,
+    have: [...lab.cards.keys()],
+    queue: lab.queueHash,
+    carry: Boolean(lab.open.carry),
+  }));
   lab.go = (id) => go(lab, id);
   lab.decide = (d, ids) => decide(lab, d, ids);
-  lab.undo = () => act(lab, { kind: "undo" });
-  lab.ask = () => send(lab);
-  lab.commit = () => act(lab, { kind: "commit" });
+  lab.undo = () => act(lab, "undo");
+  lab.ask = () => send(lab.line);
+  lab.commit = () => act(lab, "commit");
   buildQueue(lab);
   const mini = el(
     "div",
@@ -88,8 +108,7 @@ function makeLab(root) {
   return lab;
 }
 
-function receive(lab, data) {
-  lab.heard = Date.now();
+function receive(lab, data, trigger) {
   if (data.scope !== lab.scope) {
     // another pair, ranking, set ... : nothing kept here is valid any more
     Object.assign(lab, {
@@ -102,13 +121,9 @@ function receive(lab, data) {
     });
     if (lab.q) lab.q.picked.clear();
   }
-  lab.readonly = data.readonly;
-  lab.solo = data.solo;
-  lab.root.className = "lab" + (data.present ? " present" : "") + (data.solo ? " solo" : "");
-  lab.root.dataset.mode = dark(lab.root) ? "dark" : "light";
-  lab.desk = data.desk;
-  const ack = data.ack[OUT.client] ?? 0;
-  OUT.pending = OUT.pending.filter((p) => p.seq > ack);
+  lab.root.className = "lab" + (data.present ? " present" : "");
+  lab.root.dataset.mode = isDark(lab.root) ? "dark" : "light";
+  hear(lab.line, data, trigger);
   const newQueue = data.queue && data.queueHash !== lab.queueHash;
   if (newQueue) {
     lab.queue = data.queue.map(([id, rank, what, effect, density, verdict, verdictText]) => ({
@@ -126,10 +141,9 @@ function receive(lab, data) {
   for (const [id, card] of Object.entries(data.cards)) lab.cards.set(Number(id), card);
   lab.stored = data.decisions;
   const before = lab.current;
-  if (lab.current === null || data.goto !== lab.goto) lab.current = data.current;
-  lab.goto = data.goto;
+  if (lab.current === null) lab.current = data.current;
   lab.shares = data.shares;
-  overlay(lab);
+  lab.decisions = overlay(lab.line, lab.stored);
   if (newQueue || lab.q.show.value !== "all" || lab.q.sort.value === "decision") drawQueue(lab);
   else markQueue(lab);
   if (before !== lab.current || data.cards[lab.current]) {
@@ -139,54 +153,32 @@ function receive(lab, data) {
     drawBadge(lab);
     drawShare(lab);
   }
-  if (data.score) lab.score = data.score;
+  lab.score = data.score;
+  lab.record = data.record;
   drawScore(lab);
-  lab.root.dataset.pending = OUT.pending.length;
-  lab.parts.score.classList.toggle("busy", OUT.pending.length > 0);
-  if (OUT.pending.length && Date.now() - lab.sent > RESEND_MS) send(lab);
+  lab.parts.score.classList.toggle("busy", onTheirWay() > 0);
+  resend(lab.line);
 }
 
-// What is stored, with the presses on their way laid over it.
-function overlay(lab) {
-  lab.decisions = { ...lab.stored };
-  for (const p of OUT.pending)
-    if (p.kind === "decide" && p.desk === lab.desk)
-      for (const i of p.latents) {
-        if (p.decision === "none") delete lab.decisions[i];
-        else lab.decisions[i] = p.decision;
-      }
-}
 function decide(lab, decision, ids) {
   const latents = ids || (lab.current === null ? [] : [lab.current]);
-  if (!latents.length || lab.readonly) return;
-  act(lab, { kind: "decide", latents, decision, reason: lab.reason });
+  if (!latents.length) return;
+  act(lab, "decide", { latents, decision, reason: lab.reason });
   lab.reason = "";
   const field = lab.parts.card.querySelector("input.tool");
   if (field) field.value = "";
   if (!ids && lab.q.advance.checked) step(lab, 1);
 }
-function act(lab, what) {
-  if (lab.readonly) return;
-  OUT.pending.push({ seq: ++OUT.seq, desk: lab.desk, ...what });
-  overlay(lab);
+
+function act(lab, kind, what) {
+  press(lab.line, kind, what);
+  lab.decisions = overlay(lab.line, lab.stored);
   markQueue(lab);
   drawBadge(lab);
   lab.parts.score.classList.add("busy");
-  send(lab);
+  send(lab.line);
 }
-function send(lab) {
-  lab.sent = Date.now();
-  lab.root.dataset.pending = OUT.pending.length;
-  lab.trigger("did", {
-    client: OUT.client,
-    log: OUT.pending,
-    current: lab.current,
-    have: [...lab.cards.keys()],
-    queue: lab.queueHash,
-    carry: Boolean(lab.open.carry),
-    at: Date.now(),
-  });
-}
+
 function go(lab, id) {
   if (id === null || id === undefined || id === lab.current) return;
   lab.current = id;
@@ -196,8 +188,9 @@ function go(lab, id) {
   reveal(lab);
   clearTimeout(lab.soon);
   // Known cards are on screen; the server is told (URL, share of this latent, cards to come) once the keys rest.
-  lab.soon = setTimeout(() => send(lab), lab.cards.has(id) ? 120 : 0);
+  lab.soon = setTimeout(() => send(lab.line), lab.cards.has(id) ? 120 : 0);
 }
+
 function step(lab, by) {
   const order = lab.q.order || [],
     at = order.indexOf(lab.current);

@@ -1,4 +1,6 @@
 // Queue of candidate latents: filter, sort, select, decide in bulk. All of it here, so none of it waits for the server.
+import { button, el, percent, sci } from "../common/dom.js";
+
 const LETTER = { ablate: "A", keep: "K", unsure: "?" };
 const SORTS = {
   rank: ["rank", (a, b) => a.rank - b.rank],
@@ -11,7 +13,7 @@ const SORTS = {
 };
 const FILTERS = { all: "all", todo: "undecided", ablate: "ablated", keep: "kept", unsure: "unsure" };
 
-function buildQueue(lab) {
+export function buildQueue(lab) {
   const filter = el("input"),
     show = el("select"),
     sort = el("select"),
@@ -48,7 +50,7 @@ function buildQueue(lab) {
   );
   lab.q = { filter, show, sort, list, bulk, count, advance, rows: new Map(), picked: new Set() };
 }
-function actions(lab) {
+export function actions(lab) {
   const box = el("div", "acts");
   for (const [key, d, label] of [
     ["A", "ablate", "Ablate"],
@@ -74,7 +76,7 @@ function pick(q, id, on) {
   if (on) q.picked.add(id);
   else q.picked.delete(id);
 }
-function drawQueue(lab) {
+export function drawQueue(lab) {
   const q = lab.q,
     rows = visible(lab),
     nodes = [];
@@ -135,7 +137,7 @@ function drawQueue(lab) {
   drawBulk(lab);
   markQueue(lab);
 }
-function markQueue(lab) {
+export function markQueue(lab) {
   for (const [id, row] of lab.q.rows) {
     const d = lab.decisions[id],
       cell = row.lastChild,
@@ -151,7 +153,7 @@ function markQueue(lab) {
     }
   }
 }
-function reveal(lab) {
+export function reveal(lab) {
   const row = lab.q.rows.get(lab.current),
     list = lab.q.list;
   if (!row) return;

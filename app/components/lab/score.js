@@ -1,18 +1,20 @@
 // Score card: everything that answers a decision. Curves are drawn here rather than by a chart library: 3 ms, not 60.
 // Reports and downloads, which nobody presses keys in, use app/figures/shift.py.
-const CARRY = "which latents carry it (leave-one-out)",
-  LOG = "decision log",
-  CURVE = "as a table";
+import { button, ci, details, el, est, num, signed, svg, table } from "../common/dom.js";
+
+const CARRY = "which latents carry it (leave-one-out)";
+const LOG = "decision log";
+const CURVE = "as a table";
 
 function line(label, e, hint, f) {
   const tr = el("tr", "", el("td", "", label), el("td", "right", est(e, 2, f)));
   if (hint) tr.title = hint;
   return tr;
 }
-function drawScore(lab) {
+export function drawScore(lab) {
   const s = lab.score,
+    record = lab.record,
     box = lab.parts.score;
-  if (!s) return;
   const big = el("div", "big", s.score.value === null ? "n/a" : num(s.score.value, 3));
   big.id = "score";
   big.setAttribute("aria-live", "polite");
@@ -45,8 +47,6 @@ function drawScore(lab) {
     line("leakage", s.leakage, "C_b's accuracy on the spurious label, as distance from .5"),
     line(s.otherName, s.other, s.otherHint),
   );
-  if (s.auc)
-    body.append(line("S by AUC", s.auc, "area under the ROC curve in place of accuracy: blind to threshold shifts"));
   facts.append(body);
   const left = el(
     "div",
@@ -99,12 +99,12 @@ function drawScore(lab) {
           : el("div", "mute small", "computing\u2026"),
       ),
     );
-  const commit = button("commit", s.canCommit ? "Commit: compute the test score once" : s.commitNote, () =>
+  const commit = button("commit", record.canCommit ? "Commit: compute the test score once" : record.commitNote, () =>
     lab.commit(),
   );
-  commit.disabled = !s.canCommit;
-  right.append(commit, el("p", "how", `${s.looks} different dev scores of this set have been shown.`));
-  for (const c of s.commits)
+  commit.disabled = !record.canCommit;
+  right.append(commit, el("p", "how", `${record.looks} different dev scores of this set have been shown.`));
+  for (const c of record.commits)
     right.append(
       el(
         "div",
@@ -115,7 +115,8 @@ function drawScore(lab) {
         c.stale ? el("div", "mute", "the set has changed since") : null,
       ),
     );
-  if (s.log.length) right.append(details(LOG, lab.open.log, table(["when", "who", "latent", "change"], s.log)));
+  if (record.log.length)
+    right.append(details(LOG, lab.open.log, table(["when", "who", "latent", "change"], record.log)));
   const all = el("div", "body", left, right);
   box.replaceChildren(all);
   const names = { [CARRY]: "carry", [LOG]: "log", [CURVE]: "curve" };

@@ -1,4 +1,9 @@
 // One evidence card on a page of its own, with arrow keys to the latents before and after it in the table.
+import { button, el, sci, table } from "../common/dom.js";
+import { pageKey } from "../common/keys.js";
+import { isDark } from "../common/theme.js";
+import { drawCard } from "../lab/card.js";
+
 const CARDS = new WeakMap();
 
 export default function (component) {
@@ -15,7 +20,6 @@ export default function (component) {
         shares: null,
         reason: "",
         solo: true,
-        readonly: true,
       }),
     );
     page.parts.card.setAttribute("aria-label", "Evidence");
@@ -26,7 +30,7 @@ export default function (component) {
   page.go = (id) => {
     if (id !== null && id !== undefined) setTriggerValue("go", { latent: id, at: Date.now() });
   };
-  root.dataset.mode = luminance(root) < 128 ? "dark" : "light";
+  root.dataset.mode = isDark(root) ? "dark" : "light";
   root.className = "lab solo" + (data.present ? " present" : "");
   page.current = data.current;
   page.decisions = data.decision ? { [data.current]: data.decision } : {};
@@ -56,24 +60,8 @@ export default function (component) {
     return b;
   }
   const key = (e) => {
-    const at = e.composedPath()[0],
-      tag = (at && at.tagName) || "";
-    if (
-      e.defaultPrevented ||
-      e.ctrlKey ||
-      e.metaKey ||
-      e.altKey ||
-      /^(INPUT|TEXTAREA|SELECT|CANVAS)$/.test(tag) ||
-      (at && at.isContentEditable)
-    )
-      return;
-    if (
-      at &&
-      at.closest &&
-      at.closest("[role=slider],[role=tablist],[role=listbox],[role=grid],[data-testid=stDataFrame]")
-    )
-      return;
-    const id = { ArrowLeft: data.previous, ArrowRight: data.next, k: data.previous, j: data.next }[e.key];
+    const name = pageKey(e, "input, canvas, [role=listbox], [role=grid], [data-testid=stDataFrame]");
+    const id = { ArrowLeft: data.previous, ArrowRight: data.next, k: data.previous, j: data.next }[name];
     if (id !== undefined && id !== null) {
       e.preventDefault();
       page.go(id);
@@ -83,13 +71,4 @@ export default function (component) {
   if (page.key) document.removeEventListener("keydown", page.key);
   document.addEventListener("keydown", (page.key = key));
   return () => document.removeEventListener("keydown", page.key);
-}
-
-function luminance(root) {
-  const probe = el("span");
-  probe.style.color = "var(--st-background-color)";
-  root.append(probe);
-  const [r, g, b] = (getComputedStyle(probe).color.match(/\d+/g) || [255, 255, 255]).map(Number);
-  probe.remove();
-  return 0.299 * r + 0.587 * g + 0.114 * b;
 }

@@ -1,20 +1,18 @@
 """The TPP page's live part: slider, cards, matrix and what lies behind the chosen cell."""
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
-from app.components import source
+from app.components import script, styles
+from app.payloads.as_json import as_json
+from app.payloads.matrix import Around, Matrix
 
 _component = st.components.v2.component(
-    "saeeval_tpp",
-    html="<div class='tpp'></div>",
-    css=source("tpp/tpp.css"),
-    js=source("common/dom.js", "tpp/matrix.js", "tpp/detail.js", "tpp/main.js"),
+    "saeeval_tpp", html="<div class='tpp'></div>", css=styles("tpp/tpp.css", ".tpp"), js=script("tpp/main.js")
 )
 
 
-def show(values: dict[str, Any], on_move: Callable[[], None], key: str = "tpp") -> None:
-    """Draw; ``on_move`` finds what the person did in ``st.session_state[key].did``."""
-    _component(data=values, key=key, on_did_change=on_move)
+def show(matrix: Matrix, around: Around, on_did: Callable[[], None], key: str) -> None:
+    """Draw; ``on_did`` finds what the person did in ``st.session_state[key].did``."""
+    _component(data=as_json(matrix) | as_json(around), key=key, on_did_change=on_did)

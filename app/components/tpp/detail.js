@@ -1,5 +1,8 @@
 // Behind the chosen cell: the latents of its row with what each does to this probe, and the texts that flipped.
-function drawDetail(page) {
+import { button, el, est, num, sci, signed } from "../common/dom.js";
+import { pressed } from "../common/press.js";
+
+export function drawDetail(page) {
   const d = page.data,
     box = page.parts.right,
     x = d.detail;
@@ -18,7 +21,7 @@ function drawDetail(page) {
   const active = box.getRootNode().activeElement,
     focus = box.contains(active) ? active.dataset.key : null;
   const top = box.querySelector(".rows")?.scrollTop || 0;
-  const marks = new Map(page.pending.filter((p) => p.row === d.cell[0]).map((p) => [p.latent, p.decision]));
+  const marks = pressed(page.line, d.classes[d.cell[0]]);
   const head = el(
     "tr",
     "",
@@ -51,7 +54,7 @@ function drawDetail(page) {
   flips.replaceChildren(
     el("h3", "", x.flipTitle),
     el("p", "mute small", x.flipNote),
-    ...(x.offer ? [button("", x.offer, () => move(page, { read: true }))] : []),
+    ...(x.offer ? [button("", x.offer, () => page.move({ read: true }))] : []),
     el("div", "rows flips", ...x.flips.map((f) => flipRow(page, f))),
   );
 }
@@ -63,12 +66,12 @@ function latentRow(page, l, pending) {
   check.disabled = page.data.readonly;
   check.setAttribute("aria-label", `ablate latent ${l.id} for ${page.data.classes[page.data.cell[0]]}`);
   // Going back to what the ranking does anyway leaves no mark.
-  check.onchange = () => toggle(page, l.id, check.checked ? (l.top ? "none" : "ablate") : l.top ? "keep" : "none");
+  check.onchange = () => page.toggle(l.id, check.checked ? (l.top ? "none" : "ablate") : l.top ? "keep" : "none");
   const open = el("button", "link", String(l.id));
   open.type = "button";
   open.title = "open this latent";
   open.dataset.key = `o${l.id}`;
-  open.onclick = () => move(page, { open: l.id });
+  open.onclick = () => page.move({ open: l.id });
   const what = el("span", "what", l.what || "");
   what.title = l.what || "";
   const name = el("td", "", open, l.mark ? el("span", "mark", l.mark) : "", what);
@@ -113,7 +116,7 @@ function flipRow(page, f) {
   f.took.forEach(([id, value]) => {
     const b = el("button", "link", `${id}: ${signed(-value, 2)}`);
     b.type = "button";
-    b.onclick = () => move(page, { open: id });
+    b.onclick = () => page.move({ open: id });
     took.append(b);
   });
   return el("div", "group", head, line, took, ...(f.note ? [el("div", "small mute", f.note)] : []));

@@ -1,32 +1,27 @@
 // The TPP page's live part: one component, so that a move costs one fragment run and redraws only what changed.
-// Toggles are kept until the server says they are stored; N and cell follow the latest move.
+// Toggles are presses (see common/press.js); N and cell follow the latest move.
+import { button, el } from "../common/dom.js";
+import { ask, asking, hear, makeLine, press, resend, send } from "../common/press.js";
+import { isDark } from "../common/theme.js";
+import { drawDetail } from "./detail.js";
+import { drawMatrix } from "./matrix.js";
+
 const PAGES = new WeakMap();
-const RESEND = 4000;
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".tpp");
   let page = PAGES.get(root);
   if (!page) PAGES.set(root, (page = makePage(root)));
-  page.trigger = setTriggerValue;
-  receive(page, data);
-  clearInterval(page.timer); // this function runs again at every redraw
-  page.timer = setInterval(() => {
-    if (page.waiting && Date.now() - page.sent > RESEND) send(page);
-  }, 1000);
-  return () => clearInterval(page.timer);
+  receive(page, data, setTriggerValue);
+  return () => page.line.stop?.();
 }
 
 function makePage(root) {
-  const page = {
-    root,
-    client: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()),
-    seq: 0,
-    pending: [],
-    want: {},
-    waiting: false,
-    sent: 0,
-  };
+  const page = { root, want: {}, again: false };
+  page.line = makeLine(root, () => page.want);
+  page.move = (wish) => move(page, wish);
+  page.toggle = (latent, decision) => toggle(page, latent, decision);
   page.parts = {
     bar: el("div", "bar"),
     cards: el("div", "cards"),
@@ -46,61 +41,32 @@ function makePage(root) {
   return page;
 }
 
-function receive(page, data) {
+function receive(page, data, trigger) {
   page.data = data;
-  page.root.dataset.mode = dark(page.root) ? "dark" : "light";
+  page.root.dataset.mode = isDark(page.root) ? "dark" : "light";
   page.root.classList.toggle("present", data.present);
-  const ack = data.ack[page.client] ?? 0;
-  page.pending = page.pending.filter((p) => p.seq > ack);
-  page.waiting = page.pending.length > 0;
-  if ((data.heard[page.client] ?? 0) >= page.seq) {
-    page.want = {};
-    page.waiting = false;
-  }
+  hear(page.line, data, trigger);
+  if (!asking(page.line)) page.want = {};
   drawBar(page);
   drawCards(page);
   drawMatrix(page);
   drawDetail(page);
-  page.root.dataset.pending = page.waiting ? 1 : 0;
   page.root.dataset.n = data.n;
   if (page.again) {
     page.again = false;
-    send(page);
-  }
+    send(page.line);
+  } else resend(page.line);
 }
 
+// One request at a time: while one is on its way, only the latest wish is remembered.
 function move(page, wish) {
   Object.assign(page.want, wish);
-  page.seq += 1;
-  // One request at a time: while one is on its way, only the latest wish is remembered.
-  if (page.waiting && Date.now() - page.sent < RESEND) {
-    page.again = true;
-    return;
-  }
-  send(page);
-}
-function toggle(page, latent, decision) {
-  const cell = page.data.cell;
-  page.seq += 1;
-  page.pending.push({ seq: page.seq, row: cell[0], latent, decision });
-  page.root.dataset.pending = 1;
-  send(page);
-}
-function send(page) {
-  page.waiting = true;
-  page.sent = Date.now();
-  page.root.dataset.pending = 1;
-  page.trigger("did", { client: page.client, seq: page.seq, ...page.want, log: page.pending, at: Date.now() });
+  page.again = !ask(page.line);
 }
 
-// Streamlit's own colours decide: the page may be light while the system is dark.
-function dark(root) {
-  const probe = el("span");
-  probe.style.color = "var(--st-background-color)";
-  root.append(probe);
-  const [r, g, b] = (getComputedStyle(probe).color.match(/\d+/g) || [255, 255, 255]).map(Number);
-  probe.remove();
-  return 0.299 * r + 0.587 * g + 0.114 * b < 128;
+function toggle(page, latent, decision) {
+  press(page.line, "decide", { of: page.data.classes[page.data.cell[0]], latents: [latent], decision });
+  send(page.line);
 }
 
 function buildBar(page) {
@@ -111,12 +77,12 @@ function buildBar(page) {
   page.slider.oninput = () => {
     const n = page.data.ns[Number(page.slider.value)];
     page.shown.textContent = n;
-    move(page, { n });
+    page.move({ n });
   };
   page.shown = el("output", "n");
   bar.append(el("label", "slide", el("span", "", "N = "), page.shown, page.slider));
-  page.scale = button("", "", () => move(page, { scale: page.data.relative ? "" : "relative" }));
-  page.ablation = button("", "", () => move(page, { ablation: page.data.ablation === "mean" ? "zero" : "mean" }));
+  page.scale = button("", "", () => page.move({ scale: page.data.relative ? "" : "relative" }));
+  page.ablation = button("", "", () => page.move({ ablation: page.data.ablation === "mean" ? "zero" : "mean" }));
   bar.append(page.scale, page.ablation, (page.note = el("span", "mute small")));
 }
 function drawBar(page) {

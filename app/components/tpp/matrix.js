@@ -1,8 +1,9 @@
 // The matrix: a table of buttons. Rows are ablated, columns are the probes; the diagonal is what should be hurt.
 // Drawn here because cells are clicked and redrawn at every move; reports and downloads use app/figures/tpp.py.
-function drawMatrix(page) {
-  const d = page.data,
-    left = page.parts.left;
+import { el, est, num } from "../common/dom.js";
+
+export function drawMatrix(page) {
+  const d = page.data;
   if (!page.grid || page.grid.names !== JSON.stringify(d.classes)) buildMatrix(page);
   const [si, sj] = d.cell || [-1, -1];
   page.grid.title.textContent = d.title;
@@ -80,7 +81,7 @@ function buildMatrix(page) {
           node = el("button", "cell", value, range);
         node.type = "button";
         node.dataset.cell = `${i},${j}`;
-        node.onclick = () => move(page, { cell: `${i},${j}` });
+        node.onclick = () => page.move({ cell: `${i},${j}` });
         node.onkeydown = (e) => arrows(page, e, i, j);
         tr.append(el("td", i === j ? "diagonal" : "", node));
         return { node, value, range, label: `${name} ablated, probe ${probe}: ` };

@@ -1,7 +1,8 @@
-"""Beside a score: its controls, with a sentence where it does not beat them, and intervals that vary the training texts."""
+"""Whether a score can be trusted: its controls, intervals that vary the training texts, and a probe trained anew."""
 
 import html
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -44,6 +45,15 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
         _table(names, columns)
 
 
+@dataclass(frozen=True)
+class Retraining:
+    """A score that trains its probe anew."""
+
+    score: Callable[[], Estimate]
+    why_not: str
+    """Why there is none here; "" when there is."""
+
+
 def checks(
     key: str,
     score: Callable[[], Estimate],
@@ -51,8 +61,9 @@ def checks(
     refits: Callable[[], Sequence[RefitScore]],
     n: int,
     part: str,
+    retraining: Retraining | None = None,
 ) -> None:
-    """Two buttons for the set on the page; each answers below when pressed."""
+    """Buttons for the set on the page; each answers below when pressed."""
     with st.container(horizontal=True):
         wants_controls = st.button("Score its controls", key=f"w_{key}_controls", icon=":material/balance:")
         wants_refits = st.button(
@@ -61,17 +72,35 @@ def checks(
             icon=":material/replay:",
             help=f"Fits the probes again on {REFITS} resamples of their training texts: a wider, more honest interval.",
         )
-    if not (wants_controls or wants_refits):
-        st.caption("Seconds of work each. Every other interval on this page varies the scored texts only.")
-        return
+        wants_retraining = retraining is not None and st.button(
+            "Retrain on ablated texts",
+            key=f"w_{key}_retrain",
+            icon=":material/model_training:",
+            disabled=bool(retraining.why_not),
+            help=retraining.why_not or "Trains a new probe on texts from which this set is removed, and scores that.",
+        )
     try:
-        with st.spinner("Scoring the controls" if wants_controls else "Refitting the probes"):
-            if wants_controls:
+        if wants_controls:
+            with st.spinner("Scoring the controls"):
                 _show_controls(score(), controls())
-            else:
+        elif wants_refits:
+            with st.spinner("Refitting the probes"):
                 _show_refits(refits(), n, f"train and {part} texts")
+        elif wants_retraining:
+            with st.spinner("Training a new probe"):
+                _show_retraining(score(), retraining.score(), part)
+        else:
+            st.caption("Seconds of work each. Every other interval on this page varies the scored texts only.")
     except SaeEvalError as error:
         provenance.problem(error)
+
+
+def _show_retraining(score: Estimate, retrained: Estimate, part: str) -> None:
+    st.text(f"This set: {say(score)}\nRetrained: {say(retrained)}")
+    st.caption(
+        "Retrained: S of a new probe with C_b's regularisation, trained on C_b's texts after zero ablation of this set and "
+        f"scored on {part} texts ablated in the same way; 95 % interval over resampled {part} texts, training texts fixed."
+    )
 
 
 def _show_controls(score: Estimate, found: Sequence[Control]) -> None:

@@ -1,0 +1,249 @@
+"""Presses: what a person decides in the lab, on the TPP page or over a table, and what each does to the store.
+
+One protocol for all of them. The browser numbers its presses and sends each until it is acknowledged; every press names
+the desk it was made at, so it lands there, whatever is on screen when it arrives.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from app.deciding.class_sets import class_sets, open_sets
+from app.deciding.desk import Desk, find_set, open_set, shift_place
+from app.services import loading, scoring
+from app.services.loading import Loaded
+from saeeval_core.config import PROTOCOLS
+from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
+from saeeval_core.ledger.store import DECISIONS, Decision, Store
+from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.texts.parts import TEST
+
+KINDS = ("decide", "undo", "commit")
+LONGEST_REASON = 500
+"""Characters of a reason that are kept."""
+MOST_LATENTS = 100_000
+"""Latents in one press; more is no press of a person."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Where and under which settings a press is made; the server says it with every redraw, each press brings it back."""
+
+    desk: str
+    """Name of the desk."""
+    task: str
+    """Name of the texts."""
+    protocol: str
+    seed: int
+    ablation: str
+    """One of ``scoring.ABLATIONS``; what a commit scores."""
+    n: int
+    """Latents taken from each class's ranking; a commit of TPP needs it."""
+
+
+@dataclass(frozen=True)
+class Press:
+    """One press."""
+
+    client: str
+    """Id of the page it was made on."""
+    seq: int
+    """Number on that page: rising, never given twice."""
+    made: Made
+    kind: str
+    """One of KINDS."""
+    of: str = ""
+    """Class; "" in SHIFT."""
+    latents: tuple[int, ...] = ()
+    decision: str = ""
+    """One of ``DECISIONS`` for kind "decide"."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Stands for a press that could not be read."""
+
+    client: str
+    seq: int
+    why: DataError
+
+
+@dataclass(frozen=True)
+class Done:
+    """A press that was carried out."""
+
+    desk: Desk
+    changed: list[Decision] = field(default_factory=list)
+    committed: ShiftCommit | TppCommit | None = None
+
+
+@dataclass
+class PressLog:
+    """What one session knows of presses: where it has been, and what it has carried out."""
+
+    desks: dict[str, Desk] = field(default_factory=dict)
+    acks: dict[str, int] = field(default_factory=dict)
+    """Client -> number of its last press that was carried out or refused for good."""
+    client: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Of presses on buttons that the server draws."""
+    seq: int = 0
+
+    def sit(self, desk: Desk, loaded: Loaded, ablation: str, n: int) -> Made:
+        """Take presses from this desk from now on; what they are marked with."""
+        name, config = desk.name, loaded.config
+        self.desks[name] = desk
+        return Made(name, loaded.task_set.texts.name, config.protocol, config.seed, ablation, n)
+
+    def own(
+        self, made: Made, kind: str, *, of: str = "", latents: Sequence[int] = (), decision: str = "", reason: str = ""
+    ) -> Press:
+        """A press on a button that the server draws."""
+        self.seq += 1
+        return Press(self.client, self.seq, made, kind, of, tuple(latents), decision, reason)
+
+
+def read_press(sent: object) -> Press:
+    """A press from what a browser sent. DataError in one line for anything that is not one."""
+    raw = _fields(sent, "a press")
+    made = _fields(raw.get("made"), "'made'")
+    latents = raw.get("latents", ())
+    if not isinstance(latents, list | tuple) or len(latents) > MOST_LATENTS:
+        raise DataError("'latents' of a press is no list of latents; reload the page and decide again")
+    kind = _one_of(raw, "kind", KINDS)
+    return Press(
+        _text(raw, "client", 80),
+        _whole(raw.get("seq"), "seq"),
+        Made(
+            _text(made, "desk", 80),
+            _text(made, "task", 1000),
+            _one_of(made, "protocol", PROTOCOLS),
+            _whole(made.get("seed"), "seed"),
+            _one_of(made, "ablation", scoring.ABLATIONS),
+            _whole(made.get("n"), "n"),
+        ),
+        kind,
+        _text(raw, "of", 1000),
+        tuple(_whole(i, "latents") for i in latents),
+        _one_of(raw, "decision", DECISIONS) if kind == "decide" else "",
+        _text(raw, "reason"),
+    )
+
+
+def read_presses(sent: object) -> list["Press | Refused"]:
+    """The presses in a browser's message. DataError when not even their numbers can be read."""
+    found: list[Press | Refused] = []
+    log = _fields(sent, "a message").get("log", ())
+    for raw in log if isinstance(log, list | tuple) else ():
+        try:
+            found.append(read_press(raw))
+        except DataError as error:
+            numbered = _fields(raw, "a press")
+            found.append(Refused(_text(numbered, "client", 80), _whole(numbered.get("seq"), "seq"), error))
+    return found
+
+
+def apply(
+    store: Store, log: PressLog, presses: Sequence["Press | Refused"], commit: "Committing | None" = None
+) -> list[Done]:
+    """Carry out presses that are numbered above ``log.acks`` of their client, in order.
+
+    A press lands where it was made. Each is acknowledged as it is done, so when the store fails those before it are not
+    carried out again. A press that cannot be done (made where this session has never been, or refused by its set) is
+    acknowledged too and told once: the first such DataError is raised after the rest has been done.
+    """
+    refused: DataError | None = None
+    done: list[Done] = []
+    for press in sorted(presses, key=lambda p: p.seq):
+        if press.seq <= log.acks.get(press.client, 0):
+            continue
+        try:
+            if isinstance(press, Refused):
+                raise press.why
+            done.append(_carry_out(store, log, press, commit or commit_press))
+        except DataError as error:
+            refused = refused or error
+        log.acks[press.client] = press.seq
+    if refused:
+        raise refused
+    return done
+
+
+def _carry_out(store: Store, log: PressLog, press: Press, commit: "Committing") -> Done:
+    desk = log.desks.get(press.made.desk)
+    if desk is None:
+        raise DataError("a press made before the connection was lost belongs to another page; decide there again")
+    if press.kind == "commit":
+        log.acks[press.client] = press.seq  # noted first: a commit that fails is told once, not for ever
+        return Done(desk, committed=commit(store, desk, press))
+    if desk.locked:
+        raise DataError(desk.locked)
+    place = desk.place(press.of)
+    if press.kind == "undo":
+        known = find_set(store, place, desk.who, desk.target)
+        return Done(desk, store.undo(known.id, desk.who) if known is not None else [])
+    if beyond := [i for i in press.latents if i >= desk.n_latents]:
+        raise DataError(f"latent {beyond[0]} is none of this SAE, which has 0 to {desk.n_latents - 1}")
+    target = open_set(store, place, desk.who, desk.target)
+    decisions = dict.fromkeys(press.latents, press.decision)
+    return Done(desk, store.decide(target.id, desk.who, decisions, press.reason[:LONGEST_REASON]))
+
+
+Committing = Callable[[Store, Desk, Press], ShiftCommit | TppCommit]
+
+
+def commit_press(store: Store, desk: Desk, press: Press) -> ShiftCommit | TppCommit:
+    """Freeze the desk's set and score it on test, once, under the settings that the press was made under."""
+    config = replace(desk.config, protocol=press.made.protocol, seed=press.made.seed)
+    loaded = loading.load(config)
+    if loaded is None:
+        raise DataError(f"'{config.saes[0]}' has no recording of these texts any more; run it, then commit")
+    return (_commit_shift if desk.metric == "shift" else _commit_tpp)(store, desk, press, loaded)
+
+
+def _commit_shift(store: Store, desk: Desk, press: Press, loaded: Loaded) -> ShiftCommit:
+    place, made = desk.place(""), press.made
+    here = (d for d in scoring.shift_directions(loaded) if shift_place(loaded, d) == place)
+    if (direction := next(here, None)) is None:
+        raise DataError("the texts have changed since this set was made; open the set again and commit")
+    view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
+    chosen = open_set(store, place, desk.who, desk.target)
+    return commit_shift(
+        store, chosen, desk.who, view, store.ablated(chosen.id), made.ablation, made.protocol, made.seed
+    )
+
+
+def _commit_tpp(store: Store, desk: Desk, press: Press, loaded: Loaded) -> TppCommit:
+    made = press.made
+    sets = class_sets(loaded, desk.choice, desk.who, made.n, desk.rule)
+    rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
+    ids = chosen_sets(rankings, made.n, sets.decisions)
+    view, kept_in = scoring.tpp_view(loaded, TEST), open_sets(store, desk, sets)
+    return commit_tpp(store, kept_in, desk.who, view, ids, made.n, made.ablation, made.protocol, made.seed)
+
+
+def _fields(sent: object, what: str) -> Mapping[str, object]:
+    if not isinstance(sent, Mapping):
+        raise DataError(f"{what} is no object with fields; reload the page and decide again")
+    return sent
+
+
+def _text(raw: Mapping[str, object], key: str, longest: int = 10_000) -> str:
+    value = raw.get(key, "")
+    if not isinstance(value, str) or len(value) > longest:
+        raise DataError(f"'{key}' of a press is no text of at most {longest} characters; reload the page")
+    return value
+
+
+def _whole(value: object, key: str) -> int:
+    if type(value) is not int or value < 0:
+        raise DataError(f"'{key}' of a press is {str(value)[:40]!r}, not a whole number from 0; reload the page")
+    return value
+
+
+def _one_of(raw: Mapping[str, object], key: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    value = _text(raw, key, 80)
+    if value not in known:
+        raise DataError(f"{unknown_name(key, value, known)}; reload the page and decide again")
+    return value

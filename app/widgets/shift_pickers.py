@@ -1,0 +1,120 @@
+"""What stands above the SHIFT lab: pair, direction, ranking, ablation and N, each a value of the link."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app import state
+from app.deciding.desk import MINE
+from app.services import scoring
+from app.services.loading import Loaded
+from saeeval_core.evaluation.boards import Direction
+
+ALL = "all"
+"""In place of a pair: the aggregate over all of them."""
+RANKS = ("attribute", "base")
+NS = (1, 2, 3, 5, 10, 20, 50, 100)
+_RANKED = {"attribute": "attribute probe", "base": "biased probe"}
+_ABLATED = {"mean": "to the mean", "zero": "to zero (paper)"}
+
+
+def pair(box: DeltaGenerator, pairs: Sequence[str]) -> str:
+    """The pair that a link names, else the first; ALL for the aggregate."""
+    options = [*pairs, ALL] if len(pairs) > 1 else list(pairs)
+    now = state.get("pair") if state.get("pair") in options else pairs[0]
+    if not state.presenting():
+        box.selectbox(
+            "Pair",
+            options,
+            options.index(now),
+            key="w_pair",
+            on_change=_pair_chosen,
+            width=205,
+            format_func=lambda p: "all pairs (aggregate)" if p == ALL else p,
+        )
+    return now
+
+
+def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) -> Direction:
+    """The direction that a link names, else the one with the larger gap."""
+    columns = [d.task.target.column for d in both]
+    first = scoring.default_direction(loaded, both[0].pair).task.target.column
+    now = state.get("target") if state.get("target") in columns else first
+    if not state.presenting():
+        boards = [d.boards[scoring.live_part(loaded)] for d in both]
+        notes = ["n/a" if b.reason else f"gap {b.gap:.2f}" for b in boards]
+        labels = {c: f"{d.task.direction} ({note})" for c, d, note in zip(columns, both, notes, strict=True)}
+        key = f"w_target_{both[0].pair}"
+        box.selectbox(
+            "Direction",
+            columns,
+            columns.index(now),
+            key=key,
+            on_change=_target_chosen,
+            args=(key,),
+            width=215,
+            format_func=labels.get,
+        )
+    return both[columns.index(now)]
+
+
+def settings(box: DeltaGenerator, loaded: Loaded) -> None:
+    """Ranking, ablation and N."""
+    if state.presenting():
+        return
+    _choice(box, "Ranked by", "rank", _RANKED)
+    how = "What an ablated latent is set to: its mean over the training texts, or 0. Zero also moves the threshold."
+    _choice(box, "Ablation", "ablation", _ABLATED, help=how)
+    # The TPP page's slider has steps that are not among these: what is computed is always among the options.
+    now = n(loaded)
+    ns = sorted({now, *(k for k in NS if k <= loaded.latents.n_latents)})
+    box.selectbox(
+        "N",
+        ns,
+        ns.index(now),
+        key="w_n",
+        on_change=state.choose,
+        args=("n", "w_n"),
+        width=74,
+        help="Size of the top-N set to compare with",
+    )
+
+
+def n(loaded: Loaded) -> int:
+    """Size of the top-N set: what the link says, at least 1 and at most all latents."""
+    return min(max(1, state.number("n", 20)), loaded.latents.n_latents)
+
+
+def rank() -> str:
+    """One of RANKS."""
+    return state.one_of("rank", RANKS)
+
+
+def ablation() -> str:
+    """One of ``scoring.ABLATIONS``."""
+    return state.one_of("ablation", scoring.ABLATIONS)
+
+
+def _choice(box: DeltaGenerator, label: str, name: str, labels: Mapping[str, str], help: str | None = None) -> None:
+    """A select box over one value of the link."""
+    key, options = f"w_{name}", list(labels)
+    box.selectbox(
+        label,
+        options,
+        options.index(state.one_of(name, options)),
+        key=key,
+        on_change=state.choose,
+        args=(name, key),
+        width=130,
+        format_func=labels.get,
+        help=help,
+    )
+
+
+def _pair_chosen() -> None:
+    state.put(pair=st.session_state["w_pair"], target="", latent="", shift_set=MINE)
+
+
+def _target_chosen(key: str) -> None:
+    state.put(target=st.session_state[key], latent="", shift_set=MINE)

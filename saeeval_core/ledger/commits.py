@@ -1,0 +1,225 @@
+"""What a commit freezes: a set of latents with its test score and the settings that gave it, for SHIFT and for TPP.
+
+A person may look at dev scores as often as they like; a commit scores the set on test once and keeps the number with the
+count of dev scores seen before. Commits written by earlier versions lack some settings: those read as "" or None.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.ledger.store import Commit, DecisionSet, Store
+from saeeval_core.scores.contributions import score_set
+from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.tpp import TppLatents, TppScore
+from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.texts.parts import PART_NAMES
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a score depends on beside the set."""
+
+    part: str
+    """"test", or "dev"."""
+    ablation: str
+    """"zero" or "mean"."""
+    protocol: str
+    """Its name; "" in SHIFT commits of earlier versions."""
+    seed: int | None
+    """None in commits of earlier versions."""
+
+
+@dataclass(frozen=True)
+class ShiftCommit:
+    """Score of one set in one direction."""
+
+    settings: Settings
+    n_ablated: int
+    score: Estimate
+    """S_SHIFT."""
+    accuracy: Estimate
+    """C_b's accuracy on the target label after ablation."""
+    worst_group: Estimate
+    worst_group_name: str
+    leakage: Estimate
+    base: Estimate
+    oracle: Estimate
+
+    def to_json(self) -> Json:
+        """Plain values as the store keeps them."""
+        estimates = {name: getattr(self, name).to_dict() for name in _SHIFT_ESTIMATES}
+        return {
+            **vars(self.settings),
+            "n_ablated": self.n_ablated,
+            "worst_group_name": self.worst_group_name,
+            **estimates,
+        }
+
+
+@dataclass(frozen=True)
+class TppCommit:
+    """Scores of one set per class, committed together."""
+
+    settings: Settings
+    batch: str
+    """The same in the commits of all classes."""
+    n: int
+    """Latents taken from the ranking per class, before a person's changes."""
+    dev_looks: int
+    """Dev scores seen before, of the class that was looked at most."""
+    n_ablated: tuple[int, ...]
+    score: Estimate
+    intended: Estimate
+    unintended: Estimate
+    matrix: tuple[tuple[Estimate, ...], ...]
+    """[ablated class][probe]: loss of balanced accuracy."""
+
+    def to_json(self) -> Json:
+        """Plain values as the store keeps them, in the row of every class."""
+        return {
+            **vars(self.settings),
+            "batch": self.batch,
+            "n": self.n,
+            "dev_looks": self.dev_looks,
+            "n_ablated": list(self.n_ablated),
+            **{name: getattr(self, name).to_dict() for name in _TPP_ESTIMATES},
+            "matrix": [[e.to_dict() for e in row] for row in self.matrix],
+        }
+
+
+_SHIFT_ESTIMATES = ("score", "accuracy", "worst_group", "leakage", "base", "oracle")
+_TPP_ESTIMATES = ("score", "intended", "unintended")
+
+
+def commit_shift(
+    store: Store,
+    chosen: DecisionSet,
+    who: str,
+    view: ShiftLatents,
+    ids: Sequence[int],
+    ablation: str,
+    protocol: str,
+    seed: int,
+) -> ShiftCommit:
+    """Score these latents under ``view``, the set's direction on test, and keep the result with the set.
+
+    DataError for an empty set and for a set of TPP.
+    """
+    _check(chosen, "shift", ids)
+    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed)
+    made = _shift(settings, score_set(view, ids, ablation), view)
+    store.commit(chosen.id, who, ids, made.to_json())
+    return made
+
+
+def commit_tpp(
+    store: Store,
+    chosen: Sequence[DecisionSet],
+    who: str,
+    view: TppLatents,
+    ids: Sequence[Sequence[int]],
+    n: int,
+    ablation: str,
+    protocol: str,
+    seed: int,
+) -> TppCommit:
+    """Score ``ids``, one set per class, under ``view`` on test (zero ablation), and keep the result with each class's set.
+
+    ``chosen`` and ``ids`` follow the order of the task's classes; ``n`` says how many latents the ranking gave.
+    DataError when nothing is ablated for any class, and for a set of SHIFT.
+    """
+    for stored in chosen:
+        _check(stored, "tpp", [i for own in ids for i in own])
+    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed)
+    score = (view.mean_ablated if ablation == "mean" else view).score(ids)
+    looks = max((store.dev_looks(s.id) for s in chosen), default=0)
+    made = _tpp(settings, score, uuid.uuid4().hex, n, looks)
+    for stored, own in zip(chosen, ids, strict=True):
+        store.commit(stored.id, who, own, made.to_json())
+    return made
+
+
+def read_shift(commit: Commit) -> ShiftCommit:
+    """What a SHIFT commit froze. ArtifactError when the row holds something else."""
+    try:
+        test = commit.test
+        return ShiftCommit(
+            _settings(test),
+            int(test["n_ablated"]),
+            worst_group_name=str(test["worst_group_name"]),
+            **{name: _estimate(test[name]) for name in _SHIFT_ESTIMATES},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(commit, error) from None
+
+
+def read_tpp(commit: Commit) -> TppCommit:
+    """What a TPP commit froze for all classes. ArtifactError when the row holds something else."""
+    try:
+        test = commit.test
+        return TppCommit(
+            _settings(test),
+            str(test["batch"]),
+            int(test["n"]),
+            int(test["dev_looks"]),
+            tuple(int(k) for k in test["n_ablated"]),
+            matrix=tuple(tuple(_estimate(e) for e in row) for row in test["matrix"]),
+            **{name: _estimate(test[name]) for name in _TPP_ESTIMATES},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(commit, error) from None
+
+
+def _shift(settings: Settings, score: ShiftScore, view: ShiftLatents) -> ShiftCommit:
+    return ShiftCommit(
+        settings,
+        score.n_ablated,
+        score.score,
+        score.accuracy,
+        score.worst_group,
+        score.worst_group_name,
+        score.leakage,
+        view.board.base,
+        view.board.oracle,
+    )
+
+
+def _tpp(settings: Settings, score: TppScore, batch: str, n: int, looks: int) -> TppCommit:
+    return TppCommit(
+        settings,
+        batch,
+        n,
+        looks,
+        score.n_ablated,
+        score.score,
+        score.intended,
+        score.unintended,
+        tuple(map(tuple, score.matrix)),
+    )
+
+
+def _check(chosen: DecisionSet, metric: str, ids: Sequence[int]) -> None:
+    if chosen.metric != metric:
+        raise DataError(f"set '{chosen.name}' is for {chosen.metric.upper()}; commit it with that score")
+    if not len(ids):
+        raise DataError("nothing is ablated in this set; ablate at least one latent first")
+
+
+def _settings(test: Mapping[str, object]) -> Settings:
+    seed = test.get("seed")
+    ablation = str(test.get("ablation", "zero"))  # the first TPP commits knew no other
+    return Settings(str(test["part"]), ablation, str(test.get("protocol", "")), seed if isinstance(seed, int) else None)
+
+
+def _estimate(stored: Mapping[str, object]) -> Estimate:
+    value, ci, reason = stored["value"], stored["ci"], stored["reason"]
+    pair = (float(ci[0]), float(ci[1])) if isinstance(ci, list) else None
+    return Estimate(None if value is None else float(str(value)), pair, None if reason is None else str(reason))
+
+
+def _unreadable(commit: Commit, error: Exception) -> ArtifactError:
+    return ArtifactError(f"commit {commit.id} in the store cannot be read ({error!r}); commit the set again")

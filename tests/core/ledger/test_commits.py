@@ -1,0 +1,123 @@
+"""Commits: what is frozen, by whom, under which settings; rows of earlier versions are still read."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saeeval_core.config import PROTOCOLS
+from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.ledger.commits import commit_shift, commit_tpp, read_shift, read_tpp
+from saeeval_core.ledger.store import Store
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.texts.parts import TEST
+
+SHIFT_KEYS = {"part", "ablation", "n_ablated", "worst_group_name", "score", "accuracy", "worst_group", "leakage"}
+TPP_KEYS = {"batch", "n", "score", "dev_looks", "intended", "unintended", "matrix", "n_ablated", "part", "ablation"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store.sqlite")
+
+
+def new(store: Store, metric: str, direction: str = "d"):
+    place = {"task": "t", "direction": direction, "sae_fingerprint": "s", "recording_fingerprint": "r"}
+    return store.create_set("mine", "Ada", metric=metric, **place)
+
+
+@pytest.fixture(scope="module")
+def shift_view(planted, planted_probes):
+    board = shift_board(planted.residuals, planted.shift, planted_probes, PROTOCOLS["robust"], part=TEST, seed=3)
+    return shift_latents(planted.residuals, planted.latents, board, PROTOCOLS["robust"])
+
+
+@pytest.fixture(scope="module")
+def tpp_view(planted):
+    probes = fit_tpp_probes(planted.residuals, planted.tpp, PROTOCOLS["robust"], seed=3)
+    board = tpp_board(planted.residuals, planted.tpp, probes, part=TEST, seed=3)
+    return tpp_latents(planted.latents, board)
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean"])
+def test_a_shift_commit_freezes_the_score_and_its_settings(store, shift_view, ablation):
+    chosen = new(store, "shift")
+    store.note_look(chosen.id, "Ada", [1])
+    made = commit_shift(store, chosen, "Bob", shift_view, [2, 1], ablation, "robust", 3)
+    (kept,) = store.commits(chosen.id)
+    expected = shift_view.score([1, 2]) if ablation == "zero" else shift_view.score_mean_ablated([1, 2])
+    assert made.score == expected.score and made.base == shift_view.board.base and made.n_ablated == 2
+    assert (kept.ids, kept.who, kept.dev_looks) == ((1, 2), "Bob", 1)
+    assert set(kept.test) >= SHIFT_KEYS | {"base", "oracle", "protocol", "seed"}
+    assert (kept.test["part"], kept.test["protocol"], kept.test["seed"]) == ("test", "robust", 3)
+    assert read_shift(kept) == made
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean"])
+def test_a_tpp_commit_is_kept_with_every_class(store, tpp_view, ablation):
+    sets = [new(store, "tpp", c) for c in tpp_view.board.task.classes]
+    store.note_look(sets[1].id, "Ada", [1])
+    ids = [tuple(int(i) for i in ranking[:2]) for ranking in tpp_view.rankings]
+    made = commit_tpp(store, sets, "Ada", tpp_view, ids, 2, ablation, "robust", 3)
+    kept = [store.commits(s.id)[0] for s in sets]
+    expected = tpp_view.score(ids) if ablation == "zero" else tpp_view.mean_ablated.score(ids)
+    assert made.score == expected.score and made.dev_looks == 1 and made.settings.seed == 3
+    assert [c.ids for c in kept] == [tuple(sorted(own)) for own in ids]
+    assert all(read_tpp(c) == made and set(c.test) >= TPP_KEYS | {"protocol", "seed"} for c in kept)
+    assert np.allclose([[e.value for e in row] for row in made.matrix], [[e.value for e in r] for r in expected.matrix])
+
+
+def test_undefined_scores_come_back_with_their_reason(store, shift_view):
+    board = replace(shift_view.board, reason="no gap")
+    chosen = new(store, "shift")
+    made = commit_shift(store, chosen, "Ada", replace(shift_view, board=board), [1], "zero", "robust", 0)
+    assert made.score.value is None and read_shift(store.commits(chosen.id)[0]).score.reason == "no gap"
+
+
+def test_an_empty_set_or_one_of_the_other_metric_is_refused(store, shift_view, tpp_view):
+    shift, tpp = new(store, "shift"), [new(store, "tpp", c) for c in tpp_view.board.task.classes]
+    with pytest.raises(DataError, match="at least one latent"):
+        commit_shift(store, shift, "Ada", shift_view, [], "zero", "robust", 0)
+    with pytest.raises(DataError, match="at least one latent"):
+        commit_tpp(store, tpp, "Ada", tpp_view, [() for _ in tpp], 0, "zero", "robust", 0)
+    with pytest.raises(DataError, match="is for TPP"):
+        commit_shift(store, tpp[0], "Ada", shift_view, [1], "zero", "robust", 0)
+    with pytest.raises(DataError, match="is for SHIFT"):
+        commit_tpp(store, [shift, *tpp[1:]], "Ada", tpp_view, [(1,) for _ in tpp], 1, "zero", "robust", 0)
+    assert store.commits() == []
+
+
+def test_commits_of_earlier_versions_are_read(store):
+    e = {"value": 0.5, "ci": [0.4, 0.6], "reason": None}
+    old = {"part": "test", "ablation": "mean", "n_ablated": 2, "worst_group_name": "a, b"}
+    old |= dict.fromkeys(("score", "accuracy", "worst_group", "leakage", "base", "oracle"), e)
+    chosen = new(store, "shift")
+    store.commit(chosen.id, "Ada", [1, 2], old)
+    found = read_shift(store.commits(chosen.id)[0])
+    assert found.settings.protocol == "" and found.settings.seed is None and found.score.ci == (0.4, 0.6)
+    # the first TPP commits said neither the ablation, which was zero, nor the seed
+    old = {"batch": "b", "n": 5, "words": "0.500 [0.400, 0.600]", "score": e, "dev_looks": 3, "intended": e}
+    old |= {"unintended": e, "matrix": [[e]], "n_ablated": [5], "protocol": "robust", "part": "test"}
+    chosen = new(store, "tpp")
+    store.commit(chosen.id, "Ada", [1], old)
+    found = read_tpp(store.commits(chosen.id)[0])
+    assert found.settings.ablation == "zero" and found.settings.seed is None and found.n_ablated == (5,)
+
+
+@pytest.mark.parametrize("test", [{}, {"part": "test", "n_ablated": "x"}, {"score": 1}])
+def test_a_row_that_holds_something_else_is_one_line(store, test):
+    chosen = new(store, "shift")
+    store.commit(chosen.id, "Ada", [1], test)
+    (kept,) = store.commits(chosen.id)
+    for read in (read_shift, read_tpp):
+        with pytest.raises(ArtifactError, match=f"commit {kept.id} in the store cannot be read"):
+            read(kept)
+
+
+def test_what_is_written_is_plain_json(store, shift_view):
+    chosen = new(store, "shift")
+    made = commit_shift(store, chosen, "Ada", shift_view, [1], "zero", "robust", 0)
+    assert json.loads(json.dumps(made.to_json())) == store.commits(chosen.id)[0].test
