@@ -18,7 +18,8 @@ from saeeval_core.config import RunConfig
 from saeeval_core.evaluation.result import RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.evaluation.variants import TOP_N
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
-from saeeval_core.ledger.store import DecisionSet, Verdict
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions

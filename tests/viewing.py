@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 from app.services import loading
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 
 
 def opened(config: RunConfig) -> Loaded:

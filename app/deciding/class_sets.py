@@ -10,7 +10,8 @@ from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.commits import read_tpp
-from saeeval_core.ledger.store import DecisionSet, Store
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import SELECTED, Rule
 from saeeval_core.scores.uncertainty import say
 

@@ -7,7 +7,8 @@ from app.services.loading import Loaded
 from saeeval_core.config import RunConfig, fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Direction
-from saeeval_core.ledger.store import DecisionSet, Store
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import Rule
 
 MINE = "mine"

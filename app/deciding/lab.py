@@ -9,7 +9,7 @@ from app.services.loading import Loaded
 from app.services.scoring import NamedSet
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Direction
-from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.texts.parts import PART_NAMES

@@ -15,7 +15,8 @@ from app.services.loading import Loaded
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
-from saeeval_core.ledger.store import DECISIONS, Decision, Store
+from saeeval_core.ledger.decisions import DECISIONS, Decision
+from saeeval_core.ledger.store import Store
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.texts.parts import TEST
 

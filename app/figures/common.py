@@ -9,7 +9,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from app.theme import BLUE
+from app.theme import BLUE, faded
 from saeeval_core.scores.uncertainty import Estimate, say
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
@@ -54,7 +54,7 @@ def band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str,
                 y=[c[1] for _, c in ranged] + [c[0] for _, c in ranged][::-1],
                 fill="toself",
                 mode="none",
-                fillcolor=_faded(colour),
+                fillcolor=faded(colour, 0.15),
                 hoverinfo="skip",
                 showlegend=False,
                 name=f"{name}, interval",
@@ -99,11 +99,6 @@ def interval_dots(
         hovertemplate="%{y}: %{customdata[0]}<br>%{customdata[1]}<extra></extra>",
         showlegend=False,
     )
-
-
-def _faded(colour: str) -> str:
-    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({r},{g},{b},0.15)"
 
 
 def to_html(figure: go.Figure, *, library: bool = True) -> str:

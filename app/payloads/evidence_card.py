@@ -6,8 +6,9 @@ from app.services import verdicts
 from app.services.evidence import evidence_of, tokens_of
 from app.services.loading import Loaded
 from app.services.shared import shared
-from saeeval_core.evidence.evidence import COSINE_EDGES, EvidenceContext, Neighbour, find_token_table
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.evidence.evidence import EvidenceContext, Neighbour
+from saeeval_core.evidence.tokens import COSINE_EDGES, find_token_table
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.contributions import activation_histogram, quadrant_means
 from saeeval_core.scores.shift import ShiftLatents
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.services import scoring
+from saeeval_core.ledger.commit_rows import Commit
 from saeeval_core.ledger.commits import read_shift
-from saeeval_core.ledger.store import Commit, Decision, DecisionSet, Store
+from saeeval_core.ledger.decisions import Decision, DecisionSet
+from saeeval_core.ledger.store import Store
 from saeeval_core.scores.contributions import share
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, separable, undefined

@@ -10,7 +10,7 @@ from app.payloads.evidence_card import Card, card
 from app.payloads.queue import Row, queue_rows
 from app.payloads.score_card import Look, Record, ScoreCard, Shares, latent_history, record, score_card, shares
 from app.services import ledger
-from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.ledger.decisions import DecisionSet
 
 AHEAD = 2
 """Cards sent beyond the current one, so that moving on shows them at once."""

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from app.services.shared import shared
-from saeeval_core.ledger.store import Store, default_path
+from saeeval_core.ledger.connection import default_path
+from saeeval_core.ledger.store import Store
 
 
 @shared(max_entries=1)

@@ -11,7 +11,8 @@ from app.services.shared import shared
 from saeeval_core.config import assets_dir, derive_rng
 from saeeval_core.judging.agreement import Conflict, ratings_by_rater
 from saeeval_core.judging.imports import SaeIdentity, load_shipped
-from saeeval_core.ledger.store import Verdict, default_path
+from saeeval_core.ledger.connection import default_path
+from saeeval_core.ledger.verdicts import Verdict
 
 ADJUDICATED = "adjudicated"
 """The rater under whose name rulings on conflicts are kept, whoever made them."""

@@ -10,7 +10,7 @@ from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.judging.claude import ClaudeSettings
 from saeeval_core.judging.command import JudgeOptions
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 
 _JUDGES = {"local": "LocalJudge (weak, offline, no key)", "claude": "Claude (needs an API key)"}
 KEY = "w_ask_key"

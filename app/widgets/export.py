@@ -11,7 +11,7 @@ from app.services import ledger
 from app.services.loading import Loaded
 from saeeval_core.errors import ArtifactError, SaeEvalError
 from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text, set_to_csv, set_to_json
-from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.storage.row_csv import csv_text
 
 Rows = Sequence[Mapping[str, Any]]

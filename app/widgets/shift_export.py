@@ -17,7 +17,7 @@ from app.payloads.score_card import CURVE_NS
 from app.services import ledger, scoring
 from app.widgets import export
 from saeeval_core.ledger.commits import read_shift
-from saeeval_core.ledger.store import DecisionSet
+from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say
 

@@ -10,7 +10,7 @@ from app import report_page
 from app.deciding.tpp_page import TppPage
 from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
 from app.services.loading import Loaded
-from app.widgets import export, tpp_sets
+from app.widgets import export, provenance, tpp_sets
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import say
 

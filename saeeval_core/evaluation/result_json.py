@@ -102,8 +102,7 @@ def estimate_of(row: Json | None, value: str = "value", ci: str = "ci") -> Estim
     """An estimate from the keys of one of its spellings; a number that is not there is undefined and says so."""
     if not row or row.get(value) is None:
         return undefined((row or {}).get("reason") or _NOT_THERE)
-    interval = row.get(ci)
-    return Estimate(row[value], tuple(interval) if interval else None, row.get("reason"))
+    return Estimate.of_dict({"value": row[value], "ci": row.get(ci), "reason": row.get("reason")})
 
 
 # Writing

@@ -15,7 +15,8 @@ import numpy as np
 from saeeval_core.config import assets_dir, derive_rng
 from saeeval_core.errors import DataError
 from saeeval_core.judging.imports import SaeIdentity, load_shipped, paper_ratings, read_paper_labels
-from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import identify
 from saeeval_core.scores.uncertainty import Estimate, interval, undefined
 

@@ -13,7 +13,7 @@ from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
 from saeeval_core.judging.prompts import RUBRIC, build_prompt
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 
 if TYPE_CHECKING:
     import anthropic

@@ -18,7 +18,8 @@ from saeeval_core.judging.imports import SaeIdentity, load_shipped
 from saeeval_core.judging.run import Judge, collect_batches, judge_questions, submit_batch
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
-from saeeval_core.ledger.store import DecisionSet, Store
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import Rule

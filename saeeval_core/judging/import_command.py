@@ -8,7 +8,8 @@ from typing import Any
 from saeeval_core.errors import DataError
 from saeeval_core.judging.imports import SaeIdentity, read_explanations
 from saeeval_core.judging.neuronpedia import BASE_URL, fetch_explanations
-from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import identify
 
 NEURONPEDIA = "neuronpedia"

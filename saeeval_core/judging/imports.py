@@ -14,7 +14,8 @@ from typing import Any
 from saeeval_core.errors import DataError
 from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
 from saeeval_core.evidence.tokens import TokenCosine
-from saeeval_core.ledger.store import RATER_KINDS, Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import RATER_KINDS, Verdict
 from saeeval_core.storage.artifacts import write_atomic
 
 _CONCEPT = "rating:"

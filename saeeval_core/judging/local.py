@@ -21,7 +21,7 @@ import numpy as np
 from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.models.identity import BUNDLED_MODEL
 
 if TYPE_CHECKING:

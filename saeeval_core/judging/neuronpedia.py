@@ -14,7 +14,7 @@ from typing import Any
 
 from saeeval_core.errors import DataError
 from saeeval_core.judging.imports import SaeIdentity, check_latents
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 
 BASE_URL = "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com"
 _LARGEST = 64 * 2**20  # bytes of one compressed batch

@@ -10,7 +10,8 @@ from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, describe, rebuild
 from saeeval_core.judging.verdict import Concept, Question
-from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Verdict
 
 
 class Judge(Protocol):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.judging.verdict import contrast_concepts
-from saeeval_core.ledger.store import DecisionSet, Verdict
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import (
     SELECTIONS,

@@ -16,7 +16,7 @@ from saeeval_core.judging.command import candidate_latents
 from saeeval_core.judging.imports import read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.judging.verdict import Question, task_concepts
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
 
 REFERENCE = "reference (LLM-written)"

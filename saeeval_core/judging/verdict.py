@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, create_model
 
-from saeeval_core.ledger.store import OK, Verdict
+from saeeval_core.ledger.verdicts import OK, Verdict
 from saeeval_core.texts.tasks import Contrast, TaskSet
 
 REFUSED = "refused"

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.ledger.store import Commit, DecisionSet, Store
-from saeeval_core.scores.contributions import score_set
+from saeeval_core.ledger.commit_rows import Commit
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.store import Store
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.uncertainty import Estimate
@@ -111,7 +112,7 @@ def commit_shift(
     """
     _check(chosen, "shift", ids)
     settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed)
-    made = _shift(settings, score_set(view, ids, ablation), view)
+    made = _shift(settings, view.under(ablation).score(ids), view)
     store.commit(chosen.id, who, ids, made.to_json())
     return made
 
@@ -135,7 +136,7 @@ def commit_tpp(
     for stored in chosen:
         _check(stored, "tpp", [i for own in ids for i in own])
     settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed)
-    score = (view.mean_ablated if ablation == "mean" else view).score(ids)
+    score = view.under(ablation).score(ids)
     looks = max((store.dev_looks(s.id) for s in chosen), default=0)
     made = _tpp(settings, score, uuid.uuid4().hex, n, looks)
     for stored, own in zip(chosen, ids, strict=True):
@@ -151,7 +152,7 @@ def read_shift(commit: Commit) -> ShiftCommit:
             _settings(test),
             int(test["n_ablated"]),
             worst_group_name=str(test["worst_group_name"]),
-            **{name: _estimate(test[name]) for name in _SHIFT_ESTIMATES},
+            **{name: Estimate.of_dict(test[name]) for name in _SHIFT_ESTIMATES},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(commit, error) from None
@@ -167,8 +168,8 @@ def read_tpp(commit: Commit) -> TppCommit:
             int(test["n"]),
             int(test["dev_looks"]),
             tuple(int(k) for k in test["n_ablated"]),
-            matrix=tuple(tuple(_estimate(e) for e in row) for row in test["matrix"]),
-            **{name: _estimate(test[name]) for name in _TPP_ESTIMATES},
+            matrix=tuple(tuple(Estimate.of_dict(e) for e in row) for row in test["matrix"]),
+            **{name: Estimate.of_dict(test[name]) for name in _TPP_ESTIMATES},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(commit, error) from None
@@ -213,12 +214,6 @@ def _settings(test: Mapping[str, object]) -> Settings:
     seed = test.get("seed")
     ablation = str(test.get("ablation", "zero"))  # the first TPP commits knew no other
     return Settings(str(test["part"]), ablation, str(test.get("protocol", "")), seed if isinstance(seed, int) else None)
-
-
-def _estimate(stored: Mapping[str, object]) -> Estimate:
-    value, ci, reason = stored["value"], stored["ci"], stored["reason"]
-    pair = (float(ci[0]), float(ci[1])) if isinstance(ci, list) else None
-    return Estimate(None if value is None else float(str(value)), pair, None if reason is None else str(reason))
 
 
 def _unreadable(commit: Commit, error: Exception) -> ArtifactError:

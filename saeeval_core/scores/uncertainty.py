@@ -1,8 +1,8 @@
 """Intervals from resampling texts: 95 % percentile intervals of stratified bootstrap statistics (docs/method.md, "Intervals")."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +28,13 @@ class Estimate:
     def to_dict(self) -> dict[str, object]:
         """JSON form: value, ci, reason."""
         return {"value": self.value, "ci": list(self.ci) if self.ci else None, "reason": self.reason}
+
+    @classmethod
+    def of_dict(cls, row: Mapping[str, Any]) -> "Estimate":
+        """Inverse of ``to_dict``; KeyError, TypeError or ValueError for another value."""
+        value, ci, reason = row["value"], row["ci"], row["reason"]
+        interval = None if ci is None else (float(ci[0]), float(ci[1]))
+        return cls(None if value is None else float(value), interval, None if reason is None else str(reason))
 
 
 def say(e: Estimate, digits: int = 3) -> str:

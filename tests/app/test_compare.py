@@ -18,6 +18,7 @@ from saeeval_core.errors import ArtifactError
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.scores.uncertainty import difference
 from saeeval_core.sweep.columns import BLANK
 from saeeval_core.texts.parts import DEV
 
@@ -228,7 +229,7 @@ def test_both_metrics_pair_what_the_scores_themselves_say(loaded):
         found = paired.shift((shift, top), (shift, top[:1]), ablation=ablation)
         scores = [scoring.set_score(shift, ids, ablation) for ids in (top, top[:1])]
         assert (found.a, found.b) == tuple(s.score for s in scores) and found.cells is None
-        assert found.difference == shift.board.difference(*scores)
+        assert found.difference == difference(*scores)
     tpp = scoring.tpp_view(loaded, DEV)
     sets = [tuple(chosen_sets(tpp.rankings, n, [{}] * len(tpp.rankings))) for n in (5, 1)]
     found = paired.tpp(*((loaded, s) for s in sets), part=DEV, ablation="zero")

@@ -18,7 +18,7 @@ from app.payloads.score_card import Look, score_card, shares
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring
 from saeeval_core.config import RunConfig
-from saeeval_core.scores.contributions import score_set, share
+from saeeval_core.scores.contributions import share
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV
 
@@ -123,7 +123,7 @@ def test_leave_one_out_and_solo_by_hand(view):
     assert s.solo.value == view.score([17]).score.value
     out = shares(view, (5,), 17, "zero")
     assert not out.inside and out.change.value == pytest.approx(s.change.value)
-    assert score_set(view, (5,), "mean").score == view.score_mean_ablated([5]).score
+    assert scoring.set_score(view, (5,), "mean").score == view.under("mean").score([5]).score
 
 
 def test_what_the_browser_gets_is_what_it_lacks(loaded):

@@ -9,7 +9,7 @@ from app.services import verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import KINDS, evidence, reasons
 from app.widgets import export
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 
 COMMAND = "saeeval judge --judge local --latents top50"
 

@@ -9,7 +9,7 @@ from app.services.loading import Loaded
 from app.widgets.ask_judge import retry_button
 from app.widgets.token_text import plain_html, tokens_html
 from saeeval_core.evidence.evidence import EvidenceContext, for_judge
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 
 KINDS = {"llm": "LLM", "local": "offline judge (weak)", "human": "person", "imported": "imported"}
 SCALE = {0: "0 nothing", 1: "1 distant", 2: "2 a few", 3: "3 about half", 4: "4 most"}

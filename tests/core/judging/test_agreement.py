@@ -19,7 +19,7 @@ from saeeval_core.judging.agreement import (
     with_missing_as_zero,
 )
 from saeeval_core.judging.imports import paper_ratings, read_paper_labels
-from saeeval_core.ledger.store import Verdict
+from saeeval_core.ledger.verdicts import Verdict
 
 LABELS = "judge_labels/paper_labels.json"
 

@@ -11,7 +11,8 @@ from saeeval_core.cli.main import app
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.judging.agreement import agreement_command
 from saeeval_core.judging.import_command import import_command
-from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import identify
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae
 

@@ -18,7 +18,8 @@ from saeeval_core.judging.imports import (
     write_verdicts,
 )
 from saeeval_core.judging.prompts import build_prompt
-from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import Contrast, TaskSet
 

@@ -8,7 +8,8 @@ import pytest
 
 from saeeval_core.errors import ConfigError
 from saeeval_core.judging.select import Selector, ratings_of
-from saeeval_core.ledger.store import DecisionSet, Verdict
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import Contrast, ShiftTask, TaskSet, TppTask

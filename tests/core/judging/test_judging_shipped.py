@@ -11,7 +11,8 @@ from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.judging import shipped
 from saeeval_core.judging.imports import SaeIdentity, load_shipped, read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
-from saeeval_core.ledger.store import Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.obtain import Recordings
 from saeeval_core.texts.sources import BUNDLED_TASKS
 from saeeval_core.texts.tasks import Contrast, TaskSet

@@ -10,8 +10,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.migrations import MIGRATIONS, migrate
-from saeeval_core.ledger.store import DecisionSet, Store, Verdict
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Verdict
 
 VERDICT = Verdict(
     latent=7,
