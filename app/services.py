@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from saeeval_core.config import Protocol, RunConfig, assets_dir, cache_dir, derive_rng, get_protocol
+from saeeval_core.config import Protocol, RunConfig, cache_dir, derive_rng, get_protocol
 from saeeval_core.controls import attach as beside
 from saeeval_core.controls.attach import Placed
 from saeeval_core.controls.controls import Control, shift_controls, tpp_controls
@@ -33,7 +33,7 @@ from saeeval_core.evaluation.prepare import (
     tpp_boards,
 )
 from saeeval_core.evidence.evidence import EvidenceSource, LatentEvidence, find_token_table, latent_evidence
-from saeeval_core.judging.imports import SaeIdentity, load_shipped
+from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.store import Store, Verdict, default_path
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
 from saeeval_core.recordings.recording import (
@@ -339,8 +339,7 @@ def _verdicts(loaded: Loaded, _newest: int) -> list[Verdict]:
 @shared(max_entries=32)
 def _ship_verdicts(_store_path: str, loaded: Loaded) -> int:
     """Verdicts that come with the bundle enter the store once."""
-    own = SaeIdentity(loaded.latents.sae, loaded.latents.sae_fingerprint, loaded.latents.n_latents)
-    return load_shipped(store(), assets_dir() / "verdicts", own)
+    return load_shipped_verdicts(store(), loaded.latents)
 
 
 def parts(loaded: Loaded) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from saeeval_core.config import derive_rng
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence, for_judge
 from saeeval_core.judging import agreement as agree
-from saeeval_core.judging.imports import paper_ratings, read_paper_labels
+from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
 from saeeval_core.judging.verdict import Concept, task_concepts
 from saeeval_core.ledger.store import Verdict
 from saeeval_core.scores.uncertainty import say

@@ -286,7 +286,7 @@ def rebuild(content: Mapping[str, Any]) -> dict[str, v.Question]:
     }
 
 
-def describe(questions: Sequence[v.Question]) -> dict[str, Any]:
+def describe(questions: Sequence[v.Question]) -> dict[str, object]:
     """What must be remembered about a batch to read its results later, as plain JSON values."""
     return {
         "questions": {

@@ -12,7 +12,7 @@ from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
 from saeeval_core.evidence.tokens import TokenCosine
 from saeeval_core.judging.verdict import Concept, field_names
 
-MARKED = 5  # strongest tokens marked per context, as in the paper (paper.md section 1.3)
+MARKED = 5  # strongest tokens marked per context, as in the paper
 
 RUBRIC = """\
 You study single latents of a sparse autoencoder that was trained on the activations of a language model. For \
