@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,6 @@ class LanguageModel:
     dtype: str
     note: str = ""
     """What a reader of results must know about the weights (for the bundled model: dequantised from 4 bits)."""
-    _locks: dict = field(default_factory=dict, repr=False)
 
     @property
     def d_model(self) -> int:
@@ -70,11 +69,6 @@ class LanguageModel:
     def n_layers(self) -> int:
         """Number of blocks."""
         return self.hf.config.get_text_config().num_hidden_layers
-
-    @property
-    def context_length(self) -> int:
-        """Longest sequence the model takes."""
-        return getattr(self.hf.config.get_text_config(), "max_position_embeddings", MAX_TOKENS)
 
     @cached_property
     def bridge(self) -> Any:

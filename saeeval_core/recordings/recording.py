@@ -16,7 +16,7 @@ from scipy.sparse import csc_array
 from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
 from saeeval_core.errors import ArtifactError
 from saeeval_core.recordings.codec import from_gaps, read_bfloat16, to_gaps
-from saeeval_core.storage.artifacts import exists, load_arrays, load_meta, save_arrays
+from saeeval_core.storage.artifacts import Sidecar, exists, load_arrays, load_meta, save_arrays
 from saeeval_core.storage.packing import pack, unpack
 
 SCHEMA = 1
@@ -278,8 +278,8 @@ def recording_folders(*, shipped: bool = True) -> list[Path]:
     return [assets_dir() / "recordings", made] if shipped else [made]
 
 
-def list_recordings(kind: str) -> list[dict[str, Any]]:
-    """Sidecars of all finished recordings of one kind ("residuals" or "latents"), shipped first."""
+def list_recordings(kind: str) -> list[Sidecar]:
+    """Sidecars of all finished recordings of one kind ("residuals" or "latents"), shipped first; "path" says where."""
     return [
         load_meta(path.with_suffix("")) | {"path": str(path.with_suffix(""))}
         for folder in recording_folders()
@@ -301,7 +301,7 @@ def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
     return read_bfloat16(path, "W_dec")
 
 
-def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Sidecar]:
     packed, meta = load_arrays(path)
     if meta.get("kind") != kind:
         raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected '{kind}'; delete it and rebuild")

@@ -18,8 +18,11 @@ from safetensors.numpy import save as save_safetensors
 
 from saeeval_core.errors import ArtifactError
 
+Sidecar = dict[str, Any]
+"""What stands beside stored arrays: plain JSON values of whoever stores them, and under "sha256" the arrays' checksum."""
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
     """Write ``path.safetensors`` and ``path.json`` (which holds ``meta`` and the checksum), each by rename."""
     blob = save_safetensors({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     sidecar = dict(meta) | {"sha256": hashlib.sha256(blob).hexdigest(), "bytes": len(blob)}
@@ -34,7 +37,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
         ) from None
 
 
-def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], Sidecar]:
     """Arrays and sidecar of ``path``; ArtifactError if either is missing, damaged or half-written."""
     meta = load_meta(path)
     try:
@@ -54,8 +57,8 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise ArtifactError(f"{_data(path)} is not a safetensors file ({error}); delete it and rebuild") from None
 
 
-def load_meta(path: Path) -> dict[str, Any]:
-    """The sidecar alone."""
+def load_meta(path: Path) -> Sidecar:
+    """The sidecar alone; ArtifactError if it is missing or damaged."""
     try:
         return json.loads(_sidecar(path).read_text())
     except FileNotFoundError:
