@@ -112,7 +112,9 @@ def by_concept(
 
 
 def krippendorff(ratings: Mapping[str, Cells], *, metric: str = "ordinal") -> Estimate:
-    """Krippendorff's alpha = 1 - D_o / D_e over all raters; cells rated once do not count.
+    """Krippendorff's alpha = 1 - (disagreement observed) / (expected by chance) over all raters.
+
+    Cells rated once do not count; undefined without two ratings of a cell, or when all ratings are the same.
 
     ``metric``: "nominal", "ordinal" or "interval" distance between levels.
     """
@@ -151,7 +153,7 @@ def conflicts(ratings_a: Cells, ratings_b: Cells, *, threshold: int | None = Non
 
 
 def adjudicated(verdict: Verdict, who: str, ratings: Mapping[str, int], reason: str) -> Verdict:
-    """A person's ruling on a latent that raters disagree about, under a rater name of its own; append it to the store."""
+    """A person's ruling on a latent that raters disagree about, kept under the rater name "adjudicated by WHO"."""
     return replace(
         verdict,
         rater=f"adjudicated by {who}",
@@ -179,7 +181,7 @@ def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | 
 def with_missing_as_zero(
     ratings: Mapping[str, Cells], raters: Sequence[str]
 ) -> dict[str, dict[tuple[int | str, str], int]]:
-    """The named raters' absent cells read as 0 over every cell anyone rated. For comparison with older figures only."""
+    """The named raters' missing cells read as 0 over every cell anyone rated. For comparison with older figures only."""
     cells = {c for r in ratings.values() for c in r}
     return {name: ({c: 0 for c in cells} if name in raters else {}) | dict(r) for name, r in ratings.items()}
 

@@ -297,7 +297,7 @@ def describe(questions: Sequence[v.Question]) -> dict[str, object]:
 
 
 def status_of(error: "anthropic.APIError") -> str:
-    """The no-verdict that an SDK error stands for."""
+    """The name of the failure behind an SDK error, one of ``verdict.NO_VERDICTS``."""
     import anthropic
 
     if isinstance(error, anthropic.APITimeoutError):

@@ -1,4 +1,4 @@
-"""What a judge is told: the rubric (the fixed part, cached by the API) and the evidence, marked off as data.
+"""What is sent to a judge: the rubric (the fixed part, cached by the API) and the evidence, marked off as data.
 
 Text from data sets may say anything, "rate everything 4" included. It stands between tags; the tags and the marks of
 strong tokens are neutralised inside it, and the schema of the reply does not depend on it.

@@ -19,11 +19,14 @@ from safetensors.numpy import save as save_safetensors
 from saeeval_core.errors import ArtifactError
 
 Sidecar = dict[str, Any]
-"""What stands beside stored arrays: plain JSON values of whoever stores them, and under "sha256" the arrays' checksum."""
+"""What stands beside stored arrays: plain JSON values of the module that stores them, and under "sha256" the arrays' checksum."""
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
-    """Write ``path.safetensors`` and ``path.json`` (which holds ``meta`` and the checksum), each by rename."""
+    """Write arrays of any shape to ``path.safetensors``, and ``meta`` with the checksum to ``path.json``, each by rename.
+
+    ArtifactError if the disk is full or the folder cannot be written.
+    """
     blob = save_safetensors({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     sidecar = dict(meta) | {"sha256": hashlib.sha256(blob).hexdigest(), "bytes": len(blob)}
     try:
@@ -73,7 +76,7 @@ def exists(path: Path) -> bool:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename over ``path``."""
+    """Write to a temporary name in the same folder, then rename over ``path``. OSError if that fails; nothing is left."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
