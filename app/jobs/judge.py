@@ -1,14 +1,13 @@
 """A judge at work in the background: one run per SAE and texts, seen by every session. The key stays with the run."""
 
 import threading
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from app.jobs.background import Background
 from app.services import ledger
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
-from saeeval_core.judging.command import JudgeOptions, judge_command
+from saeeval_core.judging.command import JudgeOptions, JudgeOutcome, judge_command
 from saeeval_core.ledger.store import Store
 
 
@@ -20,7 +19,7 @@ class JudgeJob(Background):
     done: int = 0
     """Verdicts that arrived."""
     total: int = 0
-    result: dict[str, Any] = field(default_factory=dict)
+    result: JudgeOutcome | None = None
     """What ``judge_command`` returned."""
 
     def advance(self, done: int, total: int) -> None:
@@ -49,21 +48,21 @@ def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
         return job
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: JudgeOutcome) -> str:
     """What came of a run, in one line; failures by their names."""
-    if count := result.get("count"):
-        counted = "" if count["exact"] else "about "
-        line = f"{count['requests']} requests, {counted}{count['input_tokens']:,} tokens in, at most {count['output_tokens_at_most']:,} out"
-        if "asked" not in result:
-            return f"{line}; {result['from_store']} verdicts are there already."
-    if "asked" not in result:
-        return f"{result['latents']} latents; {result['from_store']} verdicts are there already."
-    failed = ", ".join(f"{name} {n}" for name, n in result["failures"].items())
-    parts = [f"{result['answered']} new verdicts", f"{result['from_store']} were there already"]
+    run = result.run
+    if run is None:
+        there = f"{result.from_store} verdicts are there already."
+        if (count := result.forecast) is None:
+            return f"{result.latents} latents; {there}"
+        counted = "" if count.exact else "about "
+        tokens = f"{counted}{count.input_tokens:,} tokens in, at most {count.output_tokens_at_most:,} out"
+        return f"{count.requests} requests, {tokens}; {there}"
+    failed = ", ".join(f"{name} {n}" for name, n in run.failures.items())
+    parts = [f"{run.answered} new verdicts", f"{run.from_store} were there already"]
     parts += [f"no verdict: {failed}"] if failed else []
-    parts += [f"{result['not_asked']} not asked: the budget is used up"] if result["not_asked"] else []
-    used = result["used"]
-    tokens = used["input"] + used["cached"] + used["output"]
+    parts += [f"{run.not_asked} not asked: the budget is used up"] if run.not_asked else []
+    tokens = run.used.input + run.used.cached + run.used.output
     return "; ".join(parts) + (f". {tokens:,} tokens used." if tokens else ".")
 
 

@@ -1,12 +1,13 @@
 """What is shown for a latent of the loaded SAE: contexts in the task's texts and in general text, promoted tokens."""
 
-from app.services.loading import GENERAL, Loaded, load
+from app.services.loading import Loaded, load
 from app.services.shared import shared
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evidence.evidence import LatentEvidence, latent_evidence
 from saeeval_core.evidence.sources import EvidenceSource
 from saeeval_core.evidence.tokens import find_token_table
+from saeeval_core.recordings.obtain import GENERAL
 from saeeval_core.recordings.recording import list_recordings
 from saeeval_core.scores.contributions import peak_tokens
 

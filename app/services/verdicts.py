@@ -8,9 +8,9 @@ from app.services import ledger, scoring
 from app.services.evidence import evidence_of
 from app.services.loading import Loaded
 from app.services.shared import shared
-from saeeval_core.config import assets_dir, derive_rng
+from saeeval_core.config import derive_rng
 from saeeval_core.judging.agreement import Conflict, ratings_by_rater
-from saeeval_core.judging.imports import SaeIdentity, load_shipped
+from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.connection import default_path
 from saeeval_core.ledger.verdicts import Verdict
 
@@ -101,5 +101,4 @@ def _current(loaded: Loaded, _newest: int) -> list[Verdict]:
 @shared(max_entries=32)
 def _ship_verdicts(_store_path: str, loaded: Loaded) -> int:
     """Verdicts that come with the bundle enter the store once."""
-    own = SaeIdentity(loaded.latents.sae, loaded.latents.sae_fingerprint, loaded.latents.n_latents)
-    return load_shipped(ledger.store(), assets_dir() / "verdicts", own)
+    return load_shipped_verdicts(ledger.store(), loaded.latents)

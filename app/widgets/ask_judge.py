@@ -99,5 +99,5 @@ def _state(loaded: Loaded) -> None:
         _progress(loaded)
     elif job.error:
         st.error(provenance.plain(job.error), icon=":material/error:")
-    else:
+    elif job.result is not None:
         st.caption(judge_job.summary(job.result))

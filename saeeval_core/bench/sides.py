@@ -187,7 +187,7 @@ def _their_activations(start: Start, part: str, model: Any) -> dict[str, "torch.
     )
 
 
-def _their_probes(pooled: Mapping[str, Mapping[str, "torch.Tensor"]]) -> dict[str, Any]:
+def _their_probes(pooled: Mapping[str, Mapping[str, "torch.Tensor"]]) -> dict[str, "torch.nn.Module"]:
     """SAEBench's probes, fitted on its pooled activations of each part."""
     import torch
     from sae_bench.evals.sparse_probing import probe_training

@@ -54,7 +54,7 @@ def judge(
     )
     with bar("judging") as advance:
         result = judge_command(RunConfig(model=model, saes=(sae,), task=task), options, on_progress=advance)
-    finish(json_path, result)
+    finish(json_path, result.to_dict())
 
 
 def import_explanations(
@@ -73,7 +73,7 @@ def import_explanations(
     """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4)."""
     from saeeval_core.judging.import_command import import_command
 
-    finish(json_path, import_command(source, sae, task=task, rater=rater))
+    finish(json_path, import_command(source, sae, task=task, rater=rater).to_dict())
 
 
 def agreement(
@@ -100,4 +100,4 @@ def agreement(
         missing_as_zero=missing_as_zero,
         resamples=resamples,
     )
-    finish(json_path, result)
+    finish(json_path, result.to_dict())

@@ -84,7 +84,10 @@ def probe_verdict(
     positive: str,
     negative: str,
 ) -> TextVerdict:
-    """The probe's logit, and the logit after zero-ablating ``ids``: minus the sum of pooled f_i (D_i . w)."""
+    """The probe's logit, and the logit after zero-ablating ``ids``: minus the sum of pooled f_i (D_i . w).
+
+    decoder D: float32 [latents, d_model].
+    """
     before = float(probe.logits(reading.residual[None])[0])
     ids = np.asarray(ids, dtype=int)
     removed = float(reading.pooled[ids] @ ablation.dot(decoder[ids], probe.weight)) if len(ids) else 0.0

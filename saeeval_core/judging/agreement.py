@@ -4,20 +4,20 @@ Ratings are 0..4 per (item, concept). A rating that is missing is left out, neve
 ``missing_as_zero``, which the result then names.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import assets_dir, derive_rng
+from saeeval_core.config import derive_rng
 from saeeval_core.errors import DataError
-from saeeval_core.judging.imports import SaeIdentity, load_shipped, paper_ratings, read_paper_labels
+from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
+from saeeval_core.judging.verdict_files import load_shipped
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
-from saeeval_core.recordings.known_saes import identify
+from saeeval_core.recordings.known_saes import KnownSae, identify
 from saeeval_core.scores.uncertainty import Estimate, interval, undefined
 
 LEVELS = 5
@@ -47,7 +47,7 @@ class Agreement:
     confusion: np.ndarray
     """int[5, 5]: rows a, columns b."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values: every statistic as a number or null, with intervals and reasons beside."""
         stats = {name: getattr(self, name) for name in _STATISTICS}
         return (
@@ -75,7 +75,7 @@ class Conflict:
 
 
 def agreement(a: str, b: str, ratings_a: Cells, ratings_b: Cells, *, resamples: int = 1000, seed: int = 0) -> Agreement:
-    """Agreement on the cells both rated; intervals are 95 % percentiles over resampled items (paper.md section 6.3)."""
+    """Agreement on the cells both rated; intervals are 95 % percentiles over resampled items."""
     cells = sorted(set(ratings_a) & set(ratings_b), key=lambda c: (str(c[0]), c[1]))
     x, y = np.array([ratings_a[c] for c in cells], dtype=int), np.array([ratings_b[c] for c in cells], dtype=int)
     items, member = np.unique([str(item) for item, _ in cells], return_inverse=True)
@@ -113,7 +113,9 @@ def by_concept(
 
 
 def krippendorff(ratings: Mapping[str, Cells], *, metric: str = "ordinal") -> Estimate:
-    """Krippendorff's alpha = 1 - D_o / D_e over all raters; cells rated once do not count.
+    """Krippendorff's alpha = 1 - (disagreement observed) / (expected by chance) over all raters.
+
+    Cells rated once do not count; undefined without two ratings of a cell, or when all ratings are the same.
 
     ``metric``: "nominal", "ordinal" or "interval" distance between levels.
     """
@@ -163,37 +165,71 @@ def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | 
 def with_missing_as_zero(
     ratings: Mapping[str, Cells], raters: Sequence[str]
 ) -> dict[str, dict[tuple[int | str, str], int]]:
-    """The named raters' absent cells read as 0 over every cell anyone rated. For comparison with older figures only."""
+    """The named raters' missing cells read as 0 over every cell anyone rated. For comparison with older figures only."""
     cells = {c for r in ratings.values() for c in r}
     return {name: ({c: 0 for c in cells} if name in raters else {}) | dict(r) for name, r in ratings.items()}
 
 
+@dataclass(frozen=True)
+class AgreementReport:
+    """Every pair of raters overall and per concept, alpha, and how missing ratings were read."""
+
+    source: str
+    """Name of a label file, or "store"."""
+    raters: Mapping[str, int]
+    """Rater -> cells rated."""
+    pairs: Sequence[tuple[Agreement, Mapping[str, Agreement]]]
+    """Overall, and per concept."""
+    alpha: Mapping[str, Estimate]
+    """Distance between levels -> Krippendorff's alpha."""
+    resamples: int
+    """Resamples of latents behind the intervals."""
+    zeros: tuple[str, ...] = ()
+    """Raters whose missing ratings were read as 0; everybody else's are left out."""
+    sae: KnownSae | None = None
+    task: str | None = None
+    """Texts whose verdicts are compared; None for all."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values, as ``saeeval agreement`` writes them."""
+        about: dict[str, object] = {"source": self.source}
+        if self.sae is not None:
+            about |= {"sae": self.sae.id, "sae_fingerprint": self.sae.fingerprint, "task": self.task}
+        pairs = [
+            overall.to_dict() | {"by_concept": {concept: a.to_dict() for concept, a in each.items()}}
+            for overall, each in self.pairs
+        ]
+        return about | {
+            "missing_ratings": f"read as 0 for {', '.join(self.zeros)}" if self.zeros else "left out",
+            "interval": {"level": 0.95, "unit": "latents", "resamples": self.resamples},
+            "raters": dict(self.raters),
+            "pairs": pairs,
+            "krippendorff_alpha": {metric: e.to_dict() for metric, e in self.alpha.items()},
+        }
+
+
 def report(
-    ratings: Mapping[str, Cells], *, missing_as_zero: Sequence[str] = (), resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-    """What ``saeeval agreement`` writes: every pair overall and per concept, alpha, how missing ratings were read."""
+    ratings: Mapping[str, Cells], source: str, *, missing_as_zero: Sequence[str] = (), resamples: int = 1000
+) -> AgreementReport:
+    """Compare all raters. DataError for fewer than two."""
     if len(ratings) < 2:
         raise DataError(
             f"agreement needs two raters, found {', '.join(ratings) or 'none'}; judge or import some ratings first"
         )
     if missing_as_zero:
         ratings = with_missing_as_zero(ratings, missing_as_zero)
-    return {
-        "missing_ratings": f"read as 0 for {', '.join(missing_as_zero)}" if missing_as_zero else "left out",
-        "interval": {"level": 0.95, "unit": "latents", "resamples": resamples},
-        "raters": {name: len(cells) for name, cells in ratings.items()},
-        "pairs": [
-            p.to_dict()
-            | {
-                "by_concept": {
-                    c: x.to_dict()
-                    for c, x in by_concept(p.a, p.b, ratings[p.a], ratings[p.b], resamples=resamples).items()
-                }
-            }
-            for p in agreements(ratings, resamples=resamples, seed=seed)
-        ],
-        "krippendorff_alpha": {m: krippendorff(ratings, metric=m).to_dict() for m in ("ordinal", "interval")},
-    }
+    pairs = [
+        (p, by_concept(p.a, p.b, ratings[p.a], ratings[p.b], resamples=resamples))
+        for p in agreements(ratings, resamples=resamples)
+    ]
+    return AgreementReport(
+        source,
+        {name: len(cells) for name, cells in ratings.items()},
+        pairs,
+        {metric: krippendorff(ratings, metric=metric) for metric in ("ordinal", "interval")},
+        resamples,
+        tuple(missing_as_zero),
+    )
 
 
 def agreement_command(
@@ -204,20 +240,17 @@ def agreement_command(
     missing_as_zero: bool = False,
     store: Store | None = None,
     resamples: int = 1000,
-) -> dict[str, Any]:
-    """What ``saeeval agreement`` writes: of the paper's label file, or of all verdicts on one SAE, shipped ones included."""
+) -> AgreementReport:
+    """Of the paper's label file, or of all verdicts on one SAE, shipped ones included. Raises what ``report`` raises."""
     if labels is not None:
         ratings = paper_ratings(read_paper_labels(labels))
         zero = ["llm"] if missing_as_zero else []
-        return {"source": labels.name} | report(ratings, missing_as_zero=zero, resamples=resamples)
-    known = identify(sae)
-    identity = SaeIdentity(known.id, known.fingerprint, known.n_latents)
-    store = store or Store()
-    load_shipped(store, assets_dir() / "verdicts", identity)
-    by_rater = ratings_by_rater(store.verdicts(identity.fingerprint, task=task))
-    about = {"source": "store", "sae": identity.sae, "sae_fingerprint": identity.fingerprint, "task": task}
+        return report(ratings, labels.name, missing_as_zero=zero, resamples=resamples)
+    known, store = identify(sae), store or Store()
+    load_shipped(store, known)
+    by_rater = ratings_by_rater(store.verdicts(known.fingerprint, task=task))
     zero = list(by_rater) if missing_as_zero else []
-    return about | report(by_rater, missing_as_zero=zero, resamples=resamples)
+    return replace(report(by_rater, "store", missing_as_zero=zero, resamples=resamples), sae=known, task=task)
 
 
 def _exact(t: np.ndarray) -> np.ndarray:
@@ -253,7 +286,7 @@ _STATISTICS = {
 }
 
 
-def _estimate(statistic: Any, total: np.ndarray, drawn: np.ndarray) -> Estimate:
+def _estimate(statistic: Callable[[np.ndarray], np.ndarray], total: np.ndarray, drawn: np.ndarray) -> Estimate:
     if not total.sum():
         return undefined("no cell rated by both")
     value = float(statistic(total[None])[0])

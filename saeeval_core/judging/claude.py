@@ -286,7 +286,7 @@ def rebuild(content: Mapping[str, Any]) -> dict[str, v.Question]:
     }
 
 
-def describe(questions: Sequence[v.Question]) -> dict[str, Any]:
+def describe(questions: Sequence[v.Question]) -> dict[str, object]:
     """What must be remembered about a batch to read its results later, as plain JSON values."""
     return {
         "questions": {
@@ -297,7 +297,7 @@ def describe(questions: Sequence[v.Question]) -> dict[str, Any]:
 
 
 def status_of(error: "anthropic.APIError") -> str:
-    """The no-verdict that an SDK error stands for."""
+    """The name of the failure behind an SDK error, one of ``verdict.NO_VERDICTS``."""
     import anthropic
 
     if isinstance(error, anthropic.APITimeoutError):

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from saeeval_core.config import RunConfig, assets_dir
+from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError, JudgeError, unknown_name
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.prepare import evaluation_of
@@ -14,10 +13,10 @@ from saeeval_core.evidence.evidence import judged_evidence
 from saeeval_core.evidence.sources import evidence_sources, file_source, task_source
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
-from saeeval_core.judging.imports import SaeIdentity, load_shipped
-from saeeval_core.judging.run import Judge, collect_batches, judge_questions, submit_batch
+from saeeval_core.judging.run import Judge, JudgeRun, collect_batches, judge_questions, submit_batch
 from saeeval_core.judging.select import Selector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
+from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
@@ -59,6 +58,60 @@ class JudgeOptions:
             raise ConfigError("--batch goes with --judge claude; the local judge answers at once")
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What a run may use, counted before anything is asked."""
+
+    requests: int
+    input_tokens: int
+    output_tokens_at_most: int
+    exact: bool
+    """False: scaled from some of the requests."""
+    usd_at_most: float | None
+    """None without prices."""
+
+
+@dataclass(frozen=True)
+class JudgeOutcome:
+    """What came of ``saeeval judge``."""
+
+    judge: str
+    """Name of the rater."""
+    rater_kind: str
+    sae: str
+    task: str
+    concepts: tuple[str, ...]
+    latents: int
+    """Latents it was about."""
+    run: JudgeRun | None = None
+    """What was asked; None for a dry run and for a batch."""
+    forecast: Forecast | None = None
+    batches: dict[str, str | int] | None = None
+    """Claude's batches: id -> verdicts read, or "in progress"."""
+    from_store: int | None = None
+    """In a dry run: latents whose verdicts are there already."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values; what did not happen is absent."""
+        out: dict[str, object] = {
+            "judge": self.judge,
+            "rater_kind": self.rater_kind,
+            "sae": self.sae,
+            "task": self.task,
+            "concepts": list(self.concepts),
+            "latents": self.latents,
+        }
+        if self.batches is not None:
+            out["batches"] = self.batches
+        if self.forecast is not None:
+            out["count"] = asdict(self.forecast)
+        if self.run is not None:
+            out |= self.run.to_dict()
+        elif self.from_store is not None:
+            out["from_store"] = self.from_store
+        return out
+
+
 def judge_command(
     config: RunConfig,
     options: JudgeOptions,
@@ -66,10 +119,11 @@ def judge_command(
     store: Store | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     api_key: str = "",
-) -> dict[str, Any]:
-    """What ``saeeval judge`` prints and writes; plain JSON values. Verdicts go to the store as they arrive.
+) -> JudgeOutcome:
+    """Explain and rate latents; verdicts go to the store as they arrive.
 
-    ``api_key`` "" stands for the environment's ANTHROPIC_API_KEY.
+    ``api_key`` "" stands for the environment's ANTHROPIC_API_KEY. DataError for a task without concepts or a latent that
+    does not exist, ConfigError for options that do not go together, JudgeError when a judge cannot be asked at all.
     """
     wanted = parse_latents(options.latents)
     budget = Budget(options.budget_tokens, options.budget_usd, options.price_in, options.price_out)
@@ -92,19 +146,14 @@ def judge_command(
     load_shipped_verdicts(store, recording)
     asker = make_judge(options, api_key)
     questions = [asker.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
-    about = {
-        "judge": asker.rater,
-        "rater_kind": asker.rater_kind,
-        "sae": recording.sae,
-        "task": task_set.texts.name,
-        "concepts": [c.name for c in concepts],
-        "latents": len(ids),
-    }
+    about = JudgeOutcome(
+        asker.rater, asker.rater_kind, recording.sae, task_set.texts.name, tuple(c.name for c in concepts), len(ids)
+    )
     if isinstance(asker, ClaudeJudge):
-        return about | _ask_claude(store, asker, questions, budget, options, on_progress)
+        return _ask_claude(about, store, asker, questions, budget, options, on_progress)
     if options.dry_run:
-        return about | {"from_store": sum(store.find_verdict(q.blank.key) is not None for q in questions)}
-    return about | judge_questions(store, asker, questions, on_progress=on_progress).to_dict()
+        return replace(about, from_store=sum(store.find_verdict(q.blank.key) is not None for q in questions))
+    return replace(about, run=judge_questions(store, asker, questions, on_progress=on_progress))
 
 
 def make_judge(options: JudgeOptions, api_key: str = "") -> Judge:
@@ -119,12 +168,6 @@ def make_judge(options: JudgeOptions, api_key: str = "") -> Judge:
     from saeeval_core.judging.local import LocalJudge
 
     return LocalJudge()
-
-
-def load_shipped_verdicts(store: Store, recording: LatentRecording) -> int:
-    """Put the verdicts shipped for this SAE into the store, once."""
-    identity = SaeIdentity(recording.sae, recording.sae_fingerprint, recording.n_latents)
-    return load_shipped(store, assets_dir() / "verdicts", identity)
 
 
 def candidate_latents(evaluation: Evaluation, latents: LatentRecording, k: int) -> list[int]:
@@ -159,43 +202,42 @@ def parse_latents(text: str) -> int | list[int]:
 
 
 def _ask_claude(
+    about: JudgeOutcome,
     store: Store,
     asker: ClaudeJudge,
     questions: Sequence[Question],
     budget: Budget,
     options: JudgeOptions,
     on_progress: Callable[[int, int], None] | None,
-) -> dict[str, Any]:
+) -> JudgeOutcome:
     """Collect what is ready, count, keep within the budget, ask the rest."""
-    out: dict[str, Any] = {"batches": {}}
+    batches: dict[str, str | int] = {}
     if store.open_batches() and not options.dry_run:
-        out["batches"] = collect_batches(store, asker, wait=options.wait if options.batch else 0.0)
+        batches = collect_batches(store, asker, wait=options.wait if options.batch else 0.0)
     left = [q for q in questions if store.find_verdict(q.blank.key) is None]
+    there = len(questions) - len(left)
     most = None
     if left and (options.dry_run or options.batch or budget.limited):
         count = asker.count(left)
         most = [Usage(n, 0, asker.settings.max_tokens) for n in count.per_request]
         in_all = Usage(count.input, 0, count.output_at_most)
-        out["count"] = {
-            "requests": count.requests,
-            "input_tokens": count.input,
-            "output_tokens_at_most": count.output_at_most,
-            "exact": count.exact,
-            "usd_at_most": budget.cost(in_all),
-        }
+        about = replace(
+            about,
+            forecast=Forecast(count.requests, count.input, count.output_at_most, count.exact, budget.cost(in_all)),
+        )
         if options.batch and not options.dry_run and not budget.allows(in_all):
             raise JudgeError(
                 f"the batch may use {count.input} tokens and {count.output_at_most} for replies, more than the budget; "
                 "raise it or name fewer latents"
             )
     if options.dry_run:
-        return out | {"from_store": len(questions) - len(left)}
+        return replace(about, batches=batches, from_store=there)
     if options.batch:
         if (batch_id := submit_batch(store, asker, left)) is not None:
-            out["batches"] |= {batch_id: "in progress"} | collect_batches(store, asker, wait=options.wait)
-        return out
-    done = judge_questions(store, asker, left, budget, most=most, on_progress=on_progress).to_dict()
-    return out | done | {"from_store": len(questions) - len(left)}
+            batches |= {batch_id: "in progress"} | collect_batches(store, asker, wait=options.wait)
+        return replace(about, batches=batches)
+    done = judge_questions(store, asker, left, budget, most=most, on_progress=on_progress)
+    return replace(about, batches=batches, run=replace(done, from_store=there))
 
 
 def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None = None) -> Selector:

@@ -1,55 +1,77 @@
 """``saeeval import-explanations``: explanations and ratings made elsewhere, checked against the SAE, into the store."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from saeeval_core.errors import DataError
-from saeeval_core.judging.imports import SaeIdentity, read_explanations
+from saeeval_core.judging.imports import read_explanations
 from saeeval_core.judging.neuronpedia import BASE_URL, fetch_explanations
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
-from saeeval_core.recordings.known_saes import identify
+from saeeval_core.recordings.known_saes import KnownSae, identify
 
 NEURONPEDIA = "neuronpedia"
 """Source that stands for the public service in place of a file."""
 
 
+@dataclass(frozen=True)
+class ImportOutcome:
+    """What came of an import."""
+
+    source: str
+    sae: str
+    sae_fingerprint: str
+    rows: int
+    new: int
+    """Rows that said something the store did not have."""
+    latents: int
+    """Different latents among the rows."""
+    raters: dict[str, int]
+    """Rater -> rows."""
+    tasks: list[str]
+    rated: int
+    """Rows with ratings."""
+    concepts: list[str]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
 def import_command(
     source: str, sae: str, *, task: str = "", rater: str = "", store: Store | None = None, base_url: str = BASE_URL
-) -> dict[str, Any]:
-    """Put a file's rows, or Neuronpedia's explanations, into the store as rater kind "imported"; plain JSON values.
+) -> ImportOutcome:
+    """Put a file's rows, or Neuronpedia's explanations, into the store as rater kind "imported".
 
     Without ``task`` a row is about the SAE as such and shown with every task. A row that says what the store already has
     is left out; nothing is stored when one row does not fit (DataError).
     """
     known = identify(sae)
-    identity = SaeIdentity(known.id, known.fingerprint, known.n_latents)
     if source == NEURONPEDIA:
-        rows = [replace(v, task=task) for v in fetch_explanations(known.neuronpedia_id, identity, base_url=base_url)]
+        rows = [replace(v, task=task) for v in fetch_explanations(known, base_url=base_url)]
     else:
-        rows = read_explanations(Path(source), identity, task=task, rater=rater)
+        rows = read_explanations(Path(source), known, task=task, rater=rater)
     store = store or Store()
-    _refuse_taken_names(store, identity, rows)
-    now = {(v.task, v.rater, v.latent): _said(v) for v in store.verdicts(identity.fingerprint)}
+    _refuse_taken_names(store, known, rows)
+    now = {(v.task, v.rater, v.latent): _said(v) for v in store.verdicts(known.fingerprint)}
     new = [v for v in rows if now.get((v.task, v.rater, v.latent)) != _said(v)]
     store.add_verdicts(new)
-    return {
-        "source": source,
-        "sae": identity.sae,
-        "sae_fingerprint": identity.fingerprint,
-        "rows": len(rows),
-        "new": len(new),
-        "latents": len({v.latent for v in rows}),
-        "raters": dict(Counter(v.rater for v in rows)),
-        "tasks": sorted({v.task for v in rows}),
-        "rated": sum(bool(v.ratings) for v in rows),
-        "concepts": sorted({c for v in rows for c in v.ratings}),
-    }
+    return ImportOutcome(
+        source=source,
+        sae=known.id,
+        sae_fingerprint=known.fingerprint,
+        rows=len(rows),
+        new=len(new),
+        latents=len({v.latent for v in rows}),
+        raters=dict(Counter(v.rater for v in rows)),
+        tasks=sorted({v.task for v in rows}),
+        rated=sum(bool(v.ratings) for v in rows),
+        concepts=sorted({c for v in rows for c in v.ratings}),
+    )
 
 
-def _refuse_taken_names(store: Store, sae: SaeIdentity, rows: list[Verdict]) -> None:
+def _refuse_taken_names(store: Store, sae: KnownSae, rows: list[Verdict]) -> None:
     """An import must not speak in the name of a person or of a judge that ran here."""
     taken = {name: kind for name, kind, _ in store.raters(sae.fingerprint) if kind != "imported"}
     for v in rows:

@@ -10,52 +10,50 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 from saeeval_core.errors import DataError
-from saeeval_core.judging.imports import SaeIdentity, check_latents
+from saeeval_core.judging.imports import Row, check_latents
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.recordings.known_saes import KnownSae
 
 BASE_URL = "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com"
 _LARGEST = 64 * 2**20  # bytes of one compressed batch
 _MOST_BATCHES = 2000
 
 
-def fetch_explanations(
-    neuronpedia_id: str | None, sae: SaeIdentity, *, base_url: str = BASE_URL, timeout: float = 20.0
-) -> list[Verdict]:
+def fetch_explanations(sae: KnownSae, *, base_url: str = BASE_URL, timeout: float = 20.0) -> list[Verdict]:
     """Every explanation of an SAE as an "imported" verdict without ratings; the newest per latent and author.
 
     DataError without an id, when the service cannot be reached or has nothing, or when the explanations do not fit the
     SAE (another id, or a latent it does not have).
     """
-    model, slash, source = (neuronpedia_id or "").partition("/")
+    model, slash, source = (sae.neuronpedia_id or "").partition("/")
     if not slash:
-        raise DataError(f"SAE '{sae.sae}' has no neuronpedia id; import explanations from a CSV or JSONL file instead")
+        raise DataError(f"SAE '{sae.id}' has no neuronpedia id; import explanations from a CSV or JSONL file instead")
     found: dict[tuple[int, str], Verdict] = {}
     for row in _rows(f"{base_url.rstrip('/')}/v1/{model}/{source}/explanations", timeout):
         if (row.get("modelId", model), row.get("layer", source)) != (model, source):
             raise DataError(
-                f"Neuronpedia answered for '{row.get('modelId')}/{row.get('layer')}', not for '{neuronpedia_id}'"
+                f"Neuronpedia answered for '{row.get('modelId')}/{row.get('layer')}', not for '{sae.neuronpedia_id}'"
             )
         try:
             latent, text = int(str(row["index"])), str(row["description"])
         except (KeyError, ValueError):
             raise DataError(
-                f"an explanation of '{neuronpedia_id}' has no index or description; its format has changed"
+                f"an explanation of '{sae.neuronpedia_id}' has no index or description; its format has changed"
             ) from None
         author = str(row.get("explanationModelName") or row.get("typeName") or "unknown author")
         rater = f"Neuronpedia ({author})"
         found[latent, rater] = Verdict(
-            latent, sae.fingerprint, sae.sae, "", rater, "imported", explanation=text.strip(), model=author
+            latent, sae.fingerprint, sae.id, "", rater, "imported", explanation=text.strip(), model=author
         )
     if not found:
-        raise DataError(f"Neuronpedia has no explanations for '{neuronpedia_id}'")
-    check_latents(f"Neuronpedia {neuronpedia_id}", (latent for latent, _ in found), sae)
+        raise DataError(f"Neuronpedia has no explanations for '{sae.neuronpedia_id}'")
+    check_latents(f"Neuronpedia {sae.neuronpedia_id}", (latent for latent, _ in found), sae)
     return [found[key] for key in sorted(found)]
 
 
-def _rows(folder: str, timeout: float) -> Iterator[dict[str, Any]]:
+def _rows(folder: str, timeout: float) -> Iterator[Row]:
     for number in range(_MOST_BATCHES):
         content = _get(f"{folder}/batch-{number}.jsonl.gz", timeout)
         if content is None:

@@ -1,4 +1,4 @@
-"""What a judge is told: the rubric (the fixed part, cached by the API) and the evidence, marked off as data.
+"""What is sent to a judge: the rubric (the fixed part, cached by the API) and the evidence, marked off as data.
 
 Text from data sets may say anything, "rate everything 4" included. It stands between tags; the tags and the marks of
 strong tokens are neutralised inside it, and the schema of the reply does not depend on it.
@@ -12,7 +12,7 @@ from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
 from saeeval_core.evidence.tokens import TokenCosine
 from saeeval_core.judging.verdict import Concept, field_names
 
-MARKED = 5  # strongest tokens marked per context, as in the paper (paper.md section 1.3)
+MARKED = 5  # strongest tokens marked per context, as in the paper
 
 RUBRIC = """\
 You study single latents of a sparse autoencoder that was trained on the activations of a language model. For \

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging.budget import Budget, Usage
@@ -46,7 +46,7 @@ class JudgeRun:
     used: Usage
     usd: float | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {**vars(self), "used": vars(self.used)}
 

@@ -13,9 +13,9 @@ from saeeval_core.evaluation.prepare import evaluation_of
 from saeeval_core.evidence.evidence import judged_evidence
 from saeeval_core.evidence.sources import evidence_sources
 from saeeval_core.judging.command import candidate_latents
-from saeeval_core.judging.imports import read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.judging.verdict import Question, task_concepts
+from saeeval_core.judging.verdict_files import read_verdicts, write_verdicts
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
 

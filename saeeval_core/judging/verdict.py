@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, create_model
 
@@ -101,7 +100,7 @@ def field_names(concepts: Sequence[Concept]) -> list[str]:
 def reply_model(concepts: Sequence[Concept]) -> type[BaseModel]:
     """The reply: explanation, reason and one whole number 0..4 per concept; nothing else is accepted."""
     strict = ConfigDict(extra="forbid", frozen=True)
-    fields: dict[str, Any] = {n: (StrictInt, Field(ge=0, le=4)) for n in field_names(concepts)}
+    fields = {n: (StrictInt, Field(ge=0, le=4)) for n in field_names(concepts)}
     ratings = create_model("Ratings", __config__=strict, **fields)
     return create_model(
         "Reply",

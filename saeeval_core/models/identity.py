@@ -1,4 +1,4 @@
-"""What identifies a language model's files, told without loading them (so that a recording can be found at once)."""
+"""What identifies a language model's files, found without loading them, so that a recording can be looked up at once."""
 
 import importlib.metadata
 from pathlib import Path

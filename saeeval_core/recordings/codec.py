@@ -40,7 +40,7 @@ def to_gaps(latents: csc_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def from_gaps(data: np.ndarray, gaps: np.ndarray, indptr: np.ndarray, shape: tuple[int, ...]) -> csc_array:
-    """Inverse of ``to_gaps`` for an array of that shape; entries of value 0 are the bridges and go."""
+    """Inverse of ``to_gaps`` for an array of that shape [rows, columns]; entries of value 0 are the bridges and go."""
     total = np.cumsum(gaps, dtype=np.int64)
     before = np.concatenate([[0], total])[indptr[:-1]]
     rows = total - np.repeat(before, np.diff(indptr))

@@ -27,13 +27,16 @@ class _Best:
         self.bar = self.score.min(1)
 
     def wanted(self, rows: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """Which of the offers would enter (positions into ``rows``)."""
+        """Which of the offers would enter: positions into ``rows`` (int[offers], with a float score each)."""
         return np.flatnonzero(score > self.bar[rows])
 
     def put(
         self, rows: np.ndarray, score: np.ndarray, value: np.ndarray, text: int, start: np.ndarray, window: np.ndarray
     ) -> None:
-        """Replace each row's weakest entry; ``rows`` are distinct."""
+        """Replace each row's weakest entry by the offer of one text.
+
+        rows int[offers], all different; score, value float[offers]; start int16[offers]; window float16[offers, WINDOW].
+        """
         slot = self.score[rows].argmin(1)
         self.score[rows, slot], self.value[rows, slot], self.text[rows, slot] = score, value, text
         self.start[rows, slot], self.window[rows, slot] = start, window
@@ -44,6 +47,7 @@ class ContextCollector:
     """Sees the scaled codes of one text after another; ``finish`` gives the chosen Contexts."""
 
     def __init__(self, n_latents: int, cells: np.ndarray | None, seed: int = 0) -> None:
+        """``cells``: int[texts], label cell of each text, -1 for none; without it no strongest of each cell is kept."""
         self.n_latents, self.cells, self.seed = n_latents, cells, seed
         self.n_cells = 0 if cells is None else int(cells.max(initial=-1)) + 1
         self.top = _Best(n_latents, TOP)
@@ -71,7 +75,7 @@ class ContextCollector:
                 best.put(rows[w], score[w], value[w], text, start[latents], windows)
 
     def finish(self, first_row: np.ndarray) -> Contexts:
-        """``first_row`` maps the text numbers given to ``add`` to rows of the recording."""
+        """The chosen contexts; ``first_row`` int[texts] maps the text numbers given to ``add`` to rows of the recording."""
         indptr, text, start, window, kind = [0], [], [], [], []
         for latent in range(self.n_latents):
             taken: set[int] = set()
@@ -95,7 +99,7 @@ class ContextCollector:
         )
 
     def state(self) -> dict[str, np.ndarray]:
-        """Arrays from which ``restore`` continues."""
+        """Everything seen so far, as arrays by name, from which ``restore`` continues."""
         parts = {"top": self.top, "sample": self.sample, "cell": self.per_cell}
         return {"n_texts": self.n_texts} | {
             f"{name}.{key}": getattr(best, key) for name, best in parts.items() for key in _STATE

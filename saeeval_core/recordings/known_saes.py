@@ -1,9 +1,9 @@
-"""Which SAE a name means: hook and fingerprint, told without loading it wherever that is possible."""
+"""Which SAE a name means: hook, fingerprint and width, found without loading its weights wherever that is possible."""
 
 from dataclasses import dataclass
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.recordings.recording import list_recordings
+from saeeval_core.recordings.recording import LatentRecording, list_recordings
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_folder, registry
 
 
@@ -13,10 +13,16 @@ class KnownSae:
 
     id: str
     hook: str
-    """Where it reads; the pass over the texts is made there."""
+    """Where it reads; the pass over the texts is made there. "" in a recording that does not say."""
     fingerprint: str
     n_latents: int
     neuronpedia_id: str | None = None
+
+
+def recorded_sae(latents: LatentRecording) -> KnownSae:
+    """The SAE that was recorded."""
+    hook = str((latents.about or {}).get("hook") or "")
+    return KnownSae(latents.sae, hook, latents.sae_fingerprint, latents.n_latents)
 
 
 def known_sae(spec: str) -> KnownSae | None:
@@ -40,7 +46,7 @@ def known_sae(spec: str) -> KnownSae | None:
 def identify(spec: str) -> KnownSae:
     """As ``known_sae``; an SAE of SAELens's registry or the Hub that was never recorded is downloaded and loaded.
 
-    Raises what ``saes.load_sae`` raises.
+    Raises what ``saes.loaded.load_sae`` raises.
     """
     found = known_sae(spec)
     if found is not None:

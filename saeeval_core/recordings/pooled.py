@@ -54,7 +54,7 @@ class PooledLatents:
         return 1 - error / spread if spread > 0 else None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything gathered so far, as arrays that can be stored."""
+        """Everything gathered so far, as arrays by name that can be stored."""
         pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
         return {
             "rows": np.array(self.rows, dtype=np.int64),
@@ -76,7 +76,11 @@ class PooledLatents:
         self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
 
     def finish(self, sae: LoadedSAE, residual_fingerprint: str, inverse: np.ndarray, storage: str) -> LatentRecording:
-        """The recording, with values rounded to what will be stored and one row per text (duplicates repeated)."""
+        """The recording, with values rounded to what will be stored and one row per text.
+
+        ``inverse``: int[texts], the distinct text of each row (duplicates repeat a row). DataError if values exceed
+        ``storage``.
+        """
         n_tokens = int(self.n_valid.sum())
         order = np.full(len(self.n_valid), -1)
         order[self.rows] = np.arange(len(self.rows))
@@ -111,7 +115,7 @@ class PooledLatents:
 
 
 def scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(f, s*f), both [tokens, latents] in float32."""
+    """(f, s*f) of the tokens x [tokens, d], both float32 [tokens, latents]."""
     codes = sae.encode(x).float()
     scale = sae.token_scale(x)
     return codes, codes if scale is None else codes * scale[:, None]
@@ -124,7 +128,10 @@ def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple
 
 
 def rounded(values: np.ndarray, storage: str, what: str) -> np.ndarray:
-    """Values as they will be stored, back in float32: a fresh recording then scores like the stored one."""
+    """Values of any shape as they will be stored, back in float32: a fresh recording then scores like the stored one.
+
+    DataError if ``what`` (named in it) exceeds float16.
+    """
     if storage == "float16" and np.nanmax(np.abs(values), initial=0) > np.finfo(np.float16).max:
         raise DataError(f"{what} exceed float16; record with storage float32")
     return values.astype(storage).astype(np.float32)

@@ -16,7 +16,7 @@ from scipy.sparse import csc_array
 from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
 from saeeval_core.errors import ArtifactError
 from saeeval_core.recordings.codec import from_gaps, read_bfloat16, to_gaps
-from saeeval_core.storage.artifacts import exists, load_arrays, load_meta, save_arrays
+from saeeval_core.storage.artifacts import Sidecar, exists, load_arrays, load_meta, save_arrays
 from saeeval_core.storage.packing import pack, unpack
 
 SCHEMA = 1
@@ -164,7 +164,7 @@ class LatentRecording:
 
 
 def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
-    """Write below ``folder``; residuals in the key's storage precision."""
+    """Write below ``folder`` and return the path; residuals in the key's storage precision. ArtifactError if it cannot."""
     path = folder / f"residuals-{recording.fingerprint}"
     arrays = {
         "residuals": recording.residuals.astype(recording.key.storage),
@@ -178,7 +178,7 @@ def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
 
 
 def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> Path:
-    """Write below ``folder``; pooled latents in ``storage`` precision, row numbers as one-byte gaps.
+    """Write below ``folder`` and return the path; pooled latents in ``storage`` precision, row numbers as one-byte gaps.
 
     The decoder is stored only when the SAE is not a bundled one (whose decoder is read from its own weights).
     """
@@ -215,7 +215,7 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
 
 
 def load_residuals(path: Path) -> ResidualRecording:
-    """ArtifactError if damaged, half-written or of another kind."""
+    """Inverse of ``save_residuals``, read-only; ArtifactError if damaged, half-written or of another kind."""
     arrays, meta = _read(path, "residuals")
     recording = ResidualRecording(
         RecordingKey(**meta["key"]),
@@ -230,7 +230,7 @@ def load_residuals(path: Path) -> ResidualRecording:
 
 
 def load_latents(path: Path) -> LatentRecording:
-    """ArtifactError if damaged, half-written or of another kind."""
+    """Inverse of ``save_latents``, read-only; ArtifactError if damaged, half-written or of another kind."""
     a, meta = _read(path, "latents")
     shape = tuple(meta["shape"])
     latents = from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], shape)
@@ -278,8 +278,8 @@ def recording_folders(*, shipped: bool = True) -> list[Path]:
     return [assets_dir() / "recordings", made] if shipped else [made]
 
 
-def list_recordings(kind: str) -> list[dict[str, Any]]:
-    """Sidecars of all finished recordings of one kind ("residuals" or "latents"), shipped first."""
+def list_recordings(kind: str) -> list[Sidecar]:
+    """Sidecars of all finished recordings of one kind ("residuals" or "latents"), shipped first; "path" says where."""
     return [
         load_meta(path.with_suffix("")) | {"path": str(path.with_suffix(""))}
         for folder in recording_folders()
@@ -288,7 +288,10 @@ def list_recordings(kind: str) -> list[dict[str, Any]]:
 
 
 def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
-    """Decoder rows of a bundled SAE, float32 [latents, d_model], read without torch. Its rows need no rescaling."""
+    """Decoder rows of a bundled SAE, float32 [latents, d_model], read without torch. Its rows need no rescaling.
+
+    ArtifactError if its weights are missing.
+    """
     from safetensors import safe_open
 
     path = assets_dir() / "saes" / name / "sae_weights.safetensors"
@@ -301,7 +304,7 @@ def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
     return read_bfloat16(path, "W_dec")
 
 
-def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Sidecar]:
     packed, meta = load_arrays(path)
     if meta.get("kind") != kind:
         raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected '{kind}'; delete it and rebuild")

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -369,7 +369,7 @@ def _is_misspelt(release: str, releases: set[str]) -> bool:
     return bool(get_close_matches(release, releases, n=1, cutoff=0.85))
 
 
-def _hash_tensors(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+def _hash_tensors(cfg: Mapping[str, object], tensors: dict[str, Tensor]) -> str:
     settings = {key: value for key, value in cfg.items() if key != "device"}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(tensors.items()):

@@ -255,7 +255,7 @@ def list_registry(model: str | None = None) -> list[RegistryRow]:
 
 
 def nearest(spec: str, search: Sequence[Path] | None = None) -> str:
-    """The line for an SAE nobody knows, with the nearest bundled, release or SAE names."""
+    """The error message for an unknown SAE, with the nearest bundled, release or SAE names."""
     releases = {row.release for row in registry().values()}
     release, _, sae_id = spec.replace(":", "/", 1).partition("/")
     if release in releases:

@@ -18,9 +18,15 @@ from safetensors.numpy import save as save_safetensors
 
 from saeeval_core.errors import ArtifactError
 
+Sidecar = dict[str, Any]
+"""What stands beside stored arrays: plain JSON values of the module that stores them, and under "sha256" the arrays' checksum."""
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-    """Write ``path.safetensors`` and ``path.json`` (which holds ``meta`` and the checksum), each by rename."""
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
+    """Write arrays of any shape to ``path.safetensors``, and ``meta`` with the checksum to ``path.json``, each by rename.
+
+    ArtifactError if the disk is full or the folder cannot be written.
+    """
     blob = save_safetensors({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     sidecar = dict(meta) | {"sha256": hashlib.sha256(blob).hexdigest(), "bytes": len(blob)}
     try:
@@ -34,7 +40,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
         ) from None
 
 
-def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], Sidecar]:
     """Arrays and sidecar of ``path``; ArtifactError if either is missing, damaged or half-written."""
     meta = load_meta(path)
     try:
@@ -54,8 +60,8 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise ArtifactError(f"{_data(path)} is not a safetensors file ({error}); delete it and rebuild") from None
 
 
-def load_meta(path: Path) -> dict[str, Any]:
-    """The sidecar alone."""
+def load_meta(path: Path) -> Sidecar:
+    """The sidecar alone; ArtifactError if it is missing or damaged."""
     try:
         return json.loads(_sidecar(path).read_text())
     except FileNotFoundError:
@@ -70,7 +76,7 @@ def exists(path: Path) -> bool:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename over ``path``."""
+    """Write to a temporary name in the same folder, then rename over ``path``. OSError if that fails; nothing is left."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -6,7 +6,7 @@ Bytes of equal significance are stored together (signs and exponents repeat, man
 import math
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -15,17 +15,25 @@ from saeeval_core.errors import ArtifactError
 _LEVEL = 1
 """Higher levels save 4 % more and take three times as long."""
 
-Layout = dict[str, dict[str, Any]]
-"""Name of a packed array -> its dtype and shape."""
+
+class Packed(TypedDict):
+    """What a packed array was."""
+
+    dtype: str
+    shape: list[int]
+
+
+Layout = Mapping[str, Packed]
+"""Name of a packed array -> what it was."""
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Layout]:
     """Every array as uint8[compressed bytes], and what ``unpack`` needs to know."""
-    layout = {name: {"dtype": a.dtype.str, "shape": list(a.shape)} for name, a in arrays.items()}
+    layout = {name: Packed(dtype=a.dtype.str, shape=list(a.shape)) for name, a in arrays.items()}
     return {name: np.frombuffer(zlib.compress(_planes(a), _LEVEL), np.uint8) for name, a in arrays.items()}, layout
 
 
-def unpack(arrays: Mapping[str, np.ndarray], layout: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def unpack(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
     """Inverse of ``pack``; arrays the layout does not name are returned as they are. ArtifactError if they do not fit."""
     return {name: _array(name, a, layout[name]) if name in layout else a for name, a in arrays.items()}
 
@@ -34,7 +42,7 @@ def _planes(a: np.ndarray) -> bytes:
     return np.ascontiguousarray(a).reshape(-1).view(np.uint8).reshape(a.size, a.dtype.itemsize).T.tobytes()
 
 
-def _array(name: str, packed: np.ndarray, about: Mapping[str, Any]) -> np.ndarray:
+def _array(name: str, packed: np.ndarray, about: Packed) -> np.ndarray:
     dtype, shape = np.dtype(about["dtype"]), tuple(about["shape"])
     size = math.prod(shape) * dtype.itemsize
     try:

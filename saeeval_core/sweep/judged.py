@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import ConfigError, unknown_name
-from saeeval_core.judging.command import load_shipped_verdicts
 from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import Ratings, Rule

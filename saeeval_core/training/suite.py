@@ -84,7 +84,10 @@ def train_many(
 
 @torch.no_grad()
 def snapshot(sae: Any, config: TrainingConfig, held_out: np.ndarray, scale: float) -> Any:
-    """The SAE as it would be saved now: inference class, input scaling folded in, threshold set."""
+    """The SAE as it would be saved now: SAELens's inference class, input scaling folded in, threshold set.
+
+    ``sae``: a training SAE, left as it was; held_out [tokens, d] sets the threshold; ``scale``: factor of the inputs.
+    """
     from sae_lens import SAE
 
     before = {k: v.clone() for k, v in sae.state_dict().items()}

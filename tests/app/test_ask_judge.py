@@ -59,7 +59,7 @@ def test_from_the_button_to_the_score(fake, loaded):
     assert judged.judge_sets(loaded, board, 5, Rule()) == []
     fake.behaviour = lambda request, number: answer(request, 3)
     at = ask(loaded)
-    asked = judge_job.job_of(loaded).result["asked"]
+    asked = judge_job.job_of(loaded).result.run.asked
     assert asked == len(fake.requests) > 5 and f"{asked} new verdicts" in texts(at)
     assert "fires on pronouns" in side_by_side(verdicts.current(loaded))[0]["explanation"]
     chosen = judged.judge_sets(loaded, board, 5, Rule())[0]
@@ -77,7 +77,7 @@ def test_failures_are_named_and_can_be_asked_again(fake, loaded):
     }
     fake.behaviour = lambda request, number: replies.get(number) or answer(request, 1, extra="field")
     at = ask(loaded, "5,17,33,64")
-    assert judge_job.job_of(loaded).result["failures"] == {
+    assert judge_job.job_of(loaded).result.run.failures == {
         "refused": 1,
         "cut off": 1,
         "request not accepted": 1,
@@ -102,7 +102,7 @@ def test_counting_asks_nothing_and_a_budget_stops(fake, loaded):
     at = ask(loaded, "5,17,33", button="w_ask_count")
     assert "3 requests, 3,000 tokens in" in texts(at) and fake.requests == []
     ask(loaded, "5,17,33", w_ask_budget=2500)
-    assert judge_job.job_of(loaded).result["not_asked"] == 2 and len(fake.requests) == 1
+    assert judge_job.job_of(loaded).result.run.not_asked == 2 and len(fake.requests) == 1
     assert "2 not asked: the budget is used up" in texts(view("judge"))
 
 

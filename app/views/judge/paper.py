@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.views.judge.agreement import draw as draw_agreement
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.judging.imports import paper_ratings, read_paper_labels
+from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
 
 
 @st.fragment

@@ -18,7 +18,7 @@ from saeeval_core.judging.agreement import (
     report,
     with_missing_as_zero,
 )
-from saeeval_core.judging.imports import paper_ratings, read_paper_labels
+from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
 from saeeval_core.ledger.verdicts import Verdict
 
 LABELS = "judge_labels/paper_labels.json"
@@ -89,10 +89,10 @@ def test_failed_verdicts_have_no_cells() -> None:
 
 def test_report_needs_two_raters_and_names_how_missing_ones_were_read() -> None:
     with pytest.raises(DataError, match="needs two raters"):
-        report({"a": cells([1])})
+        report({"a": cells([1])}, "store")
     ratings = {"a": cells([1, 0]), "b": cells([1])}
-    assert report(ratings, resamples=20)["missing_ratings"] == "left out"
-    zero = report(ratings, missing_as_zero=["b"], resamples=20)
+    assert report(ratings, "store", resamples=20).to_dict()["missing_ratings"] == "left out"
+    zero = report(ratings, "store", missing_as_zero=["b"], resamples=20).to_dict()
     assert zero["missing_ratings"] == "read as 0 for b"
     assert zero["pairs"][0]["n"] == 2
     json.dumps(zero, allow_nan=False)

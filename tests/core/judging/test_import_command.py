@@ -38,12 +38,12 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_file_is_stored_as_imported_and_only_once(store: Store, sae: str, table: Path) -> None:
     found = import_command(str(table), sae, task="bios", store=store)
-    assert (found["rows"], found["new"], found["latents"], found["raters"]) == (4, 4, 2, {"ann": 2, "bob": 2})
-    assert (found["concepts"], found["rated"], found["tasks"]) == (["gender", "nurse"], 4, ["bios"])
-    assert import_command(str(table), sae, task="bios", store=store)["new"] == 0
+    assert (found.rows, found.new, found.latents, found.raters) == (4, 4, 2, {"ann": 2, "bob": 2})
+    assert (found.concepts, found.rated, found.tasks) == (["gender", "nurse"], 4, ["bios"])
+    assert import_command(str(table), sae, task="bios", store=store).new == 0
     table.write_text(ROWS.replace("pronouns", "feminine pronouns"))
-    assert import_command(str(table), sae, task="bios", store=store)["new"] == 1
-    kept = store.verdicts(found["sae_fingerprint"], latent=1, rater="ann")[0]
+    assert import_command(str(table), sae, task="bios", store=store).new == 1
+    kept = store.verdicts(found.sae_fingerprint, latent=1, rater="ann")[0]
     assert (kept.explanation, kept.rater_kind, kept.ratings) == (
         "feminine pronouns",
         "imported",
@@ -78,7 +78,7 @@ def test_a_hub_sae_is_known_from_its_recording_and_the_registry(serve, store: St
     assert known.hook == "blocks.0.hook_resid_pre"
     url = serve({f"{FOLDER}/batch-0.jsonl.gz": packed(row("3", "dates"), row("0", "names"))})
     found = import_command("neuronpedia", spec, store=store, base_url=url)
-    assert (found["new"], found["rated"], found["raters"]) == (2, 0, {"Neuronpedia (m)": 2})
+    assert (found.new, found.rated, found.raters) == (2, 0, {"Neuronpedia (m)": 2})
     assert [(v.latent, v.explanation, v.task) for v in store.verdicts("print")] == [(0, "names", ""), (3, "dates", "")]
     assert len(store.verdicts("print", task="bios")) == 2  # about the SAE as such, so shown with every task
 
@@ -91,7 +91,7 @@ def test_an_sae_without_a_neuronpedia_id_says_what_to_do(store: Store, sae: str)
 def test_imported_raters_are_compared_for_one_task(store: Store, sae: str, table: Path) -> None:
     import_command(str(table), sae, task="bios", store=store)
     import_command(str(table), sae, task="news", store=store)
-    found = agreement_command(sae=sae, task="bios", store=store, resamples=20)
+    found = agreement_command(sae=sae, task="bios", store=store, resamples=20).to_dict()
     (pair,) = found["pairs"]
     assert (found["task"], pair["n"], pair["exact"], found["interval"]["resamples"]) == (
         "bios",
@@ -109,9 +109,27 @@ def test_the_commands(sae: str, table: Path, tmp_path: Path, monkeypatch) -> Non
     done = run(
         app, ["import-explanations", str(table), "--sae", sae, "--task", "bios", "--json", str(tmp_path / "i.json")]
     )
-    assert done.exit_code == 0 and json.loads((tmp_path / "i.json").read_text())["new"] == 4
+    assert done.exit_code == 0
+    written = json.loads((tmp_path / "i.json").read_text())
+    assert written.pop("sae_fingerprint") and written == {
+        "source": str(table),
+        "sae": sae,
+        "rows": 4,
+        "new": 4,
+        "latents": 2,
+        "raters": {"ann": 2, "bob": 2},
+        "tasks": ["bios"],
+        "rated": 4,
+        "concepts": ["gender", "nurse"],
+    }
     out = tmp_path / "a.json"
     done = run(app, ["agreement", "--sae", sae, "--task", "bios", "--resamples", "10", "--json", str(out)])
-    assert done.exit_code == 0 and json.loads(out.read_text())["interval"]["resamples"] == 10
+    assert done.exit_code == 0
+    written = json.loads(out.read_text())
+    assert written["interval"] == {"level": 0.95, "unit": "latents", "resamples": 10}
+    about = {"source", "sae", "sae_fingerprint", "task", "missing_ratings", "interval", "raters", "pairs"}
+    assert set(written) == about | {"krippendorff_alpha"} and (written["source"], written["task"]) == ("store", "bios")
+    assert set(written["pairs"][0]["by_concept"]) == {"nurse", "gender"}
+    assert set(written["krippendorff_alpha"]) == {"ordinal", "interval"}
     wrong = run(app, ["agreement", "--labels", str(table), "--task", "bios"])
     assert isinstance(wrong.exception, ConfigError)

@@ -42,20 +42,28 @@ def claude(fake: FakeClaude, **options) -> JudgeOptions:
     return JudgeOptions(**{"judge": "claude", "latents": "top3", "base_url": fake.url} | options)
 
 
+ABOUT = {"judge", "rater_kind", "sae", "task", "concepts", "latents"}
+RUN = {"rater", "asked", "answered", "from_store", "not_asked", "failures", "used", "usd"}
+COUNT = {"requests", "input_tokens", "output_tokens_at_most", "exact", "usd_at_most"}
+
+
 def test_button_to_verdicts(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
-    found = judge_command(config, claude(fake), store=store)
+    found = judge_command(config, claude(fake), store=store).to_dict()
     assert found["answered"] == found["asked"] == found["latents"] == len(fake.requests) > 0
     assert found["concepts"] == ["profession", "gender"]
     json.dumps(found, allow_nan=False)
-    again = judge_command(config, claude(fake), store=store)
+    assert set(found) == ABOUT | RUN | {"batches"} and set(found["used"]) == {"input", "cached", "output"}
+    again = judge_command(config, claude(fake), store=store).to_dict()
     assert (again["asked"], again["from_store"]) == (0, found["latents"])
 
 
 def test_dry_run_counts_and_asks_nothing(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     options = claude(fake, latents="1,2,2,3", dry_run=True, price_in=1.0, price_out=5.0)
-    count = judge_command(config, options, store=store)["count"]
+    found = judge_command(config, options, store=store).to_dict()
+    count = found["count"]
+    assert set(found) == ABOUT | {"batches", "count", "from_store"} and set(count) == COUNT
     assert (count["requests"], count["input_tokens"], fake.requests) == (3, 3000, [])
     assert count["usd_at_most"] == pytest.approx(0.003 + 3 * 800 * 5 / 1e6)
 
@@ -67,7 +75,7 @@ def test_budget_in_usd_stops_a_run_and_refuses_a_batch(
     limits = {"budget_usd": 0.0062, "price_in": 1.0, "price_out": 5.0, "latents": "1,2,3", "concurrency": 1}
     with pytest.raises(JudgeError, match="more than the budget"):
         judge_command(config, claude(fake, batch=True, **limits), store=store)
-    found = judge_command(config, claude(fake, **limits), store=store)
+    found = judge_command(config, claude(fake, **limits), store=store).to_dict()
     assert (found["asked"], found["not_asked"]) == (1, 2)
     assert found["usd"] <= 0.0062
 
@@ -81,14 +89,15 @@ def test_batch_is_sent_and_collected_by_the_same_command(
     ]
     fake.batch_polls_before_end = 1
     options = claude(fake, latents="1,2", batch=True)
-    assert judge_command(config, options, store=store)["batches"] == {"msgbatch_0": "in progress"}
-    assert judge_command(config, options, store=store)["batches"] == {"msgbatch_0": 2}
+    sent = judge_command(config, options, store=store).to_dict()
+    assert set(sent) == ABOUT | {"batches", "count"} and sent["batches"] == {"msgbatch_0": "in progress"}
+    assert judge_command(config, options, store=store).to_dict()["batches"] == {"msgbatch_0": 2}
     assert (len(fake.batches), fake.requests) == (1, [])
 
 
 def test_without_a_key_every_latent_says_so(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    found = judge_command(config, claude(fake, latents="1,2"), store=store)
+    found = judge_command(config, claude(fake, latents="1,2"), store=store).to_dict()
     assert found["failures"] == {"no key": 2}
     with pytest.raises(JudgeError, match="no API key"):
         judge_command(config, claude(fake, dry_run=True), store=store)

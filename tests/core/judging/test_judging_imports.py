@@ -1,5 +1,6 @@
 """Imported explanations are checked against the SAE; shipped verdicts load once; the question's concepts and prompt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +10,17 @@ from judge_fixtures import toy_source
 from saeeval_core.errors import DataError
 from saeeval_core.evidence.evidence import for_judge, latent_evidence
 from saeeval_core.judging import verdict as v
-from saeeval_core.judging.imports import (
-    SaeIdentity,
-    load_shipped,
-    read_explanations,
-    read_paper_labels,
-    read_verdicts,
-    write_verdicts,
-)
+from saeeval_core.judging.imports import read_explanations
+from saeeval_core.judging.paper_labels import read_paper_labels
 from saeeval_core.judging.prompts import build_prompt
+from saeeval_core.judging.verdict_files import load_shipped, read_verdicts, write_verdicts
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.recordings.known_saes import KnownSae
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import Contrast, TaskSet
 
-SAE = SaeIdentity("toy-sae", "toyprint", 4)
+SAE = KnownSae("toy-sae", "blocks.0.hook_resid_post", "toyprint", 4)
 
 
 def write(path: Path, content: str) -> Path:
@@ -89,12 +86,12 @@ def test_verdict_files_round_trip_and_load_once(tmp_path: Path) -> None:
     write_verdicts(tmp_path / "toy-sae.jsonl", [*verdicts, other])
     assert read_verdicts(tmp_path / "toy-sae.jsonl") == [*verdicts, other]
     store = Store(tmp_path / "s.sqlite")
-    assert load_shipped(store, tmp_path, SAE) == 2  # the row of other weights is left out
-    assert load_shipped(store, tmp_path, SAE) == 0
-    assert load_shipped(store, tmp_path, SaeIdentity("unknown", "x", 4)) == 0
+    assert load_shipped(store, SAE, tmp_path) == 2  # the row of other weights is left out
+    assert load_shipped(store, SAE, tmp_path) == 0
+    assert load_shipped(store, replace(SAE, id="unknown"), tmp_path) == 0
     assert [x.ratings for x in store.verdicts("toyprint")] == [{"nurse": 0}, {"nurse": 1}]
     with pytest.raises(DataError, match="names latent 1, but"):
-        load_shipped(store, tmp_path, SaeIdentity("toy-sae", "toyprint", 1))
+        load_shipped(store, replace(SAE, n_latents=1), tmp_path)
 
 
 @pytest.mark.parametrize("line", ['{"latent": 1}', '{"shared": {"task": "toy"}}\n{"latent": 1, "ratings": {}}'])

@@ -4,15 +4,16 @@ import gzip
 import json
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from saeeval_core.errors import DataError
-from saeeval_core.judging.imports import SaeIdentity
 from saeeval_core.judging.neuronpedia import fetch_explanations
+from saeeval_core.recordings.known_saes import KnownSae
 
-SAE = SaeIdentity("gpt2-small-res-jb/blocks.0", "print", 4)
+SAE = KnownSae("gpt2-small-res-jb/blocks.0", "blocks.0.hook_resid_pre", "print", 4, "gpt2-small/0-res-jb")
 FOLDER = "/v1/gpt2-small/0-res-jb/explanations"
 
 
@@ -70,7 +71,7 @@ def test_all_batches_are_read_as_imported(serve) -> None:
             f"{FOLDER}/batch-1.jsonl.gz": packed(row("1", "dates")),
         }
     )
-    found = fetch_explanations("gpt2-small/0-res-jb", SAE, base_url=url)
+    found = fetch_explanations(SAE, base_url=url)
     assert [(v.latent, v.explanation, v.rater) for v in found] == [
         (0, "x", "Neuronpedia (n)"),
         (1, "dates", "Neuronpedia (m)"),
@@ -99,11 +100,11 @@ def test_all_batches_are_read_as_imported(serve) -> None:
 def test_faults_are_one_clear_line(serve, batch, message: str) -> None:
     url = serve({f"{FOLDER}/batch-0.jsonl.gz": batch})
     with pytest.raises(DataError, match=message):
-        fetch_explanations("gpt2-small/0-res-jb", SAE, base_url=url, timeout=0.5)
+        fetch_explanations(SAE, base_url=url, timeout=0.5)
 
 
 def test_no_id_and_no_network() -> None:
     with pytest.raises(DataError, match="has no neuronpedia id"):
-        fetch_explanations(None, SAE)
+        fetch_explanations(replace(SAE, neuronpedia_id=None))
     with pytest.raises(DataError, match="cannot be reached"):
-        fetch_explanations("a/b", SAE, base_url="http://127.0.0.1:9", timeout=0.5)
+        fetch_explanations(SAE, base_url="http://127.0.0.1:9", timeout=0.5)

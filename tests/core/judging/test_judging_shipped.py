@@ -9,10 +9,11 @@ from judge_fixtures import toy_source
 from saeeval_core import config as settings
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.judging import shipped
-from saeeval_core.judging.imports import SaeIdentity, load_shipped, read_verdicts, write_verdicts
 from saeeval_core.judging.local import LocalJudge
+from saeeval_core.judging.verdict_files import load_shipped, read_verdicts, write_verdicts
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.recordings.known_saes import KnownSae
 from saeeval_core.recordings.obtain import Recordings
 from saeeval_core.texts.sources import BUNDLED_TASKS
 from saeeval_core.texts.tasks import Contrast, TaskSet
@@ -43,7 +44,7 @@ def test_file_is_made_again_with_the_reference_kept(folder: Path, tiny_model, tm
     assert found == [(0, "llm"), (0, "local"), (2, "local")]  # latent 3 never fires: no verdict, so no row
     assert said == ["toy-sae, toy: 3 candidates, 0 rated before"]
     store = Store(tmp_path / "s.sqlite")
-    assert load_shipped(store, folder, SaeIdentity("toy-sae", "toyprint", 4)) == 3
+    assert load_shipped(store, KnownSae("toy-sae", "blocks.0.hook_resid_post", "toyprint", 4), folder) == 3
     assert {k for _, k, _ in store.raters("toyprint")} == {"llm", "local"}  # nothing shipped is human
 
 

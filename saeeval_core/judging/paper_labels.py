@@ -1,0 +1,73 @@
+"""The ratings published with the paper (arXiv 2411.18895): 53 latents, two people and a language model."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saeeval_core.errors import DataError
+from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
+from saeeval_core.evidence.tokens import TokenCosine
+
+
+@dataclass(frozen=True)
+class PaperItem:
+    """One of the paper's labelled latents: the evidence that was shown and everybody's ratings."""
+
+    id: int
+    evidence: LatentEvidence
+    ratings: Mapping[str, Mapping[str, int]]
+    """Rater ("human_a", "human_b", "llm") -> concept -> 0..4; a rater who did not rate is absent."""
+
+
+def read_paper_labels(path: Path) -> list[PaperItem]:
+    """The published labels of the paper's 53 latents; DataError for another file."""
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(
+            f"'{path}' cannot be read as JSON ({type(error).__name__}); give the paper's label file"
+        ) from None
+    if not isinstance(items, list) or not all(
+        isinstance(i, dict) and {"id", "human_a", "contexts"} <= set(i) for i in items
+    ):
+        raise DataError(f"'{path.name}' is not a list of labelled latents with id, contexts and human_a")
+    return [_paper_item(i) for i in items]
+
+
+def paper_ratings(items: Sequence[PaperItem]) -> dict[str, dict[tuple[int | str, str], int]]:
+    """Cells per rater for ``agreement``."""
+    out: dict[str, dict[tuple[int | str, str], int]] = {}
+    for item in items:
+        for rater, ratings in item.ratings.items():
+            out.setdefault(rater, {}).update({(item.id, c): r for c, r in ratings.items()})
+    return out
+
+
+_EXAMPLE = re.compile(r"\n*Example \d+: ")
+_TOKEN = re.compile(r"<<(.*?)>>\((-?[\d.]+)\)", re.DOTALL)
+
+
+def _paper_item(item: Mapping[str, Any]) -> PaperItem:
+    texts = [t for block in item["contexts"] for t in _EXAMPLE.split(block) if t.strip()]
+    contexts = tuple(_marked_context(t) for t in texts)
+    promoted = tuple(TokenCosine(t, float("nan")) for t in str(item.get("promoted_tokens", "")).split(",") if t.strip())
+    evidence = LatentEvidence(int(item["latent"]), str(item["sae"]), "", contexts, promoted, blind=True)
+    ratings = {r: {str(c): int(v) for c, v in item[r].items()} for r in ("human_a", "human_b", "llm") if item.get(r)}
+    return PaperItem(int(item["id"]), evidence, ratings)
+
+
+def _marked_context(text: str) -> EvidenceContext:
+    """Text with strong tokens marked as << token>>(activation); the rest has activation 0."""
+    tokens: list[str] = []
+    activations: list[float] = []
+    end = 0
+    for match in _TOKEN.finditer(text):
+        tokens += [text[end : match.start()], match[1]]
+        activations += [0.0, float(match[2])]
+        end = match.end()
+    tokens.append(text[end:])
+    activations.append(0.0)
+    return EvidenceContext(tuple(tokens), tuple(activations), "", "", "general", "", "top", 1.0)

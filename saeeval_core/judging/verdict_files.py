@@ -1,0 +1,82 @@
+"""Verdicts as files, and those that come with the bundled SAEs put into the store."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from saeeval_core.config import assets_dir
+from saeeval_core.errors import DataError
+from saeeval_core.judging.imports import check_latents, read_rows
+from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import RATER_KINDS, Verdict
+from saeeval_core.recordings.known_saes import KnownSae, recorded_sae
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.storage.artifacts import write_atomic
+
+_SHARED = ("sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "status")
+_OWN = ("latent", "ratings", "explanation", "reason", "evidence_hash")
+
+
+def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
+    """One JSON object per line, readable and diffable; a line ``{"shared": ...}`` holds what the rows below it share.
+
+    What came back word for word (``raw``) is left out: explanation, reason and ratings are all there is to it.
+    """
+    lines: list[str] = []
+    above: dict[str, object] | None = None
+    for v in verdicts:
+        shared = {k: getattr(v, k) for k in _SHARED}
+        if shared != above:
+            lines.append(json.dumps({"shared": shared}, ensure_ascii=False))
+            above = shared
+        lines.append(json.dumps({k: _plain(getattr(v, k)) for k in _OWN}, ensure_ascii=False))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Inverse of ``write_verdicts``; DataError for a line that is not a verdict."""
+    out = []
+    shared: dict[str, object] = {}
+    for line, own in read_rows(path):
+        if isinstance(own.get("shared"), dict):
+            shared = own["shared"]
+            continue
+        row = shared | own
+        if (
+            set(row) != {*_SHARED, *_OWN}
+            or row["rater_kind"] not in RATER_KINDS
+            or not isinstance(row["ratings"], dict)
+        ):
+            raise DataError(
+                f"line {line} of '{path.name}' is not a verdict; it needs exactly {', '.join(_OWN)}, and above it "
+                f"a line with {', '.join(_SHARED)}: make the file again with saeeval build-bundle --step verdicts"
+            )
+        out.append(Verdict(**row))
+    return out
+
+
+def load_shipped(store: Store, sae: KnownSae, folder: Path | None = None) -> int:
+    """Put the verdicts shipped for exactly these weights into the store, once; returns how many were new.
+
+    ``folder``: where verdict files lie, by default the shipped ones. DataError for a file that does not fit the SAE.
+    """
+    path = (folder or assets_dir() / "verdicts") / f"{sae.id}.jsonl"
+    if not path.exists():
+        return 0
+    own = [v for v in read_verdicts(path) if v.sae_fingerprint == sae.fingerprint]
+    check_latents(path.name, (v.latent for v in own), sae)
+    known = {v.key for v in store.verdict_history(sae.fingerprint)}
+    new = [v for v in own if v.key not in known]
+    if new:
+        store.add_verdicts(new)
+    return len(new)
+
+
+def load_shipped_verdicts(store: Store, latents: LatentRecording) -> int:
+    """The same for a recorded SAE."""
+    return load_shipped(store, recorded_sae(latents))
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value
