@@ -17,6 +17,7 @@ from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
 from saeeval_core.ledger.decisions import DECISIONS, Decision
 from saeeval_core.ledger.store import Store
+from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.texts.parts import TEST
 
@@ -38,7 +39,7 @@ class Made:
     protocol: str
     seed: int
     ablation: str
-    """One of ``scoring.ABLATIONS``; what a commit scores."""
+    """One of ``ABLATIONS``; what a commit scores."""
     n: int
     """Latents taken from each class's ranking; a commit of TPP needs it."""
 
@@ -121,7 +122,7 @@ def read_press(sent: object) -> Press:
             _text(made, "task", 1000),
             _one_of(made, "protocol", PROTOCOLS),
             _whole(made.get("seed"), "seed"),
-            _one_of(made, "ablation", scoring.ABLATIONS),
+            _one_of(made, "ablation", ABLATIONS),
             _whole(made.get("n"), "n"),
         ),
         kind,

@@ -7,11 +7,12 @@ import streamlit as st
 from app import state
 from app.deciding.class_sets import ATTRIBUTION
 from app.deciding.desk import MINE, find_set, shift_desk, shift_place
-from app.services import ledger, scoring
+from app.services import ledger
 from app.services.loading import Loaded
 from app.widgets import pressing, tpp_sets
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.scores.ablation import ABLATIONS
 
 MOST = 500
 """Most latents decided on at once; more is a slip rather than a wish."""
@@ -90,7 +91,7 @@ def _press(
     if page is None and direction is None:
         return None
     desk = page.desk if page else shift_desk(loaded, direction, state.who(), state.get("shift_set"))
-    made = log.sit(desk, loaded, state.one_of("ablation", scoring.ABLATIONS), state.number("n", 20))
+    made = log.sit(desk, loaded, state.one_of("ablation", ABLATIONS), state.number("n", 20))
     of = place.removeprefix(TPP) if page else ""
     try:
         done = pressing.press(log.own(made, kind, of=of, latents=latents, decision=decision, reason=_REASON))

@@ -10,6 +10,7 @@ from app.deciding.desk import MINE
 from app.services import scoring
 from app.services.loading import Loaded
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.scores.ablation import ABLATIONS
 
 ALL = "all"
 """In place of a pair: the aggregate over all of them."""
@@ -92,8 +93,8 @@ def rank() -> str:
 
 
 def ablation() -> str:
-    """One of ``scoring.ABLATIONS``."""
-    return state.one_of("ablation", scoring.ABLATIONS)
+    """One of ``ABLATIONS``."""
+    return state.one_of("ablation", ABLATIONS)
 
 
 def _choice(box: DeltaGenerator, label: str, name: str, labels: Mapping[str, str], help: str | None = None) -> None:

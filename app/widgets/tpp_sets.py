@@ -13,12 +13,13 @@ from app.services.loading import Loaded
 from app.widgets import export, pressing, provenance
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.uncertainty import say
 
 
 def page(loaded: Loaded) -> TppPage:
     """The page as the link has it."""
-    n, ablation = nearest_step(loaded, state.number("n", 20)), state.one_of("ablation", scoring.ABLATIONS)
+    n, ablation = nearest_step(loaded, state.number("n", 20)), state.one_of("ablation", ABLATIONS)
     sets = _named(loaded, state.get("tpp_set"), n)
     return TppPage(loaded, scoring.live_part(loaded), state.who(), sets, n, ablation)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import state
-from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
+from app.deciding.desk import find_set, shift_place
 from app.jobs import live_model
 from app.services import ledger, scoring, verdicts
 from app.services.evidence import tokens_of
@@ -113,7 +113,7 @@ def _shift(loaded: Loaded, direction: Direction, reading: TextReading) -> Read:
     """The three probes of a direction, with the person's set ablated, or the top N where there is none yet."""
     task = direction.task
     view = scoring.shift_view(loaded, direction.pair, task.target.column, scoring.live_part(loaded))
-    stored = decisions.find_set(ledger.store(), decisions.shift_place(loaded, direction), state.who(), state.get("set"))
+    stored = find_set(ledger.store(), shift_place(loaded, direction), state.who(), state.get("shift_set"))
     own = ledger.store().ablated(stored.id) if stored else []
     ids = own or [int(i) for i in view.attribute_ranking[: state.number("n", 20)]]
     label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
@@ -140,7 +140,7 @@ def _shift(loaded: Loaded, direction: Direction, reading: TextReading) -> Read:
 def _tpp(loaded: Loaded, reading: TextReading) -> Read:
     """Every class's probe, with its own latents of the current set ablated."""
     n, view = state.number("n", 20), scoring.tpp_view(loaded, scoring.live_part(loaded))
-    own = class_sets(loaded, state.get("set"), state.who(), n, rule_from_state())
+    own = class_sets(loaded, state.get("tpp_set"), state.who(), n, rule_from_state())
     found, candidates = [], []
     sets = chosen_sets(view.rankings, n, own.decisions)
     for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
-from saeeval_core.recordings.obtain import obtain_recordings, recording_key
+from saeeval_core.recordings.obtain import GENERAL, obtain_recordings, recording_key
 from saeeval_core.recordings.recording import (
     LatentRecording,
     ResidualRecording,
@@ -21,9 +21,6 @@ from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.news import general_texts
 from saeeval_core.texts.sources import read_texts
 from saeeval_core.texts.tasks import TaskSet
-
-GENERAL = "general"
-"""Name of the texts on which latents are looked at beside the task's own."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ def evidence_sources(
 
 def task_source(task_set: TaskSet, residuals: ResidualRecording, latents: LatentRecording) -> EvidenceSource:
     """The task's own texts with the columns that hold its labels."""
-    columns = [c.column for pair in task_set.pairs for c in pair] or ([task_set.tpp[0]] if task_set.tpp else [])
-    return EvidenceSource(task_set.texts, residuals, latents, tuple(dict.fromkeys(columns)))
+    return EvidenceSource(task_set.texts, residuals, latents, task_set.label_columns)
 
 
 def general_source(

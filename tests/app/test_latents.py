@@ -22,8 +22,7 @@ def loaded(planted_app):
 
 
 def rows(table, **filters):
-    plain = {"search": "", "density": (0.0, 1.0), "decisions": [], "verdicts": [], "firing": False}
-    return latent_table.filtered(table, **plain | filters)
+    return latent_table.filtered(table, latent_table.Filters(**filters))
 
 
 def test_view_draws_a_table_and_a_card(loaded):

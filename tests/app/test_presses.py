@@ -205,7 +205,7 @@ def test_a_commit_scores_test_under_the_settings_of_its_press(loaded, browser):
     first, second = ledger.store().commits(mine.id)
     test = scoring.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
     assert first.ids == (5,) and first.dev_looks == 1 and first.test["part"] == "test"
-    assert first.test["score"]["value"] == pytest.approx(test.score_mean_ablated([5]).score.value)
+    assert first.test["score"]["value"] == pytest.approx(test.mean_ablated.score([5]).score.value)
     assert (first.test["protocol"], first.test["seed"], first.test["ablation"]) == ("robust", 0, "mean")
     assert (second.test["seed"], second.test["ablation"]) == (7, "zero")
     other = loading.load(replace(loaded.config, seed=7))

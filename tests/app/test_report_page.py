@@ -11,6 +11,7 @@ from app.deciding.tpp_page import TppPage
 from app.widgets import tpp_export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
+from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.evaluation.score import run
 from saeeval_core.texts.parts import DEV
 
@@ -43,4 +44,4 @@ def test_command_line_quotes_what_a_shell_would_split():
 
 def test_another_json_is_refused_in_one_line():
     with pytest.raises(ArtifactError, match="saeeval run --json"):
-        report_page.result_page({"kind": "sweep", "rows": []}, when="now")
+        from_json({"kind": "sweep", "rows": []})
