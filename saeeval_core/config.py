@@ -1,4 +1,4 @@
-"""Settings of a run: frozen values that round-trip through JSON, and the three protocols (DESIGN section 2)."""
+"""Settings of a run: frozen values that round-trip through JSON, and the three protocols (docs/method.md, "Protocols")."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ class Protocol:
     separate_dev: bool = True
     """False: there is no dev part, test = dev + test."""
     imitate_padding_leak: bool = False
-    """Subtract f_i(0) D_i at every masked position, as SAEBench's ablation does (paper.md section 5.1)."""
+    """Subtract f_i(0) D_i at every masked position, as SAEBench's ablation does."""
     redraw_negatives: bool = False
     """Draw 1:1 TPP negatives anew at every call, as SAEBench does."""
     full_biased_set: bool = False

@@ -10,7 +10,7 @@ from scipy.sparse import csc_array
 
 from saeeval_core.config import derive_rng
 from saeeval_core.controls.about import ABOUT
-from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, ResidualRecording
+from saeeval_core.recordings.recording import Contexts, LatentRecording, ResidualRecording
 
 BASES = ("pca", "residual basis")
 """Bases of the pooled residuals, in which no SAE has a part."""
@@ -19,13 +19,17 @@ BASES = ("pca", "residual basis")
 def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecording]:
     """The same codes with random and with permuted decoder rows."""
     rng = derive_rng(seed, "control decoders", latents.sae_fingerprint)
-    noise = rng.standard_normal(latents.decoder.shape)
-    noise *= np.linalg.norm(latents.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-    made = {
-        "random decoder": noise.astype(np.float32),
-        "permuted decoder": latents.decoder[rng.permutation(len(latents.decoder))],
-    }
-    return [replace(latents, sae=name, decoder=rows, about={"control": ABOUT[name]}) for name, rows in made.items()]
+    return [
+        replace(latents, sae=name, decoder=rows, about={"control": ABOUT[name]})
+        for name, rows in shuffled_decoders(latents.decoder, rng).items()
+    ]
+
+
+def shuffled_decoders(decoder: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """ "random decoder": rows in random directions with the lengths of ``decoder`` [latents, d_model]; "permuted decoder"."""
+    noise = rng.standard_normal(decoder.shape)
+    noise *= np.linalg.norm(decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
+    return {"random decoder": noise.astype(np.float32), "permuted decoder": decoder[rng.permutation(len(decoder))]}
 
 
 def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) -> LatentRecording:
@@ -38,13 +42,6 @@ def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) 
         mean, rows = np.zeros(x.shape[1]), np.eye(x.shape[1])
     codes = (x - mean) @ rows.T
     n = len(rows)
-    nothing = Contexts(
-        np.zeros(n + 1, np.int64),
-        np.zeros(0, np.int32),
-        np.zeros(0, np.int16),
-        np.zeros((0, WINDOW), np.float16),
-        np.zeros(0, np.uint8),
-    )
     return LatentRecording(
         kind,
         kind,
@@ -53,7 +50,7 @@ def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) 
         np.zeros(n, np.float32),
         np.ones(n, np.float32),
         rows.astype(np.float32),
-        nothing,
+        Contexts.empty(n),
         {"l0": float(n), "explained_variance": 1.0, "dead": 0.0, "tokens": None},
         non_negative=False,
         about={"control": ABOUT[kind]},

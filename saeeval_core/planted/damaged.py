@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csc_array, csr_array, hstack
 
 from saeeval_core.config import cache_dir, derive_rng, fingerprint
+from saeeval_core.controls.rivals import shuffled_decoders
 from saeeval_core.planted.world import World
 from saeeval_core.recordings.recording import LatentRecording
 
@@ -50,11 +51,9 @@ def known_saes(world: World) -> list[PlantedSAE]:
 
 def controls_of(sae: PlantedSAE, seed: int) -> list[PlantedSAE]:
     """The same codes with random and with permuted decoder rows."""
-    rng = derive_rng(seed, "planted controls", sae.name)
-    noise = rng.standard_normal(sae.decoder.shape)
-    noise *= np.linalg.norm(sae.decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-    rows = {"random": noise.astype(np.float32), "permuted": sae.decoder[rng.permutation(len(sae.decoder))]}
-    return [PlantedSAE(f"{sae.name} {role}", role, sae.encode, d, sae.about) for role, d in rows.items()]
+    rows = shuffled_decoders(sae.decoder, derive_rng(seed, "planted controls", sae.name))
+    made = (("random", rows["random decoder"]), ("permuted", rows["permuted decoder"]))
+    return [PlantedSAE(f"{sae.name} {role}", role, sae.encode, d, sae.about) for role, d in made]
 
 
 _RUNS = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import PROTOCOLS, Protocol
+from saeeval_core.config import DEFAULT_NS, PROTOCOLS, Protocol
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.variants import TOP_N, direction_variants
 from saeeval_core.planted.damaged import PlantedSAE, controls_of, known_saes, trained_saes
@@ -33,7 +33,7 @@ from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.parts import TEST
 from saeeval_core.texts.tasks import Draw, FixedTasks
 
-NS = (1, 2, 3, 5, 10, 20, 50, 100)
+NS = DEFAULT_NS
 VARIANTS = (TOP_N, "mean ablation", "auc")
 LOWER_BASE = "lower base"
 """SAEBench's headline: only the direction whose biased probe is worse."""

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
+from saeeval_core.config import MAX_TOKENS, assets_dir, fingerprint
 from saeeval_core.errors import ArtifactError
 from saeeval_core.recordings.codec import from_gaps, read_bfloat16, to_gaps
 from saeeval_core.storage.artifacts import Sidecar, exists, load_arrays, load_meta, save_arrays
+from saeeval_core.storage.kept import RECORDINGS, Shelves
 from saeeval_core.storage.packing import pack, unpack
 
 SCHEMA = 1
@@ -256,33 +257,22 @@ def load_latents(path: Path) -> LatentRecording:
 
 def find_residuals(key: RecordingKey, *, shipped: bool = True) -> ResidualRecording | None:
     """The finished recording of that key among the shipped and the cached ones, or None."""
-    for folder in recording_folders(shipped=shipped):
-        path = folder / f"residuals-{key.fingerprint}"
-        if exists(path):
-            return load_residuals(path)
-    return None
+    path = next(filter(exists, Shelves(RECORDINGS.folder, shipped).places(f"residuals-{key.fingerprint}")), None)
+    return None if path is None else load_residuals(path)
 
 
 def find_latents(key: RecordingKey, sae_fingerprint: str, *, shipped: bool = True) -> LatentRecording | None:
     """The finished latent recording of one SAE on that pass, or None."""
-    for folder in recording_folders(shipped=shipped):
-        path = folder / f"latents-{key.of_sae(sae_fingerprint)}"
-        if exists(path):
-            return load_latents(path)
-    return None
-
-
-def recording_folders(*, shipped: bool = True) -> list[Path]:
-    """Shipped recordings first, then those made on this machine."""
-    made = cache_dir() / "recordings"
-    return [assets_dir() / "recordings", made] if shipped else [made]
+    name = f"latents-{key.of_sae(sae_fingerprint)}"
+    path = next(filter(exists, Shelves(RECORDINGS.folder, shipped).places(name)), None)
+    return None if path is None else load_latents(path)
 
 
 def list_recordings(kind: str) -> list[Sidecar]:
     """Sidecars of all finished recordings of one kind ("residuals" or "latents"), shipped first; "path" says where."""
     return [
         load_meta(path.with_suffix("")) | {"path": str(path.with_suffix(""))}
-        for folder in recording_folders()
+        for folder in RECORDINGS.folders()
         for path in sorted(folder.glob(f"{kind}-*.json"))
     ]
 

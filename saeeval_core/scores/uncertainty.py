@@ -19,11 +19,7 @@ class Estimate:
     reason: str | None = None
 
     def __str__(self) -> str:
-        if self.value is None:
-            return f"n/a ({self.reason})"
-        if self.ci is None:
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} [{self.ci[0]:.3f}, {self.ci[1]:.3f}]"
+        return say(self)
 
     def to_dict(self) -> dict[str, object]:
         """JSON form: value, ci, reason."""
@@ -44,6 +40,14 @@ def say(e: Estimate, digits: int = 3) -> str:
     if e.ci is None:
         return f"{e.value:.{digits}f} (no interval)"
     return f"{e.value:.{digits}f} [{e.ci[0]:.{digits}f}, {e.ci[1]:.{digits}f}]"
+
+
+def value_and_interval(e: Estimate, *, signed: bool = False) -> tuple[str, str]:
+    """("0.123", "[0.100, 0.150]") for a figure and the small print below it; ("n/a", the reason) where it is undefined."""
+    if e.value is None:
+        return "n/a", e.reason or "no reason given"
+    value = f"{e.value:+.3f}" if signed else f"{e.value:.3f}"
+    return value, f"[{e.ci[0]:.3f}, {e.ci[1]:.3f}]" if e.ci else "no interval"
 
 
 def undefined(reason: str) -> Estimate:

@@ -1,7 +1,7 @@
 """SAEBench 0.6.0's own functions against ours: the same token activations, the same SAE (s = 1), one thread.
 
 SAEBench takes padded activations [texts, 128, d] with masked positions zeroed and runs the SAE for every number; we pool
-once. With its padding leak imitated (paper.md 5.1) the numbers are the same.
+once. With its padding leak imitated the numbers are the same.
 """
 
 import numpy as np

@@ -276,7 +276,7 @@ def test_auc_is_the_weighted_area_of_scikit_learn():
         assert ours[1 + k] == pytest.approx(roc_auc_score(view.board.target, logits, sample_weight=drawn), abs=1e-5)
 
 
-# SAEBench's ways (paper.md 5.3 and 5.9).
+# SAEBench's ways.
 
 
 def test_saebench_s_selection_takes_zero_effects_before_negative_ones():

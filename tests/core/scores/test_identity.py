@@ -156,7 +156,7 @@ def test_recording_and_ablation_equal_the_slow_route(case, tiny_model, tmp_path_
 
 @pytest.mark.parametrize("architecture", ["topk", "standard", "jumprelu", "gated", "abstopk"])
 def test_the_padding_leak_is_what_zeroed_positions_add(architecture, tiny_model, tmp_path):
-    """SAEBench sums 128 positions, masked ones zeroed, and divides by the valid ones (paper.md 5.1)."""
+    """SAEBench sums 128 positions, masked ones zeroed, and divides by the valid ones."""
     folder = save_tiny_sae(tmp_path / "sae", architecture)
     sae, slow = load_sae(str(folder)), SlowRoute(folder, architecture)
     texts = make_texts([3, 60, 140], 0)
