@@ -13,7 +13,7 @@ from app.deciding.desk import find_set, shift_place
 from app.jobs import live_model
 from app.payloads.evidence_card import card
 from app.services import Loaded
-from app.widgets import bulk, export, latent_table
+from app.widgets import bulk, export, latent_table, shift_sets
 from app.widgets.rule_picker import rule_from_state
 from app.widgets.token_text import tokens_html
 from saeeval_core.config import fingerprint
@@ -333,8 +333,8 @@ def _verdicts(
     part, decoder = services.live_part(loaded), loaded.latents.decoder
     if direction is not None:
         view = services.shift_view(loaded, direction.pair, direction.task.target.column, part)
-        place = shift_place(loaded, direction)
-        stored = find_set(services.store(), place, state.who(), state.get("shift_set"))
+        place, who = shift_place(loaded, direction), state.who()
+        stored = find_set(services.store(), place, who, shift_sets.choice(loaded, direction, who))
         own = services.store().ablated(stored.id) if stored else []
         ids: Any = own or view.attribute_ranking[:n]
         candidates += [int(i) for i in view.attribute_ranking[:CANDIDATES]]

@@ -1,8 +1,7 @@
 """The judge's rule: what makes ratings a yes or no. Chosen by whoever looks, said in words, carried by the link."""
 
-from typing import Any
-
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import state
 from saeeval_core.scores.selections import ORDERS, PAPERS_RULE, Rule
@@ -23,7 +22,7 @@ def rule_from_state() -> Rule:
     )
 
 
-def rule_popover(box: Any, key: str = "rule") -> bool:
+def rule_popover(box: DeltaGenerator, key: str = "rule") -> bool:
     """Draw the picker into ``box``; True in the run right after a change (inside a fragment: run the page again)."""
     rule = rule_from_state()
     shown = {f"w_{key}_threshold": rule.threshold, f"w_{key}_zero": rule.zero_non_maximum, f"w_{key}_order": rule.order}
