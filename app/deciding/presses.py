@@ -72,6 +72,9 @@ class Refused:
     why: DataError
 
 
+Committing = Callable[[Store, Desk, Press], ShiftCommit | TppCommit]
+
+
 @dataclass(frozen=True)
 class Done:
     """A press that was carried out."""
@@ -133,7 +136,7 @@ def read_press(sent: object) -> Press:
     )
 
 
-def read_presses(sent: object) -> list["Press | Refused"]:
+def read_presses(sent: object) -> list[Press | Refused]:
     """The presses in a browser's message. DataError when not even their numbers can be read."""
     found: list[Press | Refused] = []
     log = _fields(sent, "a message").get("log", ())
@@ -147,7 +150,7 @@ def read_presses(sent: object) -> list["Press | Refused"]:
 
 
 def apply(
-    store: Store, log: PressLog, presses: Sequence["Press | Refused"], commit: "Committing | None" = None
+    store: Store, log: PressLog, presses: Sequence[Press | Refused], commit: Committing | None = None
 ) -> list[Done]:
     """Carry out presses that are numbered above ``log.acks`` of their client, in order.
 
@@ -172,7 +175,7 @@ def apply(
     return done
 
 
-def _carry_out(store: Store, log: PressLog, press: Press, commit: "Committing") -> Done:
+def _carry_out(store: Store, log: PressLog, press: Press, commit: Committing) -> Done:
     desk = log.desks.get(press.made.desk)
     if desk is None:
         raise DataError("a press made before the connection was lost belongs to another page; decide there again")
@@ -190,9 +193,6 @@ def _carry_out(store: Store, log: PressLog, press: Press, commit: "Committing") 
     target = open_set(store, place, desk.who, desk.target)
     decisions = dict.fromkeys(press.latents, press.decision)
     return Done(desk, store.decide(target.id, desk.who, decisions, press.reason[:LONGEST_REASON]))
-
-
-Committing = Callable[[Store, Desk, Press], ShiftCommit | TppCommit]
 
 
 def commit_press(store: Store, desk: Desk, press: Press) -> ShiftCommit | TppCommit:

@@ -9,7 +9,7 @@ from app.deciding.class_sets import ATTRIBUTION
 from app.deciding.desk import MINE, find_set, shift_desk, shift_place
 from app.services import ledger
 from app.services.loading import Loaded
-from app.widgets import pressing, tpp_sets
+from app.widgets import pressing, shift_sets, tpp_sets
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.scores.ablation import ABLATIONS
@@ -38,8 +38,8 @@ def decided(loaded: Loaded, direction: Direction | None, place: str) -> Mapping[
         return sets.decisions[sets.classes.index(place.removeprefix(TPP))]
     if direction is None:
         return {}
-    at = shift_place(loaded, direction)
-    stored = find_set(ledger.store(), at, state.who(), state.get("shift_set"))
+    who = state.who()
+    stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
     return ledger.store().decisions(stored.id) if stored is not None else {}
 
 
@@ -90,7 +90,8 @@ def _press(
     log, page = pressing.press_log(), tpp_sets.page(loaded) if place.startswith(TPP) else None
     if page is None and direction is None:
         return None
-    desk = page.desk if page else shift_desk(loaded, direction, state.who(), state.get("shift_set"))
+    who = state.who()
+    desk = page.desk if page else shift_desk(loaded, direction, who, shift_sets.choice(loaded, direction, who))
     made = log.sit(desk, loaded, state.one_of("ablation", ABLATIONS), state.number("n", 20))
     of = place.removeprefix(TPP) if page else ""
     try:

@@ -12,6 +12,7 @@ from app.jobs import live_model
 from app.services import ledger, scoring, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
+from app.widgets import shift_sets
 from app.widgets.rule_picker import rule_from_state
 from app.widgets.token_text import tokens_html
 from saeeval_core.errors import SaeEvalError
@@ -111,9 +112,9 @@ def _firing(loaded: Loaded, reading: TextReading, candidates: Sequence[int]) -> 
 
 def _shift(loaded: Loaded, direction: Direction, reading: TextReading) -> Read:
     """The three probes of a direction, with the person's set ablated, or the top N where there is none yet."""
-    task = direction.task
+    task, who = direction.task, state.who()
     view = scoring.shift_view(loaded, direction.pair, task.target.column, scoring.live_part(loaded))
-    stored = find_set(ledger.store(), shift_place(loaded, direction), state.who(), state.get("shift_set"))
+    stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
     own = ledger.store().ablated(stored.id) if stored else []
     ids = own or [int(i) for i in view.attribute_ranking[: state.number("n", 20)]]
     label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
