@@ -4,7 +4,7 @@ from app.services import verdicts
 from app.services.loading import Loaded
 from app.services.scoring import NamedSet
 from app.services.shared import shared
-from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.judging.select import VerdictSelector, ratings_of
 from saeeval_core.scores.selections import NOT_JUDGED, Rule
 from saeeval_core.scores.shift import ShiftLatents
 
@@ -18,9 +18,9 @@ def judges(loaded: Loaded) -> list[str]:
     return sorted(counts, key=lambda name: (-counts[name], name))
 
 
-def judge_selector(loaded: Loaded, selection: str, rater: str, rule: Rule) -> Selector:
+def judge_selector(loaded: Loaded, selection: str, rater: str, rule: Rule) -> VerdictSelector:
     """The selection "judge" or "task-unrelated" by one rater."""
-    return Selector(loaded.task_set, selection, rater, ratings_of(verdicts.current(loaded), rater), rule)
+    return VerdictSelector(loaded.task_set, selection, rater, ratings_of(verdicts.current(loaded), rater), rule)
 
 
 def judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule) -> list[NamedSet]:

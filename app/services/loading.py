@@ -1,20 +1,21 @@
 """One model, SAE and task set with its recordings, found on disk. A language model is never loaded here."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.services.shared import shared
-from saeeval_core.config import Protocol, RunConfig, cache_dir, get_protocol
+from saeeval_core.config import Protocol, RunConfig, get_protocol
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
 from saeeval_core.recordings.obtain import GENERAL, recording_key, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording, load_latents, load_residuals
 from saeeval_core.saes.registry import local_folder
-from saeeval_core.storage.artifacts import exists, write_atomic
-from saeeval_core.storage.kept import RECORDINGS
+from saeeval_core.storage.artifacts import exists
+from saeeval_core.storage.kept import RECORDINGS, KeptJson, Shelves
+from saeeval_core.texts import news
 from saeeval_core.texts.labelled import LabelledTexts
-from saeeval_core.texts.news import general_texts
 from saeeval_core.texts.tasks import TaskSet
+
+_GENERAL = KeptJson(Shelves("texts", shipped=False), "general", version=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Loaded:
 @shared(max_entries=8)
 def texts_of(config: RunConfig) -> TaskSet:
     """Texts and tasks the settings name. DataError for a missing or unusable source."""
-    return TaskSet(_general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
+    return TaskSet(general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
 
 
 def load(config: RunConfig) -> Loaded | None:
@@ -44,16 +45,18 @@ def load(config: RunConfig) -> Loaded | None:
     return None if found is None else _loaded(config, found[0], found[1])
 
 
-def _general_texts() -> LabelledTexts:
-    """General text, cut out of the articles once (a second of work) and kept in the cache folder."""
-    path = cache_dir() / "general-texts.json"
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return LabelledTexts(GENERAL, tuple(kept["texts"]), {}, source=kept["source"])
-    except (OSError, ValueError, KeyError):
-        made = general_texts()
-        write_atomic(path, json.dumps({"source": made.source, "texts": made.texts}).encode())
-        return made
+def general_texts() -> LabelledTexts:
+    """General text, cut out of the articles once (a second of work) and kept in the cache folder.
+
+    DataError where the articles are not installed.
+    """
+
+    def cut() -> list[object]:
+        made = news.general_texts()
+        return [made.source, made.texts]
+
+    source, texts = _GENERAL.get([], cut)
+    return LabelledTexts(GENERAL, tuple(texts), {}, source=source)
 
 
 def _stored(config: RunConfig, texts_fingerprint: str) -> tuple[str, str] | None:

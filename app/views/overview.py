@@ -100,7 +100,7 @@ def _shift_headline(loaded: Loaded) -> None:
 
 
 def _tpp_headline(loaded: Loaded) -> None:
-    if loaded.task_set.tpp is not None and loaded.protocol.redraw_negatives:
+    if loaded.task_set.tpp is not None and not scoring.evaluation(loaded).tpp_is_live:
         st.write(f"Protocol {loaded.protocol.name} draws new negatives for every TPP number: saeeval run scores it.")
         _go("tpp_matrix", "Open the TPP matrix")
         return

@@ -33,7 +33,7 @@ def render(loaded: Loaded) -> None:
             icon=":material/info:",
         )
         return
-    if loaded.protocol.redraw_negatives:
+    if not scoring.evaluation(loaded).tpp_is_live:
         provenance.how(
             f"Protocol {loaded.protocol.name} draws new negatives for every number (saeeval run does); what is live here scores "
             "all texts, every other class with the same weight."

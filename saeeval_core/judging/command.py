@@ -14,7 +14,7 @@ from saeeval_core.evidence.sources import evidence_sources, file_source, task_so
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
 from saeeval_core.judging.run import Judge, JudgeRun, collect_batches, judge_questions, submit_batch
-from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.judging.select import VerdictSelector, ratings_of
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.decisions import DecisionSet
@@ -240,7 +240,7 @@ def _ask_claude(
     return replace(about, batches=batches, run=replace(done, from_store=there))
 
 
-def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None = None) -> Selector:
+def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None = None) -> VerdictSelector:
     """The selection that ``config.selection`` names, with one rater's stored (or shipped) verdicts on the config's one SAE.
 
     ConfigError for several SAEs, for a rater without verdicts (those there are named), or an unknown decision set.
@@ -248,7 +248,7 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
     task_set = task_set_of(config)
     kind, _, set_name = config.selection.partition(":")
     if kind == "human":
-        return Selector(task_set, "human", human=_marked_sets(store or Store(), set_name))
+        return VerdictSelector(task_set, "human", human=_marked_sets(store or Store(), set_name))
     if len(config.saes) != 1:
         raise ConfigError(f"--select {kind} uses verdicts on one SAE, found {len(config.saes)}: give one --sae")
     store = store or Store()
@@ -263,7 +263,7 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
         raise ConfigError(
             f"no verdicts of rater '{rater}' on {recording.sae}; raters with verdicts: {known}: choose with --rater"
         )
-    return Selector(task_set, kind, rater, ratings_of(store.verdicts(key, rater=rater), rater), rule)
+    return VerdictSelector(task_set, kind, rater, ratings_of(store.verdicts(key, rater=rater), rater), rule)
 
 
 def _marked_sets(store: Store, name: str) -> list[tuple[DecisionSet, list[int]]]:

@@ -24,7 +24,7 @@ from saeeval_core.texts.tasks import TaskSet
 
 
 @dataclass(frozen=True)
-class Selector:
+class VerdictSelector:
     """One way to select, with everything it needs."""
 
     task_set: TaskSet

@@ -37,7 +37,7 @@ class PlantedSAE:
         return world.record(self.name, codes, self.decoder, zero, self.about), world.truth(codes, self.decoder)
 
 
-def known_saes(world: World) -> list[PlantedSAE]:
+def damaged_saes(world: World) -> list[PlantedSAE]:
     """The perfect oracle and three damaged ones; concepts are damaged like every other feature."""
     rng = derive_rng(world.config.seed, "damage")
     made = {
@@ -49,7 +49,7 @@ def known_saes(world: World) -> list[PlantedSAE]:
     return [_fixed(name, codes, rows) for name, (codes, rows) in made.items()]
 
 
-def controls_of(sae: PlantedSAE, seed: int) -> list[PlantedSAE]:
+def shuffled_controls(sae: PlantedSAE, seed: int) -> list[PlantedSAE]:
     """The same codes with random and with permuted decoder rows."""
     rows = shuffled_decoders(sae.decoder, derive_rng(seed, "planted controls", sae.name))
     made = (("random", rows["random decoder"]), ("permuted", rows["permuted decoder"]))

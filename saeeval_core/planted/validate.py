@@ -16,7 +16,7 @@ import numpy as np
 from saeeval_core.config import DEFAULT_NS, PROTOCOLS, Protocol
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.variants import TOP_N, direction_variants
-from saeeval_core.planted.damaged import PlantedSAE, controls_of, known_saes, trained_saes
+from saeeval_core.planted.damaged import PlantedSAE, damaged_saes, shuffled_controls, trained_saes
 from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, World, WorldConfig, build_world
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import AREA, RECOMMENDED, area_of_values
@@ -135,13 +135,13 @@ def _new_points(config: WorldConfig, protocols: Sequence[str], steps: int) -> di
 
 def all_saes(world: World, steps: int) -> Iterator[PlantedSAE]:
     """Known, trained and (of two runs) untrained SAEs, then random and permuted decoders of two fully trained ones."""
-    yield from known_saes(world)
+    yield from damaged_saes(world)
     trained = trained_saes(world, steps=steps)
     untrained = [s for s in trained if s.role == "untrained"]
     yield from (s for s in trained if s.role == "trained" or any(s is u for u in untrained[::4]))
     last = [s for s in trained if s.about["training_tokens"] == max(t.about["training_tokens"] for t in trained)]
     for sae in last[::4]:
-        yield from controls_of(sae, world.config.seed)
+        yield from shuffled_controls(sae, world.config.seed)
 
 
 def world_tasks(world: World) -> FixedTasks:

@@ -65,7 +65,7 @@ def world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, d
 
 def _world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, draw: int) -> list[dict[str, Any]]:
     world = build_world(config, text_seed=draw)
-    benches = {
+    by_kind = {
         kind: SettingScores.prepare(world.residuals, world_tasks(world), kind, DrawSettings(0, 0), kept=None)
         for kind in dict.fromkeys(s.probes for s in settings)
     }
@@ -78,8 +78,8 @@ def _world_scores(config: WorldConfig, settings: Sequence[Setting], steps: int, 
             continue
         recording, truth = sae.record(world)
         scores: dict[str, float | None] = {}
-        for kind, bench in benches.items():
-            own = bench.scores(recording, [s for s in settings if s.probes == kind], 0)
+        for kind, own_scores in by_kind.items():
+            own = own_scores.scores(recording, [s for s in settings if s.probes == kind], 0)
             scores |= {"|".join(key): value for key, value in own.items()}
         found.append(
             {"sae": sae.name, "role": sae.role, "last": last, "draw": draw, "truth": truth["truth"], "scores": scores}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import ConfigError, unknown_name
-from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.judging.select import VerdictSelector, ratings_of
 from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.recording import LatentRecording
@@ -43,5 +43,5 @@ def judged_selections(
     return tuple(selection(name) for name in names)
 
 
-def _chooser(task_set: TaskSet, name: str, rater: str, ratings: Mapping[int, Ratings], rule: Rule) -> Selector:
-    return Selector(task_set, name, rater, ratings, rule)
+def _chooser(task_set: TaskSet, name: str, rater: str, ratings: Mapping[int, Ratings], rule: Rule) -> VerdictSelector:
+    return VerdictSelector(task_set, name, rater, ratings, rule)

@@ -3,7 +3,6 @@
 Rows are written here and never read back: whoever needs the numbers takes ``Variants``.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from saeeval_core.scores.uncertainty import LEVEL, OverPairs, Scored
 from saeeval_core.sweep.columns import ScoreRow, cells
 from saeeval_core.texts.parts import TEST
 from saeeval_core.texts.tasks import TaskSet
+from saeeval_core.training.about import About, read_about
 
 
 @dataclass(frozen=True)
@@ -157,19 +157,20 @@ class Scorer:
     def _blank(self, sae: str, latents: LatentRecording, identity: str) -> ScoreRow:
         """What an SAE's own ``about.json`` says (held-out tokens of its training corpus) goes before the recording's figures."""
         about, figures = latents.about or {}, latents.unsupervised
-        trained = training_facts(sae)
-        explained = trained.get("explained_variance_typical", trained.get("explained_variance"))
+        trained = _training(sae)
         return replace(
             self._task_row(identity),
             sae=display_name(sae),
             architecture=about.get("architecture"),
             n_latents=latents.n_latents,
-            l0=trained.get("l0", figures.get("l0")),
-            dead=trained.get("dead", figures.get("dead")),
-            explained_variance=figures.get("explained_variance") if explained is None else explained,
-            training_tokens=trained.get("training_samples"),
-            training_seed=trained.get("seed"),
-            loss_recovered=self.loss_recovered.get(sae, trained.get("loss_recovered")),
+            l0=_first(trained.l0, figures.get("l0")),
+            dead=_first(trained.dead, figures.get("dead")),
+            explained_variance=_first(
+                trained.explained_variance_typical, trained.explained_variance, figures.get("explained_variance")
+            ),
+            training_tokens=trained.training_samples,
+            training_seed=trained.seed,
+            loss_recovered=self.loss_recovered.get(sae, trained.loss_recovered),
         )
 
     def _task_row(self, identity: str) -> ScoreRow:
@@ -192,15 +193,15 @@ def display_name(sae: str) -> str:
     return Path(sae).name if Path(sae).is_dir() else sae
 
 
-def training_facts(sae: str) -> dict[str, Any]:
-    """What the SAE's ``about.json`` says about its training (samples, seed); {} when it has none."""
+def _training(sae: str) -> About:
+    """What the SAE's ``about.json`` says about its training; nothing where it has none."""
     folder = local_folder(sae) if sae else None
-    if folder is None:
-        return {}
-    try:
-        return json.loads((folder / "about.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
+    return (read_about(folder) if folder is not None else None) or About()
+
+
+def _first(*values: Any) -> Any:
+    """The first value that is known."""
+    return next((v for v in values if v is not None), None)
 
 
 def sample_key(row: ScoreRow) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from saeeval_core.errors import ConfigError
-from saeeval_core.judging.select import Selector, ratings_of
+from saeeval_core.judging.select import VerdictSelector, ratings_of
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.selections import Rule
@@ -38,23 +38,23 @@ VERDICTS = [
 
 
 @pytest.fixture
-def selector() -> Selector:
+def selector() -> VerdictSelector:
     texts = LabelledTexts(
         "t", ("a",) * 4, {"job": np.array(["nurse", "surgeon", "cook", ""]), "gender": np.array(["f", "m", "f", "m"])}
     )
     task_set = TaskSet(texts, ((JOB, GENDER),), ("job", ("nurse", "surgeon")))
-    return Selector(task_set, "judge", "judge", ratings_of(VERDICTS, "judge"), Rule(1))
+    return VerdictSelector(task_set, "judge", "judge", ratings_of(VERDICTS, "judge"), Rule(1))
 
 
 def ids(selected) -> list[tuple[int, ...]]:
     return [s.ids for s in selected]
 
 
-def test_failed_and_foreign_verdicts_do_not_count(selector: Selector) -> None:
+def test_failed_and_foreign_verdicts_do_not_count(selector: VerdictSelector) -> None:
     assert set(selector.ratings) == {4, 2}
 
 
-def test_the_four_selections_in_both_directions(selector: Selector) -> None:
+def test_the_four_selections_in_both_directions(selector: VerdictSelector) -> None:
     there, back = View(JOB, GENDER), View(GENDER, JOB)
     assert ids(selector.shift(there, [1, 3])) == [(4,), (4, 2)]
     assert ids(selector.shift(back, [3])) == [(2,)]
@@ -64,13 +64,13 @@ def test_the_four_selections_in_both_directions(selector: Selector) -> None:
     assert ids(replace(selector, selection="attribution").shift(there, [2])) == [(4, 2)]
 
 
-def test_the_papers_rule_zeroes_lower_ratings(selector: Selector) -> None:
+def test_the_papers_rule_zeroes_lower_ratings(selector: VerdictSelector) -> None:
     papers = replace(selector, rule=Rule(1, zero_non_maximum=True))
     assert ids(papers.shift(View(JOB, GENDER), [3])) == [(4,)]
     assert str(papers) == "judge (judge; related at >= 1, lower ratings zeroed, top-then-filter)"
 
 
-def test_tpp_keeps_what_belongs_to_the_class(selector: Selector) -> None:
+def test_tpp_keeps_what_belongs_to_the_class(selector: VerdictSelector) -> None:
     view = View(JOB, GENDER, tpp=True)
     nurse, surgeon = selector.tpp(view, [2])
     assert (ids(nurse), [s.state for s in surgeon]) == ([(2,)], ["not judged"])
@@ -79,7 +79,7 @@ def test_tpp_keeps_what_belongs_to_the_class(selector: Selector) -> None:
         replace(selector, selection="task-unrelated").tpp(view, [1])
 
 
-def test_a_persons_set_counts_only_where_it_was_made(selector: Selector) -> None:
+def test_a_persons_set_counts_only_where_it_was_made(selector: VerdictSelector) -> None:
     place = {"copied_from": None, "created": "", "recording_fingerprint": "r", "who": "ann", "name": "mine"}
     there = {"metric": "shift", "task": "t: nurse/surgeon x f/m", "direction": "target job / spurious gender"}
     sets = [
@@ -94,6 +94,6 @@ def test_a_persons_set_counts_only_where_it_was_made(selector: Selector) -> None
     assert (ids(nurse), [s.state for s in surgeon]) == ([(2,)], ["nothing marked"])
 
 
-def test_unknown_selection_is_refused(selector: Selector) -> None:
+def test_unknown_selection_is_refused(selector: VerdictSelector) -> None:
     with pytest.raises(ConfigError, match="unknown selection 'top'"):
         replace(selector, selection="top")

@@ -9,7 +9,7 @@ from saeeval_core.config import PROTOCOLS
 from saeeval_core.planted import validate
 from saeeval_core.planted import world as planted
 from saeeval_core.planted import world_faults as planted_faults
-from saeeval_core.planted.damaged import controls_of, known_saes
+from saeeval_core.planted.damaged import damaged_saes, shuffled_controls
 from saeeval_core.planted.faults import Setting
 from saeeval_core.planted.world import WorldConfig, build_world
 from saeeval_core.planted.world_faults import planted_fault_table
@@ -49,7 +49,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def known(world):
-    return {s.name: s for s in known_saes(world)}
+    return {s.name: s for s in damaged_saes(world)}
 
 
 def test_texts_are_bags_of_8_to_120_samples_and_parts_share_none(world):
@@ -98,7 +98,7 @@ def test_damage_is_damage(world, known):
     truth = {name: sae.record(world)[1] for name, sae in known.items()}
     assert truth["merged"]["truth_mcc"] < 0.85 and truth["split"]["truth_f1"] < 0.7
     assert all(truth[n]["truth"] < 1 for n in ("merged", "split", "absorbed"))
-    permuted = next(c for c in controls_of(known["oracle"], 0) if c.role == "permuted")
+    permuted = next(c for c in shuffled_controls(known["oracle"], 0) if c.role == "permuted")
     assert permuted.record(world)[1]["truth_f1"] == 1  # its codes are right; its rows are not
     assert sorted(map(tuple, permuted.decoder.tolist())) == sorted(map(tuple, known["oracle"].decoder.tolist()))
 
