@@ -1,16 +1,14 @@
 """Planted texts: bags of 8-120 tokens of a generator in which the concepts of the text's labels are frequent."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from saeeval_core.config import MAX_TOKENS
+from saeeval_core.planted.settings import WorldConfig
 from saeeval_core.texts.parts import DEV, TEST, TRAIN
 from saeeval_core.texts.tasks import Contrast, ShiftTask, TppTask
-
-if TYPE_CHECKING:
-    from saeeval_core.planted.world import WorldConfig
 
 LENGTHS = (8, 120)
 """Valid tokens of a planted text, from and to."""
@@ -21,7 +19,7 @@ class TextDraw:
     """Draws texts as bags of tokens of one part, in the order in which they are asked for."""
 
     def __init__(
-        self, config: "WorldConfig", on: np.ndarray, tokens: Mapping[int, int], rng: np.random.Generator
+        self, config: WorldConfig, on: np.ndarray, tokens: Mapping[int, int], rng: np.random.Generator
     ) -> None:
         """``on``: bool[tokens, concepts], whether a token carries the concept; ``tokens``: part -> how many, in order."""
         self.config, self.on, self.rng = config, on, rng

@@ -17,7 +17,8 @@ from saeeval_core.config import DEFAULT_NS, PROTOCOLS, Protocol
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.variants import TOP_N, direction_variants
 from saeeval_core.planted.damaged import PlantedSAE, damaged_saes, shuffled_controls, trained_saes
-from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, World, WorldConfig, build_world
+from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, WorldConfig
+from saeeval_core.planted.world import World, build_world
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import AREA, RECOMMENDED, area_of_values
 from saeeval_core.scores.probes import Probe

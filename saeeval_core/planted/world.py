@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csc_array, csr_array
 
 from saeeval_core.config import derive_rng, fingerprint
+from saeeval_core.planted.settings import WorldConfig
 from saeeval_core.planted.texts import TextDraw
 from saeeval_core.recordings.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.parts import DEV, TEST, TRAIN
@@ -24,54 +25,6 @@ _TOKENS = {TRAIN: 60_000, DEV: 20_000, TEST: 20_000}
 """Distinct tokens texts of each part are drawn from; parts share none."""
 _CHUNK = 20_000
 """Tokens sampled at once."""
-_TEXT_SETTINGS = (
-    "name",
-    "concept_size",
-    "two_sided",
-    "target_rate",
-    "spurious_rate",
-    "pairs",
-    "classes",
-    "per_quadrant",
-    "per_class",
-)
-"""Settings of a world that its generator, and so SAEs trained on its tokens, do not depend on."""
-
-
-@dataclass(frozen=True)
-class WorldConfig:
-    """Settings of one generator and of the texts drawn from it."""
-
-    name: str
-    seed: int
-    n_features: int = 256
-    d_model: int = 64
-    zipf: float = 0.6
-    max_prob: float = 0.15
-    correlation: float = 0.2
-    """Scale of the low-rank correlations between features; 0 for none."""
-    hierarchy: bool = False
-    """Concepts are children of one parent that fire only with it."""
-    magnitude_std: float = 0.3
-    gain: float = 4.0
-    """Length of a feature at magnitude 1, as a language model's residuals are much longer than 1."""
-    concept_size: int = 3
-    """Features per concept."""
-    two_sided: bool = False
-    """A SHIFT label that is off brings a concept of its own (as "male" does for "not female") instead of nothing."""
-    target_rate: float = 0.18
-    """Mean extra share of a text's tokens that carry the target concept when its label is on."""
-    spurious_rate: float = 0.30
-    pairs: int = 3
-    classes: int = 5
-    per_quadrant: int = 500
-    per_class: int = 400
-
-    def generator_settings(self) -> dict[str, object]:
-        """What trained SAEs depend on (the branching of a hierarchy follows the concept size)."""
-        return {
-            k: v for k, v in vars(self).items() if k not in _TEXT_SETTINGS or (self.hierarchy and k == "concept_size")
-        }
 
 
 @dataclass(frozen=True)
@@ -154,21 +107,6 @@ class World:
         f1 = (2 * both / np.maximum(sizes, 1)).max(axis=1)
         mcc, f1_mean = float(cosine[pairs].mean()), float(f1.mean())
         return {"truth_mcc": mcc, "truth_f1": f1_mean, "truth": (mcc + f1_mean) / 2}
-
-
-DEVELOPMENT = (
-    WorldConfig("dev one-sided", 1),
-    WorldConfig("dev two-sided families", 2, two_sided=True, hierarchy=True, correlation=0.1),
-)
-"""Worlds on which variants of the scores may be chosen."""
-HELD_OUT = (
-    WorldConfig("one-sided", 11, zipf=0.5, concept_size=2),
-    WorldConfig("two-sided", 12, two_sided=True, correlation=0.3),
-    WorldConfig("one-sided families", 13, hierarchy=True, magnitude_std=0.5, max_prob=0.2),
-    WorldConfig("two-sided crowded", 14, two_sided=True, d_model=48, gain=8.0, spurious_rate=0.25),
-    WorldConfig("two-sided families", 15, two_sided=True, hierarchy=True, correlation=0.0, zipf=0.4, concept_size=2),
-)
-"""Worlds on which the chosen ones are reported: other seeds and other generator settings."""
 
 
 def build_world(config: WorldConfig, *, text_seed: int = 0) -> World:

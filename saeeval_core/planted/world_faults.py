@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from saeeval_core.planted.faults import SETTINGS, DrawSettings, OnProgress, Setting, SettingScores
+from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, WorldConfig
 from saeeval_core.planted.validate import all_saes, world_tasks
-from saeeval_core.planted.world import DEVELOPMENT, HELD_OUT, WorldConfig, build_world
+from saeeval_core.planted.world import build_world
 from saeeval_core.scores.ranks import spearman
 from saeeval_core.scores.uncertainty import mean_known
 from saeeval_core.storage.kept import KeptJson, Shelves

@@ -11,7 +11,8 @@ from saeeval_core.planted import world as planted
 from saeeval_core.planted import world_faults as planted_faults
 from saeeval_core.planted.damaged import damaged_saes, shuffled_controls
 from saeeval_core.planted.faults import Setting
-from saeeval_core.planted.world import WorldConfig, build_world
+from saeeval_core.planted.settings import WorldConfig
+from saeeval_core.planted.world import build_world
 from saeeval_core.planted.world_faults import planted_fault_table
 from saeeval_core.scores.auc import weighted_auc
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
