@@ -270,3 +270,11 @@ def test_signed_codes_keep_latents_that_argue_by_being_negative():
     dot = np.array([-1.0, 1.0])
     assert rank_positive(difference, dot, non_negative=False).tolist() == [0, 1]
     assert rank_positive(difference, dot, non_negative=True).tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["saebench", "paper"])
+def test_one_vs_rest_probes_are_trained_under_every_protocol(planted, name):
+    """SAEBench chooses an epoch on the probe's own test texts, so these must be there."""
+    quick = replace(PROTOCOLS[name], epochs=2)
+    probes = fit_tpp_probes(planted.residuals, planted.tpp, quick, seed=0)
+    assert len(probes) == len(planted.tpp.classes) and all(p.epoch in (1, 2) for p in probes)
