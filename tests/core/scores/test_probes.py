@@ -1,6 +1,7 @@
 """Probes, and a control for every score: what is planted is found, what is permuted or random is not."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
