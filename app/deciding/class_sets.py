@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.deciding import judged
-from app.deciding.desk import MINE, Desk, open_set, tpp_place
+from app.deciding.desk import Desk, tpp_place
 from app.services import ledger, scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.commits import read_tpp
 from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import MINE, open_set
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import SELECTED, Rule
 from saeeval_core.scores.uncertainty import say

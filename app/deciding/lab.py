@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.deciding.desk import Desk, Place, find_set, shift_desk
+from app.deciding.desk import Desk, shift_desk
 from app.deciding.judged import judge_sets
 from app.services import ledger, scoring
 from app.services.loading import Loaded
@@ -10,6 +10,7 @@ from app.services.scoring import NamedSet
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import Place, find_set
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.texts.parts import PART_NAMES

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.deciding.class_sets import class_sets, open_sets
-from app.deciding.desk import Desk, find_set, open_set, shift_place
+from app.deciding.desk import Desk, shift_place
 from app.services import loading, scoring
 from app.services.loading import Loaded
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
 from saeeval_core.ledger.decisions import DECISIONS, Decision
+from saeeval_core.ledger.places import find_set, open_set
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.tpp_cells import chosen_sets

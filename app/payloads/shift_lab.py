@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from app.deciding.desk import MINE
 from app.deciding.lab import Lab
 from app.deciding.presses import Made, PressLog
 from app.payloads.evidence_card import Card, card
@@ -11,6 +10,7 @@ from app.payloads.queue import Row, queue_rows
 from app.payloads.score_card import Look, Record, ScoreCard, Shares, latent_history, record, score_card, shares
 from app.services import ledger
 from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import MINE
 
 AHEAD = 2
 """Cards sent beyond the current one, so that moving on shows them at once."""

@@ -8,7 +8,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import state
 from app.components import lab as lab_component
-from app.deciding.desk import MINE
 from app.deciding.lab import Lab
 from app.payloads.pairs import pair_table
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
@@ -18,6 +17,7 @@ from app.widgets import pressing, provenance, shift_export, shift_pickers, shift
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.ledger.places import MINE
 
 TITLE = "SHIFT lab"
 ICON = ":material/tune:"

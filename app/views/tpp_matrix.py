@@ -8,7 +8,6 @@ import streamlit as st
 from app import state
 from app.components import tpp
 from app.deciding.class_sets import ATTRIBUTION
-from app.deciding.desk import MINE
 from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
 from app.payloads.matrix import Around, Matrix, matrix, number_cards
@@ -16,6 +15,7 @@ from app.services import scoring, trust
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance, tpp_export, tpp_sets, trust_box
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.tpp import TppScore
 
 TITLE = "TPP matrix"

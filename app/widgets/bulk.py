@@ -6,12 +6,13 @@ import streamlit as st
 
 from app import state
 from app.deciding.class_sets import ATTRIBUTION
-from app.deciding.desk import MINE, find_set, shift_desk, shift_place
+from app.deciding.desk import shift_desk, shift_place
 from app.services import ledger
 from app.services.loading import Loaded
 from app.widgets import pressing, shift_sets, tpp_sets
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.ledger.places import MINE, find_set
 from saeeval_core.scores.ablation import ABLATIONS
 
 MOST = 500

@@ -9,7 +9,6 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import report_page, state
-from app.deciding.desk import new_set
 from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
 from app.figures.shift import shift_curve
@@ -18,6 +17,7 @@ from app.services import ledger, scoring
 from app.widgets import export
 from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import new_set
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say
 

@@ -6,10 +6,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from app.deciding.desk import MINE
 from app.services import scoring
 from app.services.loading import Loaded
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.ablation import ABLATIONS
 
 ALL = "all"

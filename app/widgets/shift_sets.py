@@ -6,12 +6,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from app.deciding.desk import MINE, find_set, new_set, open_set, reset, shift_place
+from app.deciding.desk import shift_place
 from app.deciding.lab import Lab
 from app.services import ledger
 from app.services.loading import Loaded
 from app.widgets.pressing import guarded
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.ledger.places import MINE, find_set, new_set, open_set, reset
 
 
 def choice(loaded: Loaded, direction: Direction, who: str) -> str:

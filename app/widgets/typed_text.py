@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import state
 from app.deciding.class_sets import class_sets
-from app.deciding.desk import find_set, shift_place
+from app.deciding.desk import shift_place
 from app.jobs import live_model
 from app.services import ledger, scoring, verdicts
 from app.services.evidence import tokens_of
@@ -18,6 +18,7 @@ from app.widgets.token_text import tokens_html
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.live_text import TextReading, TextVerdict, probe_verdict
+from saeeval_core.ledger.places import find_set
 from saeeval_core.scores.tpp_cells import chosen_sets
 
 CANDIDATES = 100

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from saeeval_core.cli import compare, judge, listing, run, train
+from saeeval_core.cli import commit, compare, judge, listing, run, train
 from saeeval_core.cli.console import console
 from saeeval_core.errors import SaeEvalError
 
@@ -33,6 +33,7 @@ COMMANDS = {
     "train-sae": train.train_sae,
     "bench": compare.bench,
     "judge": judge.judge,
+    "commit": commit.commit,
     "import-explanations": judge.import_explanations,
     "agreement": judge.agreement,
     "suite": train.suite,

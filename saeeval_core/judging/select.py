@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.judging.verdict import contrast_concepts
 from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import Place, shift_place, tpp_place
 from saeeval_core.ledger.verdicts import Verdict
-from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import (
     SELECTIONS,
     Ratings,
@@ -47,6 +47,11 @@ class VerdictSelector:
             return f"{self.selection} ({self.rater}; {self.rule})"
         return self.selection
 
+    @property
+    def texts(self) -> str:
+        """Name of the texts."""
+        return self.task_set.texts.name
+
     def shift(self, view: ShiftLatents, ns: Sequence[int]) -> list[Selected]:
         """What to ablate in one direction, for every N."""
         task = view.board.task
@@ -58,8 +63,9 @@ class VerdictSelector:
         if self.selection == "task-unrelated":
             return task_unrelated(view.base_ranking, self.ratings, target, ns, self.rule, among=among)
         if self.selection == "human":
-            names = (task.name, task.swapped().name)
-            return by_person(self._marked(view.recording, "shift", task.direction, names), ns)
+            pairs = (task.name, task.swapped().name)  # a set names the pair in its own direction
+            places = [shift_place(self.texts, pair, task.direction, view.recording) for pair in pairs]
+            return by_person(self._marked(places), ns)
         return by_attribution(view.attribute_ranking, ns)
 
     def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
@@ -73,18 +79,16 @@ class VerdictSelector:
         if self.selection == "attribution":
             return [by_attribution(ranking, ns) for ranking in view.rankings]
         if self.selection == "human":
-            return [by_person(self._marked(view.recording, "tpp", name, ("",)), ns) for name in classes]
+            places = [tpp_place(self.texts, name, view.recording) for name in classes]
+            return [by_person(self._marked([place]), ns) for place in places]
         raise ConfigError(
             f"selection '{self.selection}' is not defined for TPP; use attribution, judge or human, or --metrics shift"
         )
 
-    def _marked(self, recording: LatentRecording, metric: str, direction: str, pairs: Sequence[str]) -> Sequence[int]:
-        """What the newest fitting set marks; a set says its texts and pair in ``task``, such as "bios: a/b x c/d"."""
-        texts = self.task_set.texts.name
-        places = {f"{texts}: {p}" if p else texts for p in pairs}
+    def _marked(self, places: Sequence[Place]) -> Sequence[int]:
+        """What the newest set in one of these places marks."""
         for found, ids in sorted(self.human, key=lambda x: -x[0].id):
-            place = (found.metric, found.direction, found.sae_fingerprint)
-            if place == (metric, direction, recording.sae_fingerprint) and found.task in places:
+            if any(place.holds(found) for place in places):
                 return ids
         return ()
 

@@ -5,13 +5,14 @@ import pytest
 from viewing import opened, texts, verdict, view
 
 from app.deciding.class_sets import class_sets
-from app.deciding.desk import find_set, shift_place
+from app.deciding.desk import shift_place
 from app.jobs import live_model
 from app.services import ledger
 from app.views import latents
 from app.widgets import latent_table
 from saeeval_core.config import RunConfig
 from saeeval_core.evidence.live_text import TextReading, probe_verdict
+from saeeval_core.ledger.places import find_set
 from saeeval_core.scores.probes import Probe
 
 

@@ -6,13 +6,14 @@ import pytest
 from viewing import opened, view
 
 from app.deciding.class_sets import ATTRIBUTION, class_desk, class_sets
-from app.deciding.desk import find_set, new_set, shift_desk, shift_place
+from app.deciding.desk import shift_desk, shift_place
 from app.deciding.presses import Press, PressLog, Refused, apply, read_press, read_presses
 from app.services import ledger, loading, scoring
 from app.views import tpp_matrix
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.ledger.commits import read_shift, read_tpp
+from saeeval_core.ledger.places import find_set, new_set
 from saeeval_core.texts.parts import TEST
 
 

@@ -8,7 +8,7 @@ import pytest
 from viewing import opened, verdict
 
 from app import state
-from app.deciding.desk import find_set, new_set, open_set, reset, shift_place
+from app.deciding.desk import shift_place
 from app.deciding.judged import judge_sets
 from app.deciding.lab import Lab
 from app.deciding.presses import Made, PressLog
@@ -18,6 +18,7 @@ from app.payloads.score_card import Look, score_card, shares
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring
 from saeeval_core.config import RunConfig
+from saeeval_core.ledger.places import find_set, new_set, open_set, reset
 from saeeval_core.scores.contributions import share
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV

@@ -7,8 +7,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from app.deciding import desk as decisions
 from app.deciding.class_sets import class_sets
+from app.deciding.desk import shift_place
 from app.figures.compared import set_comparison
 from app.figures.tpp import tpp_heatmap
 from app.services import ledger, loading, paired, scoring
@@ -17,6 +17,7 @@ from app.services.paired import Paired
 from app.views.compare.words import CONFIG, METRICS
 from app.widgets import provenance
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.ledger.places import find_set
 from saeeval_core.saes.registry import list_bundled
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.tpp_cells import chosen_sets
@@ -119,5 +120,5 @@ def _shift_ids(choice: Choice, direction: Direction, ranking: np.ndarray) -> tup
     if choice.set != "mine":
         return tuple(int(i) for i in ranking[: choice.n])
     store = ledger.store()
-    stored = decisions.find_set(store, decisions.shift_place(choice.loaded, direction), state.who())
+    stored = find_set(store, shift_place(choice.loaded, direction), state.who())
     return tuple(store.ablated(stored.id)) if stored else ()

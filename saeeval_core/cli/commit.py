@@ -1,0 +1,63 @@
+"""``saeeval commit``: freeze a set of decisions and score it on the test texts, once."""
+
+from typing import Annotated
+
+import typer
+
+from saeeval_core.cli import options as o
+from saeeval_core.cli.console import console, finish, recording_bar
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.errors import ConfigError, unknown_name
+
+
+def commit(
+    chosen: Annotated[str, typer.Argument(metavar="SET", help="Name or number of the set.")],
+    who: Annotated[str, typer.Option("--who", help="Your name, written beside the commit.")],
+    model: o.Model = DEFAULT_MODEL,
+    sae: o.Sae = DEFAULT_SAE,
+    task: o.Task = DEFAULT_TASK,
+    texts: o.Texts = "",
+    text_column: o.TextColumn = "text",
+    target: o.Target = "",
+    spurious: o.Spurious = "",
+    classes: o.Classes = "",
+    group_column: o.GroupColumn = "",
+    protocol: o.Protocol = "robust",
+    seed: o.Seed = 0,
+    ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "zero",
+    n: Annotated[int, typer.Option("--n", help="TPP: latents per class below the set's own decisions.", min=0)] = 20,
+    json_path: o.Json = None,
+) -> None:
+    """Freeze a set of decisions and score it on the test texts, once; the dashboard shows the commit too."""
+    from saeeval_core.evaluation.prepare import prepare
+    from saeeval_core.ledger.commit_set import commit_set, named_set
+    from saeeval_core.ledger.store import Store
+    from saeeval_core.scores.ablation import ABLATIONS
+    from saeeval_core.scores.uncertainty import say
+
+    if ablation not in ABLATIONS:
+        raise ConfigError(unknown_name("ablation", ablation, ABLATIONS))
+    store = Store()
+    found = named_set(store, chosen)
+    config = RunConfig(
+        model=model,
+        saes=(sae,),
+        task="" if texts else task,
+        texts=texts,
+        text_column=text_column,
+        target=target,
+        spurious=spurious,
+        classes=classes,
+        group_column=group_column,
+        metrics=(found.metric,),
+        protocol=protocol,
+        seed=seed,
+        selection=f"human:{found.name}",
+    )
+    with recording_bar() as on_progress:
+        prepared = prepare(config, on_progress=on_progress)
+    made = commit_set(store, prepared.evaluation, prepared.saes[0], found, who, ablation=ablation, n=n)
+    console.print(
+        f"{found.name} ({found.who}), committed by {who} on {made.settings.part}: {say(made.score)}", markup=False
+    )
+    finish(json_path, dict(made.to_json()))

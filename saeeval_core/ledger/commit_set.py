@@ -1,0 +1,84 @@
+"""Committing a stored set from its name: the place it was made in is found again on the texts, and scored on test."""
+
+from collections.abc import Sequence
+
+from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import new_set, shift_place, tpp_place
+from saeeval_core.ledger.store import Store
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.texts.parts import TEST
+
+
+def named_set(store: Store, name: str, who: str = "") -> DecisionSet:
+    """The set with this number, or the newest of this name (and person). DataError names those there are."""
+    sets = store.list_sets()
+    found = [s for s in sets if name in (str(s.id), s.name) and who in ("", s.who)]
+    if not found:
+        known = dict.fromkeys(f"{s.name} ({s.who})" for s in sets)
+        raise DataError(unknown_name("decision set", name, known, "give its name or its number"))
+    return found[-1]
+
+
+def commit_set(
+    store: Store,
+    evaluation: Evaluation,
+    latents: LatentRecording,
+    chosen: DecisionSet,
+    who: str,
+    *,
+    ablation: str,
+    n: int,
+) -> ShiftCommit | TppCommit:
+    """Freeze a set as it is now and score it on test, once.
+
+    A set of TPP is committed with the sets of the same name and person for the other classes, on top of the top ``n``; a
+    class without one gets an empty set. DataError where the set belongs to another SAE or other texts.
+    """
+    commit = _commit_shift if chosen.metric == "shift" else _commit_tpp
+    return commit(store, evaluation, latents, chosen, who, ablation, n)
+
+
+def _commit_shift(
+    store: Store,
+    evaluation: Evaluation,
+    latents: LatentRecording,
+    chosen: DecisionSet,
+    who: str,
+    ablation: str,
+    _n: int,
+) -> ShiftCommit:
+    texts = evaluation.draw.task_set.texts.name
+    for d in evaluation.directions:
+        if shift_place(texts, d.pair, d.task.direction, latents).holds(chosen):
+            view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id)
+            return commit_shift(store, chosen, who, view, ids, ablation, evaluation.protocol.name, evaluation.seed)
+    raise _elsewhere(chosen, latents, texts)
+
+
+def _commit_tpp(
+    store: Store, evaluation: Evaluation, latents: LatentRecording, chosen: DecisionSet, who: str, ablation: str, n: int
+) -> TppCommit:
+    texts = evaluation.draw.task_set.texts.name
+    places = [tpp_place(texts, name, latents) for name in evaluation.tpp_task.classes]
+    if not any(place.holds(chosen) for place in places):
+        raise _elsewhere(chosen, latents, texts)
+    same = [s for s in store.list_sets(metric="tpp") if (s.name, s.who) == (chosen.name, chosen.who)]
+    sets = [
+        next((s for s in reversed(same) if place.holds(s)), None) or new_set(store, place, chosen.who, chosen.name)
+        for place in places
+    ]
+    view = evaluation.tpp_view(latents, TEST)
+    ids: Sequence[Sequence[int]] = chosen_sets(view.rankings, n, [store.decisions(s.id) for s in sets])
+    protocol, seed = evaluation.protocol.name, evaluation.seed
+    return commit_tpp(store, sets, who, view, ids, n, ablation, protocol, seed)
+
+
+def _elsewhere(chosen: DecisionSet, latents: LatentRecording, texts: str) -> DataError:
+    return DataError(
+        f"set '{chosen.name}' was made on '{chosen.task}' ({chosen.direction}), not on '{texts}' with SAE '{latents.sae}'; "
+        "choose its SAE and texts with --sae and --task"
+    )

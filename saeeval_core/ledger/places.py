@@ -1,0 +1,99 @@
+"""Where decisions belong: one SAE in one direction of SHIFT, or for one class of TPP; and the sets that are there."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from saeeval_core.errors import DataError
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.store import Store
+from saeeval_core.recordings.recording import LatentRecording
+
+MINE = "mine"
+"""Name of a person's first set in a place."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a set of decisions is about: one SAE in one direction (SHIFT) or for one class (TPP)."""
+
+    metric: str
+    task: str
+    direction: str
+    sae_fingerprint: str
+    recording_fingerprint: str
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """Arguments of ``Store.list_sets``."""
+        return {
+            "metric": self.metric,
+            "task": self.task,
+            "direction": self.direction,
+            "sae_fingerprint": self.sae_fingerprint,
+        }
+
+    def holds(self, found: DecisionSet) -> bool:
+        """Whether a set belongs here; a set made on another recording of the same SAE and texts does."""
+        return all(getattr(found, name) == value for name, value in self.scope.items())
+
+
+def shift_place(texts: str, pair: str, direction: str, latents: LatentRecording) -> Place:
+    """Place of SHIFT decisions: name of the texts, of the pair and of the direction."""
+    return Place("shift", f"{texts}: {pair}", direction, latents.sae_fingerprint, latents.fingerprint)
+
+
+def tpp_place(texts: str, class_name: str, latents: LatentRecording) -> Place:
+    """Place of the decisions for one class of TPP."""
+    return Place("tpp", texts, class_name, latents.sae_fingerprint, latents.fingerprint)
+
+
+def find_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet | None:
+    """This person's set of that name, or, in SHIFT, the set of that number whoever made it. None if not there yet.
+
+    Of several with one name it is SHIFT's oldest (the others go by their number) and TPP's newest.
+    """
+    own = store.list_sets(**place.scope)
+    if _is_number(place, choice):
+        return next((s for s in own if s.id == int(choice)), None)
+    named = [s for s in own if s.who == who and s.name == choice]
+    return named[0 if place.metric == "shift" else -1] if named else None
+
+
+def open_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet:
+    """As ``find_set``, made when it is not there yet. DataError for a number that does not belong here."""
+    found = find_set(store, place, who, choice)
+    if found is not None:
+        return found
+    if _is_number(place, choice):
+        raise DataError(f"decision set {choice} does not belong to this SAE, pair and direction; choose another set")
+    return new_set(store, place, who, choice)
+
+
+def new_set(
+    store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = ""
+) -> DecisionSet:
+    """A new set, empty or starting with ``start``."""
+    made = store.create_set(
+        name,
+        who,
+        metric=place.metric,
+        task=place.task,
+        direction=place.direction,
+        sae_fingerprint=place.sae_fingerprint,
+        recording_fingerprint=place.recording_fingerprint,
+    )
+    if start:
+        store.decide(made.id, who, start, reason)
+    return made
+
+
+def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: str) -> None:
+    """Make the set ablate exactly these latents, as one undoable step; other decisions on them are replaced."""
+    wanted = dict.fromkeys((int(i) for i in ablate), "ablate")
+    gone = {i: "none" for i, d in store.decisions(set_id).items() if i not in wanted and d == "ablate"}
+    store.decide(set_id, who, gone | wanted, reason)
+
+
+def _is_number(place: Place, choice: str) -> bool:
+    """Sets of SHIFT have numbers in links; those of TPP, one per class, go by their name."""
+    return place.metric == "shift" and choice.isdigit()

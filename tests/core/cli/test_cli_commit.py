@@ -1,0 +1,45 @@
+"""``saeeval commit``: a set made in the dashboard is frozen and scored from the command line."""
+
+import json
+
+import pytest
+
+from saeeval_core.config import RunConfig
+from saeeval_core.evaluation.prepare import prepare
+from saeeval_core.ledger.places import new_set, shift_place
+from saeeval_core.ledger.store import Store
+
+
+@pytest.fixture
+def place(cache, tiny_model_dir, tiny_sae_dirs, tiny_texts_file):
+    """Of the first direction of the tiny texts."""
+    labels = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male"}
+    sae = str(tiny_sae_dirs["topk"])
+    config = RunConfig(model=str(tiny_model_dir), saes=(sae,), task="", texts=str(tiny_texts_file), **labels)
+    prepared = prepare(config)
+    task = prepared.evaluation.directions[0].task
+    return shift_place(prepared.task_set.texts.name, task.name, task.direction, prepared.saes[0])
+
+
+@pytest.fixture
+def own(args) -> list[str]:
+    """Model, SAE, texts and labels."""
+    return args[1 : args.index("--metrics")]
+
+
+def test_a_set_is_committed_by_its_name(call, own, place, tmp_path):
+    store = Store()
+    made = new_set(store, place, "Ada", "pronouns", {0: "ablate"})
+    out_file = tmp_path / "commit.json"
+    code, out, err = call("commit", "pronouns", "--who", "Bob", *own, "--json", out_file)
+    assert code == 0, err
+    assert "pronouns (Ada), committed by Bob on test: " in out
+    (kept,) = store.commits(made.id)
+    assert kept.ids == (0,) and json.loads(out_file.read_text()) == kept.test
+
+
+def test_what_cannot_be_committed_is_said_in_one_line(call, own, place):
+    empty = new_set(Store(), place, "Eve", "empty")
+    call.refuses("decision set.*'none'.*empty", "commit", "none", "--who", "Bob", *own)
+    call.refuses("'half'.*zero", "commit", "empty", "--who", "Bob", "--ablation", "half", *own)
+    call.refuses("nothing is ablated", "commit", str(empty.id), "--who", "Eve", *own)

@@ -1,0 +1,87 @@
+"""A stored set is found by name and committed where it was made, on test, as the dashboard would."""
+
+import numpy as np
+import pytest
+
+from saeeval_core.config import RunConfig
+from saeeval_core.errors import DataError
+from saeeval_core.evaluation.prepare import prepare
+from saeeval_core.ledger.commit_set import commit_set, named_set
+from saeeval_core.ledger.commits import read_shift, read_tpp
+from saeeval_core.ledger.places import new_set, open_set, shift_place, tpp_place
+from saeeval_core.ledger.store import Store
+from saeeval_core.texts.parts import TEST
+
+
+@pytest.fixture
+def prepared(cache, monkeypatch, tiny_model_dir, tiny_sae_dirs, tiny_texts_file):
+    monkeypatch.setattr("saeeval_core.scores.probes.C_GRID", np.array([0.01, 1.0]))
+    config = RunConfig(
+        model=str(tiny_model_dir),
+        saes=(str(tiny_sae_dirs["topk"]),),
+        task="",
+        texts=str(tiny_texts_file),
+        target="profession=nurse,surgeon",
+        spurious="gender=female,male",
+        classes="meal=tea,soup",
+        device="cpu",
+    )
+    return prepare(config)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def place_of(prepared, which: int):
+    direction = prepared.evaluation.directions[which]
+    texts = prepared.task_set.texts.name
+    return direction, shift_place(texts, direction.pair, direction.task.direction, prepared.saes[0])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("ablation", ["zero", "mean"])
+def test_a_shift_set_is_committed_in_its_own_direction(prepared, store, which, ablation):
+    direction, place = place_of(prepared, which)
+    made = new_set(store, place, "Ada", "pronouns", {0: "ablate", 3: "ablate", 5: "keep"})
+    frozen = commit_set(store, prepared.evaluation, prepared.saes[0], made, "Bob", ablation=ablation, n=20)
+    view = prepared.evaluation.shift_view(prepared.saes[0], direction, TEST).under(ablation)
+    assert frozen.score == view.score([0, 3]).score
+    (kept,) = store.commits(made.id)
+    assert (kept.who, kept.ids) == ("Bob", (0, 3)) and read_shift(kept) == frozen
+    assert (frozen.settings.part, frozen.settings.ablation, frozen.settings.protocol) == ("test", ablation, "robust")
+
+
+def test_the_classes_of_a_tpp_set_are_committed_together(prepared, store):
+    texts, latents = prepared.task_set.texts.name, prepared.saes[0]
+    tea, soup = (tpp_place(texts, name, latents) for name in prepared.evaluation.tpp_task.classes)
+    first = new_set(store, tea, "Ada", "mine", {7: "ablate"})
+    frozen = commit_set(store, prepared.evaluation, latents, first, "Ada", ablation="zero", n=2)
+    view = prepared.evaluation.tpp_view(latents, TEST)
+    top = [[int(i) for i in ranking[:2]] for ranking in view.rankings]
+    expected = [sorted({*top[0], 7}), sorted(top[1])]
+    second = open_set(store, soup, "Ada")
+    assert [list(store.commits(s.id)[0].ids) for s in (first, second)] == expected
+    assert read_tpp(store.commits(first.id)[0]).batch == frozen.batch
+    assert frozen.score == view.score(expected).score
+
+
+def test_a_set_is_found_by_name_or_number_and_others_are_named(prepared, store):
+    _, place = place_of(prepared, 0)
+    made = new_set(store, place, "Ada", "pronouns")
+    newer = new_set(store, place, "Bob", "pronouns")
+    assert named_set(store, str(made.id)).id == made.id
+    assert named_set(store, "pronouns").id == newer.id
+    assert named_set(store, "pronouns", "Ada").id == made.id
+    with pytest.raises(DataError, match=r"'prononus'.*pronouns \(Ada\)"):
+        named_set(store, "prononus")
+
+
+def test_a_set_made_elsewhere_is_not_scored_here(prepared, store):
+    _, place = place_of(prepared, 0)
+    elsewhere = type(place)("shift", "other: pair", place.direction, place.sae_fingerprint, "r")
+    made = new_set(store, elsewhere, "Ada", "pronouns", {1: "ablate"})
+    with pytest.raises(DataError, match="'pronouns' was made on 'other: pair'"):
+        commit_set(store, prepared.evaluation, prepared.saes[0], made, "Ada", ablation="zero", n=20)
+    assert not store.commits(made.id)
