@@ -14,7 +14,7 @@ from app.services.shared import shared
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, flipped_texts, relative_matrix
-from saeeval_core.scores.uncertainty import LEVEL, Estimate, difference, say, separable
+from saeeval_core.scores.uncertainty import LEVEL, Estimate, difference, say, separable, value_and_interval
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
 """Steps of the slider; 0 leaves only what a person adds."""
@@ -293,9 +293,8 @@ def _count(n: int, own: Mapping[int, str]) -> str:
 
 
 def _card(label: str, e: Estimate, how: str, *, signed: bool = False, more: str = "") -> NumberCard:
+    value, interval = value_and_interval(e, signed=signed)
     if e.value is None:
-        return NumberCard(label, "n/a", e.reason or "", how)
-    value = f"{e.value:+.3f}" if signed else f"{e.value:.3f}"
-    ci = f"[{e.ci[0]:.3f}, {e.ci[1]:.3f}]" if e.ci else "no interval"
+        return NumberCard(label, value, interval, how)
     how = f"{how}; 95 % interval over {LEVEL}"
-    return NumberCard(label, value.replace("-", "−"), ci.replace("-", "−") + more, how)
+    return NumberCard(label, value.replace("-", "−"), interval.replace("-", "−") + more, how)

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.services import scoring
+from saeeval_core.config import DEFAULT_NS
 from saeeval_core.ledger.commit_rows import Commit
 from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import Decision, DecisionSet
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.contributions import share
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
-from saeeval_core.scores.uncertainty import Estimate, difference, separable, undefined
+from saeeval_core.scores.uncertainty import Estimate, difference, say, separable, undefined
 from saeeval_core.texts.parts import PART_NAMES, TEST
 
-CURVE_NS = (1, 2, 3, 5, 10, 20, 50, 100)
 CARRY_MAX = 40
 """Largest set for which every leave-one-out change is shown."""
 RANDOM = "random, same size"
@@ -220,7 +220,7 @@ def _delta(view: ShiftLatents, look: Look, mine: ShiftScore) -> Estimate | None:
 
 
 def _curve(view: ShiftLatents, look: Look, mine: ShiftScore) -> Curve:
-    points = scoring.ranking_curve(view, look.rank, look.ablation, CURVE_NS)
+    points = scoring.ranking_curve(view, look.rank, look.ablation, DEFAULT_NS)
     nothing = scoring.set_score(view, (), look.ablation)
     return Curve(
         look.n,
@@ -264,7 +264,7 @@ def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation:
 
 def _commit(c: Commit, ids: tuple[int, ...]) -> CommitNote:
     e = read_shift(c).score
-    text = "n/a" if e.value is None else f"S {e.value:.3f}" + (f" [{e.ci[0]:.2f}, {e.ci[1]:.2f}]" if e.ci else "")
+    text = "n/a" if e.value is None else f"S {say(e)}"
     return CommitNote(text, len(c.ids), c.dev_looks, c.who, when(c.at), tuple(c.ids) != ids)
 
 

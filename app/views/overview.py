@@ -14,7 +14,6 @@ from app.widgets import own_texts, provenance, trust_box
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
 from saeeval_core.versions import versions
@@ -89,11 +88,9 @@ def _shift_headline(loaded: Loaded) -> None:
         st.write("This task defines no SHIFT pair.")
         return
     area, paper = (score.score for score in found.headlines(HEADLINE_N))
-    provenance.number(
-        "S_SHIFT, small-N area, mean ablation, test", *_words(area), scoring.averaged(found.zero.at(HEADLINE_N))
-    )
+    provenance.number("S_SHIFT, small-N area, mean ablation, test", area, scoring.averaged(found.zero.at(HEADLINE_N)))
     provenance.how(AREA)
-    provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", *_words(paper))
+    provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
     trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
     _go("shift_lab", "Open the SHIFT lab")
@@ -110,9 +107,9 @@ def _tpp_headline(loaded: Loaded) -> None:
         return
     area, paper = (score.score for score in found.headlines(HEADLINE_N))
     column, classes = loaded.task_set.tpp
-    provenance.number("TPP, small-N area, mean ablation, test", *_words(area), f"{len(classes)} classes of {column}")
+    provenance.number("TPP, small-N area, mean ablation, test", area, f"{len(classes)} classes of {column}")
     provenance.how(AREA)
-    provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", *_words(paper))
+    provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
     trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
     _go("tpp_matrix", "Open the TPP matrix")
@@ -122,13 +119,6 @@ def _go(view: str, label: str) -> None:
     pages = st.session_state.get("pages", {})
     if view in pages and not state.presenting():
         st.page_link(pages[view], label=label, icon=":material/arrow_forward:")
-
-
-def _words(estimate: Estimate) -> tuple[str, str]:
-    if estimate.value is None:
-        return "n/a", str(estimate.reason)
-    interval = f"95 % interval [{estimate.ci[0]:.3f}, {estimate.ci[1]:.3f}]" if estimate.ci else ""
-    return f"{estimate.value:.3f}", interval
 
 
 def _shift_words() -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from app import theme
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.scores.uncertainty import Estimate, value_and_interval
 
 PAGE_CSS = """<style>
 [data-testid=stMainBlockContainer] {padding-top: 3.6rem; padding-bottom: 2rem;
@@ -56,15 +57,22 @@ def how(text: str) -> None:
     st.html(f"<div class='how'>{html.escape(text)}</div>")
 
 
-def number(label: str, value: str, interval: str = "", note: str = "") -> None:
-    """One headline number with its interval."""
+def number(label: str, estimate: Estimate, note: str = "") -> None:
+    """One headline number with its interval, or why there is none."""
     e = html.escape
+    value, interval = _parts(estimate)
     st.html(
         f"<div>{e(label)}</div><div class='big'>{e(value)}</div><div class='ci'>{e(interval)}</div><div class='how'>{e(note)}</div>"
     )
 
 
-def also(label: str, value: str, interval: str = "") -> None:
+def also(label: str, estimate: Estimate) -> None:
     """A second number beside the headline, in one line."""
     e = html.escape
+    value, interval = _parts(estimate)
     st.html(f"<div>{e(label)}: <b>{e(value)}</b> <span class='ci'>{e(interval)}</span></div>")
+
+
+def _parts(estimate: Estimate) -> tuple[str, str]:
+    value, interval = value_and_interval(estimate)
+    return value, f"95 % interval {interval}" if estimate.ci else interval

@@ -12,9 +12,9 @@ from app import report_page, state
 from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
 from app.figures.shift import shift_curve
-from app.payloads.score_card import CURVE_NS
 from app.services import ledger, scoring
 from app.widgets import export
+from saeeval_core.config import DEFAULT_NS
 from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import new_set
@@ -101,7 +101,7 @@ def _compared(lab: Lab, mine: ShiftScore) -> list[tuple[str, Estimate, Estimate 
 
 
 def _ranked(lab: Lab) -> Sequence[Point]:
-    return scoring.ranking_curve(lab.view, lab.rank, lab.ablation, CURVE_NS)
+    return scoring.ranking_curve(lab.view, lab.rank, lab.ablation, DEFAULT_NS)
 
 
 def _you(lab: Lab) -> Point:

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import state
 from app.services import scoring
 from app.services.loading import Loaded
+from saeeval_core.config import DEFAULT_NS
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.ablation import ABLATIONS
@@ -15,7 +16,6 @@ from saeeval_core.scores.ablation import ABLATIONS
 ALL = "all"
 """In place of a pair: the aggregate over all of them."""
 RANKS = ("attribute", "base")
-NS = (1, 2, 3, 5, 10, 20, 50, 100)
 _RANKED = {"attribute": "attribute probe", "base": "biased probe"}
 _ABLATED = {"mean": "to the mean", "zero": "to zero (paper)"}
 
@@ -69,7 +69,7 @@ def settings(box: DeltaGenerator, loaded: Loaded) -> None:
     _choice(box, "Ablation", "ablation", _ABLATED, help=how)
     # The TPP page's slider has steps that are not among these: what is computed is always among the options.
     now = n(loaded)
-    ns = sorted({now, *(k for k in NS if k <= loaded.latents.n_latents)})
+    ns = sorted({now, *(k for k in DEFAULT_NS if k <= loaded.latents.n_latents)})
     box.selectbox(
         "N",
         ns,

@@ -11,10 +11,10 @@ from app.deciding.tpp_page import TppPage
 from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
 from app.services.loading import Loaded
 from app.widgets import export, provenance, tpp_sets
+from saeeval_core.config import DEFAULT_NS
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import say
 
-MULTIPLES = (1, 2, 3, 5, 10, 20, 50, 100)
 Rows = list[Mapping[str, object]]
 
 
@@ -22,7 +22,7 @@ Rows = list[Mapping[str, object]]
 def every_n(loaded: Loaded) -> None:
     """Small matrices of the top N for every N, and the score against N."""
     if not st.toggle("Compute the matrix for every N (top N by attribution)", key="w_tpp_all"):
-        st.caption(f"N = {', '.join(map(str, MULTIPLES))}, on one colour scale, and the score against N.")
+        st.caption(f"N = {', '.join(map(str, DEFAULT_NS))}, on one colour scale, and the score against N.")
         return
     page = tpp_sets.page(loaded)
     scores, how = _scores(page), f"{page.ablation} ablation ({page.part_name} texts)"
@@ -88,7 +88,7 @@ def report(page: TppPage) -> str:
 
 
 def _scores(page: TppPage) -> list[tuple[int, TppScore]]:
-    return [(n, page.ranked(n)) for n in MULTIPLES if n <= page.loaded.latents.n_latents]
+    return [(n, page.ranked(n)) for n in DEFAULT_NS if n <= page.loaded.latents.n_latents]
 
 
 def _numbers(page: TppPage) -> Rows:

@@ -144,7 +144,7 @@ def test_flipped_texts_show_text_verbatim(loaded):
 
 
 def test_slider_steps_fit_the_sae(loaded):
-    assert max(values(loaded)["ns"]) <= loaded.latents.n_latents and tpp_export.MULTIPLES[0] == 1
+    assert max(values(loaded)["ns"]) <= loaded.latents.n_latents and tpp_export.DEFAULT_NS[0] == 1
 
 
 def test_reading_the_texts_again_colours_every_token_where_the_latents_fire(loaded, monkeypatch):

@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = (
     "errors", "config", "versions", "storage", "texts", "models", "saes", "recordings", "scores", "evaluation", "controls", "training",
     "evidence", "ledger", "judging", "sweep", "planted", "formats", "bundle", "bench", "cli",
-)  # fmt: skip
+)  # fmt: skip  # one order to be read along a line, not down a column of twenty
 """The flow of data, one word per room: a file imports only from its own room and from those before it."""
 DASHBOARD = (
     "theme", "state", "services", "jobs", "deciding", "payloads", "results", "figures", "report_page", "components",
     "widgets", "views", "shell", "launch", "main",
-)  # fmt: skip
+)  # fmt: skip  # as above
 """The same for the dashboard, which may import all of the engine but its command line."""
 ROOMS = {"saeeval_core": ENGINE, "app": DASHBOARD}
 FILES = sorted(

@@ -14,8 +14,8 @@ export function makeLine(root, more) {
   return { root, more, trigger: null, made: null, sent: 0, heard: Date.now(), asked: 0, stop: null };
 }
 
-// Every redraw calls this: an answer has come. `data.made` says where presses are made from now on (set, task, protocol,
-// seed, ablation and N), `data.ack` up to which number they are stored, `data.heard` which question was answered last.
+// Every redraw calls this: an answer has come. `data.made` says where presses are made from now on (set, task,
+// protocol, seed, ablation and N), `data.ack` up to which number they are stored, `data.heard` which question was answered last.
 export function hear(line, data, trigger) {
   line.trigger = trigger;
   line.heard = Date.now();
@@ -53,8 +53,8 @@ export function send(line) {
   line.trigger("did", { client: OUT.client, seq: OUT.seq, log: OUT.pending, ...line.more(), at: line.sent });
 }
 
-// Ask for something that is no press (another N, another cell): open until `data.heard` reaches it, and asked again like
-// a press. False while an answer is on its way: then the caller asks when it has come.
+// Ask for something that is no press (another N, another cell): open until `data.heard` reaches it, and asked again
+// like a press. False while an answer is on its way: then the caller asks when it has come.
 export function ask(line) {
   const busy = waits(line) && Date.now() - line.sent < RESEND_MS;
   line.asked = ++OUT.seq;
