@@ -50,9 +50,9 @@ def script(entry: str, folder: Path = _HERE) -> str:
     return "\n".join(done.values())
 
 
-def styles(name: str, *roots: str) -> str:
-    """A style sheet below this folder, after the colours for the elements that these selectors match."""
-    return theme.css(*roots) + (_HERE / name).read_text(encoding="utf-8")
+def styles(root: str, *names: str) -> str:
+    """Style sheets below this folder, after the colours of the elements that ``root`` matches and what all look alike in."""
+    return theme.css(root) + "".join((_HERE / n).read_text(encoding="utf-8") for n in ("common/panel.css", *names))
 
 
 def _check_names(path: Path, names: str, other: Path, known: set[str]) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from app.components import _HERE as COMPONENTS
 from app.components import BundleError, script, styles
 
 ENTRIES = ("lab/main.js", "tpp/main.js", "latent/main.js")
@@ -87,12 +88,14 @@ def test_what_does_not_fit_together_is_an_error(tmp_path, texts, says):
 
 
 def test_style_sheets_begin_with_the_colours_of_their_component():
-    sheet = styles("tpp/tpp.css", ".tpp")
+    sheet = styles(".tpp", "tpp/tpp.css")
     assert sheet.startswith(":is(.tpp) {--ablate:") and ":is(.tpp)[data-mode=dark]" in sheet and ".grid" in sheet
 
 
-@pytest.mark.parametrize(("name", "component"), [("lab/lab.css", "lab"), ("tpp/tpp.css", "tpp")])
-def test_every_property_that_is_used_is_given(name, component):
-    used = set(re.findall(r"var\(--([\w-]+)", styles(name, f".{component}") + script(f"{component}/main.js")))
-    given = set(re.findall(r"--([\w-]+):", styles(name, f".{component}"))) | {"share", "k", "quadrant-"}
+@pytest.mark.parametrize("component", ["lab", "tpp"])
+def test_every_property_that_is_used_is_given(component):
+    names = sorted(f"{component}/{p.name}" for p in (COMPONENTS / component).glob("*.css"))
+    sheets = styles(f".{component}", *names)
+    used = set(re.findall(r"var\(--([\w-]+)", sheets + script(f"{component}/main.js")))
+    given = set(re.findall(r"--([\w-]+):", sheets)) | {"share", "k", "quadrant-"}
     assert {u for u in used if not u.startswith("st-")} <= given

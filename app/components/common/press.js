@@ -15,7 +15,8 @@ export function makeLine(root, more) {
 }
 
 // Every redraw calls this: an answer has come. `data.made` says where presses are made from now on (set, task,
-// protocol, seed, ablation and N), `data.ack` up to which number they are stored, `data.heard` which question was answered last.
+// protocol, seed, ablation and N), `data.ack` up to which number they are stored, `data.heard` which question was
+// answered last.
 export function hear(line, data, trigger) {
   line.trigger = trigger;
   line.heard = Date.now();

@@ -14,7 +14,7 @@ from app.payloads.shift_lab import LabPayload
 _component = st.components.v2.component(
     "saeeval_lab",
     html="<div class='lab' tabindex='-1'></div>",
-    css=styles("lab/lab.css", ".lab"),
+    css=styles(".lab", "lab/lab.css", "lab/queue.css", "lab/card.css", "lab/score.css", "lab/sizes.css"),
     js=script("lab/main.js"),
 )
 

@@ -12,7 +12,7 @@ from app.payloads.evidence_card import Card
 _component = st.components.v2.component(
     "saeeval_latent",
     html="<div class='lab solo'></div>",
-    css=styles("lab/lab.css", ".lab") + "\n.solo svg { max-width:340px; }",
+    css=styles(".lab", "lab/lab.css", "lab/card.css", "lab/score.css", "lab/sizes.css"),
     js=script("latent/main.js"),
 )
 

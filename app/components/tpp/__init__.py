@@ -9,7 +9,7 @@ from app.payloads.as_json import as_json
 from app.payloads.matrix import Around, Matrix
 
 _component = st.components.v2.component(
-    "saeeval_tpp", html="<div class='tpp'></div>", css=styles("tpp/tpp.css", ".tpp"), js=script("tpp/main.js")
+    "saeeval_tpp", html="<div class='tpp'></div>", css=styles(".tpp", "tpp/tpp.css"), js=script("tpp/main.js")
 )
 
 
