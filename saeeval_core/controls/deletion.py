@@ -57,8 +57,7 @@ def without_words(texts: Sequence[str], words: Sequence[str]) -> list[str]:
 
 
 def word_deletions(config: RunConfig, evaluation: Evaluation) -> list[tuple[list[str], ShiftScore]]:
-    """Per direction: the deleted words and the test score without them. The extra recording is kept in the cache
-    folder.
+    """Per direction: the deleted words and the test score without them; the extra recording is kept on disk.
 
     Only the scored texts are read again, by the language model alone. Raises what loading the model raises.
     """
