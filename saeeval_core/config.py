@@ -13,7 +13,7 @@ import numpy as np
 from saeeval_core.errors import ConfigError, unknown_name
 
 MAX_TOKENS = 128
-"""Positions per text, the beginning-of-sequence token included (paper: 128)."""
+"""Positions per text, bos included (the paper's 128)."""
 
 DEFAULT_NS = (1, 2, 3, 5, 10, 20, 50, 100)
 DEFAULT_MODEL = "smollm2-135m-instruct"

@@ -63,7 +63,7 @@ class LoadedSAE:
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """Codes f (not multiplied by s), in the SAE's dtype: x [tokens, d_in] -> [tokens, latents].
+        """Codes f (not multiplied by s), in the SAE's dtype: x [..., d_in] -> [..., latents].
 
         If ``needs_sequences``, [tokens, d_in] must be the tokens of ONE text in order, and several texts of equal or
         right-padded length go in as [texts, tokens, d_in] (causal: padding at the end changes nothing before it).

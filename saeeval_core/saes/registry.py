@@ -201,7 +201,7 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
 
 
 def refuse_heads(spec: str, hook: str | None) -> None:
-    """UnsupportedSAE for hooks on attention heads before their output matrix: they do not add to the residual stream."""
+    """UnsupportedSAE for hooks on attention heads before their output matrix: nothing there adds to the residual."""
     if hook is not None and hook.endswith("hook_z"):
         raise UnsupportedSAE(
             f"SAE '{spec}' reads attention heads ({hook}), which are not in the residual basis; "

@@ -58,7 +58,7 @@ def shingles(text: str, size: int = 5) -> frozenset[str]:
 
 
 class DistinctTexts:
-    """Texts accepted so far, with an index of their word 5-grams to find near-duplicates without comparing all pairs."""
+    """Texts accepted so far, with an index of word 5-grams to find near-duplicates without comparing all pairs."""
 
     def __init__(self) -> None:
         self._where: dict[str, list[int]] = {}
