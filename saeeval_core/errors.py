@@ -21,7 +21,7 @@ class DataError(SaeEvalError):
 
 
 class ModelError(SaeEvalError):
-    """A language model that cannot be loaded or lacks the asked-for hook."""
+    """A language model that cannot be loaded or lacks a hook."""
 
 
 class UnsupportedSAE(SaeEvalError):

@@ -1,6 +1,6 @@
 """The two sides of the comparison: SAEBench's functions and ours, from the same texts to the same SHIFT accuracies.
 
-A side is measured in a process of its own: peak memory is VmHWM - VmRSS after loading the model and the SAE.
+Each side runs in its own process: peak memory is VmHWM - VmRSS after loading the model and the SAE.
 """
 
 import json

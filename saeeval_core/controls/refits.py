@@ -135,7 +135,7 @@ def _refitted(
 ) -> list[ShiftBoard]:
     """One refit of a pair's probes, with a board for each of its directions.
 
-    Whether a gap can be told from 0 was decided on the real texts, so a refit is not asked again.
+    Whether the gap differs from 0 was decided on the real texts and is not decided again for each refit.
     """
     first, protocol = boards[0], replace(protocol, strict_gap=False)
     probes = _refit(residuals, first, rng)

@@ -63,6 +63,6 @@ def evaluation_of(config: RunConfig, draw: Draw, residuals: ResidualRecording, *
 
 
 def check_texts(config: RunConfig, draw: Draw) -> None:
-    """DataError when a quadrant has too few texts to train on: told before minutes are spent on a pass."""
+    """DataError when a quadrant has too few texts to train on; to be called before minutes are spent on a pass."""
     if "shift" in config.metrics:
         _ = draw.shift  # drawing them raises

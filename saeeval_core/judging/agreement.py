@@ -48,7 +48,7 @@ class Agreement:
     """int[5, 5]: rows a, columns b."""
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON values: every statistic as a number or null, with intervals and reasons beside."""
+        """JSON values: every statistic as a number or null, intervals and reasons under keys of their own."""
         stats = {name: getattr(self, name) for name in _STATISTICS}
         return (
             {"a": self.a, "b": self.b, "n": self.n, "items": self.items}

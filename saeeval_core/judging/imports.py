@@ -40,7 +40,7 @@ def check_latents(name: str, latents: Iterable[int], sae: KnownSae) -> None:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """(line number, row) of a CSV or JSONL file. DataError if it cannot be read as such."""
+    """(line number, row) of a CSV or JSONL file. DataError if it is not one."""
     try:
         content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -181,7 +181,7 @@ class LocalQuestion(v.Question):
 
 
 def paraphrases(concept: v.Concept) -> list[str]:
-    """Words that stand for a concept: a stored list for common ones, else its own words and its values'."""
+    """Words for a concept: a stored list for common concepts, else the words of its name and its values."""
     key = concept.name.lower().rstrip("s")
     known = _PARAPHRASES.get(concept.name.lower()) or _PARAPHRASES.get(key)
     own = re.findall(r"[^\W\d_]{3,}", f"{concept.name} {concept.gloss}".lower())

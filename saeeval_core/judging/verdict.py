@@ -85,7 +85,7 @@ def task_concepts(task_set: TaskSet) -> tuple[Concept, ...]:
 
 
 def contrast_concepts(task_set: TaskSet, contrast: Contrast) -> tuple[str, ...]:
-    """Names of the concepts that stand for one label of a pair, such as ("nurse", "surgeon") or ("gender",)."""
+    """Names of the concepts of one label of a pair, such as ("nurse", "surgeon") or ("gender",)."""
     values = (contrast.positive, contrast.negative)
     classes = task_set.tpp[1] if task_set.tpp is not None else ()
     others = set(task_set.texts.columns[contrast.column].tolist()) - {"", *values}

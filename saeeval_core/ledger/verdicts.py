@@ -16,7 +16,7 @@ from saeeval_core.ledger.connection import Database, given, insert
 
 RATER_KINDS = ("llm", "local", "human", "imported")
 OK = "ok"
-"""Status of a verdict that carries ratings; every other status names why there is none."""
+"""Status of a usable verdict; every other status says why there is no verdict."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Verdict:
     reason: str = ""
     model: str = ""
     prompt: str = ""
-    """The text that was asked, as sent."""
+    """The text sent to the judge."""
     evidence_hash: str = ""
     status: str = OK
     raw: str = ""

@@ -53,7 +53,7 @@ class LanguageModel:
     hf: Any
     """transformers model, in eval mode."""
     tokenizer: Any
-    """transformers fast tokenizer as loaded, which adds nothing by itself when asked not to."""
+    """transformers fast tokenizer as loaded; used without its own special tokens."""
     bos_id: int
     device: str
     dtype: str
@@ -91,7 +91,7 @@ class LanguageModel:
             )
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Ids as every protocol uses them: [bos] + raw tokens of the text, special tokens read as plain text."""
+        """Ids as every protocol uses them: [bos] + tokens of the text, special tokens in it read as plain text."""
         encoded = self.tokenizer(
             list(texts),
             add_special_tokens=False,

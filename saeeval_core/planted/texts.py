@@ -16,7 +16,7 @@ assert LENGTHS[1] < MAX_TOKENS
 
 
 class TextDraw:
-    """Draws texts as bags of tokens of one part, in the order in which they are asked for."""
+    """Draws texts, one after another, as bags of tokens of one part."""
 
     def __init__(
         self, config: WorldConfig, on: np.ndarray, tokens: Mapping[int, int], rng: np.random.Generator

@@ -104,7 +104,7 @@ class RegistryRow:
     model: str
     repo: str
     hook: str | None
-    """Hook it reads, where release, id and path tell."""
+    """Hook it reads, where release, id or path say."""
     n_latents: int | None
     neuronpedia_id: str | None
     expected_l0: float | None

@@ -70,7 +70,7 @@ def fit_shift_probes(residuals: ResidualRecording, pair: DrawnPair, protocol: Pr
     """Train C_b, oracle and attribute probe of one pair as the protocol says. DataError for a text without tokens."""
     task = pair.task
     x, held = residuals.residuals[task.rows], task.part == TEST
-    # SAEBench's choice of an epoch looks at the probe's own test texts: of C_b those where both labels agree.
+    # SAEBench chooses the epoch on the probe's own test texts: for C_b those where both labels agree.
     own_test = {"base": held & (task.target_label == task.spurious_label), "oracle": held, "attribute": held}
     of = {"base": task.target_label, "oracle": task.target_label, "attribute": task.spurious_label}
 
