@@ -1,4 +1,4 @@
-"""Reports: the figures of a result and the evidence behind decisions, as one page that opens offline."""
+"""Reports: the figures of a result and the evidence for decided latents, as one page that opens offline."""
 
 import json
 import shlex
@@ -29,7 +29,7 @@ CONTEXTS = 5
 
 
 def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
-    """Report of a run: per SAE the TPP matrix at ``n`` and the scores against N, test texts."""
+    """Report of a run on test texts: per SAE the TPP matrix at ``n``, the scores against N, and the controls."""
     drawn: list[ReportFigure] = []
     headline: list[tuple[str, str]] = []
     for sae in result.saes:
@@ -62,7 +62,7 @@ def view_page(
     sets: Sequence[tuple[str, DecisionSet]],
     command: str,
 ) -> str:
-    """Report of what a view shows: ``drawn`` (title, figure, rows), the decisions in ``sets`` (class or "", set)."""
+    """Report of a view: its figures ``drawn`` (title, figure, rows), and the decisions of ``sets`` (class, set)."""
     parts = [
         ReportFigure(name, fragment(figure, library=k == 0), f"95 % intervals over {LEVEL}", rows)
         for k, (name, figure, rows) in enumerate(drawn)
@@ -191,7 +191,7 @@ def _shift_figures(
 
 
 def _beside(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
-    """The recommended areas, what they and the paper's scores do not beat, and every control at N and of the areas."""
+    """The recommended areas, the warnings, and every control at ``n`` and of the areas."""
     areas = {
         "shift": sae.shift.area["test"].score if sae.shift and sae.shift.area else None,
         "tpp": sae.tpp.area.get("test") if sae.tpp else None,

@@ -1,4 +1,4 @@
-"""Remake everything in assets/, in named steps that can be run alone and resumed: the offline default.
+"""Remake everything in assets/ (what works offline), in named steps that can be run alone and resumed.
 
 Third-party text or weights never enter assets/: SAEs are trained here, texts are rendered from our own patterns, and
 recordings hold numbers and references.
@@ -66,7 +66,7 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
 
 
 def build_texts(say: Say) -> None:
-    """Render the composed texts and write what a bag of words makes of them."""
+    """Render the composed texts and write them with the accuracies of a bag-of-words baseline."""
     from saeeval_core.texts.composed import render
     from saeeval_core.texts.composed_report import text_report, write_parquet
     from saeeval_core.texts.stock import load_stock
@@ -81,7 +81,7 @@ def build_texts(say: Say) -> None:
 
 
 def build_saes(corpus: Path | None, say: Say) -> None:
-    """Train the bundled SAEs that are missing; a killed training resumes."""
+    """Train the bundled SAEs that are missing; a killed training resumes. ConfigError when a corpus is needed."""
     from saeeval_core.models.language_model import load_model
 
     missing = [name for name in SAES if not (assets_dir() / "saes" / name / ABOUT_FILE).exists()]
@@ -105,7 +105,7 @@ def build_saes(corpus: Path | None, say: Say) -> None:
 
 
 def build_recordings(say: Say) -> None:
-    """The default SAE on every bundled task and on general text; the other SAEs on the default task, in the same pass."""
+    """The default SAE on every bundled task and general text; the other SAEs on the default task, in the same pass."""
     others = [name for name in _there() if name != DEFAULT_SAE]
     for task in (*BUNDLED_TASKS, "general"):
         task_set = TaskSet(general_texts()) if task == "general" else load_task_set(task)
@@ -127,7 +127,7 @@ def build_tokens(say: Say) -> None:
 
 
 def build_probes(say: Say) -> None:
-    """Probes of every bundled task under the default protocol and seed, in place of those that are there."""
+    """Probes of every bundled task under the default protocol and seed; replaces the shipped ones."""
     for old in (assets_dir() / "recordings").glob("probes-*"):
         old.unlink()
     config = RunConfig()
@@ -143,7 +143,7 @@ def build_probes(say: Say) -> None:
 
 
 def build_controls(say: Say) -> None:
-    """Controls of every shipped recording under the default protocol and seed, in place of those that are there."""
+    """Controls of every shipped recording under the default protocol and seed; replaces the shipped ones."""
     for old in (assets_dir() / "recordings").glob("controls-*"):
         old.unlink()
     for name in _there():
@@ -156,7 +156,7 @@ def build_controls(say: Say) -> None:
 
 
 def build_shipped_verdicts(say: Say) -> None:
-    """LocalJudge on every candidate of every recorded task; reference verdicts stay as they are."""
+    """LocalJudge on every candidate latent of every recorded task; reference verdicts are kept."""
     from saeeval_core.judging.local import LocalJudge
     from saeeval_core.judging.shipped import build_verdicts
 
@@ -167,7 +167,7 @@ def build_shipped_verdicts(say: Say) -> None:
 
 
 def ship(made: Recordings, *, contexts_only: bool) -> None:
-    """Put recordings into assets/; of general text only the contexts are kept, because nothing scores it."""
+    """Put recordings into assets/; of general text only the contexts, because it is never scored."""
     folder = assets_dir() / "recordings"
     _copy(f"residuals-{made.residuals.fingerprint}*")
     for latents in made.latents:

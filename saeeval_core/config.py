@@ -1,4 +1,4 @@
-"""Settings of a run: frozen values that round-trip through JSON, and the three protocols (docs/method.md, "Protocols")."""
+"""Settings of a run, as frozen values that round-trip through JSON, and the protocols (docs/method.md, "Protocols")."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import numpy as np
 from saeeval_core.errors import ConfigError, unknown_name
 
 MAX_TOKENS = 128
-"""Positions per text, the beginning-of-sequence token included (paper: 128)."""
+"""Positions per text, bos included (the paper's 128)."""
 
 DEFAULT_NS = (1, 2, 3, 5, 10, 20, 50, 100)
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -25,7 +25,7 @@ HEADLINE_N = 10
 
 @dataclass(frozen=True)
 class Protocol:
-    """Frozen values of one evaluation protocol. Not flags: a protocol is chosen whole."""
+    """Settings of one evaluation protocol. They are not options of their own: a protocol is chosen as a whole."""
 
     name: str
     optimiser: str
@@ -41,9 +41,9 @@ class Protocol:
     imitate_padding_leak: bool = False
     """Subtract f_i(0) D_i at every masked position, as SAEBench's ablation does."""
     redraw_negatives: bool = False
-    """Draw 1:1 TPP negatives anew at every call, as SAEBench does."""
+    """Draw 1:1 TPP negatives anew for every number, as SAEBench does."""
     full_biased_set: bool = False
-    """Train C_b on up to 10,000 biased texts instead of 4n."""
+    """Train C_b on up to 10,000 biased texts (5,000 per quadrant) instead of 4n."""
     strict_gap: bool = True
     """Also refuse a score whose gap is below .001 in more than 2.5 % of resamples."""
 
@@ -150,7 +150,7 @@ def assets_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Folder for what can be made again: dequantised model, recordings, probes. Created on first use."""
+    """Folder for what can be recomputed: dequantised model, recordings, probes. Created on first use."""
     root = os.environ.get("SAEEVAL_CACHE")
     path = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "saeeval"
     path.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Errors a user can cause and fix. Each message is one line: what was found, what was expected, what to do.
 
-Only these are caught (by the command line, the app and sweeps) and shown without a traceback. Anything else is a bug.
+The command line, the app and sweeps catch these and show them without a traceback; of other errors the command line
+does so for OSError alone. Anything else is a bug.
 """
 
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ class DataError(SaeEvalError):
 
 
 class ModelError(SaeEvalError):
-    """A language model that cannot be loaded or lacks the asked-for hook."""
+    """A language model that cannot be loaded or lacks a hook."""
 
 
 class UnsupportedSAE(SaeEvalError):
@@ -40,7 +41,7 @@ class Cancelled(SaeEvalError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> str:
-    """The line for a name nobody knows: the nearest known names, or all when there are few."""
+    """Message for an unknown name, with the nearest known names or, when none is near, the first six."""
     known = list(known)
     near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:6]
     line = f"unknown {kind} '{name}'"

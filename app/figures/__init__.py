@@ -1,1 +1,1 @@
-"""Results in, plotly figures out. Nothing is computed here beyond layout; views and reports draw with the same functions."""
+"""Plotly figures of results, for views and reports. Nothing but layout is computed here."""

@@ -1,4 +1,4 @@
-"""Scores and paired differences beside each other, and how two raters' ratings meet."""
+"""Scores and paired differences of several sets or SAEs, and the confusion matrix of two raters."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from saeeval_core.scores.uncertainty import Estimate, say, separable
 def set_comparison(
     rows: Sequence[tuple[str, Estimate, Estimate | None]], *, title: str = "Sets compared", x: str = "score"
 ) -> go.Figure:
-    """(name, score, paired difference to the first or current one); the difference is in the hover and the label."""
+    """Scores with intervals; rows (name, score, paired difference from another score), the difference on hover."""
     figure = go.Figure()
     names = [plain(name) for name, _, _ in rows]
     figure.add_trace(interval_dots([e for _, e, _ in rows], names, [_difference_words(d) for _, _, d in rows]))
@@ -40,7 +40,7 @@ def differences(rows: Sequence[tuple[str, Estimate]], *, title: str, x: str = "d
 def confusion_matrix(
     labels: Sequence[object], counts: Sequence[Sequence[int]], *, rows: str, columns: str, title: str
 ) -> go.Figure:
-    """How often rater ``rows`` gave one rating where rater ``columns`` gave another."""
+    """Confusion matrix of two raters: number of cells with rating i by ``rows`` and j by ``columns``."""
     names = [str(label) for label in labels]
     figure = go.Figure(
         go.Heatmap(

@@ -1,6 +1,6 @@
 """SHIFT scores against N, for reports and downloads.
 
-The curve of the live page is drawn in the browser (components/lab/score.js): one of the small parts that a press redraws.
+The curve of the live page is drawn in the browser (components/lab/score.js), because every decision redraws it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Many SAEs: scores against what they cost, and whether metrics rank them alike."""
+"""Many SAEs: scores against a property of the SAEs such as L0, and rank agreement of metrics."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -45,7 +45,7 @@ def sweep_scatter(
 
 
 def _control_lines(rows: Sequence[ScoreRow]) -> list[tuple[float, str, float | None]]:
-    """(height, label, where the label stands) of every control; lines too close for a label each share one, on the highest."""
+    """(height, label, height of the label or None) of every control; lines close together share one label."""
     found = sorted((r.value, r.control or r.sae) for r in rows if r.role == "control" and r.value is not None)
     values = [v for r in rows if r.value is not None for v in (r.value, r.ci_low, r.ci_high) if v is not None]
     room = 0.05 * (max(values) - min(values)) if values else 0.0

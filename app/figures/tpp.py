@@ -1,6 +1,6 @@
 """TPP matrices and their scores against N, for reports, downloads and all N at once.
 
-The matrix of the live page is drawn in the browser (components/tpp/matrix.js), where a cell can be clicked and a move of
+The matrix of the live page is drawn in the browser (components/tpp/matrix.js), where cells can be clicked and moving
 the slider redraws only numbers.
 """
 
@@ -24,7 +24,7 @@ def tpp_heatmap(
     limit: float | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """Ablated class (rows) x probe (columns) with the numbers in the cells; colour symmetric around 0, up to ``limit``."""
+    """Ablated class (rows) x probe (columns), numbers in the cells; colour symmetric around 0, up to ``limit``."""
     figure = go.Figure(_heatmap(classes, matrix, n_ablated, relative, limit or _limit([matrix]), dark, showscale=True))
     figure.update_yaxes(title="latents ablated of", autorange="reversed", automargin=True)
     figure.update_xaxes(title="probe of", automargin=True, side="top")

@@ -1,4 +1,4 @@
-"""Work that goes on while the app stays usable: a thread whose progress every session may read."""
+"""Background work: a thread whose progress every session can read."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from saeeval_core.errors import Cancelled, SaeEvalError
 
 @dataclass(eq=False, kw_only=True)
 class Background:
-    """One piece of work. Its fields only move forward; read them from any session."""
+    """One piece of work. Its fields can be read from any session."""
 
     status: str = "waiting"
     """waiting | running | done | failed | cancelled"""
@@ -26,12 +26,12 @@ class Background:
         self._stop.set()
 
     def check(self, message: str) -> None:
-        """Raises Cancelled with the message when somebody asked to stop."""
+        """Raise Cancelled with the message after ``cancel``."""
         if self._stop.is_set():
             raise Cancelled(message)
 
     def carry_out(self, work: Callable[[], None]) -> None:
-        """Do it, in the thread that calls; how it ended is in ``status`` and ``error``."""
+        """Run ``work`` in the calling thread; ``status`` and ``error`` say how it ended."""
         try:
             work()
             self.status = "done"
@@ -40,6 +40,6 @@ class Background:
         except SaeEvalError as error:
             self.status, self.error = "failed", str(error)
         except Exception:
-            # A bug: the page must still not be left waiting; the traceback goes to the server's log.
+            # A bug: the page must not wait for ever; the traceback goes to the server's log.
             self.status, self.error = "failed", "internal error; the server's log has the details"
             raise

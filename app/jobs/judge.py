@@ -1,4 +1,4 @@
-"""A judge at work in the background: one run per SAE and texts, seen by every session. The key stays with the run."""
+"""Judge runs in the background: one per SAE and texts, visible to every session. The API key stays with the run."""
 
 import threading
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from saeeval_core.ledger.store import Store
 
 @dataclass(eq=False)
 class JudgeJob(Background):
-    """One run of a judge; what arrived when it stops is kept."""
+    """One run of a judge; verdicts that arrived before it stops are kept."""
 
     options: JudgeOptions
     done: int = 0
@@ -38,7 +38,7 @@ def job_of(loaded: Loaded) -> JudgeJob | None:
 
 
 def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
-    """Ask in the background; joins a run that is already going. ``api_key`` "" stands for the server's environment."""
+    """Ask in the background, or join a run in progress. ``api_key`` "" means the server's environment variable."""
     with _guard:
         job = _jobs.get(_key(loaded))
         if job is None or not job.active:
@@ -49,7 +49,7 @@ def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
 
 
 def summary(result: JudgeOutcome) -> str:
-    """What came of a run, in one line; failures by their names."""
+    """The outcome of a run in one line, failures by their names."""
     run = result.run
     if run is None:
         there = f"{result.from_store} verdicts are there already."

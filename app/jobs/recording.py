@@ -1,4 +1,4 @@
-"""Making a recording in the background: one pass at a time per process, joined by whoever asks for the same."""
+"""Make recordings in the background: one pass at a time per process, shared by all who need the same one."""
 
 import threading
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from saeeval_core.recordings.obtain import obtain_recordings
 
 @dataclass(eq=False)
 class RecordingJob(Background):
-    """One pass over the texts; what is done when it stops is kept and found again."""
+    """One pass over the texts; a stopped one continues from where it was."""
 
     config: RunConfig
     step: str = "waiting for another run to finish"
@@ -49,7 +49,7 @@ def job_of(config: RunConfig) -> RecordingJob | None:
 
 
 def start(config: RunConfig) -> RecordingJob:
-    """Record the SAEs of ``config`` in the background; joins a run of the same settings that is already going."""
+    """Record the SAEs of ``config`` in the background, or join a run of the same settings in progress."""
     with _guard:
         job = _jobs.get(_key(config))
         if job is None or not job.active:
@@ -59,7 +59,7 @@ def start(config: RunConfig) -> RecordingJob:
 
 
 def active_jobs() -> list[RecordingJob]:
-    """Runs waiting or going on in this process."""
+    """Runs of this process that wait or are in progress."""
     return [job for job in _jobs.values() if job.active]
 
 

@@ -1,5 +1,5 @@
-"""What every session shares: recordings, boards, scores, verdicts and the store, each found or computed once a process.
+"""What all sessions share: recordings, boards, scores, verdicts and the store, each loaded once per process.
 
-Nothing here computes a score: it finds, keeps and hands out objects of saeeval_core. No streamlit, so jobs, reports and
-tests use it too.
+No formula is here: objects of saeeval_core are loaded, cached and handed out. Without streamlit, so that jobs, reports
+and tests can use it too.
 """

@@ -1,4 +1,4 @@
-"""What is shown for a latent of the loaded SAE: contexts in the task's texts and in general text, promoted tokens."""
+"""Evidence for the latents of the loaded SAE: contexts in the task's texts and in general text, promoted tokens."""
 
 from app.services.loading import Loaded, general_texts
 from app.services.shared import shared
@@ -9,7 +9,7 @@ from saeeval_core.scores.contributions import peak_tokens
 
 @shared(max_entries=4096)
 def evidence_of(loaded: Loaded, latent: int) -> LatentEvidence:
-    """What is shown for a latent: the task's own texts, general text where it is recorded, promoted tokens if stored."""
+    """Evidence for a latent: from the task's own texts, and from general text and promoted tokens where stored."""
     return shown_evidence(_sources(loaded), latent)
 
 
@@ -20,6 +20,6 @@ def _sources(loaded: Loaded) -> list[EvidenceSource]:
 
 @shared(max_entries=8192)
 def tokens_of(loaded: Loaded, latent: int) -> str:
-    """The tokens a latent is strongest on, in one line; "" where no contexts are recorded. Untrusted text."""
+    """A latent's strongest tokens in one line; "" where no contexts are recorded. Text from data: not trusted."""
     found = peak_tokens(loaded.task_set.texts.texts, loaded.residuals, loaded.latents.contexts.of(latent))
     return " \u00b7 ".join(token[:40] for token in found)

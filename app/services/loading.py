@@ -1,4 +1,4 @@
-"""One model, SAE and task set with its recordings, found on disk. A language model is never loaded here."""
+"""Load one model, SAE and task set with its recordings from disk. A language model is never loaded here."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ _GENERAL = KeptJson(Shelves("texts", shipped=False), "general", version=1)
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """One model, SAE and task set with its recordings: what every view is given. Compared and hashed by identity."""
+    """One model, SAE and task set with its recordings, as every view takes it. Compared and hashed by identity."""
 
     config: RunConfig
     protocol: Protocol
@@ -31,12 +31,12 @@ class Loaded:
 
 @shared(max_entries=8)
 def texts_of(config: RunConfig) -> TaskSet:
-    """Texts and tasks the settings name. DataError for a missing or unusable source."""
+    """Texts and tasks of the settings. DataError for a missing or unusable source."""
     return TaskSet(general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
 
 
 def load(config: RunConfig) -> Loaded | None:
-    """Recordings of the first SAE in ``config``, shipped or made here; None when it has to be run first.
+    """Recordings of the first SAE in ``config``, shipped or made here; None when it must be recorded first.
 
     Never loads a language model. SaeEvalError when model, SAE or texts cannot be used at all.
     """
@@ -46,7 +46,7 @@ def load(config: RunConfig) -> Loaded | None:
 
 
 def general_texts() -> LabelledTexts:
-    """General text, cut out of the articles once (a second of work) and kept in the cache folder.
+    """General text, made from the articles once (a second of work) and stored in the cache folder.
 
     DataError where the articles are not installed.
     """

@@ -1,4 +1,4 @@
-"""Two choices of latents scored on the same resampled texts, so that their difference has an interval of its own."""
+"""Two sets of latents scored on the same resampled texts, so that their difference has a paired interval."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ class Paired:
 
 
 def shift(a: tuple[ShiftLatents, tuple[int, ...]], b: tuple[ShiftLatents, tuple[int, ...]], *, ablation: str) -> Paired:
-    """(latents, ids ablated) of two SAEs on one board, under one of ``ABLATIONS``."""
+    """SHIFT of (latents, ids ablated) of two SAEs on one board, under one of ``ABLATIONS``."""
     first, second = (scoring.set_score(view, ids, ablation) for view, ids in (a, b))
     return Paired(first.score, second.score, difference(first, second))
 
 
 def tpp(a: tuple[Loaded, scoring.Sets], b: tuple[Loaded, scoring.Sets], *, part: int, ablation: str) -> Paired:
-    """(what is loaded, ids ablated per class) of two SAEs recorded on the same pass."""
+    """TPP of (what is loaded, ids ablated per class) of two SAEs on the same pass; DataError without classes."""
     first, second = (scoring.tpp_set_score(loaded, part, sets, ablation) for loaded, sets in (a, b))
     cells = [[Estimate(v, None, "undefined in A or B") for v in row] for row in row_difference(first, second)]
     return Paired(first.score, second.score, difference(first, second), cells)

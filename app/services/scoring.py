@@ -1,7 +1,4 @@
-"""Boards of what is loaded, live scoring on them, and the scores of sets that several sessions and redraws ask for.
-
-Not called "scores": that is the word for the values it hands out.
-"""
+"""Boards of what is loaded, live scoring on them, and cached scores of sets for several sessions and redraws."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +27,7 @@ Sets = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A set to compare with: ids, or why there is none."""
+    """A set to compare with: its ids, or the reason why there are none."""
 
     name: str
     ids: tuple[int, ...] | None
@@ -43,7 +40,7 @@ def parts(loaded: Loaded) -> tuple[int, ...]:
 
 
 def live_part(loaded: Loaded) -> int:
-    """The part shown while choosing: DEV, or TEST where the protocol has no dev part."""
+    """The part shown while latents are chosen: DEV, or TEST where the protocol has no dev part."""
     return scored_parts(loaded.protocol)[0]
 
 
@@ -79,7 +76,7 @@ def _probes_key(loaded: Loaded) -> Hashable:
 
 @shared(max_entries=8, key=_probes_key)
 def evaluation(loaded: Loaded) -> Evaluation:
-    """The boards of the pass; they are made when one of the functions below asks for them."""
+    """The boards of the pass, each made when it is first used."""
     return evaluation_of(loaded.config, draw_of(loaded.config, loaded.task_set), loaded.residuals)
 
 
@@ -106,7 +103,7 @@ def tpp_view(loaded: Loaded, part: int) -> TppLatents:
 
 @shared(max_entries=1024)
 def set_score(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> ShiftScore:
-    """Score of one set; kept, because several sessions and redraws ask for the same."""
+    """Score of one set under one of ABLATIONS; cached, because several sessions and redraws need the same."""
     return view.under(ablation).score(ids)
 
 
@@ -122,7 +119,7 @@ def tpp_set_score(loaded: Loaded, part: int, sets: Sets, ablation: str) -> TppSc
 
 
 def ranking(view: ShiftLatents, rank: str) -> np.ndarray:
-    """Latent ids by falling effect on the attribute probe ("attribute") or on the biased probe ("base")."""
+    """int64[ranked]: latent ids by falling |I| of the attribute probe ("attribute") or of C_b ("base")."""
     return view.base_ranking if rank == "base" else view.attribute_ranking
 
 
@@ -130,7 +127,7 @@ def ranking(view: ShiftLatents, rank: str) -> np.ndarray:
 def ranking_curve(
     view: ShiftLatents, rank: str, ablation: str, ns: tuple[int, ...]
 ) -> tuple[tuple[int, ShiftScore], ...]:
-    """Scores of the top n for every n of ``ns`` that the ranking has latents for."""
+    """(n, score of the top n) for every n of ``ns`` that is not beyond the ranking."""
     order = ranking(view, rank)
     ns = tuple(n for n in ns if n <= len(order))
     if not ns:
@@ -140,7 +137,7 @@ def ranking_curve(
 
 @shared(max_entries=256)
 def random_score(view: ShiftLatents, size: int, ablation: str) -> Sampled:
-    """Random sets of that size: mean S over 5 fixed draws."""
+    """Mean S over 5 fixed draws of random sets of that size."""
     return random_sets(view.under(ablation), size, draws=5, rng=derive_rng(0, "random sets", size))
 
 
@@ -164,6 +161,6 @@ def tpp_variants_of(loaded: Loaded, part: int) -> Variants[TppScore] | None:
 
 
 def averaged(total: OverPairs) -> str:
-    """What a mean over pairs is the mean of."""
+    """What a mean over pairs averages, in words."""
     out = f", {total.left_out} undefined direction(s) left out" if total.left_out else ", both directions"
     return f"mean over {total.pairs} pair(s){out}"

@@ -1,4 +1,4 @@
-"""Results kept for all sessions: the decorator behind everything that is loaded or computed once a process."""
+"""Results shared by all sessions: the decorator of everything that is loaded or computed once per process."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, eq=False)
 class _Same:
-    """Stands for a value that cannot be hashed; holds it, so that its identity is not given to another one."""
+    """Wraps a value that cannot be hashed; it is kept alive, so that no other value gets its id."""
 
     value: Any
 
@@ -33,7 +33,7 @@ class _Same:
 
 
 class _Kept:
-    """The last values by key. Who asks for one that is being made waits for it; a value that fails is made again."""
+    """The last values by key. A caller waits for a value that is being made; errors are not kept."""
 
     def __init__(self, max_entries: int) -> None:
         self._max = max_entries
@@ -61,14 +61,14 @@ class _Kept:
 
 
 _FOLDERS = ("SAEEVAL_ASSETS", "SAEEVAL_CACHE", "SAEEVAL_STORE")
-"""Where everything is found; part of every key, so that tests with folders of their own get values of their own."""
+"""Variables that set the folders; part of every key, so that tests with other folders get other values."""
 
 
 def shared(max_entries: int, key: Callable[..., Hashable] | None = None) -> Callable[[F], F]:
     """Keep the last results of a function for all sessions; two sessions asking at once wait for one computation.
 
-    Arguments are told apart by value where they are hashable, else by identity; ``key`` says otherwise. Errors are not
-    kept. Results are read-only.
+    Arguments are compared by value where they are hashable, else by identity, unless ``key`` gives the key. Errors are
+    not kept. Results are read-only.
     """
     make_key = key or (lambda *args: tuple(_Same.of(a) for a in args))
 

@@ -1,4 +1,4 @@
-"""Controls and refits: what a score must beat, and intervals that vary the training texts too. Seconds of work each."""
+"""Controls, and intervals that also vary the training texts, of what is on a page. Each takes seconds."""
 
 from app.services import scoring
 from app.services.loading import Loaded
@@ -14,7 +14,7 @@ from saeeval_core.scores.uncertainty import Estimate
 
 
 def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
-    """Controls of the headline scores on test if they were made before."""
+    """Stored controls of the headline scores on test; None when they have not been made yet."""
     try:
         return _kept_controls(loaded)
     except LookupError:
@@ -22,7 +22,7 @@ def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
 
 
 def make_controls(loaded: Loaded) -> list[Placed]:
-    """The same, scored now: seconds of work; they are at hand from then on."""
+    """Score and store the controls of the headline scores: seconds of work."""
     return attach.controls_of(_prepared(loaded), loaded.latents)
 
 
@@ -30,7 +30,7 @@ def make_controls(loaded: Loaded) -> list[Placed]:
 def _kept_controls(loaded: Loaded) -> list[Placed]:
     found = attach.kept_controls(_prepared(loaded), loaded.latents)
     if found is None:
-        raise LookupError  # not kept, so that it is looked for again
+        raise LookupError  # errors are not cached, so the next call looks again
     return found
 
 
@@ -47,7 +47,7 @@ def shift_set_controls(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...],
 
 @shared(max_entries=64)
 def shift_retrained(loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...]) -> Estimate:
-    """S of a probe newly trained on texts from which these latents are removed (zero ablation)."""
+    """SHIFT + retrain: S of a new probe, trained on texts after zero ablation of these latents."""
     return view.board.retrain_score(loaded.residuals, loaded.latents, ids)
 
 
@@ -61,7 +61,7 @@ def tpp_set_controls(loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...
 def shift_set_refits(
     loaded: Loaded, view: ShiftLatents, ids: tuple[int, ...], n: int, rank: str, ablation: str
 ) -> list[RefitScore]:
-    """[this set, top n of the ranking] with intervals that vary the training texts too; the ranking is taken anew each time."""
+    """[this set, top n of the ranking] with intervals that also vary the training texts; each refit ranks anew."""
 
     def scores(own: ShiftLatents) -> list[ShiftScore]:
         own = own.under(ablation)
@@ -75,7 +75,7 @@ def shift_set_refits(
 def tpp_set_refits(
     loaded: Loaded, part: int, sets: tuple[tuple[int, ...], ...], n: int, ablation: str
 ) -> list[RefitScore]:
-    """[these sets, top n per class] in the same way."""
+    """[these sets, top n per class], as ``shift_set_refits``."""
 
     def scores(own: TppLatents) -> list[TppScore]:
         own = own.under(ablation)

@@ -1,4 +1,4 @@
-"""Files of texts a person uploads: kept under their content's hash, read once."""
+"""Uploaded files of texts: stored under their content's hash, read once."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from saeeval_core.texts.sources import column_names, read_texts
 
 
 def keep_upload(name: str, content: bytes) -> Path:
-    """Store an uploaded file under its content's hash (so that the same file is recorded once); its path."""
+    """Store an uploaded file and return its path, named by its content's hash: equal files are recorded once."""
     folder = cache_dir() / "uploads"
     folder.mkdir(exist_ok=True)
     path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"

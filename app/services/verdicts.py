@@ -1,4 +1,4 @@
-"""Verdicts on the loaded SAE's latents: the current one of every rater, what latents are called, and people's own ratings."""
+"""Verdicts on the loaded SAE's latents: every rater's current one, explanations to show, and people's own ratings."""
 
 from collections.abc import Iterable, Mapping
 
@@ -17,7 +17,7 @@ from saeeval_core.ledger.verdicts import Verdict
 ADJUDICATED = "adjudicated"
 """The rater under whose name rulings on conflicts are kept, whoever made them."""
 BLIND_SHIFT, BLIND_TPP = 15, 10
-"""Latents of each SHIFT and each TPP ranking that are offered for rating blind."""
+"""Number of latents of each SHIFT and each TPP ranking that are offered for blind rating."""
 
 
 def current(loaded: Loaded) -> list[Verdict]:
@@ -26,24 +26,24 @@ def current(loaded: Loaded) -> list[Verdict]:
 
 
 def newest(loaded: Loaded) -> int:
-    """Changes with every verdict on this SAE: what is derived from verdicts is kept under this number."""
+    """Changes with every verdict on this SAE; the cache key of everything derived from verdicts."""
     _ship_verdicts(str(default_path()), loaded)
     return ledger.store().newest_verdict(loaded.latents.sae_fingerprint)
 
 
 def by_standing(given: Iterable[Verdict]) -> list[Verdict]:
-    """Whose explanation is shown first: a person's, an LLM's, an imported one, then the offline judge's word lists."""
+    """In the order of display: people's, LLMs', imported ones, then the offline judge's word lists."""
     order = ("human", "llm", "imported", "local")
     return sorted(given, key=lambda v: order.index(v.rater_kind))
 
 
 def latents_named(loaded: Loaded) -> dict[int, tuple[str, str]]:
-    """latent -> (explanation, who gave it), from the usable verdicts on these texts: people, then LLMs, then the rest."""
+    """Latent -> (explanation, who gave it), of the first usable verdict in the order of ``by_standing``."""
     return _named(loaded, newest(loaded))
 
 
 def cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:
-    """Rater -> {(latent, concept): rating} of everything that was really rated."""
+    """Rater -> {(latent, concept): rating} of all ratings given."""
     return ratings_by_rater(current(loaded))
 
 
@@ -58,9 +58,10 @@ def rate(
 
 
 def settle(loaded: Loaded, conflict: Conflict, rating: int, who: str, between: tuple[str, str]) -> None:
-    """Store a person's ruling on one conflict of two raters under ADJUDICATED, beside earlier rulings on that latent.
+    """Store a person's ruling on one conflict of two raters under ADJUDICATED, with earlier rulings on that latent.
 
-    One name for whoever rules, so that rulings are one voice that never is in conflict with itself; the reason says who.
+    All rulings share one rater name, so that two of them never count as a conflict of raters; the reason says who
+    ruled.
     """
     done = cells(loaded).get(ADJUDICATED, {})
     kept = {concept: r for (latent, concept), r in done.items() if latent == conflict.item}
@@ -72,7 +73,7 @@ def settle(loaded: Loaded, conflict: Conflict, rating: int, who: str, between: t
 
 @shared(max_entries=32)
 def blind_queue(loaded: Loaded, who: str) -> list[int]:
-    """Top candidates of every ranking, shuffled per person, so that their order tells nothing."""
+    """Top candidates of every ranking, shuffled per person, so that their order gives nothing away."""
     part, found = scoring.live_part(loaded), []
     for d in scoring.shift_directions(loaded):
         view = scoring.shift_view(loaded, d.pair, d.task.target.column, part)
@@ -100,5 +101,5 @@ def _current(loaded: Loaded, _newest: int) -> list[Verdict]:
 
 @shared(max_entries=32)
 def _ship_verdicts(_store_path: str, loaded: Loaded) -> int:
-    """Verdicts that come with the bundle enter the store once."""
+    """Put the verdicts that come with the bundle into the store, once."""
     return load_shipped_verdicts(ledger.store(), loaded.latents)

@@ -11,7 +11,7 @@ from saeeval_core.bench.sides import BenchConfig, ours, prepare, theirs
 
 
 def main(side: str, config_path: str, out: str) -> None:
-    """Run one side and write what it found. "ours" scores the probes that "theirs" left in the folder of OUT."""
+    """Run one side and write its result. "ours" scores the probes that "theirs" wrote into the folder of OUT."""
     import torch
 
     torch.set_num_threads(THREADS)

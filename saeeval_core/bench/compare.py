@@ -23,7 +23,7 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class BenchResult:
-    """Every run of both sides, and what they say together."""
+    """Every run of both sides, and the summary."""
 
     config: BenchConfig
     summary: Mapping[str, float]
@@ -33,7 +33,7 @@ class BenchResult:
     extra: Extra
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON values, as ``saeeval bench --json`` writes them."""
+        """JSON values, as ``saeeval bench --json`` writes them."""
         runs = {side: [r.to_dict() for r in own] for side, own in self.runs.items()}
         return {"config": asdict(self.config), "summary": dict(self.summary), "runs": runs, "extra": asdict(self.extra)}
 
@@ -80,7 +80,7 @@ def _summary(runs: Mapping[str, list[SideRun]], extra: Extra) -> dict[str, float
 
 
 def _in_process(side: str, config: BenchConfig, folder: Path) -> dict[str, object]:
-    """Run one side by ``python -m saeeval_core.bench`` and read what it found."""
+    """Run one side by ``python -m saeeval_core.bench`` and read its result."""
     (folder / "config.json").write_text(json.dumps(asdict(config)))
     env = os.environ | {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS), "TQDM_DISABLE": "1"}
     out = folder / f"{side}.json"

@@ -1,4 +1,4 @@
-"""What our side does beyond SAEBench's: how near the recorder is to the bare forward passes, and how fast a press is."""
+"""Timings of our side alone: the recorder against the bare forward passes, and one decision to its new score."""
 
 import statistics
 import time
@@ -27,7 +27,7 @@ class Extra:
 
 
 def extra(start: Start) -> Extra:
-    """Time the recorder against the bare forward passes it cannot do without, and one decision."""
+    """Time the recorder against the forward passes of model and encoder alone, and one decision."""
     import torch
 
     from saeeval_core.models.language_model import padded_batches

@@ -1,6 +1,6 @@
 """The two sides of the comparison: SAEBench's functions and ours, from the same texts to the same SHIFT accuracies.
 
-A side is measured in a process of its own: peak memory is VmHWM - VmRSS after loading the model and the SAE.
+Each side runs in its own process: peak memory is VmHWM - VmRSS after loading the model and the SAE.
 """
 
 import json
@@ -55,12 +55,12 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class SideRun:
-    """What one run of one side took, and what it found."""
+    """Time, memory and accuracies of one run of one side."""
 
     total: float
     """Seconds from text to accuracies."""
     sae_part: float
-    """Seconds of it spent on the SAE: encoding, ranking latents, ablating."""
+    """Seconds of ``total`` spent on the SAE: encoding, ranking latents, ablating."""
     peak_mb: float
     """Peak memory above the loaded model and SAE, in MB."""
     tokens: int
@@ -76,7 +76,7 @@ class SideRun:
 
 @dataclass(frozen=True)
 class Start:
-    """What both sides start from: the loaded model and SAE, and the quadrants' texts."""
+    """The common start of both sides: the loaded model and SAE, and the quadrants' texts."""
 
     config: BenchConfig
     model: "LanguageModel"
@@ -142,7 +142,10 @@ def theirs(start: Start, probe_file: Path) -> SideRun:
 
 
 def ours(start: Start, probe_file: Path) -> SideRun:
-    """One pass, then every ablation from the pooled arrays; accuracies with SAEBench's probes, so only the SAE part differs."""
+    """One pass, then every ablation from the pooled arrays.
+
+    The reported accuracies are those of SAEBench's probes, so that the sides differ in the SAE part alone.
+    """
     from saeeval_core.recordings.recorder import record
     from saeeval_core.scores.probes import Probe, fit_adamw
 
@@ -232,7 +235,7 @@ def _accuracies(
     *,
     leak: bool,
 ) -> dict[str, float]:
-    """Every accuracy SAEBench's SCR reports, from pooled arrays; quadrant int[texts], train bool[texts]."""
+    """Every accuracy that SAEBench's SCR reports, from pooled arrays; quadrant int[texts], train bool[texts]."""
     from saeeval_core.scores import ablation, attribution
 
     dots = {k: ablation.dot(latents.decoder, p.weight) for k, p in probes.items()}
@@ -260,7 +263,7 @@ def _accuracies(
 
 
 def _rows(key: str, quadrant: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and labels of the data set behind one of SAEBench's keys."""
+    """(rows int64[used], labels bool[used]) of the data set behind one of SAEBench's keys."""
     if key == "male / female":
         rows, positive = np.flatnonzero(inside), (1, 3)
     elif key == "professor / nurse":

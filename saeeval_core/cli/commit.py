@@ -1,4 +1,4 @@
-"""``saeeval commit``: freeze a set of decisions and score it on the test texts, once."""
+"""``saeeval commit``: score a decision set on the test texts once, and store the result with it."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from saeeval_core.errors import ConfigError, unknown_name
 
 def commit(
     chosen: Annotated[str, typer.Argument(metavar="SET", help="Name or number of the set.")],
-    who: Annotated[str, typer.Option("--who", help="Your name, written beside the commit.")],
+    who: Annotated[str, typer.Option("--who", help="Your name, stored with the commit.")],
     model: o.Model = DEFAULT_MODEL,
     sae: o.Sae = DEFAULT_SAE,
     task: o.Task = DEFAULT_TASK,
@@ -25,10 +25,12 @@ def commit(
     protocol: o.Protocol = "robust",
     seed: o.Seed = 0,
     ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "zero",
-    n: Annotated[int, typer.Option("--n", help="TPP: latents per class below the set's own decisions.", min=0)] = 20,
+    n: Annotated[
+        int, typer.Option("--n", help="TPP: latents of each class's ranking, which the set's decisions change.", min=0)
+    ] = 20,
     json_path: o.Json = None,
 ) -> None:
-    """Freeze a set of decisions and score it on the test texts, once; the dashboard shows the commit too."""
+    """Score a decision set on the test texts once and store the result; the dashboard shows the commit too."""
     from saeeval_core.evaluation.prepare import prepare
     from saeeval_core.ledger.commit_set import commit_set, named_set
     from saeeval_core.ledger.store import Store

@@ -1,4 +1,4 @@
-"""``saeeval sweep``, ``validate``, ``faults``, ``bench`` and ``report``: SAEs, settings and tools side by side."""
+"""``saeeval sweep``, ``validate``, ``faults``, ``bench`` and ``report``: comparisons of SAEs, settings and tools."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,25 +15,29 @@ from saeeval_core.errors import ConfigError
 def sweep(
     sae: o.Saes = [],
     suite: Annotated[
-        Path | None, typer.Option("--suite", help="Folder made by saeeval suite: every SAE in it.")
+        Path | None, typer.Option("--suite", help="Compare every SAE in this folder, made by saeeval suite.")
     ] = None,
     model: o.Model = DEFAULT_MODEL,
     task: o.Tasks = [DEFAULT_TASK],
     protocol: o.Protocols = "robust",
     n: o.Ns = o.DEFAULT_N,
     texts_per_cell: o.TextsPerCell = 1500,
-    select: Annotated[str, typer.Option("--select", help="Also judged selections: judge,task-unrelated.")] = "",
+    select: Annotated[
+        str, typer.Option("--select", help="Score judged selections too: judge,task-unrelated (with --rater).")
+    ] = "",
     rater: o.Rater = "",
     threshold: o.Threshold = 2,
     controls: o.Controls = True,
     deletion: o.Deletion = False,
-    loss_recovered: Annotated[bool, typer.Option("--loss-recovered", help="Measure it on a few texts.")] = False,
+    loss_recovered: Annotated[
+        bool, typer.Option("--loss-recovered", help="Measure loss recovered too, on a few texts.")
+    ] = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     json_path: o.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
 ) -> None:
-    """Compare many SAEs on several tasks and protocols in one model pass per hook, with controls beside every score."""
+    """Compare many SAEs on several tasks and protocols, with controls, in one model pass per hook."""
     from saeeval_core.scores.selections import Rule
     from saeeval_core.sweep.judged import judged_selections
     from saeeval_core.sweep.sweep import SweepConfig
@@ -73,7 +77,7 @@ def sweep(
 
 
 def validate(protocol: o.Protocols = "robust,saebench,paper", json_path: o.Json = None) -> None:
-    """Check the scores themselves on planted worlds, where the true concepts are known."""
+    """Check on planted worlds, where the true concepts are known, whether the scores measure what they should."""
     from saeeval_core.planted.validate import validate as run_validation
 
     with bar("worlds") as advance:
@@ -87,15 +91,15 @@ def faults(
     model: o.Model = DEFAULT_MODEL,
     task: o.Task = DEFAULT_TASK,
     seeds: Annotated[
-        str, typer.Option("--seeds", help="Spread over these; the first one's score is shown.")
+        str, typer.Option("--seeds", help="Seeds for the spread; the score shown is of the first.")
     ] = "0,1,2,3,4",
     planted: Annotated[
-        bool, typer.Option("--planted", help="On planted worlds instead: agreement with the truth.")
+        bool, typer.Option("--planted", help="Use planted worlds instead: shows agreement with the truth.")
     ] = False,
     device: o.Device = "auto",
     json_path: o.Json = None,
 ) -> None:
-    """What each setting of earlier tools does to the score: one switched at a time. Resumes when run again."""
+    """Show what each setting of earlier tools does to the score, switching one at a time. Resumes when run again."""
     from saeeval_core.formats.tables import print_faults
     from saeeval_core.storage import row_json
     from saeeval_core.storage.artifacts import write_atomic
@@ -120,7 +124,7 @@ def faults(
 
 
 def bench(
-    texts: Annotated[Path, typer.Option("--texts", help="Labelled texts.")],
+    texts: Annotated[Path, typer.Option("--texts", help="CSV, Parquet or JSONL file of labelled texts.")],
     target: o.Target,
     spurious: o.Spurious,
     text_column: o.TextColumn = "text",
@@ -131,7 +135,7 @@ def bench(
     repeats: Annotated[int, typer.Option(help="Runs of each side, alternating; medians are reported.")] = 3,
     json_path: o.Json = None,
 ) -> None:
-    """Time and memory against SAEBench 0.6.0's own functions on the same texts (needs: make bench-setup)."""
+    """Compare time and memory with SAEBench 0.6.0's own functions on the same texts (needs: make bench-setup)."""
     from saeeval_core.bench.compare import run_bench
     from saeeval_core.bench.sides import BenchConfig
 
@@ -150,7 +154,7 @@ def report(
     result: Annotated[Path, typer.Argument(help="JSON written by saeeval run --json.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
 ) -> None:
-    """One self-contained HTML page of a saved result, which opens offline."""
+    """Write a saved result as one self-contained HTML page, which opens offline."""
     from datetime import UTC, datetime
 
     from app.report_page import result_page

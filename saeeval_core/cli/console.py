@@ -1,4 +1,4 @@
-"""What a command shows and writes: tables on stdout, progress on stderr, JSON files."""
+"""Output of commands: tables on stdout, progress on stderr, JSON files."""
 
 import json
 import shlex
@@ -20,7 +20,7 @@ console = Console(width=min(100, Console().width) if sys.stdout.isatty() else 10
 
 
 def finish(path: Path | None, result: Mapping[str, object]) -> None:
-    """Write the result where asked; print it where not."""
+    """Write the result to ``path``, or print it when there is none."""
     write_json(path, result)
     if path is None:
         console.print_json(json.dumps(result))
@@ -44,7 +44,7 @@ def write_json(path: Path | None, value: object) -> None:
 
 
 def command_line() -> str:
-    """The command as typed, with folders and files by their last name: it is stored in results that others read."""
+    """The command as typed, with the last part of each path only, because it is stored in results that others read."""
     words = [Path(w).name if "/" in w and Path(w).parent.exists() else w for w in sys.argv[1:]]
     return shlex.join(["saeeval", *words])
 

@@ -1,4 +1,4 @@
-"""``saeeval judge``, ``saeeval import-explanations`` and ``saeeval agreement``: what raters say about latents."""
+"""``saeeval judge``, ``saeeval import-explanations`` and ``saeeval agreement``: raters' verdicts on latents."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,25 +16,25 @@ def judge(
         str, typer.Option("--judge", help="claude (ANTHROPIC_API_KEY) or local (weak, offline).")
     ] = "local",
     latents: Annotated[
-        str, typer.Option(help="topK of every ranking of the task, or ids separated by commas.")
+        str, typer.Option(help="topK (the first K of every ranking of the task), or ids separated by commas.")
     ] = "top20",
     model: o.Model = DEFAULT_MODEL,
     sae: o.Sae = DEFAULT_SAE,
     task: o.Task = DEFAULT_TASK,
     judge_model: Annotated[str, typer.Option(help="Claude's model id.")] = "",
-    base_url: Annotated[str, typer.Option(help="Another server that speaks the Messages API.")] = "",
+    base_url: Annotated[str, typer.Option(help="URL of another server with the Messages API.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
-    budget: Annotated[float | None, typer.Option("--budget", help="USD; needs both prices.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(help="Tokens in and out.")] = None,
+    budget: Annotated[float | None, typer.Option("--budget", help="Most USD to spend; needs both prices.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens to use, input and output together.")] = None,
     price_in: Annotated[float | None, typer.Option(help="USD per million input tokens.")] = None,
     price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
-    batch: Annotated[bool, typer.Option("--batch", help="Message Batches API; run again to collect.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Use the Batches API; run again to collect.")] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for a batch.")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count tokens and stop.")] = False,
-    general_text: Annotated[str, typer.Option(help="File of general text for contexts.")] = "",
+    general_text: Annotated[str, typer.Option(help="File of general text for contexts, in place of the news.")] = "",
     json_path: o.Json = None,
 ) -> None:
-    """Explain and rate latents with an LLM. Verdicts are stored; asking again for the same thing costs nothing."""
+    """Explain and rate latents with an LLM. Verdicts are stored, so asking the same again costs nothing."""
     from saeeval_core.judging.command import JudgeOptions, judge_command
 
     options = JudgeOptions(
@@ -63,10 +63,10 @@ def import_explanations(
     ],
     sae: o.Sae = DEFAULT_SAE,
     task: Annotated[
-        str, typer.Option("--task", help="Texts the ratings are about; without it shown with every task.")
+        str, typer.Option("--task", help="Texts that the ratings are about; without it they are shown with every task.")
     ] = "",
     rater: Annotated[
-        str, typer.Option("--rater", help="Name of the rater where a row gives none; default: the file's name.")
+        str, typer.Option("--rater", help="Name of the rater where a row has none; default: the file's name.")
     ] = "",
     json_path: o.Json = None,
 ) -> None:
@@ -78,17 +78,17 @@ def import_explanations(
 
 def agreement(
     labels: Annotated[
-        Path | None, typer.Option(help="The paper's label file; without it, the stored verdicts.")
+        Path | None, typer.Option(help="The paper's label file; without it the stored verdicts are compared.")
     ] = None,
     sae: o.Sae = DEFAULT_SAE,
     task: Annotated[str, typer.Option("--task", help="Only verdicts given for these texts, such as bios.")] = "",
     missing_as_zero: Annotated[
-        bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (named in the output).")
+        bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (the output says so).")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the intervals.", min=1)] = 1000,
     json_path: o.Json = None,
 ) -> None:
-    """How far raters agree: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
+    """Measure agreement of raters: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
     from saeeval_core.judging.agreement import agreement_command
 
     if labels is not None and task:

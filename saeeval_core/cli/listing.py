@@ -1,4 +1,4 @@
-"""``saeeval list``: the models, SAEs and tasks there are, without a network."""
+"""``saeeval list``: known models, SAEs and tasks, without a network."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from saeeval_core.errors import ConfigError, SaeEvalError
 Row = dict[str, str | int | float | None]
 """Column title -> cell; every row of a list has the same columns."""
 MOST = 400
-"""Rows shown at most; the JSON has them all."""
+"""Most rows that are shown; the JSON has them all."""
 
 
 def list_(

@@ -1,4 +1,4 @@
-"""The options that several commands share, each spelled once; what a command alone has is written with it."""
+"""Options that several commands share, each defined once; a command's own options are defined with it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,11 +29,11 @@ GroupColumn = Annotated[str, typer.Option("--group-column", help="Texts of one g
 # How it is scored.
 Protocol = Annotated[str, typer.Option("--protocol", help="robust, saebench or paper.")]
 Protocols = Annotated[str, typer.Option("--protocol", help="robust,saebench,paper")]
-Ns = Annotated[str, typer.Option("--n", help="Numbers of latents to ablate.")]
+Ns = Annotated[str, typer.Option("--n", help="Numbers of latents to ablate, separated by commas.")]
 TextsPerCell = Annotated[
     int, typer.Option("--texts-per-cell", help="Most texts drawn per quadrant or class, of bundled tasks too.")
 ]
-Rater = Annotated[str, typer.Option("--rater", help="Whose verdicts the judge selections use.")]
+Rater = Annotated[str, typer.Option("--rater", help="Rater whose verdicts the judged selections use.")]
 Threshold = Annotated[
     int, typer.Option("--threshold", help="Related means a rating of at least this: 1 (the paper) or 2.")
 ]
@@ -41,8 +41,10 @@ Controls = Annotated[
     bool,
     typer.Option(help="Score controls too: random latents, random and permuted decoders, PCA, residual basis, LEACE."),
 ]
-Deletion = Annotated[bool, typer.Option("--deletion", help="Control that deletes telling words (another pass).")]
-Seed = Annotated[int, typer.Option("--seed", help="Texts drawn, split, negatives and initialisation.")]
+Deletion = Annotated[
+    bool, typer.Option("--deletion", help="Add the word-deletion control of SHIFT (needs another pass).")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random, such as texts drawn and parts.")]
 
 # Training an SAE.
 Corpus = Annotated[Path, typer.Option("--corpus", help="Parquet or JSONL with a text column, or a .txt of paragraphs.")]
@@ -57,7 +59,7 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write the full result
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The parts of an option that takes several values separated by commas, without blanks and empty parts."""
+    """The values of an option that takes several, separated by commas; blanks and empty values are dropped."""
     return tuple(w.strip() for w in text.split(",") if w.strip())
 
 

@@ -38,24 +38,26 @@ def run(
     rater: o.Rater = "",
     threshold: o.Threshold = 2,
     zero_non_maximum: Annotated[
-        bool, typer.Option(help="Set every rating below the latent's highest to 0 first.")
+        bool, typer.Option(help="First set every rating below the latent's highest to 0, as the paper's code does.")
     ] = False,
-    order: Annotated[str, typer.Option(help="top-then-filter or filter-then-top.")] = "top-then-filter",
+    order: Annotated[
+        str, typer.Option(help="Judged selections: top-then-filter (at most N) or filter-then-top (the first N).")
+    ] = "top-then-filter",
     device: o.Device = "auto",
     dtype: o.Dtype = "float32",
     controls: o.Controls = True,
     deletion: o.Deletion = False,
     refits: Annotated[
-        int, typer.Option(help="Also vary the probes' training texts: refit them this often (20 or more).")
+        int, typer.Option(help="Refits for intervals that also vary the probes' training texts (20 or more).")
     ] = 0,
-    shipped_recording: Annotated[bool, typer.Option(help="Use recordings that came with the package.")] = True,
+    shipped_recording: Annotated[bool, typer.Option(help="Use the recordings that come with the package.")] = True,
     json_path: o.Json = None,
     format_: Annotated[
         str,
         typer.Option("--format", help="What --json writes: saeeval (a file) or saebench (a folder of SAEBench files)."),
     ] = "saeeval",
 ) -> None:
-    """Score SAEs: SHIFT in both directions, its aggregate over pairs, and the TPP matrix, for every N."""
+    """Score SAEs: SHIFT in both directions, its mean over pairs, and the TPP matrix, for every N."""
     from saeeval_core.controls import attach
     from saeeval_core.evaluation.prepare import prepare
     from saeeval_core.evaluation.score import score
@@ -103,7 +105,7 @@ def run(
 
 
 def _check_format(name: str, json_path: Path | None) -> None:
-    """Before anything is computed: is there a place for what is to be written?"""
+    """ConfigError for a format that is unknown or has nowhere to be written; called before anything is computed."""
     if name not in FORMATS:
         raise ConfigError(unknown_name("format", name, FORMATS))
     if name == "saebench" and json_path is None:

@@ -1,4 +1,4 @@
-"""``saeeval train-sae``, ``saeeval suite`` and ``saeeval build-bundle``: making SAEs and what is shipped with them."""
+"""``saeeval train-sae``, ``saeeval suite`` and ``saeeval build-bundle``: make SAEs, and what is shipped with them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,7 +50,7 @@ def train_sae(
 
 def suite(
     corpus: o.Corpus,
-    out: Annotated[Path, typer.Option(help="Folder that gets one SAE folder per point.")],
+    out: Annotated[Path, typer.Option(help="Folder for the SAE folders, one per run and checkpoint.")],
     architectures: Annotated[
         str, typer.Option(help="topk,batchtopk,standard,jumprelu-tanh,matryoshka; several runs may share --out.")
     ] = "topk,standard,jumprelu-tanh,matryoshka",
@@ -66,7 +66,7 @@ def suite(
     dtype: o.Dtype = "bfloat16",
     json_path: o.Json = None,
 ) -> None:
-    """Train architectures x three sparsities x checkpoints to compare with saeeval sweep --suite. Resumes when run again."""
+    """Train architectures x three sparsities x checkpoints, for saeeval sweep --suite. Resumes when run again."""
     from saeeval_core.training.about import read_about
     from saeeval_core.training.suite import SuiteConfig, train_suite
 
@@ -84,7 +84,7 @@ def suite(
 
 
 def build_bundle(
-    corpus: Annotated[Path | None, typer.Option(help="Corpus the SAEs are trained on (steps 'saes').")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Corpus to train the SAEs on (step saes).")] = None,
     step: Annotated[
         list[str],
         typer.Option("--step", help="texts, saes, recordings, tokens, probes, controls or verdicts; default all."),

@@ -1,11 +1,10 @@
-"""What each control is called and how it is made, for the reader."""
+"""The names of the controls and how each is made, as the interface shows them."""
 
 RANDOM = "random latents"
 DRAWS = 20
 """Draws of the random-latents control."""
 NEAREST = 20
-"""Each ablated latent is replaced by one of this many latents closest to it in log(mean pooled f * ||D||)."""
-TOP_WORDS = 20
+"""Each ablated latent is replaced by one of this many latents closest to it in log(mean pooled |f| * ||D||)."""
 TOP_WORDS = 20
 """Words that the deletion control takes out."""
 ABOUT = {
@@ -17,6 +16,6 @@ ABOUT = {
     "word deletion": f"the {TOP_WORDS} words that tell the spurious label most deleted from the texts, which are read again",
     "leace": "LEACE of the spurious label on the balanced training texts, shrunk covariance (optimal linear shrinkage)",
 }
-"""How each control is made, for the reader."""
+"""Control -> how it is made."""
 REFERENCES = ("word deletion", "leace")
-"""What can be done with knowledge of the label and without any SAE: shown beside a score, but no bar it has to pass."""
+"""Controls that use the spurious label itself and no SAE: shown for comparison, but a score need not exceed them."""

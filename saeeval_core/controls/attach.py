@@ -1,6 +1,6 @@
-"""What stands beside the scores of a run: controls, and on request intervals that also vary the training texts.
+"""Add to a run's result its controls and, on request, intervals that also vary the training texts.
 
-Both are added to a result and come from the same recordings and boards.
+Both are computed from the recordings and boards of the run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,14 +29,14 @@ from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts.parts import TEST
 
 _VERSION = 2
-"""Raised when controls kept earlier must not be used any more."""
+"""Increased when controls stored earlier must no longer be used."""
 
 
 def controls_of(prepared: Prepared, latents: LatentRecording, *, shipped: bool = True) -> list[Placed]:
-    """The controls of one SAE, for every metric, variant and N on the test part; kept on disk, because they take seconds.
+    """The controls of one SAE for every metric, variant and N, on test; stored on disk, because they take seconds.
 
-    They are those of ``saeeval sweep``: of the top N by attribution, whatever was selected. TPP has none where the protocol
-    redraws its negatives.
+    They are those of ``saeeval sweep``: of the top N by attribution, whatever was selected. TPP has none where the
+    protocol redraws negatives.
     """
     found = kept_controls(prepared, latents, shipped=shipped)
     if found is None:
@@ -48,7 +48,7 @@ def controls_of(prepared: Prepared, latents: LatentRecording, *, shipped: bool =
 
 
 def kept_controls(prepared: Prepared, latents: LatentRecording, *, shipped: bool = True) -> list[Placed] | None:
-    """Those made before for the same recording, task, protocol, seed and N; None when there are none."""
+    """Stored controls of the same recording, task, protocol, seed and N; None when there are none."""
     try:
         return _kept(shipped).find(_key(prepared, latents), lambda rows: [placed_of(r) for r in rows])
     except LookupError:
@@ -56,14 +56,14 @@ def kept_controls(prepared: Prepared, latents: LatentRecording, *, shipped: bool
 
 
 def controls_name(prepared: Prepared, latents: LatentRecording) -> str:
-    """Name of the file, without ending, in which an SAE's controls are kept beside the recordings."""
+    """Name, without suffix, of the file in the recordings' folder that holds an SAE's controls."""
     return _kept(True).name(_key(prepared, latents))
 
 
 def with_controls(prepared: Prepared, result: RunResult, *, shipped: bool = True) -> RunResult:
-    """Every SAE of the result with its controls and a sentence for each that a headline score does not beat.
+    """Every SAE of the result with its controls, and a warning for each that a headline score does not exceed.
 
-    Controls are of the top N by attribution; a judge's or a person's selection gets them without the sentences.
+    Controls are of the top N by attribution; a judge's or a person's selection gets them without warnings.
     """
 
     def one(sae: SaeResult, latents: LatentRecording) -> SaeResult:
@@ -76,7 +76,7 @@ def with_controls(prepared: Prepared, result: RunResult, *, shipped: bool = True
 
 
 def with_deletion(prepared: Prepared, result: RunResult) -> RunResult:
-    """Every SAE with the deletion of telling words as a reference; another pass over the scored texts. SHIFT only.
+    """Every SAE with the word-deletion control of SHIFT; needs another pass over the scored texts.
 
     ConfigError where SHIFT is not scored.
     """
@@ -99,8 +99,8 @@ def with_deletion(prepared: Prepared, result: RunResult) -> RunResult:
 def with_refits(prepared: Prepared, result: RunResult, refits: int = REFITS) -> RunResult:
     """Every SAE with its test scores and intervals over resampled training and test texts.
 
-    Of the top N by attribution and of the area; ``refit_differences`` are the areas of any two SAEs, paired. ConfigError for
-    a protocol whose probes have no C, for another selection and for fewer than 20 refits.
+    Of the top N by attribution and of the area; ``refit_differences`` are the paired differences of areas of any two
+    SAEs. ConfigError for a protocol whose probes have no C, for another selection and for fewer than 20 refits.
     """
     config, evaluation = prepared.config, prepared.evaluation
     check_refits(config, result.saes[0].selection, refits)
@@ -128,7 +128,7 @@ def with_refits(prepared: Prepared, result: RunResult, refits: int = REFITS) -> 
 
 
 def check_refits(config: RunConfig, selection: str, refits: int) -> None:
-    """Before anything is computed: ConfigError when ``with_refits`` would refuse."""
+    """ConfigError when ``with_refits`` would refuse: to be called before anything is computed."""
     if selection != "attribution":
         raise ConfigError("--refits varies the ranking by attribution; leave --select at attribution")
     refits_check(get_protocol(config.protocol).optimiser == "logistic", refits)
@@ -152,7 +152,7 @@ def _places(scores: ControlScores) -> Iterator[Placed]:
 
 
 def _warnings(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[str]:
-    """Sentences on the two headline scores of each metric: the recommended area, and the paper's at ``headline_n``."""
+    """Warnings on the two headline scores of each metric: the recommended area, and the paper's at ``headline_n``."""
     for metric, scores in _headlines(sae).items():
         for (variant, n), score in scores.items():
             own = [p.control for p in controls if (p.metric, p.variant, p.n) == (metric, variant, n)]

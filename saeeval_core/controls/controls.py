@@ -1,6 +1,6 @@
-"""Controls of the latents that somebody chose: what as many latents of another kind would score in their place.
+"""Controls of one chosen set: what as many latents of another kind score in its place (docs/method.md, "Controls").
 
-A score below its control says so in words.
+A score that is not above its control is reported with a warning.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ def control(name: str, score: Estimate) -> Control:
 
 
 def warning(found: Control, score: Estimate) -> str | None:
-    """The sentence to show when a score does not beat a control; None when it does, and for a reference."""
+    """The sentence to show when a score is not above a control; None when it is, and for one of REFERENCES."""
     if found.name in REFERENCES or score.value is None or found.score.value is None:
         return None
     if score.value > found.score.value:
@@ -33,7 +33,7 @@ def warning(found: Control, score: Estimate) -> str | None:
 
 
 def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
-    """A sentence for every control the score does not beat."""
+    """A sentence for every control that the score is not above."""
     return [w for c in controls if (w := warning(c, score)) is not None]
 
 
@@ -49,7 +49,7 @@ def shift_controls(
 ) -> list[Control]:
     """Every control of one set in one direction that needs no further pass, under "zero" or "mean" ablation.
 
-    Another decoder or basis is represented by its own top ``len(ids)`` by attribution.
+    Of another decoder or basis the top ``len(ids)`` by its own attribution are scored.
     """
 
     def top(other: LatentRecording) -> Estimate:
@@ -75,7 +75,7 @@ def tpp_controls(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> list[Control]:
-    """The same for TPP, with one set per class; there is no LEACE (it knows no other classes)."""
+    """The same for TPP, with one set per class and without LEACE, which is fitted to one binary label."""
 
     def top(other: LatentRecording) -> Estimate:
         own = tpp_latents(other, view.board).under(ablation)
@@ -91,17 +91,21 @@ def tpp_controls(
 def recorded_controls(
     residuals: ResidualRecording, latents: LatentRecording, train: np.ndarray, seed: int
 ) -> list[LatentRecording]:
-    """Random decoder, permuted decoder, principal components and residual coordinates, as recordings."""
+    """Random decoder, permuted decoder, principal components and residual coordinates, as recordings.
+
+    train int[training texts]: rows of the recording on which the principal components are fitted.
+    """
     return [*decoder_controls(latents, seed), *(basis_recording(residuals, train, kind) for kind in BASES)]
 
 
 def random_latents(
     recording: LatentRecording, metric: str, groups: Sequence[Sequence[np.ndarray]], seed: int, draws: int = DRAWS
 ) -> Iterator[list[list[np.ndarray]]]:
-    """Per draw, in place of each set of each group other latents of the same strength; the one random stream of this control.
+    """Per draw, for each set int[set] of each group as many other latents of similar strength, int[set].
 
-    Groups are scored apart (directions of SHIFT), so a latent of one may stand in for one of another; the sets of a group
-    (classes of TPP) share no latent.
+    This control's only random stream, seeded by seed, SAE fingerprint and metric: the Overview, the lab and sweeps all
+    draw from it. Groups (directions of SHIFT) are scored apart, so a latent of one may replace one of another; the sets
+    of a group (classes of TPP) share no latent.
     """
     rng = derive_rng(seed, RANDOM, recording.sae_fingerprint, metric)
     strength = log_strength(recording)
@@ -110,16 +114,17 @@ def random_latents(
 
 
 def log_strength(recording: LatentRecording) -> np.ndarray:
-    """float[latents]: log(mean pooled |f| * ||D||); -inf for latents that never fire."""
+    """float32[latents]: log(mean pooled |f| * ||D||) over all recorded texts; -inf for latents that never fire."""
     mean = np.asarray(abs(recording.latents).mean(axis=0)).ravel() * np.linalg.norm(recording.decoder, axis=1)
     with np.errstate(divide="ignore"):
         return np.log(mean)
 
 
 def matched_latents(strength: np.ndarray, sets: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """Per set, other live latents: each drawn from the NEAREST ones in ``log_strength`` that no set holds or has drawn.
+    """Per set, as many other latents that fire, int64[set], each drawn from the NEAREST in strength.
 
-    Where no latent is left to draw, a set gets fewer.
+    Latents of a set, or drawn before, are left out. strength float[latents] as of ``log_strength``; sets int[set] each.
+    A set gets fewer when no latent is left to draw.
     """
     live = np.isfinite(strength)
     free = live.copy()

@@ -1,4 +1,4 @@
-"""The deletion control: a second pass over the scored texts without the words that tell the spurious label."""
+"""The word-deletion control: a second pass over the scored texts without the words that predict the spurious label."""
 
 import re
 from collections import Counter
@@ -21,10 +21,11 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.UNICODE)
 
 
 def attribute_words(texts: Sequence[str], view: ShiftBoard, *, top: int = TOP_WORDS, prior: float = 1.0) -> list[str]:
-    """Words that tell the spurious label: the ``top`` largest |log odds ratio| of document frequency, smoothed by ``prior``.
+    """Words that predict the spurious label: the ``top`` largest standardised |log odds ratio| of document frequency.
 
-    ``texts`` are all texts of the recording. Counted on the balanced training texts, once per text, in lower case; words in
-    fewer than 5 texts are left out. The ratio is divided by its standard error, so that rare words do not win.
+    ``texts``: all texts of the recording. Counted on the balanced training texts, once per text, in lower case, with
+    ``prior`` added to every count; words in fewer than 5 texts are left out. The ratio is divided by its standard
+    error, so that rare words do not win.
     """
     task, training = view.task, view.probes.training
     counts = {True: Counter[str](), False: Counter[str]()}
@@ -56,9 +57,9 @@ def without_words(texts: Sequence[str], words: Sequence[str]) -> list[str]:
 
 
 def word_deletions(config: RunConfig, evaluation: Evaluation) -> list[tuple[list[str], ShiftScore]]:
-    """Per direction: the deleted words and the test score without them. The pass is kept in the cache folder.
+    """Per direction: the deleted words and the test score without them; the extra recording is kept on disk.
 
-    Only scored texts are read again, through the language model alone.
+    Only the scored texts are read again, by the language model alone. Raises what loading the model raises.
     """
     texts = evaluation.draw.task_set.texts.texts
     boards = [d.boards[TEST] for d in evaluation.directions]

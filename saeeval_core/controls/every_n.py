@@ -1,4 +1,4 @@
-"""Controls of the top N by attribution, at every N and of the areas: what stands beside the scores of a run and of a sweep."""
+"""Controls of the top N by attribution, at every N and of the areas: those of a run and of a sweep."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class ControlScores:
     metric: str
     variants: Variants[Any]
     latents: LatentRecording | None
-    """What was scored; None for a reference that ablates no latents."""
+    """The recording that was scored; None for a control that ablates no latents."""
     of_sae: bool
-    """It is made from the SAE itself, so every SAE has its own."""
+    """True when it is made from the SAE, so that every SAE has its own."""
 
 
 def sae_controls(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int]) -> Iterator[ControlScores]:
-    """The controls that every SAE has of its own: random latents, then random and permuted decoders."""
+    """The controls made from the SAE: random latents, then random and permuted decoders."""
     for metric in scored_metrics(evaluation):
         yield random_control(evaluation, latents, metric, ns)
     yield from decoder_scores(evaluation, latents, ns)
@@ -57,9 +57,9 @@ def decoder_scores(evaluation: Evaluation, latents: LatentRecording, ns: Sequenc
 def task_controls(
     evaluation: Evaluation, ns: Sequence[int], deletions: Sequence[ShiftScore] = ()
 ) -> Iterator[ControlScores]:
-    """The controls that no SAE has a part in: bases of the residuals, word deletion if given, and LEACE.
+    """The controls that use no SAE: bases of the residuals, word deletion if given, and LEACE.
 
-    deletions: per direction the score without the words that tell the spurious label; empty where that was not measured.
+    ``deletions``: per direction the score without the words that predict the spurious label; empty if not measured.
     """
     for kind in BASES:
         yield from basis_control(evaluation, kind, ns)
@@ -74,19 +74,19 @@ def task_controls(
 
 
 def scored_metrics(evaluation: Evaluation) -> list[str]:
-    """Metrics that have controls: TPP has none where the protocol redraws its negatives."""
+    """Metrics that have controls: TPP has none where the protocol redraws negatives."""
     wanted = (("shift", bool(evaluation.directions)), ("tpp", evaluation.tpp_is_live))
     return [metric for metric, there in wanted if there]
 
 
 def random_control(evaluation: Evaluation, latents: LatentRecording, metric: str, ns: Sequence[int]) -> ControlScores:
-    """As many other latents of the same strength in place of the ranked ones: mean and range over draws."""
+    """As many other latents of similar strength in place of the ranked ones: mean and range over draws."""
     draw = _random_shift if metric == "shift" else _random_tpp
     return ControlScores(RANDOM, metric, spread(list(draw(evaluation, latents, ns))), latents, of_sae=True)
 
 
 def basis_control(evaluation: Evaluation, kind: str, ns: Sequence[int]) -> Iterator[ControlScores]:
-    """One of BASES; for SHIFT in each pair's own training texts."""
+    """One of BASES; for SHIFT fitted on each pair's own training texts."""
     residuals = evaluation.residuals
     by_pair = {d.pair: basis_recording(residuals, d.task.train_rows, kind) for d in evaluation.directions}
     yield from _recorded(evaluation, kind, [by_pair[d.pair] for d in evaluation.directions], ns, metrics=("shift",))
@@ -96,7 +96,7 @@ def basis_control(evaluation: Evaluation, kind: str, ns: Sequence[int]) -> Itera
 
 
 def reference(evaluation: Evaluation, name: str, scores: Sequence[ShiftScore], ns: Sequence[int]) -> ControlScores:
-    """A SHIFT score per direction that ablates no latents: one number beside every N and variant."""
+    """A control of SHIFT that ablates no latents, from one score per direction: the same at every N and variant."""
     total = over_pairs([(d.pair, s) for d, s in zip(evaluation.directions, scores, strict=True)])
     return ControlScores(name, "shift", constant(total, ns), None, of_sae=False)
 
@@ -110,7 +110,7 @@ def _recorded(
     metrics: Sequence[str] = ("shift", "tpp"),
     of_sae: bool = False,
 ) -> Iterator[ControlScores]:
-    """The top N of another dictionary; ``recordings`` are one for all directions or one each."""
+    """The top N of another dictionary; ``recordings``: one for all directions, or one each."""
     for metric in scored_metrics(evaluation):
         if metric not in metrics or not (own := [n for n in ns if n <= recordings[0].n_latents]):
             continue

@@ -1,4 +1,4 @@
-"""LEACE: the spurious label erased from pooled residuals in closed form, with knowledge of the label and without any SAE."""
+"""LEACE (Belrose et al., arXiv 2306.03819): the spurious label erased from pooled residuals, without any SAE."""
 
 import numpy as np
 
@@ -8,10 +8,11 @@ from saeeval_core.scores.shift import ShiftBoard, ShiftScore
 
 
 def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
-    """SHIFT of LEACE on pooled residuals: the spurious label made linearly unreadable, fitted on the balanced training texts.
+    """SHIFT after LEACE on pooled residuals, which takes out what a linear probe could read of the spurious label.
 
-    A reference, not a rival: it edits the whole residual with knowledge of the label. The covariance is shrunk
-    (concept-erasure's optimal linear shrinkage), because there are about as many texts as dimensions.
+    Fitted on the balanced training texts. For comparison only, because it uses the label to edit the whole residual.
+    The covariance is shrunk (concept-erasure's optimal linear shrinkage), because there are about as many texts as
+    dimensions.
     """
     import torch
     from concept_erasure import LeaceEraser
@@ -24,7 +25,10 @@ def leace_score(residuals: ResidualRecording, board: ShiftBoard) -> ShiftScore:
 
 
 def edited_score(board: ShiftBoard, edited: np.ndarray) -> ShiftScore:
-    """SHIFT of the board's texts with these pooled residuals [scored texts, d_model] in place of their own."""
+    """SHIFT of the board's texts with the pooled residuals ``edited``, float[texts, d_model], in place of their own.
+
+    DataError unless there is one for each scored text.
+    """
     if len(edited) != len(board.rows):
         raise DataError(
             f"{len(edited)} edited texts for {len(board.rows)} scored ones; edit each of them, in the same order"

@@ -1,7 +1,7 @@
 """Intervals that also vary the probes' training texts: every resample of them refits the probes with C as chosen.
 
-Slower than resampling test texts alone (each refit fits every probe again), so on request. Attribution is taken on the
-resampled texts too: the ranking of latents is part of what varies.
+On request, because every refit fits all probes again. Attribution is computed on the resampled texts too: the ranking
+of latents is part of what varies. See docs/method.md, "Intervals".
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ _MOST_UNDEFINED = 0.25
 _NO_REFIT = "undefined in too many refits"
 
 ShiftScores = Callable[[ShiftLatents], Sequence[Scored]]
-"""The scores wanted of one direction, such as ``lambda view: view.curve(view.attribute_ranking, ns)``."""
+"""Computes the scores of one direction, such as ``lambda view: view.curve(view.attribute_ranking, ns)``."""
 TppScores = Callable[[TppLatents], Sequence[Scored]]
 
 
@@ -41,7 +41,7 @@ class RefitScore:
     samples: np.ndarray
     """float[refits * resamples]; NaN where a refit's score is undefined."""
     undefined_share: float
-    """Share of the refits left out because the score, or one it is the mean of, is undefined in them."""
+    """Share of the refits in which the score, or one it is the mean of, is undefined; they are left out."""
 
 
 def shift_refits(
@@ -54,9 +54,10 @@ def shift_refits(
     seed: int = 0,
     refits: int = REFITS,
 ) -> list[list[RefitScore]]:
-    """[SAE][score]: mean over the (pair, direction) given, all over the same draws.
+    """[SAE][score]: mean over the directions of each pair, then over pairs; all SAEs and scores share the draws.
 
-    A direction undefined on the real texts stays out. ConfigError for a protocol without C or fewer than 20 refits.
+    ``directions``: (pair, board). A direction undefined on the real texts is left out. ConfigError for probes without C
+    or fewer than 20 refits.
     """
     check(all(board.probes.base.c is not None for _, board in directions), refits)
     by_pair: dict[str, list[ShiftBoard]] = {}
@@ -100,7 +101,7 @@ def tpp_refits(
     seed: int = 0,
     refits: int = REFITS,
 ) -> list[list[RefitScore]]:
-    """The same for TPP: [SAE][score]."""
+    """The same for TPP: [SAE][score]. ConfigError for probes without C or fewer than 20 refits."""
     check(all(p.c is not None for p in board.probes), refits)
     again = []
     for r in range(refits):
@@ -120,7 +121,7 @@ def tpp_refits(
 
 
 def check(keeps_c: bool, refits: int) -> None:
-    """ConfigError for probes without C or too few refits."""
+    """ConfigError for probes without C (``keeps_c`` False) or fewer than REFITS refits."""
     if not keeps_c:
         raise ConfigError(
             "resampling the training texts keeps C, which only the robust protocol has; choose --protocol robust"
@@ -132,9 +133,9 @@ def check(keeps_c: bool, refits: int) -> None:
 def _refitted(
     residuals: ResidualRecording, boards: Sequence[ShiftBoard], protocol: Protocol, rng: np.random.Generator, seed: int
 ) -> list[ShiftBoard]:
-    """One refit of a pair's probes, seen from each of its directions.
+    """One refit of a pair's probes, with a board for each of its directions.
 
-    Whether there is a gap at all was decided on the real texts; a refit is only asked for its S.
+    Whether the gap differs from 0 was decided on the real texts and is not decided again for each refit.
     """
     first, protocol = boards[0], replace(protocol, strict_gap=False)
     probes = _refit(residuals, first, rng)

@@ -1,6 +1,6 @@
-"""Other dictionaries on the same pass: random and permuted decoders, principal components, residual coordinates.
+"""Other dictionaries on the same recording: random and permuted decoders, principal components, residual coordinates.
 
-Pooling is linear, so each is a recording of its own that the ordinary code scores.
+Pooling is linear, so each can be written as a latent recording and scored by the ordinary code.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from saeeval_core.controls.about import ABOUT
 from saeeval_core.recordings.recording import Contexts, LatentRecording, ResidualRecording
 
 BASES = ("pca", "residual basis")
-"""Bases of the pooled residuals, in which no SAE has a part."""
+"""Bases of the pooled residuals; they use no SAE."""
 
 
 def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecording]:
@@ -26,14 +26,20 @@ def decoder_controls(latents: LatentRecording, seed: int) -> list[LatentRecordin
 
 
 def shuffled_decoders(decoder: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """ "random decoder": rows in random directions with the lengths of ``decoder`` [latents, d_model]; "permuted decoder"."""
+    """Name -> float32[latents, d_model]: ``decoder``, of the same shape, with its rows changed.
+
+    "random decoder": rows in random directions, each with its own length; "permuted decoder": rows shuffled.
+    """
     noise = rng.standard_normal(decoder.shape)
     noise *= np.linalg.norm(decoder, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
     return {"random decoder": noise.astype(np.float32), "permuted decoder": decoder[rng.permutation(len(decoder))]}
 
 
 def basis_recording(residuals: ResidualRecording, train: np.ndarray, kind: str) -> LatentRecording:
-    """Pooled residuals in another basis as signed "latents": "pca" of the training texts, or "residual basis" itself."""
+    """Pooled residuals in another basis, as signed latents: ``kind`` "pca" or "residual basis".
+
+    train int[training texts]: rows on which "pca" is fitted and centred, so that code 0 is their mean.
+    """
     x = residuals.residuals.astype(np.float64)
     if kind == "pca":
         mean = x[train].mean(0)

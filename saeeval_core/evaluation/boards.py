@@ -1,4 +1,4 @@
-"""The boards of one pass under one protocol: every probe, clean accuracy and resample that scores of any SAE start from."""
+"""The boards of one recording under one protocol: the probes, clean accuracies and resamples that score every SAE."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from saeeval_core.texts.tasks import Draw, DrawnPair, ShiftTask, TppTask
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """One direction of one pair, with its board on every part that is scored."""
+    """One direction of one pair, with its board on every scored part (part -> board)."""
 
     pair: str
     task: ShiftTask
@@ -41,20 +41,20 @@ class Direction:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One residual recording, its texts' parts and a protocol; probes and boards are made when first asked for.
+    """One residual recording, its texts' parts and a protocol; probes and boards are made when first used.
 
-    It knows no SAE: the same boards score every SAE recorded on the pass.
+    It does not depend on an SAE: the same boards score every SAE recorded on the pass.
     """
 
     residuals: ResidualRecording
     draw: Draw
     metrics: tuple[str, ...] = ("shift", "tpp")
-    """Those wanted; what the texts do not define is left out."""
+    """Metrics to score; one that the texts do not define is left out."""
     seed: int = 0
-    """Folds, initialisation and resamples; the texts themselves are drawn by ``draw.seed``."""
+    """Seed of folds, initial weights and resamples; the texts themselves are drawn by ``draw.seed``."""
     resamples: int = 1000
     kept: Shelves | None = None
-    """Where probes are looked for and stored; None trains them anew."""
+    """Folders where probes are found and stored; None trains them anew."""
 
     @property
     def protocol(self) -> Protocol:
@@ -68,24 +68,24 @@ class Evaluation:
 
     @property
     def scores_shift(self) -> bool:
-        """SHIFT is wanted and the texts define a pair."""
+        """SHIFT is among ``metrics`` and the texts define a pair."""
         return "shift" in self.metrics and bool(self.draw.task_set.pairs)
 
     @property
     def scores_tpp(self) -> bool:
-        """TPP is wanted and the texts define classes."""
+        """TPP is among ``metrics`` and the texts define classes."""
         return "tpp" in self.metrics and self.draw.task_set.tpp is not None
 
     @property
     def tpp_is_live(self) -> bool:
-        """The score of TPP is that of ``tpp_boards``; a protocol that redraws its negatives has a score of its own."""
+        """TPP's score is that of ``tpp_boards``. False under protocols that redraw negatives: see ``redrawn_tpp``."""
         return self.scores_tpp and not self.protocol.redraw_negatives
 
     @cached_property
     def directions(self) -> tuple[Direction, ...]:
         """Both directions of every pair; empty where SHIFT is not scored.
 
-        DataError for a pair with too few texts (all its numbers would be noise) or for texts without tokens.
+        DataError for a pair with too few texts (its scores would be noise) or for texts without tokens.
         """
         if not self.scores_shift:
             return ()
@@ -94,7 +94,7 @@ class Evaluation:
 
     @cached_property
     def tpp_boards(self) -> Mapping[int, TppBoard]:
-        """Part -> board of all probes on all texts, every other class with the same weight.
+        """Part -> board of all probes on all texts of the part, every other class with the same weight.
 
         DataError when the texts define no classes or hold texts without tokens.
         """
@@ -115,19 +115,19 @@ class Evaluation:
         return self.draw.tpp
 
     def shift_view(self, latents: LatentRecording, direction: Direction, part: int) -> ShiftLatents:
-        """One SAE seen from one direction, under zero ablation."""
+        """One SAE in one direction on one part, under zero ablation."""
         return shift_latents(self.residuals, latents, direction.boards[part], self.protocol)
 
     def shift_views(self, latents: LatentRecording, part: int) -> list[ShiftLatents]:
-        """One SAE seen from every direction."""
+        """One SAE in every direction, under zero ablation."""
         return [self.shift_view(latents, d, part) for d in self.directions]
 
     def tpp_view(self, latents: LatentRecording, part: int) -> TppLatents:
-        """One SAE seen by all probes, under zero ablation."""
+        """One SAE with all probes on one part, under zero ablation."""
         return tpp_latents(latents, self.tpp_boards[part])
 
     def redrawn_tpp(self, latents: LatentRecording, ns: Sequence[int]) -> RedrawnTpp:
-        """TPP under a protocol that redraws its negatives for every number: minutes of work, no intervals."""
+        """TPP under a protocol that redraws negatives for every number: minutes of work, no intervals."""
         check_tokens(self.residuals)
         return redrawn_tpp(self.residuals, latents, self.tpp_task, self.protocol, ns=ns, seed=self.seed)
 

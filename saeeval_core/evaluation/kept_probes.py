@@ -1,4 +1,4 @@
-"""Probes on disk, beside the recording they belong to: trained once for a task, protocol and seed."""
+"""Probes on disk, in the folder of their recording: trained once for a task, protocol and seed."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ class KeptProbes:
 
     @property
     def name(self) -> str:
-        """File name, without ending."""
+        """File name without suffix."""
         key = [self.residuals.fingerprint, list(self.task), asdict(self.protocol), self.seed]
         return f"probes-{fingerprint(key)}"
 
     def get(self, train: Callable[[], list[Probe]]) -> list[Probe]:
-        """The stored probes, else those that ``train`` gives, which are then stored."""
+        """The stored probes, or else those of ``train``, which are then stored."""
         found = self._load()
         if found is None:
             found = train()

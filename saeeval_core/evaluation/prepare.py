@@ -1,4 +1,4 @@
-"""From settings to boards: texts, recordings and probes, found or made."""
+"""From settings to boards: texts, recordings and probes, loaded where they are stored and made where not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Prepared:
 
     @property
     def residuals(self) -> ResidualRecording:
-        """The pass."""
+        """The residual recording of the pass."""
         return self.evaluation.residuals
 
     @property
@@ -38,7 +38,11 @@ class Prepared:
 def prepare(
     config: RunConfig, *, shipped: bool = True, on_progress: "Callable[[Progress], None] | None" = None
 ) -> Prepared:
-    """Texts, recordings and probes of these settings, found or made. Raises what each of these raises."""
+    """Texts, recordings and boards of these settings; probes are trained when first used.
+
+    DataError where the texts define no task or too few texts; ModelError, UnsupportedSAE, DataError or ConfigError
+    where texts, model or SAEs cannot be used.
+    """
     task_set = task_set_of(config)
     draw = draw_of(config, task_set)
     check_texts(config, draw)
@@ -53,12 +57,12 @@ def prepare(
 
 
 def evaluation_of(config: RunConfig, draw: Draw, residuals: ResidualRecording, *, shipped: bool = True) -> Evaluation:
-    """The boards that these settings ask for on a pass; probes are kept beside the recording."""
+    """The boards of these settings on a recording; probes are stored in the same folder."""
     kept = Shelves("recordings", shipped)
     return Evaluation(residuals, draw, config.metrics, config.seed, config.resamples, kept)
 
 
 def check_texts(config: RunConfig, draw: Draw) -> None:
-    """Before minutes are spent on a pass: DataError when a quadrant has too few texts to train on."""
+    """DataError when a quadrant has too few texts to train on; to be called before minutes are spent on a pass."""
     if "shift" in config.metrics:
         _ = draw.shift  # drawing them raises

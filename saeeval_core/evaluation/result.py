@@ -1,4 +1,4 @@
-"""The result of a run, typed: everything ``saeeval run`` says. ``result_json`` writes and reads it; nothing else knows its keys."""
+"""The typed result of ``saeeval run``. Its JSON is written and read by ``result_json`` alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ class TaskAbout:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> texts left out while loading."""
     small: str = ""
-    """Said beside every number when the set is too small to separate SAEs well."""
+    """Note shown with every number when the texts are too few to separate SAEs well; else ""."""
     interval_level: str = ""
     """What the intervals vary."""
 
@@ -59,7 +59,7 @@ class DirectionProbes:
 
 @dataclass(frozen=True)
 class ShiftCell:
-    """What ablating one set does in one direction, on one part."""
+    """The effect of ablating one set in one direction, on one part."""
 
     score: Estimate
     accuracy: Estimate
@@ -114,7 +114,7 @@ class PairMean:
 
 @dataclass(frozen=True)
 class RefitResult:
-    """Test scores whose intervals vary the probes' training texts too."""
+    """Test scores whose intervals also vary the probes' training texts."""
 
     level: str
     refits: int
@@ -132,7 +132,7 @@ class ShiftResult:
     """N -> part -> mean over pairs."""
     area: Mapping[str, PairMean]
     definition: str = ""
-    """What the area is."""
+    """Of the area, in words."""
     refits: RefitResult | None = None
 
 
@@ -187,18 +187,18 @@ class TppResult:
 
 @dataclass(frozen=True)
 class Control:
-    """A reference for one score."""
+    """What a control scores."""
 
     name: str
     score: Estimate
     """Its ``ci`` is the range over draws for random latents, else the 95 % interval over test texts."""
     about: str = ""
-    """How it was made, for the reader."""
+    """How it was made, in words."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A control and the score it stands beside."""
+    """A control and the score that it is compared with."""
 
     metric: str
     """shift | tpp"""
@@ -230,7 +230,7 @@ class SaeResult:
 
 @dataclass(frozen=True)
 class DeletedWords:
-    """The control that deletes the words that tell the spurious label, in one direction."""
+    """The control that deletes the words that predict the spurious label, in one direction."""
 
     words: tuple[str, ...]
     score: Estimate
@@ -249,7 +249,7 @@ class AreaDifference:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run says."""
+    """Everything a run reports."""
 
     config: RunConfig
     model: ModelAbout
@@ -258,9 +258,9 @@ class RunResult:
     saes: tuple[SaeResult, ...]
     versions: Mapping[str, str]
     deleted_words: Mapping[str, DeletedWords] = field(default_factory=dict)
-    """Direction -> what was deleted; empty where that control was not asked for."""
+    """Direction -> what was deleted; empty without that control."""
     refit_differences: tuple[AreaDifference, ...] | None = None
-    """None where refits were not asked for."""
+    """None without refits."""
 
     def with_saes(self, saes: Sequence[SaeResult]) -> "RunResult":
         """The same run with these results of its SAEs."""

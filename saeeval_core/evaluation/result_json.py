@@ -1,6 +1,6 @@
-"""The JSON of a run's result: written by ``to_json``, read by ``from_json``. The only file that knows its keys.
+"""The JSON of a run's result: written by ``to_json``, read by ``from_json``. No other file uses its keys.
 
-Files of earlier versions open: what they lack is empty, or undefined with that reason.
+Files of earlier versions can be read: what they lack is empty, or undefined with that reason.
 """
 
 import json
@@ -86,7 +86,7 @@ def read_result(path: Path) -> RunResult:
 
 
 def placed_json(placed: Placed) -> Json:
-    """One control beside a score; also the form in which controls are kept on disk."""
+    """JSON of one control; also the form in which controls are stored on disk."""
     c = placed.control
     own = {"metric": placed.metric, "variant": placed.variant, "n": placed.n, "name": c.name, "about": c.about}
     return own | c.score.to_dict()
@@ -99,7 +99,7 @@ def placed_of(row: Json) -> Placed:
 
 
 def estimate_of(row: Json | None, value: str = "value", ci: str = "ci") -> Estimate:
-    """An estimate from the keys of one of its spellings; a number that is not there is undefined and says so."""
+    """An estimate from the keys ``value``, ``ci`` and "reason"; a missing number is undefined with that reason."""
     if not row or row.get(value) is None:
         return undefined((row or {}).get("reason") or _NOT_THERE)
     return Estimate.of_dict({"value": row[value], "ci": row.get(ci), "reason": row.get("reason")})
@@ -264,7 +264,7 @@ def _result(content: Json) -> RunResult:
 
 
 def _known(kind: type, row: Json, **defaults: Any) -> Json:
-    """The keys of a row that a type has; what a later version added is left aside."""
+    """The keys of a row that are fields of a type; keys that a later version added are ignored."""
     names = kind.__dataclass_fields__
     return defaults | {k: v for k, v in row.items() if k in names}
 

@@ -1,4 +1,4 @@
-"""From boards to a result: what a selector chooses for every N, scored in both directions and for every class."""
+"""From boards to a result: what a selector chooses at every N, scored in both directions and for every class."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ def run(
     shipped: bool = True,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> RunResult:
-    """``prepare`` and ``score`` in one."""
+    """``prepare``, then ``score``. Raises what they raise."""
     return score(prepare(config, shipped=shipped, on_progress=on_progress), select)
 
 
@@ -80,7 +80,7 @@ def score(prepared: Prepared, select: Selector | None = None) -> RunResult:
 
 
 def direction_probes(direction: Direction) -> DirectionProbes:
-    """How the probes of one direction were trained, and what they do before anything is ablated."""
+    """How the probes of one direction were trained, and their accuracies before ablation."""
     boards = {PART_NAMES[part]: board for part, board in direction.boards.items()}
     probes = next(iter(boards.values())).probes
     return DirectionProbes(
@@ -196,7 +196,7 @@ def _tpp(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], se
 
 
 def _redrawn_tpp(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], select: Selector) -> TppResult:
-    """TPP under a protocol that redraws its negatives, which scores its own ranking only."""
+    """TPP under a protocol that redraws negatives, which scores its own ranking only."""
     protocol = evaluation.protocol
     if str(select) != "attribution":
         raise ConfigError(

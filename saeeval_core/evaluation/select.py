@@ -1,4 +1,4 @@
-"""Who chooses the latents to ablate: a selector names them for every N, and scores never know who it was."""
+"""Selectors choose the latents to ablate at every N. A score depends on the chosen set alone, not on the selector."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,14 +9,14 @@ from saeeval_core.scores.tpp import TppLatents
 
 
 class Selector(Protocol):
-    """Chooses which latents are ablated; its text names the choice in results."""
+    """Chooses which latents are ablated; ``str`` of it names the selection in results."""
 
     def shift(self, view: ShiftLatents, ns: Sequence[int]) -> list[Selected]:
-        """What to ablate in one direction, for every N."""
+        """The latents to ablate in one direction, for every N."""
         ...
 
     def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
-        """What to ablate, [class][N]. ConfigError for a choice that TPP does not have."""
+        """The latents to ablate, [class][N]. ConfigError for a selection that TPP does not have."""
         ...
 
 

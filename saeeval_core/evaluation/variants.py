@@ -1,6 +1,6 @@
-"""Every score of one SAE: each N under zero and under mean ablation, with the small-N area of both curves.
+"""All scores of one SAE: every N under zero and under mean ablation, with the small-N area of both curves.
 
-The same for a direction of SHIFT, for SHIFT over pairs, for TPP, and for controls of any of them.
+One form for a direction of SHIFT, SHIFT over pairs, TPP, and the controls of each.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ class Curve(Generic[S]):
     scores: tuple[S, ...]
     """One per N."""
     n_ablated: tuple[float | None, ...]
-    """Latents really ablated at each N, the mean over directions or classes; None where no latent has a part in it."""
+    """Latents really ablated at each N, the mean over directions or classes; None for scores that ablate none."""
     area: "Sampled | OverPairs | None"
     """The small-N area; None where N = 1 or N = M is not among ``ns``."""
 
@@ -45,7 +45,7 @@ class Curve(Generic[S]):
 
 @dataclass(frozen=True)
 class Place:
-    """One number of ``Variants``: which it is, and what it is."""
+    """One score of ``Variants``: its variant and N, and the score."""
 
     variant: str
     """TOP_N, MEAN, AREA or RECOMMENDED."""
@@ -63,7 +63,7 @@ class Variants(Generic[S]):
     mean: Curve[S]
 
     def places(self) -> Iterator[Place]:
-        """Every number, curve by curve, the area after the curve it belongs to."""
+        """Every score, curve by curve, each curve followed by its area."""
         for curve, name, area in ((self.zero, TOP_N, AREA), (self.mean, MEAN, RECOMMENDED)):
             for n, scored, ablated in zip(curve.ns, curve.scores, curve.n_ablated, strict=True):
                 yield Place(name, n, scored, ablated)
@@ -71,25 +71,25 @@ class Variants(Generic[S]):
                 yield Place(area, None, curve.area, None)
 
     def headlines(self, *ns: int) -> list[Scored]:
-        """[the recommended score, the paper's at each of ``ns``]; the area must be there."""
+        """[the recommended score, the paper's score at each of ``ns``]; the curve must have an area."""
         assert self.mean.area is not None
         return [self.mean.area, *(self.zero.at(n) for n in ns)]
 
 
 def with_grid(ns: Sequence[int]) -> tuple[int, ...]:
-    """The N asked for and those the area needs, ascending."""
+    """``ns`` and the N that the area needs, ascending."""
     return tuple(sorted({*ns, *GRID}))
 
 
 def unless_empty(score: Choice, *chosen: Selected) -> Choice:
-    """The score, unless nothing was chosen: that is a state with a name, not a score of 0."""
+    """The score; where nothing was chosen, undefined (not 0) with the selections' state as reason."""
     if np.sum(score.n_ablated):
         return score
     return score.without_value(", ".join(dict.fromkeys(c.state for c in chosen)))
 
 
 def direction_variants(view: ShiftLatents, chosen: Sequence[Selected]) -> Variants[ShiftScore]:
-    """One direction, with one choice per N."""
+    """One direction, with one selection per N."""
 
     def curve(own: ShiftLatents) -> Curve[ShiftScore]:
         return _curve([c.n for c in chosen], [unless_empty(own.score(c.ids), c) for c in chosen])
@@ -98,7 +98,7 @@ def direction_variants(view: ShiftLatents, chosen: Sequence[Selected]) -> Varian
 
 
 def tpp_variants(view: TppLatents, chosen: Sequence[Sequence[Selected]]) -> Variants[TppScore]:
-    """All classes, with one choice per class and N: ``chosen[class][N]``."""
+    """All classes, with one selection per class and N: ``chosen[class][N]``."""
     sets = list(zip(*chosen, strict=True))
 
     def curve(own: TppLatents) -> Curve[TppScore]:
@@ -110,7 +110,7 @@ def tpp_variants(view: TppLatents, chosen: Sequence[Sequence[Selected]]) -> Vari
 def variants_over_pairs(
     directions: Sequence[Direction], variants: Sequence[Variants[ShiftScore]]
 ) -> Variants[OverPairs]:
-    """Mean of the defined directions of each pair, then over pairs, of every number."""
+    """Of every score: mean over the defined directions of each pair, then over pairs."""
     pairs = [d.pair for d in directions]
 
     def mean(curves: Sequence[Curve[ShiftScore]]) -> Curve[OverPairs]:
@@ -129,7 +129,7 @@ def variants_over_pairs(
 def shift_of_selector(
     evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], select: Selector, part: int = TEST
 ) -> Variants[OverPairs]:
-    """SHIFT over pairs of what a selector chooses."""
+    """SHIFT over pairs of the latents that a selector chooses."""
     views = evaluation.shift_views(latents, part)
     return variants_over_pairs(evaluation.directions, [direction_variants(v, select.shift(v, ns)) for v in views])
 
@@ -137,7 +137,7 @@ def shift_of_selector(
 def shift_of_recordings(
     evaluation: Evaluation, recordings: Sequence[LatentRecording], ns: Sequence[int], part: int = TEST
 ) -> Variants[OverPairs]:
-    """SHIFT over pairs of the top N by attribution; ``recordings`` are what each direction is scored with."""
+    """SHIFT over pairs of the top N by attribution; ``recordings``: one per direction, in their order."""
     both = zip(recordings, evaluation.directions, strict=True)
     views = [evaluation.shift_view(latents, direction, part) for latents, direction in both]
     select = TopByAttribution()
@@ -147,15 +147,15 @@ def shift_of_recordings(
 def tpp_of_selector(
     evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], select: Selector, part: int = TEST
 ) -> Variants[TppScore]:
-    """TPP of what a selector chooses."""
+    """TPP of the latents that a selector chooses."""
     view = evaluation.tpp_view(latents, part)
     return tpp_variants(view, select.tpp(view, ns))
 
 
 def spread(draws: Sequence[Variants[S]]) -> Variants[S]:
-    """Of the same numbers drawn several times: their mean, with their range in place of the interval.
+    """Mean of repeated draws of the same scores, with the range of the draws in place of the interval.
 
-    Undefined draws are left out; a number undefined in every draw keeps the reason of the first.
+    Undefined draws are left out; a score undefined in every draw keeps the reason of the first.
     """
 
     def one(same: Sequence[Scored]) -> Scored:
@@ -171,7 +171,7 @@ def spread(draws: Sequence[Variants[S]]) -> Variants[S]:
 
 
 def constant(score: S, ns: Sequence[int]) -> Variants[S]:
-    """A number that ablates no latents, so that it is the same at every N and under every ablation."""
+    """``Variants`` of a score that ablates no latents: the same at every N and under both ablations."""
     has_area = 1 in ns and M in ns
     curve = Curve(tuple(ns), (score,) * len(ns), (None,) * len(ns), score if has_area else None)
     return Variants(curve, curve)

@@ -1,7 +1,7 @@
-"""What is shown for a latent: one value, the same for a judge and for people.
+"""The evidence shown for a latent, the same for a judge and for people.
 
-Contexts are read from the texts by the references a recording holds; promoted tokens come from a stored table, so that
-nothing here loads a language model.
+Contexts are read from the texts by the references that a recording holds; promoted tokens come from a stored table, so
+that no language model is loaded.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class EvidenceContext:
     tokens: tuple[str, ...]
     """Text of each token; joined they are the window."""
     activations: tuple[float, ...]
-    """s*f at each token."""
+    """|s*f| at each token."""
     before: str
     """Text just before the window (activations not recorded)."""
     after: str
@@ -62,7 +62,7 @@ class EvidenceContext:
 
 @dataclass(frozen=True)
 class LatentEvidence:
-    """Everything shown for one latent."""
+    """All evidence for one latent."""
 
     latent: int
     sae: str
@@ -77,11 +77,11 @@ class LatentEvidence:
     coactive: tuple[Neighbour, ...] = ()
     """Latents whose pooled activations over the texts are most alike."""
     blind: bool = False
-    """True: no labels of texts, so nothing tells why the latent was picked."""
+    """True: no labels of texts, so that nothing shows why the latent was picked."""
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 over the content; of tokens their text, because cosines round differently."""
+        """First 16 hex digits of the SHA-256 of the content; of tokens the text alone, as cosines vary by rounding."""
         tokens = {name: [t.token for t in getattr(self, name)] for name in ("promoted", "suppressed")}
         return fingerprint(asdict(self) | tokens)
 
@@ -102,10 +102,10 @@ def latent_evidence(
     blind: bool = False,
     similar: int = 8,
 ) -> LatentEvidence:
-    """Evidence for one latent from the task's own texts and, if given, general text; ``similar`` neighbours at most.
+    """Evidence for one latent from ``sources``, the task's own texts first; at most ``similar`` neighbours.
 
-    The first source gives density and co-activation. ``blind`` leaves out everything that tells labels of texts.
-    DataError for a latent the SAE does not have; ArtifactError if sources belong to different SAEs.
+    The first source gives density and co-activation. ``blind`` leaves out everything that shows labels of texts.
+    DataError for a latent the SAE does not have; ArtifactError if sources belong to different SAEs or texts.
     """
     first = sources[0].latents
     if not 0 <= latent < first.n_latents:
@@ -129,18 +129,18 @@ def latent_evidence(
 
 
 def shown_evidence(sources: Sequence[EvidenceSource], latent: int, *, similar: int = 8) -> LatentEvidence:
-    """The evidence people see: contexts of every source, and promoted tokens where a table of this SAE is stored."""
+    """The evidence shown to people: contexts of every source, and promoted tokens where this SAE's table is stored."""
     own = sources[0].latents
     return latent_evidence(sources, latent, tokens=find_token_table(own.sae, own.sae_fingerprint), similar=similar)
 
 
 def judged_evidence(sources: Sequence[EvidenceSource], latent: int) -> LatentEvidence:
-    """Exactly what a judge is shown for one latent."""
+    """The evidence shown to a judge."""
     return for_judge(shown_evidence(sources, latent, similar=0))
 
 
 def for_judge(evidence: LatentEvidence, k: int = 5) -> LatentEvidence:
-    """The blind part a judge is shown: per source the k strongest contexts and two from lower intervals; the tokens."""
+    """The blind part for a judge: per source the ``k`` strongest contexts and two from lower intervals; the tokens."""
     kept = []
     for source in dict.fromkeys(c.source for c in evidence.contexts):
         own = [c for c in evidence.contexts if c.source == source]
@@ -157,7 +157,7 @@ def neighbours(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour
 
 
 def coactive(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour, ...]:
-    """The k latents whose pooled columns have the highest cosine with this one's; none for a latent that never fires."""
+    """The k latents whose pooled columns have the highest cosine with this one's; none if this one never fires."""
     column = np.asarray(latents.latents[:, [latent]].todense(), dtype=np.float64).ravel()
     if not column.any():
         return ()
@@ -169,7 +169,7 @@ def _contexts(source: EvidenceSource, latent: int, blind: bool) -> list[Evidence
     refs = source.latents.contexts.of(latent)
     strongest = max((float(np.abs(r.activation).max()) for r in refs), default=0.0)
     shown = [_resolve(source, r, strongest) for r in refs]
-    # Contexts picked by their labels would give the labels away.
+    # Contexts picked by their labels would show the labels.
     return [replace(c, cell="") for c in shown if c.kind != "top of its cell"] if blind else shown
 
 

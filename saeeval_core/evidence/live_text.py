@@ -1,6 +1,6 @@
-"""A text typed by a person, read by the model and the SAE: which latents fire where, and what probes say about it.
+"""A text typed by a person, read by the model and the SAE: which latents fire where, and what probes predict.
 
-The numbers are those a recording would hold for the text, so a verdict here is the verdict a score would count.
+The numbers equal those of a recording of the text, so a prediction here is the one that a score would count.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextReading:
-    """One text at one hook, seen by one SAE."""
+    """One text at one hook, encoded by one SAE."""
 
     text: str
     spans: list[tuple[int, int]]
@@ -38,7 +38,7 @@ class TextReading:
         return self.activations.mean(0, dtype=np.float64)
 
     def active(self, ids: Sequence[int]) -> list[int]:
-        """Those of ``ids`` that fire anywhere in the text, the strongest first."""
+        """Those of ``ids`` (int[set]) that fire anywhere in the text, the strongest first."""
         ids = np.asarray(ids, dtype=int)
         peak = np.abs(self.activations[:, ids]).max(0) if len(ids) else np.empty(0)
         return [int(ids[k]) for k in np.argsort(-peak, kind="stable") if peak[k] > 0]
@@ -46,13 +46,14 @@ class TextReading:
 
 @dataclass(frozen=True)
 class TextVerdict:
-    """What one probe says about the text before and after ablation."""
+    """One probe's prediction for the text, before and after zero ablation."""
 
     probe: str
     positive: str
-    """Said when the logit is above 0."""
+    """The label predicted when the logit is above 0."""
     negative: str
     before: float
+    """Logit before ablation."""
     after: float
 
     @property
@@ -84,9 +85,9 @@ def probe_verdict(
     positive: str,
     negative: str,
 ) -> TextVerdict:
-    """The probe's logit, and the logit after zero-ablating ``ids``: minus the sum of pooled f_i (D_i . w).
+    """The probe's logit, and the logit after zero-ablating ``ids`` (int[set]): minus the sum of pooled f_i (D_i . w).
 
-    decoder D: float32 [latents, d_model].
+    decoder float32[latents, d_model]: D.
     """
     before = float(probe.logits(reading.residual[None])[0])
     ids = np.asarray(ids, dtype=int)

@@ -1,4 +1,4 @@
-"""Where evidence comes from, the same for a judge and for people: the task's own texts, and general text.
+"""The sources of evidence, the same for a judge and for people: the task's own texts, and general text.
 
 Contexts in general text show what a latent responds to when the texts are not about the task.
 """
@@ -25,7 +25,7 @@ from saeeval_core.texts.tasks import TaskSet
 
 @dataclass(frozen=True)
 class EvidenceSource:
-    """Texts, their recording and this SAE's latents on them."""
+    """Texts, their recording, and one SAE's latents on them."""
 
     texts: LabelledTexts
     residuals: ResidualRecording
@@ -46,9 +46,9 @@ def evidence_sources(
     *,
     texts: Callable[[], LabelledTexts] = general_texts,
 ) -> list[EvidenceSource]:
-    """The task's own texts, then general text where this SAE has been recorded on it. Nothing is computed.
+    """The task's own texts, then general text where this SAE has been recorded on it. Nothing is recorded here.
 
-    ``texts`` gives the general text, and is asked only if the SAE has been recorded on more than the task's texts.
+    ``texts`` returns the general text; it is called only if the SAE has been recorded on more than the task's texts.
     """
     general = general_source(config, residuals, latents, texts=texts)
     return [task_source(task_set, residuals, latents), *([] if general is None else [general])]
@@ -87,9 +87,9 @@ def general_source(
 
 
 def file_source(config: RunConfig, file: Path) -> EvidenceSource:
-    """A file of texts in place of the news articles, recorded now (or before) for the first SAE of ``config``.
+    """A file of texts in place of the news articles, recorded for the first SAE of ``config`` unless it was before.
 
-    Raises what reading texts and recording them raises.
+    Raises what ``read_texts`` and ``obtain_recordings`` raise.
     """
     texts = replace(read_texts(file, config.text_column), name=GENERAL)
     made = obtain_recordings(replace(config, texts=str(file)), TaskSet(texts), config.saes[:1])

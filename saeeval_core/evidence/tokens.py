@@ -1,4 +1,4 @@
-"""Tokens that a latent's decoder row promotes and suppresses, in a stored table, so that showing them loads no model."""
+"""Tokens that a latent's decoder row promotes and suppresses: a stored table, so that showing them loads no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ class TokenTable:
     strings: tuple[str, ...]
     """The tokens that occur in the table."""
     promoted: np.ndarray
-    """int32[latents, k], index into ``strings``, strongest first"""
+    """int32[latents, k]: index into ``strings``, highest cosine first."""
     promoted_cosine: np.ndarray
     """float16[latents, k]"""
     suppressed: np.ndarray
-    """int32[latents, k]"""
+    """int32[latents, k]: index into ``strings``, lowest cosine first."""
     suppressed_cosine: np.ndarray
     """float16[latents, k]"""
     histogram: np.ndarray
-    """uint32[latents, len(COSINE_EDGES) - 1]: vocabulary tokens per bin of cosine; the outer bins hold what lies beyond."""
+    """uint32[latents, len(COSINE_EDGES) - 1]: vocabulary tokens per bin of cosine; the outer bins are open."""
 
     def of(self, latent: int) -> tuple[tuple[TokenCosine, ...], tuple[TokenCosine, ...]]:
         """(promoted, suppressed), strongest first."""
@@ -77,8 +77,8 @@ def promoted_tokens(
 ) -> TokenTable:
     """cos(W_U[v], D_i) for every token v: the k highest and k lowest per latent.
 
-    decoder [latents, d_model], unembedding W_U [vocabulary, d_model], one string per row of the unembedding. The model's
-    final normalisation is left out, as in the paper.
+    decoder float[latents, d_model], unembedding W_U float[vocabulary, d_model], one string per row of the unembedding.
+    The model's final normalisation is left out, as in the paper (Karvonen et al., arXiv 2411.18895).
     """
     directions, rows = _unit(decoder), _unit(unembedding)
     best, worst, counts = [], [], []
@@ -115,7 +115,7 @@ def load_token_table(path: Path) -> TokenTable:
 
 
 def token_table_paths(sae: str, sae_fingerprint: str) -> list[Path]:
-    """Where the table of an SAE may lie: beside a bundled SAE, or made on this machine."""
+    """Where the table of an SAE may be stored: in a bundled SAE's folder, or in the cache folder."""
     return [assets_dir() / "saes" / sae / "tokens", cache_dir() / "tokens" / sae_fingerprint]
 
 
@@ -130,7 +130,7 @@ def find_token_table(sae: str, sae_fingerprint: str) -> TokenTable | None:
 
 
 def make_token_table(latents: LatentRecording, model: str, *, keep: bool = True) -> TokenTable:
-    """Compute the table with the language model's unembedding (loads it) and keep it in the cache folder."""
+    """Compute the table, for which the language model is loaded; with ``keep`` it is stored in the cache folder."""
     from saeeval_core.models.language_model import load_model
 
     lm = load_model(model)

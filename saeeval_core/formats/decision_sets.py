@@ -18,7 +18,7 @@ _IDENTITY = ("name", "metric", "task", "sae", "sae_fingerprint", "recording_fing
 
 @dataclass(frozen=True)
 class ExportedDecision:
-    """The present decision on one latent."""
+    """The current decision on one latent."""
 
     latent: int
     decision: str
@@ -33,7 +33,7 @@ class ExportedDecision:
 
 @dataclass(frozen=True)
 class ExportedSet:
-    """A named set of decisions and what it was made on."""
+    """A named set of decisions, with the SAE and recording it was made on."""
 
     name: str
     metric: str
@@ -61,10 +61,10 @@ def set_to_csv(decisions: ExportedSet) -> str:
 def set_from_text(
     text: str, *, n_latents: int, sae_fingerprint: str, recording_fingerprint: str
 ) -> tuple[ExportedSet, list[str]]:
-    """A decision set from JSON or CSV, and warnings to show.
+    """(decision set from JSON or CSV, warnings to show).
 
-    ArtifactError if it was made on another SAE, names latents this SAE does not have or unknown decisions. Another
-    recording (other texts) is a warning: the latents mean the same. A human's decisions stay marked as imported.
+    ArtifactError for another SAE, latents that this SAE does not have, or unknown decisions. Another recording (other
+    texts) is a warning only: the latents are the same. A person's decisions are marked as imported.
     """
     found = _parse_json(text) if text.lstrip().startswith("{") else _parse_csv(text)
     if found.sae_fingerprint != sae_fingerprint:

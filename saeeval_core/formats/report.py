@@ -27,7 +27,7 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class ReportLatent:
-    """Evidence of one decided latent."""
+    """Evidence for one latent with a decision."""
 
     latent: int
     decision: str
@@ -37,9 +37,9 @@ class ReportLatent:
     promoted: Sequence[str] = ()
     suppressed: Sequence[str] = ()
     contexts: Sequence[tuple[str, Sequence[tuple[str, float]]]] = ()
-    """(where from, [(token text, activation)])"""
+    """(source, [(token text, activation)])"""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Such as density, effect, verdict."""
+    """Name -> value, such as density or a rater's ratings."""
 
 
 def report_html(

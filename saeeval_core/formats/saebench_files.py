@@ -1,7 +1,8 @@
-"""Our results in SAEBench's JSON schema, with the TPP matrix it drops, and published SAEBench files read back.
+"""Our results in SAEBench's JSON schema; and result files, SAEBench's published ones included, read as rows.
 
-SAEBench writes one file per SAE and metric ("scr" or "tpp"); its metric names fix the numbers of ablated latents it can
-hold. Everything else of ours (other N, intervals, matrix, reasons) travels in ``eval_result_unstructured``.
+SAEBench writes one file per SAE and metric ("scr" or "tpp"); its metric names fix the numbers of ablated latents that a
+file can hold. Everything else of ours (other N, intervals, TPP matrix, reasons) is stored in
+``eval_result_unstructured``.
 """
 
 import json
@@ -121,14 +122,14 @@ def _blank(result: RunResult, sae: SaeResult) -> ScoreRow:
 
 @dataclass(frozen=True)
 class _Body:
-    """What one of SAEBench's files says."""
+    """The content of one of SAEBench's files."""
 
     kind: str
     """ "scr" or "tpp"."""
     metrics: Numbers
     details: list[Json]
     ours: Json
-    """Our own form of the same scores."""
+    """The same scores in our JSON."""
     extra: Json = field(default_factory=dict)
 
 
@@ -174,7 +175,7 @@ def _file(result: RunResult, sae: SaeResult, body: _Body, when_ms: int) -> Json:
 
 
 def _scr(result: RunResult, shift: ShiftResult) -> _Body:
-    """dir1 is the pair's own direction, as "profession" in SAEBench."""
+    """SCR of one SAE; dir1 is the pair's own direction, as "profession" in SAEBench."""
     details: list[Json] = []
     for pair in dict.fromkeys(d.pair for d in shift.directions):
         own = [d for d in shift.directions if d.pair == pair]

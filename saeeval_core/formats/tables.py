@@ -132,7 +132,7 @@ def _print_area(console: Console, definition: str, area: Mapping[str, Estimate],
 
 
 def _print_refits(console: Console, found: RefitResult | None) -> None:
-    """The test scores once more, with intervals that vary the training texts too."""
+    """The test scores with intervals that also vary the training texts."""
     if found is None:
         return
     cells = [f"N={n} {_interval(found.by_n[n])}" for n in _shown(list(found.by_n))]
@@ -145,7 +145,7 @@ def _print_refits(console: Console, found: RefitResult | None) -> None:
 
 
 def _print_controls(console: Console, sae: SaeResult) -> None:
-    """One line per control, in the two variants that are headlines; then what the SAE does not beat."""
+    """One line per control, in the two headline variants; then the warnings."""
     n = headline_n([p.n for p in sae.controls if p.n is not None])
     columns = [
         (metric, *variant)
@@ -174,7 +174,7 @@ def _shown(ns: list[int]) -> list[int]:
 
 
 def _interval(e: Estimate) -> str:
-    """Such as ".23 [.20,.26]"; "n/a" without the reason, which stands elsewhere."""
+    """Such as ".23 [.20,.26]"; "n/a" without the reason, which is printed elsewhere."""
     if e.value is None:
         return "n/a"
     return _short(e.value) if e.ci is None else f"{_short(e.value)} [{_short(e.ci[0])},{_short(e.ci[1])}]"

@@ -1,1 +1,1 @@
-"""Judges: a language model (Claude), the bundled one, or ratings from elsewhere, all giving the same kind of verdict."""
+"""Judges: a language model (Claude), the bundled model, or imported ratings; all give the same type of verdict."""

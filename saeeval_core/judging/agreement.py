@@ -1,7 +1,7 @@
-"""How far raters agree: exact, within 1, Cohen's kappa, Krippendorff's alpha, with intervals over latents.
+"""Agreement of raters: exact, within 1, Cohen's kappa, Krippendorff's alpha, with intervals over latents.
 
-Ratings are 0..4 per (item, concept). A rating that is missing is left out, never taken as 0, unless the reader asks for
-``missing_as_zero``, which the result then names.
+Ratings are 0..4 per (item, concept). A missing rating is left out, never read as 0, unless ``missing_as_zero`` is
+given, which the result then states.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ class Agreement:
     """int[5, 5]: rows a, columns b."""
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON values: every statistic as a number or null, with intervals and reasons beside."""
+        """JSON values: every statistic as a number or null, intervals and reasons under keys of their own."""
         stats = {name: getattr(self, name) for name in _STATISTICS}
         return (
             {"a": self.a, "b": self.b, "n": self.n, "items": self.items}
@@ -94,7 +94,7 @@ def agreement(a: str, b: str, ratings_a: Cells, ratings_b: Cells, *, resamples: 
 
 
 def agreements(ratings: Mapping[str, Cells], *, resamples: int = 1000, seed: int = 0) -> list[Agreement]:
-    """Every pair of raters that share a cell."""
+    """Agreement of every pair of raters that share a cell."""
     pairs = [
         agreement(a, b, ratings[a], ratings[b], resamples=resamples, seed=seed) for a, b in combinations(ratings, 2)
     ]
@@ -113,11 +113,10 @@ def by_concept(
 
 
 def krippendorff(ratings: Mapping[str, Cells], *, metric: str = "ordinal") -> Estimate:
-    """Krippendorff's alpha = 1 - (disagreement observed) / (expected by chance) over all raters.
+    """Krippendorff's alpha = 1 - (observed disagreement) / (disagreement expected by chance) over all raters.
 
-    Cells rated once do not count; undefined without two ratings of a cell, or when all ratings are the same.
-
-    ``metric``: "nominal", "ordinal" or "interval" distance between levels.
+    ``metric``: "nominal", "ordinal" or "interval" distance between levels. Cells rated once do not count; undefined
+    without two ratings of a cell, or when all ratings are the same.
     """
     cells = {c for r in ratings.values() for c in r}
     table = np.zeros((len(cells), LEVELS))
@@ -142,7 +141,7 @@ def krippendorff(ratings: Mapping[str, Cells], *, metric: str = "ordinal") -> Es
 
 
 def conflicts(ratings_a: Cells, ratings_b: Cells, *, threshold: int | None = None) -> list[Conflict]:
-    """Cells rated differently, the furthest apart first; with a threshold only those on different sides of it."""
+    """Cells rated differently, largest distance first; with a threshold only those on different sides of it."""
     out = [
         Conflict(item, concept, ratings_a[item, concept], ratings_b[item, concept])
         for item, concept in set(ratings_a) & set(ratings_b)
@@ -154,7 +153,7 @@ def conflicts(ratings_a: Cells, ratings_b: Cells, *, threshold: int | None = Non
 
 
 def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | str, str], int]]:
-    """Cells per rater; failures, unrated concepts and raters who only explained are simply absent."""
+    """Cells per rater; failures, concepts without a rating, and raters who only explained are absent."""
     out: dict[str, dict[tuple[int | str, str], int]] = {}
     for v in verdicts:
         if v.ok and v.ratings:
@@ -165,7 +164,7 @@ def ratings_by_rater(verdicts: Sequence[Verdict]) -> dict[str, dict[tuple[int | 
 def with_missing_as_zero(
     ratings: Mapping[str, Cells], raters: Sequence[str]
 ) -> dict[str, dict[tuple[int | str, str], int]]:
-    """The named raters' missing cells read as 0 over every cell anyone rated. For comparison with older figures only."""
+    """The same with 0 in cells that someone rated but one of ``raters`` did not; to compare with older figures."""
     cells = {c for r in ratings.values() for c in r}
     return {name: ({c: 0 for c in cells} if name in raters else {}) | dict(r) for name, r in ratings.items()}
 
@@ -185,13 +184,13 @@ class AgreementReport:
     resamples: int
     """Resamples of latents behind the intervals."""
     zeros: tuple[str, ...] = ()
-    """Raters whose missing ratings were read as 0; everybody else's are left out."""
+    """Raters whose missing ratings were read as 0; those of all others are left out."""
     sae: KnownSae | None = None
     task: str | None = None
     """Texts whose verdicts are compared; None for all."""
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON values, as ``saeeval agreement`` writes them."""
+        """JSON values, as ``saeeval agreement`` writes them."""
         about: dict[str, object] = {"source": self.source}
         if self.sae is not None:
             about |= {"sae": self.sae.id, "sae_fingerprint": self.sae.fingerprint, "task": self.task}
@@ -241,7 +240,7 @@ def agreement_command(
     store: Store | None = None,
     resamples: int = 1000,
 ) -> AgreementReport:
-    """Of the paper's label file, or of all verdicts on one SAE, shipped ones included. Raises what ``report`` raises."""
+    """Agreement in the paper's label file, or in all verdicts on one SAE, shipped ones too. DataError as ``report``."""
     if labels is not None:
         ratings = paper_ratings(read_paper_labels(labels))
         zero = ["llm"] if missing_as_zero else []
@@ -262,7 +261,7 @@ def _within_1(t: np.ndarray) -> np.ndarray:
 
 
 def _kappa(t: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """1 - (weighted disagreement seen) / (expected from the margins); NaN where none is expected. t [..., k, k]"""
+    """1 - (weighted disagreement) / (expected from the margins), [...]; NaN where none is expected. t [..., k, k]"""
     n = t.sum((-2, -1))
     expected = t.sum(-1)[..., :, None] * t.sum(-2)[..., None, :] / n[..., None, None]
     chance = (expected * weights).sum((-2, -1))

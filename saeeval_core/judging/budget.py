@@ -1,4 +1,4 @@
-"""What a judge's run may use, in tokens or in money."""
+"""The budget of a judge's run, in tokens or in money."""
 
 from dataclasses import dataclass, field
 
@@ -10,9 +10,9 @@ class Usage:
     """Tokens of one reply, or summed over several."""
 
     input: int = 0
-    """Charged in full (writing the prompt cache included)."""
+    """Input tokens charged in full (those written to the prompt cache included)."""
     cached: int = 0
-    """Read from the prompt cache; budgets count them in full, so they are never overrun."""
+    """Input tokens read from the prompt cache; budgets count them in full, so that a budget is never exceeded."""
     output: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -21,7 +21,7 @@ class Usage:
 
 @dataclass
 class Budget:
-    """Money needs both prices (USD per million tokens), which only the user knows: none is built in."""
+    """Limits and use so far. A limit in USD needs both prices (USD per million tokens), which the user must give."""
 
     tokens: int | None = None
     usd: float | None = None
@@ -29,7 +29,7 @@ class Budget:
     price_out: float | None = None
     used: Usage = field(default_factory=Usage)
     under_way: Usage = field(default_factory=Usage)
-    """The most that requests not yet answered may use."""
+    """The most that requests without a reply yet may use."""
 
     def __post_init__(self) -> None:
         if self.usd is not None and (self.price_in is None or self.price_out is None):
@@ -39,7 +39,7 @@ class Budget:
 
     @property
     def limited(self) -> bool:
-        """True when there is a limit to keep."""
+        """True when there is a limit."""
         return self.tokens is not None or self.usd is not None
 
     def cost(self, usage: Usage) -> float | None:
@@ -49,7 +49,7 @@ class Budget:
         return ((usage.input + usage.cached) * self.price_in + usage.output * self.price_out) / 1e6
 
     def allows(self, more: Usage) -> bool:
-        """Whether ``more`` fits on top of what was used and of what is under way at its most."""
+        """Whether ``more`` fits on top of what was used and the most that open requests may use."""
         after = self.used + self.under_way + more
         if self.tokens is not None and after.input + after.cached + after.output > self.tokens:
             return False
@@ -57,13 +57,13 @@ class Budget:
         return self.usd is None or (cost is not None and cost <= self.usd)
 
     def reserve(self, most: Usage) -> bool:
-        """Count a request about to be sent at its most; False (and nothing counted) if it does not fit."""
+        """Reserve the most that a request may use before it is sent; False, reserving nothing, if it does not fit."""
         if not self.allows(most):
             return False
         self.under_way = self.under_way + most
         return True
 
     def settle(self, most: Usage, real: Usage) -> None:
-        """Replace a reservation by what was really used."""
+        """Replace a reservation by the real use."""
         self.under_way = self.under_way + Usage(-most.input, -most.cached, -most.output)
         self.used = self.used + real

@@ -1,6 +1,6 @@
 """Claude as a judge, through the anthropic SDK: one request per latent, or one batch for many.
 
-Every failure becomes a named no-verdict with what came back. The key is given to the SDK and to nothing else.
+Every failure becomes a verdict whose status names it, with the reply. The key is given to the SDK and to nothing else.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ _HOPELESS = (v.NO_KEY, v.KEY_REJECTED, v.NO_CREDIT)  # asking for the next laten
 
 @dataclass(frozen=True)
 class ClaudeSettings:
-    """How to ask. Prices are the user's to set: none is built in."""
+    """How requests are sent."""
 
     model: str = "claude-haiku-5-5"
     max_tokens: int = 800
-    """Longest reply; a longer one is the no-verdict "cut off"."""
+    """Longest reply, in tokens; a longer one gives the status "cut off"."""
     concurrency: int = 8
-    """Requests under way at once."""
+    """Open requests at once."""
     retries: int = 4
     """By the SDK, for rate limits, server and connection errors; it obeys retry-after."""
     timeout: float = 90.0
@@ -40,7 +40,7 @@ class ClaudeSettings:
 
 @dataclass(frozen=True)
 class TokenCount:
-    """What a run would send, before it is sent."""
+    """Tokens that a run would send."""
 
     requests: int
     input: int
@@ -68,11 +68,11 @@ class ClaudeJudge:
 
     @property
     def rater(self) -> str:
-        """Name under which verdicts are kept."""
+        """Name of the rater, under which verdicts are stored."""
         return f"Claude ({self.settings.model})"
 
     def question(self, evidence: LatentEvidence, concepts: Sequence[v.Concept], task: str) -> v.Question:
-        """What is asked about one latent."""
+        """The question about one latent."""
         prompt = f"{RUBRIC}\n\n{build_prompt(evidence, concepts)}"
         blank = Verdict(
             evidence.latent,
@@ -88,7 +88,7 @@ class ClaudeJudge:
         return v.Question(blank, tuple(concepts))
 
     def count(self, questions: Sequence[v.Question]) -> TokenCount:
-        """Tokens of a run, asked from the API. JudgeError if it cannot be asked."""
+        """Tokens of a run, counted by the API. JudgeError if that fails."""
         return asyncio.run(self._count(questions))
 
     def ask(
@@ -97,9 +97,9 @@ class ClaudeJudge:
         keep: Callable[[Verdict, Usage], None],
         may_ask: Callable[[v.Question], bool] = lambda _: True,
     ) -> None:
-        """Ask all, ``concurrency`` at a time; ``keep`` gets each verdict as soon as it is there.
+        """Ask all, ``concurrency`` at a time; ``keep`` gets each verdict as soon as it arrives.
 
-        ``may_ask`` is consulted right before a request; False leaves that latent and all later ones unasked.
+        ``may_ask`` is called right before a request; False leaves that latent and all later ones unasked.
         """
         asyncio.run(self._ask(questions, keep, may_ask))
 
@@ -112,7 +112,7 @@ class ClaudeJudge:
         return asyncio.run(self._collect(batch_id, questions))
 
     def clean(self, text: str) -> str:
-        """Text without the key, should a server ever echo it."""
+        """The text with the key replaced, in case a server echoes it."""
         return text.replace(self.__key, "[key]") if self.__key else text
 
     def _client(self) -> "anthropic.AsyncAnthropic":
@@ -196,7 +196,7 @@ class ClaudeJudge:
         return self._read(q, message)
 
     def _read(self, q: v.Question, message: Any) -> tuple[Verdict, Usage]:
-        """The verdict in one message: the reason it stopped is looked at before its text."""
+        """The verdict in one message: its stop reason is checked before its text."""
         blocks = getattr(message, "content", None)
         if not isinstance(blocks, list):
             return q.failed(v.INVALID, self.clean(str(message))), Usage()
@@ -279,7 +279,7 @@ def custom_id(question: v.Question) -> str:
 
 
 def rebuild(content: Mapping[str, Any]) -> dict[str, v.Question]:
-    """Questions of a batch as ``describe`` kept them."""
+    """Custom id -> question of a batch; inverse of ``describe``."""
     return {
         name: v.Question(Verdict(**q["blank"]), tuple(v.Concept(**c) for c in q["concepts"]))
         for name, q in content["questions"].items()
@@ -287,7 +287,7 @@ def rebuild(content: Mapping[str, Any]) -> dict[str, v.Question]:
 
 
 def describe(questions: Sequence[v.Question]) -> dict[str, object]:
-    """What must be remembered about a batch to read its results later, as plain JSON values."""
+    """What must be stored about a batch to read its results later, as plain JSON values."""
     return {
         "questions": {
             custom_id(q): {"blank": {**vars(q.blank), "ratings": {}}, "concepts": [vars(c) for c in q.concepts]}
@@ -297,7 +297,7 @@ def describe(questions: Sequence[v.Question]) -> dict[str, object]:
 
 
 def status_of(error: "anthropic.APIError") -> str:
-    """The name of the failure behind an SDK error, one of ``verdict.NO_VERDICTS``."""
+    """The status of a verdict that failed with this SDK error, one of ``verdict.NO_VERDICTS``."""
     import anthropic
 
     if isinstance(error, anthropic.APITimeoutError):

@@ -1,4 +1,4 @@
-"""``saeeval judge``: from a task and an SAE to the questions, and on to a judge."""
+"""``saeeval judge``: make the questions about an SAE's latents on a task, and ask a judge."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class JudgeOptions:
     dry_run: bool = False
     """Count tokens and stop."""
     general_text: str = ""
-    """File of texts that stand in for the news windows as general text."""
+    """File of texts to use as general text in place of the news windows."""
 
     def __post_init__(self) -> None:
         if self.judge not in JUDGES:
@@ -60,7 +60,7 @@ class JudgeOptions:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run may use, counted before anything is asked."""
+    """What a run may use, counted before the first request."""
 
     requests: int
     input_tokens: int
@@ -73,7 +73,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class JudgeOutcome:
-    """What came of ``saeeval judge``."""
+    """The outcome of ``saeeval judge``."""
 
     judge: str
     """Name of the rater."""
@@ -82,17 +82,17 @@ class JudgeOutcome:
     task: str
     concepts: tuple[str, ...]
     latents: int
-    """Latents it was about."""
+    """Number of latents."""
     run: JudgeRun | None = None
-    """What was asked; None for a dry run and for a batch."""
+    """Outcome of the requests; None for a dry run and for a batch."""
     forecast: Forecast | None = None
     batches: dict[str, str | int] | None = None
     """Claude's batches: id -> verdicts read, or "in progress"."""
     from_store: int | None = None
-    """In a dry run: latents whose verdicts are there already."""
+    """In a dry run: latents whose verdicts are already stored."""
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON values; what did not happen is absent."""
+        """JSON values; what does not apply is absent."""
         out: dict[str, object] = {
             "judge": self.judge,
             "rater_kind": self.rater_kind,
@@ -120,10 +120,10 @@ def judge_command(
     on_progress: Callable[[int, int], None] | None = None,
     api_key: str = "",
 ) -> JudgeOutcome:
-    """Explain and rate latents; verdicts go to the store as they arrive.
+    """Explain and rate latents; verdicts are stored as they arrive.
 
-    ``api_key`` "" stands for the environment's ANTHROPIC_API_KEY. DataError for a task without concepts or a latent that
-    does not exist, ConfigError for options that do not go together, JudgeError when a judge cannot be asked at all.
+    ``api_key`` "" means the environment's ANTHROPIC_API_KEY. DataError for a task without concepts or a latent that
+    does not exist, ConfigError for options that do not go together, JudgeError when a judge cannot run at all.
     """
     wanted = parse_latents(options.latents)
     budget = Budget(options.budget_tokens, options.budget_usd, options.price_in, options.price_out)
@@ -210,7 +210,7 @@ def _ask_claude(
     options: JudgeOptions,
     on_progress: Callable[[int, int], None] | None,
 ) -> JudgeOutcome:
-    """Collect what is ready, count, keep within the budget, ask the rest."""
+    """Collect finished batches, count tokens, ask the rest within the budget."""
     batches: dict[str, str | int] = {}
     if store.open_batches() and not options.dry_run:
         batches = collect_batches(store, asker, wait=options.wait if options.batch else 0.0)
@@ -241,9 +241,9 @@ def _ask_claude(
 
 
 def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None = None) -> VerdictSelector:
-    """The selection that ``config.selection`` names, with one rater's stored (or shipped) verdicts on the config's one SAE.
+    """The selection ``config.selection``, with one rater's stored (or shipped) verdicts on the config's one SAE.
 
-    ConfigError for several SAEs, for a rater without verdicts (those there are named), or an unknown decision set.
+    ConfigError for several SAEs, a rater without verdicts (the message names those with), or an unknown decision set.
     """
     task_set = task_set_of(config)
     kind, _, set_name = config.selection.partition(":")

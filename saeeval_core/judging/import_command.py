@@ -1,4 +1,4 @@
-"""``saeeval import-explanations``: explanations and ratings made elsewhere, checked against the SAE, into the store."""
+"""``saeeval import-explanations``: store explanations and ratings made elsewhere, after checks against the SAE."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
@@ -12,19 +12,19 @@ from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae, identify
 
 NEURONPEDIA = "neuronpedia"
-"""Source that stands for the public service in place of a file."""
+"""Source that means the public service, in place of a file."""
 
 
 @dataclass(frozen=True)
 class ImportOutcome:
-    """What came of an import."""
+    """The outcome of an import."""
 
     source: str
     sae: str
     sae_fingerprint: str
     rows: int
     new: int
-    """Rows that said something the store did not have."""
+    """Rows whose content was not in the store."""
     latents: int
     """Different latents among the rows."""
     raters: dict[str, int]
@@ -42,10 +42,10 @@ class ImportOutcome:
 def import_command(
     source: str, sae: str, *, task: str = "", rater: str = "", store: Store | None = None, base_url: str = BASE_URL
 ) -> ImportOutcome:
-    """Put a file's rows, or Neuronpedia's explanations, into the store as rater kind "imported".
+    """Store a file's rows, or Neuronpedia's explanations, as rater kind "imported".
 
-    Without ``task`` a row is about the SAE as such and shown with every task. A row that says what the store already has
-    is left out; nothing is stored when one row does not fit (DataError).
+    Without ``task`` a row is shown with every task. Rows whose content the store already has are left out. DataError,
+    and nothing stored, when one row does not fit the SAE.
     """
     known = identify(sae)
     if source == NEURONPEDIA:
@@ -72,7 +72,7 @@ def import_command(
 
 
 def _refuse_taken_names(store: Store, sae: KnownSae, rows: list[Verdict]) -> None:
-    """An import must not speak in the name of a person or of a judge that ran here."""
+    """DataError for rows under the name of a person or of a judge that ran here."""
     taken = {name: kind for name, kind, _ in store.raters(sae.fingerprint) if kind != "imported"}
     for v in rows:
         if v.rater in taken:

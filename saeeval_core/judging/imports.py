@@ -1,6 +1,6 @@
 """Explanations and ratings made elsewhere, from CSV or JSONL files.
 
-Always checked against the SAE they claim to be about; nothing is stored when a single row does not fit.
+Every row is checked against the SAE; nothing is stored when a single row does not fit.
 """
 
 import csv
@@ -18,7 +18,7 @@ Row = Mapping[str, object]
 
 
 def read_explanations(path: Path, sae: KnownSae, *, task: str = "", rater: str = "") -> list[Verdict]:
-    """Rows of a CSV or JSONL file, rater kind "imported".
+    """Verdicts in the rows of a CSV or JSONL file, with rater kind "imported".
 
     Columns: ``latent``; optional ``explanation``, ``reason``, ``rater``, ``model``, ``sae``, ``sae_fingerprint``,
     ``n_latents`` (checked), ratings as ``rating:CONCEPT`` columns or, in JSONL, an object ``ratings``.
@@ -31,7 +31,7 @@ def read_explanations(path: Path, sae: KnownSae, *, task: str = "", rater: str =
 
 
 def check_latents(name: str, latents: Iterable[int], sae: KnownSae) -> None:
-    """DataError if an id does not exist in the SAE: the explanations then belong to another one."""
+    """DataError if a latent does not exist in the SAE: the explanations then belong to another one."""
     outside = [i for i in latents if not 0 <= i < sae.n_latents]
     if outside:
         raise DataError(
@@ -40,7 +40,7 @@ def check_latents(name: str, latents: Iterable[int], sae: KnownSae) -> None:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """(line number, row) of a CSV or JSONL file. DataError if it cannot be read as such."""
+    """(line number, row) of a CSV or JSONL file. DataError if it is not one."""
     try:
         content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """The offline default: a weak judge without a network, from the likelihoods of the bundled language model.
 
 For each concept: how much more likely does the model find the concept's words after a list of the latent's strongest
-words and promoted tokens than after lists of everyday words? The log ratio, averaged over TEMPLATES, is cut into 0..4
-at CUTS. It cannot follow an argument and sees single words, so its verdicts carry the rater kind "local".
+words and promoted tokens than after lists of everyday words? The log ratio, averaged over TEMPLATES, becomes a rating
+of 0..4 by CUTS. It sees single words only and cannot reason, so its verdicts carry the rater kind "local".
 
 CUTS were chosen on the half of the paper's labelled latents whose SHA-256 of the id is even (against the first human);
 the other half was read once: Cohen's kappa with that human at ">= 1" .51 [.34, .67] on its 35 latents, where Claude 3.5
@@ -94,7 +94,7 @@ class LocalJudge:
         self._neutral: list[np.ndarray] = []
 
     def question(self, evidence: LatentEvidence, concepts: Sequence[v.Concept], task: str) -> v.Question:
-        """What is asked: the same evidence a language-model judge gets."""
+        """The question about one latent, with the same evidence that a language-model judge gets."""
         names = "; ".join(f"{c.name} ({c.gloss})" if c.gloss else c.name for c in concepts)
         blank = Verdict(
             evidence.latent,
@@ -151,7 +151,7 @@ class LocalJudge:
         return out
 
     def _next(self, prompt: str) -> np.ndarray:
-        """float64[vocabulary]: probabilities of the next token. One prompt at a time, so that batching changes nothing."""
+        """float64[vocabulary]: probabilities of the next token; one prompt at a time, so that results never vary."""
         import torch
 
         lm = self._lm()
@@ -175,13 +175,13 @@ class LocalJudge:
 
 @dataclass(frozen=True)
 class LocalQuestion(v.Question):
-    """A question that carries its evidence: this judge reads words, not the prompt."""
+    """A question with its evidence: this judge uses the words, not the prompt."""
 
     evidence: LatentEvidence
 
 
 def paraphrases(concept: v.Concept) -> list[str]:
-    """Words that stand for a concept: a stored list for common ones, else its own words and its values'."""
+    """Words for a concept: a stored list for common concepts, else the words of its name and its values."""
     key = concept.name.lower().rstrip("s")
     known = _PARAPHRASES.get(concept.name.lower()) or _PARAPHRASES.get(key)
     own = re.findall(r"[^\W\d_]{3,}", f"{concept.name} {concept.gloss}".lower())

@@ -22,7 +22,7 @@ _MOST_BATCHES = 2000
 
 
 def fetch_explanations(sae: KnownSae, *, base_url: str = BASE_URL, timeout: float = 20.0) -> list[Verdict]:
-    """Every explanation of an SAE as an "imported" verdict without ratings; the newest per latent and author.
+    """The last explanation per latent and author, as "imported" verdicts without ratings.
 
     DataError without an id, when the service cannot be reached or has nothing, or when the explanations do not fit the
     SAE (another id, or a latent it does not have).

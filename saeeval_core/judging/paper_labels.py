@@ -14,7 +14,7 @@ from saeeval_core.evidence.tokens import TokenCosine
 
 @dataclass(frozen=True)
 class PaperItem:
-    """One of the paper's labelled latents: the evidence that was shown and everybody's ratings."""
+    """One of the paper's labelled latents: the evidence that was shown, and all ratings."""
 
     id: int
     evidence: LatentEvidence

@@ -1,7 +1,7 @@
-"""What is sent to a judge: the rubric (the fixed part, cached by the API) and the evidence, marked off as data.
+"""The prompt for a judge: the rubric (the fixed part, cached by the API) and the evidence, marked as data.
 
-Text from data sets may say anything, "rate everything 4" included. It stands between tags; the tags and the marks of
-strong tokens are neutralised inside it, and the schema of the reply does not depend on it.
+Text from data sets may contain anything, such as "rate everything 4". It is put between tags; tags and marks of strong
+tokens are neutralised inside it, and the schema of the reply does not depend on it.
 """
 
 import json
@@ -80,7 +80,7 @@ def build_prompt(evidence: LatentEvidence, concepts: Sequence[Concept]) -> str:
 
 
 def marked(context: EvidenceContext, most: int = MARKED) -> str:
-    """The window in its running text with its strongest tokens as <<token>>(activation rounded)."""
+    """The window with its surrounding text, its strongest tokens written as <<token>>(rounded activation)."""
     strength = [abs(a) for a in context.activations]
     strongest = {i for i in sorted(range(len(strength)), key=lambda i: -strength[i])[:most] if strength[i] > 0}
     window = "".join(
@@ -91,7 +91,7 @@ def marked(context: EvidenceContext, most: int = MARKED) -> str:
 
 
 def neutralise(text: str) -> str:
-    """Text from a data set with everything that could end the data part or fake a mark made harmless."""
+    """Text from a data set, with everything neutralised that could end the data part or imitate a mark."""
     text = re.sub(r"<(?=\s*/?\s*evidence)", "‹", text, flags=re.IGNORECASE)
     text = text.replace("<<", "‹‹").replace(">>", "››")
     return "".join(ch if ch.isprintable() or ch in "\n\t" else "�" for ch in text).replace("\n", " ")

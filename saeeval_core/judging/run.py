@@ -1,4 +1,4 @@
-"""Judging many latents: what was asked before is not asked again, a budget stops, what is finished is kept."""
+"""Judge many latents: stored answers are not asked for again, a budget stops the run, finished verdicts are kept."""
 
 import time
 from collections import Counter
@@ -15,34 +15,34 @@ from saeeval_core.ledger.verdicts import Verdict
 
 
 class Judge(Protocol):
-    """What every judge can do."""
+    """The interface of every judge."""
 
     rater: str
     rater_kind: str
 
     def question(self, evidence: LatentEvidence, concepts: Sequence[Concept], task: str) -> Question:
-        """What is asked about one latent."""
+        """The question about one latent."""
         ...
 
     def ask(
         self, questions: Sequence[Question], keep: Callable[[Verdict, Usage], None], may_ask: Callable[[Question], bool]
     ) -> None:
-        """Answer all questions, handing over each verdict as it comes."""
+        """Answer all questions; ``keep`` gets each verdict as it arrives."""
         ...
 
 
 @dataclass(frozen=True)
 class JudgeRun:
-    """What came of a run."""
+    """The outcome of a run."""
 
     rater: str
     asked: int
     answered: int
     from_store: int
     not_asked: int
-    """Left because the budget was reached."""
+    """Questions left out because the budget was reached."""
     failures: dict[str, int]
-    """Named no-verdict -> how many."""
+    """Status without a verdict -> how many."""
     used: Usage
     usd: float | None
 
@@ -60,7 +60,7 @@ def judge_questions(
     most: Sequence[Usage] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> JudgeRun:
-    """Ask what is not yet in the store; every verdict is kept the moment it arrives.
+    """Ask the questions that the store has no answer to; every verdict is stored as it arrives.
 
     ``most``: per question, the most it may use; needed for a budget. ``on_progress(done, total)`` may raise Cancelled.
     """
@@ -92,7 +92,7 @@ def judge_questions(
 
 
 def submit_batch(store: Store, judge: ClaudeJudge, questions: Sequence[Question]) -> str | None:
-    """Send what is neither answered nor already in an open batch; returns the batch id, None if nothing is left."""
+    """Send the questions without an answer that are in no open batch; returns the batch id, None if none are left."""
     under_way = {q.blank.key for content in store.open_batches().values() for q in rebuild(content).values()}
     new = [q for q in questions if q.blank.key not in under_way and store.find_verdict(q.blank.key) is None]
     if not new:
@@ -110,7 +110,7 @@ def collect_batches(
     pause: float = 20.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, str | int]:
-    """Read finished batches into the store; waits up to ``wait`` seconds. Id -> verdicts read, or "in progress"."""
+    """Store the verdicts of finished batches; waits up to ``wait`` seconds. Id -> verdicts read, or "in progress"."""
     out: dict[str, str | int] = {}
     deadline = time.monotonic() + wait
     while True:

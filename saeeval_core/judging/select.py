@@ -1,4 +1,4 @@
-"""The paper's selections for a real task: which latents to ablate, from rankings, one rater's verdicts and a rule."""
+"""Selections for a task: which latents to ablate, from rankings, one rater's verdicts and a rule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,18 +25,18 @@ from saeeval_core.texts.tasks import TaskSet
 
 @dataclass(frozen=True)
 class VerdictSelector:
-    """One way to select, with everything it needs."""
+    """A selector for each of SELECTIONS, with everything it needs."""
 
     task_set: TaskSet
     selection: str = "attribution"
     """One of SELECTIONS."""
     rater: str = ""
-    """Whose verdicts are used; shown beside the result."""
+    """Whose verdicts are used; shown with the result."""
     ratings: Mapping[int, Ratings] = field(default_factory=dict)
     """Latent -> ratings, usable verdicts only (``ratings_of``)."""
     rule: Rule = field(default_factory=Rule)
     human: Sequence[tuple[DecisionSet, Sequence[int]]] = ()
-    """Decision sets and the ids marked in them, for "human"; each counts only for the SAE and place it was made for."""
+    """Decision sets and the ids marked in them, for "human"; each is used only for the SAE and task it was made for."""
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
@@ -53,7 +53,7 @@ class VerdictSelector:
         return self.task_set.texts.name
 
     def shift(self, view: ShiftLatents, ns: Sequence[int]) -> list[Selected]:
-        """What to ablate in one direction, for every N."""
+        """The latents to ablate in one direction, for every N."""
         task = view.board.task
         target, spurious = (contrast_concepts(self.task_set, c) for c in (task.target, task.spurious))
         # The paper's judge rates the concepts of the pair; only these compete when lower ratings are zeroed.
@@ -69,7 +69,7 @@ class VerdictSelector:
         return by_attribution(view.attribute_ranking, ns)
 
     def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
-        """What to ablate, [class][N]. ConfigError for a selection that TPP does not have."""
+        """The latents to ablate, [class][N]. ConfigError for a selection that TPP does not have."""
         classes = view.board.task.classes
         if self.selection == "judge":
             return [
@@ -86,7 +86,7 @@ class VerdictSelector:
         )
 
     def _marked(self, places: Sequence[Place]) -> Sequence[int]:
-        """What the newest set in one of these places marks."""
+        """Ids marked in the newest set of one of these places."""
         for found, ids in sorted(self.human, key=lambda x: -x[0].id):
             if any(place.holds(found) for place in places):
                 return ids
@@ -94,7 +94,7 @@ class VerdictSelector:
 
 
 def ratings_of(verdicts: Sequence[Verdict], rater: str) -> dict[int, dict[str, int]]:
-    """Latent -> ratings of one rater; latents without a usable verdict are absent. A later verdict adds its concepts."""
+    """Latent -> ratings of one rater, without latents that have no usable verdict. A later verdict adds its concepts."""
     out: dict[int, dict[str, int]] = {}
     for v in verdicts:
         if v.ok and v.rater == rater and v.ratings:

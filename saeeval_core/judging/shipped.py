@@ -1,8 +1,8 @@
-"""Making the verdict files that come with the bundled SAEs.
+"""Make the verdict files that come with the bundled SAEs.
 
-``assets/verdicts/SAE.jsonl`` holds two raters: LocalJudge for every latent that can enter a candidate queue, and a
-reference whose explanations and ratings were written by a language model with a judge's rubric, from excerpts of the
-evidence a judge gets (rater kind "llm"). Neither is a person, and neither is ever counted as one.
+``assets/verdicts/SAE.jsonl`` holds two raters: LocalJudge for every latent that can be a candidate, and a reference
+whose explanations and ratings were written by a language model with a judge's rubric, from excerpts of the evidence a
+judge gets (rater kind "llm"). Neither is ever counted as a person.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +32,8 @@ def build_verdicts(
 ) -> Path:
     """Rate every candidate of these tasks with LocalJudge and write the SAE's verdict file, after each task.
 
-    Reference rows and other tasks' rows are kept, and what was asked before about the same evidence is not asked again.
-    Rows about other weights are dropped: they would explain other latents.
+    Reference rows and other tasks' rows are kept, and candidates rated before on the same evidence are not rated again.
+    Rows about other weights are dropped: they explain other latents.
     """
     path = assets_dir() / "verdicts" / f"{sae}.jsonl"
     judge = judge or LocalJudge()
@@ -52,7 +52,7 @@ def build_verdicts(
 
 
 def _questions(sae: str, task: str, k: int, judge: LocalJudge) -> tuple[list[Question], str]:
-    """What is asked about every candidate of one task, and the weights it is about."""
+    """(the questions about every candidate of one task, fingerprint of the SAE)."""
     config = RunConfig(task=task, saes=(sae,))
     task_set = task_set_of(config)
     recordings = obtain_recordings(config, task_set, [sae])

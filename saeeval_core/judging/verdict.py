@@ -1,4 +1,4 @@
-"""What a judge is asked and what counts as an answer: concepts, the question, the reply's schema, named no-verdicts."""
+"""What a judge is asked and what counts as an answer: concepts, questions, the reply's schema, names of failures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ NO_VERDICTS = (
     EXPIRED,
     NO_EVIDENCE,
 )
-"""Why there is no verdict. Shown grey with a retry, never turned into a number."""
+"""Statuses: why there is no verdict. Shown in grey with a retry, never turned into a number."""
 
 MAX_TEXT = 600
 """Longest explanation or reason kept, in characters."""
@@ -50,7 +50,7 @@ MAX_TEXT = 600
 
 @dataclass(frozen=True)
 class Concept:
-    """One thing a latent may be related to."""
+    """A concept that a latent may be related to."""
 
     name: str
     """Key in ratings, such as "nurse" or "gender"."""
@@ -60,20 +60,20 @@ class Concept:
 
 @dataclass(frozen=True)
 class Question:
-    """Everything that decides a verdict; its ``blank`` carries the identity under which answers are kept."""
+    """Everything that decides a verdict; ``blank`` carries the identity under which answers are stored."""
 
     blank: Verdict
     """The verdict to be filled in: latent, SAE, task, rater, model, prompt, evidence hash."""
     concepts: tuple[Concept, ...]
 
     def failed(self, status: str, raw: str = "") -> Verdict:
-        """A named no-verdict with what came back."""
+        """The blank with a status of NO_VERDICTS, and the reply."""
         assert status in NO_VERDICTS, status
         return replace(self.blank, status=status, raw=raw)
 
 
 def task_concepts(task_set: TaskSet) -> tuple[Concept, ...]:
-    """What is asked for a set of texts: its TPP classes one by one, every other label of a SHIFT pair as a whole."""
+    """The concepts of a task set: each TPP class, and every other label of a SHIFT pair as one concept."""
     found: dict[str, Concept] = {}
     if task_set.tpp is not None:
         found |= {c: Concept(c) for c in task_set.tpp[1]}
@@ -85,7 +85,7 @@ def task_concepts(task_set: TaskSet) -> tuple[Concept, ...]:
 
 
 def contrast_concepts(task_set: TaskSet, contrast: Contrast) -> tuple[str, ...]:
-    """Names of the concepts that stand for one label of a pair, such as ("nurse", "surgeon") or ("gender",)."""
+    """Names of the concepts of one label of a pair, such as ("nurse", "surgeon") or ("gender",)."""
     values = (contrast.positive, contrast.negative)
     classes = task_set.tpp[1] if task_set.tpp is not None else ()
     others = set(task_set.texts.columns[contrast.column].tolist()) - {"", *values}
@@ -112,7 +112,7 @@ def reply_model(concepts: Sequence[Concept]) -> type[BaseModel]:
 
 
 def parse_reply(question: Question, text: str) -> Verdict:
-    """A verdict from the reply's JSON, or the no-verdict "invalid answer" with the text kept."""
+    """A verdict from the reply's JSON, or one with status "invalid answer" and the reply."""
     try:
         reply = reply_model(question.concepts).model_validate_json(text)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Verdicts as files, and those that come with the bundled SAEs put into the store."""
+"""Verdicts as files, and loading those that come with the bundled SAEs into the store."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ _OWN = ("latent", "ratings", "explanation", "reason", "evidence_hash")
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
-    """One JSON object per line, readable and diffable; a line ``{"shared": ...}`` holds what the rows below it share.
+    """One JSON object per line, for readable diffs; a line ``{"shared": ...}`` holds what the rows below it share.
 
-    What came back word for word (``raw``) is left out: explanation, reason and ratings are all there is to it.
+    The word-for-word reply (``raw``) is left out; explanation, reason and ratings say the same.
     """
     lines: list[str] = []
     above: dict[str, object] | None = None

@@ -1,4 +1,4 @@
-"""Rows of commits: the latents of a set frozen together with their test score."""
+"""Rows of commits: the latents of a set, stored for good together with their test score."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from saeeval_core.ledger.decisions import DecisionRows
 
 @dataclass(frozen=True)
 class Commit:
-    """A set frozen together with its test score and the number of dev scores seen before."""
+    """The latents of a set, their test score, and the number of dev scores seen before."""
 
     id: int
     set_id: int
@@ -22,16 +22,16 @@ class Commit:
     ids: tuple[int, ...]
     """Latents ablated, ascending."""
     test: dict[str, Any]
-    """What was stored about the test score, as JSON."""
+    """JSON values of the test score and its settings."""
     dev_looks: int
-    """Different dev scores of the set that had been shown."""
+    """Number of different dev scores of the set that had been shown."""
 
 
 class CommitRows(DecisionRows):
     """Commits of decision sets."""
 
     def commit(self, set_id: int, who: str, ids: Sequence[int], test: Mapping[str, object]) -> Commit:
-        """Freeze these latents with their test score (plain JSON values) and the dev looks so far.
+        """Store these latents with their test score (plain JSON values) and the number of dev looks so far.
 
         DataError if there is no such set; ValueError if ``test`` holds NaN.
         """

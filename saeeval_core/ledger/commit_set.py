@@ -1,4 +1,4 @@
-"""Committing a stored set from its name: the place it was made in is found again on the texts, and scored on test."""
+"""Commit a stored set by its name: its direction or classes are looked up on the texts, and it is scored on test."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from saeeval_core.texts.parts import TEST
 
 
 def named_set(store: Store, name: str, who: str = "") -> DecisionSet:
-    """The set with this number, or the newest of this name (and person). DataError names those there are."""
+    """The set with this number, or the newest of this name (and person). DataError if there is none."""
     sets = store.list_sets()
     found = [s for s in sets if name in (str(s.id), s.name) and who in ("", s.who)]
     if not found:
@@ -33,10 +33,11 @@ def commit_set(
     ablation: str,
     n: int,
 ) -> ShiftCommit | TppCommit:
-    """Freeze a set as it is now and score it on test, once.
+    """Score a set on test as it is now, and store the result with it.
 
-    A set of TPP is committed with the sets of the same name and person for the other classes, on top of the top ``n``; a
-    class without one gets an empty set. DataError where the set belongs to another SAE or other texts.
+    A set of TPP is committed with the sets of the same name and person for the other classes, each as changes to the
+    top ``n`` of its class; a class without one gets an empty set. DataError where the set belongs to another SAE or
+    other texts.
     """
     commit = _commit_shift if chosen.metric == "shift" else _commit_tpp
     return commit(store, evaluation, latents, chosen, who, ablation, n)

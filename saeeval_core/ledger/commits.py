@@ -1,7 +1,7 @@
-"""What a commit freezes: a set of latents with its test score and the settings that gave it, for SHIFT and for TPP.
+"""Commits: a set of latents with its test score and the settings of that score, for SHIFT and for TPP.
 
-A person may look at dev scores as often as they like; a commit scores the set on test once and keeps the number with the
-count of dev scores seen before. Commits written by earlier versions lack some settings: those read as "" or None.
+A person may look at dev scores as often as they like; a commit scores the set on test once and stores the score with
+the number of dev scores seen before. Commits of earlier versions lack some settings: those read as "" or None.
 """
 
 import uuid
@@ -22,7 +22,7 @@ Json = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a score depends on beside the set."""
+    """What a score depends on, besides the set."""
 
     part: str
     """"test", or "dev"."""
@@ -51,7 +51,7 @@ class ShiftCommit:
     oracle: Estimate
 
     def to_json(self) -> Json:
-        """Plain values as the store keeps them."""
+        """JSON values as the store keeps them."""
         estimates = {name: getattr(self, name).to_dict() for name in _SHIFT_ESTIMATES}
         return {
             **vars(self.settings),
@@ -63,15 +63,15 @@ class ShiftCommit:
 
 @dataclass(frozen=True)
 class TppCommit:
-    """Scores of one set per class, committed together."""
+    """Scores of one set per class, committed at once."""
 
     settings: Settings
     batch: str
-    """The same in the commits of all classes."""
+    """Id that the commits of all classes share."""
     n: int
     """Latents taken from the ranking per class, before a person's changes."""
     dev_looks: int
-    """Dev scores seen before, of the class that was looked at most."""
+    """Number of dev scores seen before, of the class with the most."""
     n_ablated: tuple[int, ...]
     score: Estimate
     intended: Estimate
@@ -80,7 +80,7 @@ class TppCommit:
     """[ablated class][probe]: loss of balanced accuracy."""
 
     def to_json(self) -> Json:
-        """Plain values as the store keeps them, in the row of every class."""
+        """JSON values as the store keeps them, in the row of every class."""
         return {
             **vars(self.settings),
             "batch": self.batch,
@@ -106,7 +106,7 @@ def commit_shift(
     protocol: str,
     seed: int,
 ) -> ShiftCommit:
-    """Score these latents under ``view``, the set's direction on test, and keep the result with the set.
+    """Score these latents under ``ablation`` and store the result with the set; ``view``: its direction on test.
 
     DataError for an empty set and for a set of TPP.
     """
@@ -128,10 +128,10 @@ def commit_tpp(
     protocol: str,
     seed: int,
 ) -> TppCommit:
-    """Score ``ids``, one set per class, under ``view`` on test (zero ablation), and keep the result with each class's set.
+    """Score ``ids``, one set per class, under ``ablation`` and store the result with each class's set.
 
-    ``chosen`` and ``ids`` follow the order of the task's classes; ``n`` says how many latents the ranking gave.
-    DataError when nothing is ablated for any class, and for a set of SHIFT.
+    ``view``: all probes on test. ``chosen`` and ``ids`` follow the order of the task's classes; ``n``: latents taken
+    from each ranking. DataError when nothing is ablated for any class, and for a set of SHIFT.
     """
     for stored in chosen:
         _check(stored, "tpp", [i for own in ids for i in own])
@@ -145,7 +145,7 @@ def commit_tpp(
 
 
 def read_shift(commit: Commit) -> ShiftCommit:
-    """What a SHIFT commit froze. ArtifactError when the row holds something else."""
+    """The content of a SHIFT commit. ArtifactError when the row holds something else."""
     try:
         test = commit.test
         return ShiftCommit(
@@ -159,7 +159,7 @@ def read_shift(commit: Commit) -> ShiftCommit:
 
 
 def read_tpp(commit: Commit) -> TppCommit:
-    """What a TPP commit froze for all classes. ArtifactError when the row holds something else."""
+    """The content of a TPP commit, for all classes. ArtifactError when the row holds something else."""
     try:
         test = commit.test
         return TppCommit(

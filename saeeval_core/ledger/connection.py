@@ -1,4 +1,4 @@
-"""One SQLite file shared by threads and processes: opening it, transactions, and its failures as one line each."""
+"""One SQLite file shared by threads and processes: opening it, transactions, and one-line messages for its failures."""
 
 import os
 import sqlite3
@@ -25,7 +25,7 @@ def default_path() -> Path:
 
 
 class Database:
-    """An open SQLite file with the newest schema. Threads may share it; other processes may use the file meanwhile."""
+    """An open SQLite file with the newest schema. Threads may share it, and other processes may use the file."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Open or make the file, ``default_path()`` unless one is given.
@@ -76,14 +76,14 @@ class Database:
 
 
 def insert(c: Connection, table: str, values: Mapping[str, object], how: str = "") -> int:
-    """Add one row (column -> value) and return its id; ``how`` goes between "insert" and "into", such as "or ignore"."""
+    """Add one row (column -> value) and return its id; ``how`` goes between "insert" and "into": "or ignore"."""
     names = ", ".join(values)
     marks = ", ".join(f":{k}" for k in values)
     return int(c.execute(text(f"insert {how} into {table} ({names}) values ({marks})"), dict(values)).lastrowid)
 
 
 def given(**filters: object) -> dict[str, object]:
-    """The filters that were set: column -> value, without those that are None."""
+    """Column -> value of the filters that are not None."""
     return {k: v for k, v in filters.items() if v is not None}
 
 

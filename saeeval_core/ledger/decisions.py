@@ -1,4 +1,4 @@
-"""Rows about decisions: named sets, what was decided about each latent, undo, and the dev scores that were shown.
+"""Rows of decisions: named sets, the decisions on latents, undo, and which dev scores were shown.
 
 The newest row per latent is the current decision; older ones are the history.
 """
@@ -38,7 +38,7 @@ class DecisionSet:
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the log."""
+    """One row of the decision log."""
 
     id: int
     set_id: int
@@ -52,7 +52,7 @@ class Decision:
     batch: str
     """Shared by decisions taken together; "" in rows older than batches."""
     undoes: int | None
-    """Id of the row that this one takes back."""
+    """Id of the row that this one undoes."""
 
 
 class DecisionRows(Database):
@@ -91,7 +91,7 @@ class DecisionRows(Database):
         direction: str | None = None,
         sae_fingerprint: str | None = None,
     ) -> list[DecisionSet]:
-        """Sets that fit every given value, oldest first."""
+        """Sets that match every given value, oldest first."""
         wanted = given(metric=metric, task=task, direction=direction, sae_fingerprint=sae_fingerprint)
         where = " and ".join(["1 = 1", *(f"s.{k} = :{k}" for k in wanted)])
         with self._read() as c:
@@ -115,7 +115,7 @@ class DecisionRows(Database):
             return new
 
     def decide(self, set_id: int, who: str, decisions: Mapping[int, str], reason: str = "") -> list[Decision]:
-        """Record latent -> decision; what changes nothing is not recorded. Decisions given together are undone together.
+        """Record latent -> decision, without those that change nothing. Decisions of one call are undone together.
 
         DataError for an unknown decision or set; then nothing is recorded.
         """
@@ -127,7 +127,7 @@ class DecisionRows(Database):
             return self._append(c, set_id, who, {int(i): new for i, new in decisions.items()}, reason)
 
     def undo(self, set_id: int, who: str) -> list[Decision]:
-        """Take back this person's last decision, with those given together with it; [] if nothing is left to take back."""
+        """Undo this person's last decision and those recorded with it; [] if nothing is left to undo."""
         with self._write() as c:
             self._set(c, set_id)
             last = c.execute(text(_LAST_NOT_UNDONE), {"s": set_id, "w": who}).first()
@@ -158,9 +158,9 @@ class DecisionRows(Database):
             return [Decision(**r) for r in rows]
 
     def note_look(self, set_id: int, who: str, ids: Sequence[int]) -> int:
-        """Remember that the dev score of exactly these latents was shown; returns the number of different ones so far.
+        """Record that the dev score of exactly these latents was shown; returns the number of different ones so far.
 
-        Showing the same score again (a page redrawn) tells nothing new and counts once.
+        The same score shown again (a page redrawn) counts once.
         """
         shown = fingerprint(sorted(int(i) for i in ids))
         with self._write() as c:
@@ -169,7 +169,7 @@ class DecisionRows(Database):
             return self._looks(c, set_id)
 
     def dev_looks(self, set_id: int) -> int:
-        """How many different dev scores of this set have been shown."""
+        """Number of different dev scores of this set that have been shown."""
         with self._read() as c:
             return self._looks(c, set_id)
 

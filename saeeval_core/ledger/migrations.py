@@ -37,7 +37,7 @@ def m001_decisions(c: Connection) -> None:
 
 
 def m002_undo_looks_commits(c: Connection) -> None:
-    """Decisions taken together are undone together; what was looked at and what was committed."""
+    """Batches of decisions and undo; dev scores that were shown; commits."""
     _run(
         c,
         f"""
@@ -56,7 +56,7 @@ def m002_undo_looks_commits(c: Connection) -> None:
 
 
 def m003_verdicts(c: Connection) -> None:
-    """What raters said about latents, and batches sent to a judge."""
+    """Raters' verdicts on latents, and batches sent to a judge."""
     _run(
         c,
         f"""
@@ -83,7 +83,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_decisions, m002_und
 
 
 def migrate(c: Connection, migrations: tuple[Callable[[Connection], None], ...] = MIGRATIONS) -> int:
-    """Apply what is missing, inside the caller's transaction. Returns the number found newer than known (0: none)."""
+    """Apply missing migrations in the caller's transaction. Returns the number of applied ones it does not know."""
     _run(c, f"create table if not exists migrations (name text primary key, at text not null default ({_NOW}))")
     done = {row[0] for row in c.execute(text("select name from migrations"))}
     for migration in migrations:

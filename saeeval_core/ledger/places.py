@@ -1,4 +1,4 @@
-"""Where decisions belong: one SAE in one direction of SHIFT, or for one class of TPP; and the sets that are there."""
+"""Places: one SAE in one direction of SHIFT, or for one class of TPP; and the decision sets that belong to one."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MINE = "mine"
 
 @dataclass(frozen=True)
 class Place:
-    """What a set of decisions is about: one SAE in one direction (SHIFT) or for one class (TPP)."""
+    """What a decision set is about: one SAE in one direction (SHIFT) or for one class (TPP)."""
 
     metric: str
     task: str
@@ -33,24 +33,24 @@ class Place:
         }
 
     def holds(self, found: DecisionSet) -> bool:
-        """Whether a set belongs here; a set made on another recording of the same SAE and texts does."""
+        """Whether a set belongs to this place, on whichever recording of the same SAE and texts it was made."""
         return all(getattr(found, name) == value for name, value in self.scope.items())
 
 
 def shift_place(texts: str, pair: str, direction: str, latents: LatentRecording) -> Place:
-    """Place of SHIFT decisions: name of the texts, of the pair and of the direction."""
+    """The place of SHIFT decisions; ``texts``, ``pair`` and ``direction`` are their names."""
     return Place("shift", f"{texts}: {pair}", direction, latents.sae_fingerprint, latents.fingerprint)
 
 
 def tpp_place(texts: str, class_name: str, latents: LatentRecording) -> Place:
-    """Place of the decisions for one class of TPP."""
+    """The place of the decisions for one class of TPP."""
     return Place("tpp", texts, class_name, latents.sae_fingerprint, latents.fingerprint)
 
 
 def find_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet | None:
-    """This person's set of that name, or, in SHIFT, the set of that number whoever made it. None if not there yet.
+    """This person's set of that name, or, in SHIFT, anyone's set of that number; None if there is none.
 
-    Of several with one name it is SHIFT's oldest (the others go by their number) and TPP's newest.
+    Of several with one name it is the oldest for SHIFT (the others have numbers) and the newest for TPP.
     """
     own = store.list_sets(**place.scope)
     if _is_number(place, choice):
@@ -60,7 +60,7 @@ def find_set(store: Store, place: Place, who: str, choice: str = MINE) -> Decisi
 
 
 def open_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet:
-    """As ``find_set``, made when it is not there yet. DataError for a number that does not belong here."""
+    """As ``find_set``, but a missing set is created. DataError for a number that does not belong to this place."""
     found = find_set(store, place, who, choice)
     if found is not None:
         return found
@@ -95,5 +95,5 @@ def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: st
 
 
 def _is_number(place: Place, choice: str) -> bool:
-    """Sets of SHIFT have numbers in links; those of TPP, one per class, go by their name."""
+    """Links name sets of SHIFT by number; those of TPP, one per class, by their common name."""
     return place.metric == "shift" and choice.isdigit()

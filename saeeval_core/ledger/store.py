@@ -1,6 +1,7 @@
-"""The store: what people and judges decided, in one SQLite file, with the types that its methods take and return.
+"""The store: the decisions of people and judges in one SQLite file, with the types that its methods take and return.
 
-Nothing is updated or deleted (triggers see to it): the newest row per latent, or per latent and rater, is the current one.
+Rows are never updated or deleted (triggers enforce it): the newest row per latent, or per latent and rater, is the
+current one.
 """
 
 from saeeval_core.ledger.commit_rows import Commit, CommitRows

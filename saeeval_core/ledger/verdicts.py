@@ -1,6 +1,6 @@
-"""Rows about verdicts: what raters said about latents, and the batches of questions sent to a judge.
+"""Rows of verdicts: raters' ratings and explanations of latents, and the batches of questions sent to a judge.
 
-The newest usable verdict per task, rater and latent is the current one; every other stays in the history.
+The newest usable verdict per task, rater and latent is the current one; all others stay in the history.
 """
 
 import json
@@ -16,18 +16,18 @@ from saeeval_core.ledger.connection import Database, given, insert
 
 RATER_KINDS = ("llm", "local", "human", "imported")
 OK = "ok"
-"""Status of a verdict that carries ratings; every other status names why there is none."""
+"""Status of a usable verdict; every other status says why there is no verdict."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one rater said about one latent; with a status other than "ok" there are no ratings."""
+    """One rater's verdict on one latent; with a status other than "ok" there are no ratings."""
 
     latent: int
     sae_fingerprint: str
     sae: str
     task: str
-    """Texts it is about; "" for a verdict on the SAE as such."""
+    """Name of the texts it is about; "" for a verdict that holds for any texts."""
     rater: str
     rater_kind: str
     """One of RATER_KINDS; only a person in the app is "human"."""
@@ -37,11 +37,11 @@ class Verdict:
     reason: str = ""
     model: str = ""
     prompt: str = ""
-    """The text that was asked, as sent."""
+    """The text sent to the judge."""
     evidence_hash: str = ""
     status: str = OK
     raw: str = ""
-    """What came back, word for word."""
+    """The reply, word for word."""
     at: str = ""
     id: int | None = None
 
@@ -52,7 +52,7 @@ class Verdict:
 
     @property
     def key(self) -> str:
-        """Identity of the question: the same rater asked the same thing about the same evidence."""
+        """Identity of the question: equal when the same rater is asked the same about the same evidence."""
         asked = (self.sae_fingerprint, self.latent, self.task, self.rater, self.model, self.prompt, self.evidence_hash)
         return fingerprint(asked)
 
@@ -61,7 +61,7 @@ class VerdictRows(Database):
     """Verdicts, raters and a judge's batches."""
 
     def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Append verdicts, all or none. DataError for an unknown rater kind or ratings that cannot be kept."""
+        """Append verdicts, all or none. DataError for an unknown rater kind or ratings that are not valid."""
         for v in verdicts:
             _check(v)
         with self._write() as c:
@@ -89,7 +89,7 @@ class VerdictRows(Database):
         return sorted(newest.values(), key=lambda v: (v.latent, v.rater, v.task))
 
     def newest_verdict(self, sae_fingerprint: str) -> int:
-        """Number of the newest verdict on this SAE, 0 without any; it changes whenever verdicts are added."""
+        """Id of the newest verdict on this SAE, 0 without any; it changes whenever verdicts are added."""
         with self._read() as c:
             query = text("select coalesce(max(id), 0) from verdicts where sae_fingerprint = :s")
             return int(c.execute(query, {"s": sae_fingerprint}).scalar_one())
@@ -97,7 +97,7 @@ class VerdictRows(Database):
     def verdict_history(
         self, sae_fingerprint: str, *, task: str | None = None, rater: str | None = None, latent: int | None = None
     ) -> list[Verdict]:
-        """Every verdict ever given that fits, oldest first. Those about no task ("", the SAE as such) fit every task."""
+        """All verdicts that match, oldest first. Those with task "" match every task."""
         wanted = given(sae_fingerprint=sae_fingerprint, task=task, rater=rater, latent=latent)
         where = " and ".join("task in (:task, '')" if k == "task" else f"{k} = :{k}" for k in wanted)
         with self._read() as c:
@@ -114,12 +114,12 @@ class VerdictRows(Database):
             return [(r.rater, r.rater_kind, r.n) for r in c.execute(text(query), {"s": sae_fingerprint})]
 
     def note_batch(self, batch_id: str, event: str, content: Mapping[str, object]) -> None:
-        """Remember that a batch was "created" (with what was asked, as plain JSON values) or "collected"."""
+        """Record that a batch was "created" (``content``: its questions, as plain JSON values) or "collected"."""
         with self._write() as c:
             insert(c, "judge_batches", {"batch_id": batch_id, "event": event, "content": json.dumps(dict(content))})
 
     def open_batches(self) -> dict[str, dict[str, Any]]:
-        """Batches created and not yet collected: id -> what was asked, as ``note_batch`` was given it."""
+        """Batches created and not yet collected: id -> the ``content`` given to ``note_batch``."""
         query = (
             "select batch_id, content from judge_batches b where event = 'created' and not exists "
             "(select 1 from judge_batches e where e.batch_id = b.batch_id and e.event = 'collected') order by id"

@@ -1,4 +1,4 @@
-"""What identifies a language model's files, found without loading them, so that a recording can be looked up at once."""
+"""The identity of a language model's files, computed without loading them, so that recordings can be looked up."""
 
 import importlib.metadata
 from pathlib import Path

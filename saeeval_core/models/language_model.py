@@ -40,9 +40,9 @@ class TokenizedTexts:
     """Token ids of texts (beginning-of-sequence first) and where each valid token ends in its text."""
 
     ids: list[np.ndarray]
-    """One int32 array per text: bos, then at most MAX_TOKENS - 1 raw tokens."""
+    """int32[positions] per text: bos, then at most MAX_TOKENS - 1 raw tokens."""
     ends: list[np.ndarray]
-    """One int32 array per text: character end of each valid token (positions 1..len-1)."""
+    """int32[positions - 1] per text: character end of each valid token (those after bos)."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class LanguageModel:
     hf: Any
     """transformers model, in eval mode."""
     tokenizer: Any
-    """transformers fast tokenizer as loaded, which adds nothing by itself when asked not to."""
+    """transformers fast tokenizer as loaded; used without its own special tokens."""
     bos_id: int
     device: str
     dtype: str
     note: str = ""
-    """What a reader of results must know about the weights (for the bundled model: dequantised from 4 bits)."""
+    """Shown with results: what is special about the weights (of the bundled model: dequantised from 4 bits)."""
 
     @property
     def d_model(self) -> int:
@@ -80,7 +80,7 @@ class LanguageModel:
         )
 
     def check_hook(self, hook: str) -> None:
-        """ModelError unless ``hook`` exists: misspelt hook names would otherwise be ignored silently."""
+        """ModelError unless ``hook`` exists: a misspelt name would otherwise be ignored silently."""
         if match := _RESID.match(hook):
             if int(match[1]) < self.n_layers:
                 return
@@ -91,7 +91,7 @@ class LanguageModel:
             )
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Ids as every protocol uses them: [bos] + raw tokens of the text, special tokens read as plain text."""
+        """Ids as every protocol uses them: [bos] + tokens of the text, special tokens in it read as plain text."""
         encoded = self.tokenizer(
             list(texts),
             add_special_tokens=False,
@@ -120,7 +120,11 @@ class LanguageModel:
 
     @torch.inference_mode()
     def activations(self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Activations [texts, positions, d] at each hook for right-padded ids; ModelError if a hook did not fire."""
+        """Hook -> activations [texts, positions, width] in the model's dtype, for right-padded ids.
+
+        ids, mask int64[texts, positions] on the model's device; mask is 1 at real positions. ModelError if a hook does
+        not fire.
+        """
         if all(_RESID.match(h) for h in hooks):
             found = self._plain_activations(ids, mask, hooks)
         else:
@@ -160,7 +164,11 @@ class LanguageModel:
 def padded_batches(
     ids: Sequence[np.ndarray], tokens_per_batch: int = 4096
 ) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-    """Yield (row numbers, right-padded ids [texts, longest], mask) in order of length, so little is padded."""
+    """Yield (rows int64[batch], right-padded ids int64[batch, longest], mask int64[batch, longest]).
+
+    ids: int[positions] per text. Batches go by length, so that little is padded, and hold at most ``tokens_per_batch``
+    positions (or one text).
+    """
     order = np.argsort([len(row) for row in ids], kind="stable")
     start = 0
     while start < len(order):
@@ -181,7 +189,8 @@ def padded_batches(
 def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
     """Load ``spec``: the bundled model's name, a local folder in transformers' format, or a Hub id.
 
-    Raises ModelError with one line for a missing folder, no network, a gated model without token, or a missing wheel.
+    ModelError for a missing or incomplete folder, no network, a gated model without token, a missing wheel, a tokenizer
+    that is not fast, or an unknown dtype or device.
     """
     device = resolve_device(device)
     if spec == BUNDLED_MODEL:
@@ -196,7 +205,7 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
 
 
 def resolve_device(device: str) -> str:
-    """ "auto" becomes cuda, mps or cpu, whichever is there first; a named device must exist."""
+    """ "auto" becomes the first available of cuda, mps and cpu. ModelError for a named device that is not available."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(name for name, ok in there.items() if ok)
@@ -229,7 +238,7 @@ def _finish(
 
 @contextmanager
 def _clear_load_errors(name: str) -> Iterator[None]:
-    """Turn the loaders' long messages into one line that says what to do."""
+    """Turn the loaders' long messages into a ModelError of one line that says what to do."""
     try:
         yield
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""SAEs of known quality in a planted world: perfect, damaged on purpose, with wrong decoders, and trained ones."""
+"""SAEs of known quality in a planted world: perfect, damaged on purpose, with wrong decoders, and trained."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,25 +20,25 @@ _CHUNK = 20_000
 
 @dataclass(frozen=True)
 class PlantedSAE:
-    """An SAE in a world, encoded only when asked: the codes of an untrained one fill hundreds of megabytes."""
+    """An SAE in a world, encoded only when needed: the codes of an untrained one fill hundreds of megabytes."""
 
     name: str
     role: str
     """trained, untrained, oracle, merged, split, absorbed, random or permuted."""
     encode: Callable[[], tuple[csr_array, np.ndarray]] = field(repr=False)
-    """() -> (token codes [tokens, latents], f(0) [latents])."""
+    """() -> (token codes float32[tokens, latents], f(0) float[latents])."""
     decoder: np.ndarray = field(repr=False)
     """float32[latents, d_model]"""
     about: Mapping[str, object] = field(default_factory=dict)
 
     def record(self, world: World) -> tuple[LatentRecording, dict[str, float]]:
-        """Its recording on the world's texts, and how true its latents are."""
+        """Its recording on the world's texts, and how well its latents match the true features (``World.truth``)."""
         codes, zero = self.encode()
         return world.record(self.name, codes, self.decoder, zero, self.about), world.truth(codes, self.decoder)
 
 
 def damaged_saes(world: World) -> list[PlantedSAE]:
-    """The perfect oracle and three damaged ones; concepts are damaged like every other feature."""
+    """The perfect SAE ("oracle") and three damaged ones; features of concepts are damaged like all others."""
     rng = derive_rng(world.config.seed, "damage")
     made = {
         "oracle": (world.features, world.dictionary),
@@ -72,7 +72,7 @@ _RUNS = (
 def trained_saes(world: World, *, steps: int = 1200, batch: int = 256, latents: int = 384) -> list[PlantedSAE]:
     """Eight runs of five architectures, each kept untrained and after 5 %, 20 % and 100 % of the steps.
 
-    Weights are kept in the cache folder, so a world is trained once.
+    Weights are stored in the cache folder, so that SAEs of a world are trained once.
     """
     from saeeval_core.training.suite import train_many
     from saeeval_core.training.trainer import TrainingConfig
@@ -124,7 +124,7 @@ def _split(world: World, rng: np.random.Generator) -> tuple[csr_array, np.ndarra
 
 
 def _absorbed(world: World, rng: np.random.Generator) -> tuple[csr_array, np.ndarray]:
-    """Where a feature's partner fires, its latent stays silent and the partner's row carries it."""
+    """Where a feature's partner fires, the feature's latent is silent and the partner's row includes its direction."""
     parent, child = _absorption_pairs(world, rng)
     dense_child = world.features[:, child].toarray()
     dense_parent = world.features[:, parent].toarray()

@@ -1,7 +1,8 @@
-"""Why the old settings fail: one setting switched at a time.
+"""What each setting of earlier tools does to the scores, one switched at a time.
 
-Every row starts from the robust protocol and changes one thing towards SAEBench's. On a recording it says what happens to the
-score and to its spread over seeds; ``planted_faults`` says what happens to the agreement with planted truth.
+Every row starts from the robust protocol and changes one thing towards SAEBench's. On a recording a row shows what
+happens to the score and to its spread over seeds; on planted worlds (``world_faults``), to the agreement with the
+truth.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ SEEDS = (0, 1, 2, 3, 4)
 _SEEDS = KeptJson(Shelves("faults", shipped=False), "scores", version=2)
 """Scores of one seed. The version is raised when those computed earlier must not be used any more."""
 _RESAMPLES = 200
-"""Enough to judge whether there is a gap; scores themselves need no interval here."""
+"""Enough to decide whether there is a gap; the scores need no interval here."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is done, units done, units in all)."""
@@ -101,18 +102,18 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """What is drawn by which seed."""
+    """The seeds of a draw, and its size."""
 
     seed: int
-    """Folds, initialisation, batches."""
+    """Seed of folds, initial weights and batches."""
     text_seed: int
-    """Parts and the probes' training texts."""
+    """Seed of parts and the probes' training texts."""
     per_cell: int = 1500
 
 
 @dataclass(frozen=True)
 class SettingScores:
-    """Probes and boards of one probe setting on one set of tasks; scores any SAE under any setting that shares them."""
+    """Probes and boards of one probe setting; scores any SAE under every setting that uses these probes."""
 
     evaluation: Evaluation
     tpp_probes: list[Probe]
@@ -121,9 +122,9 @@ class SettingScores:
     def prepare(
         cls, residuals: ResidualRecording, task_set: TaskSet, kind: str, draw: DrawSettings, *, kept: Shelves | None
     ) -> "SettingScores":
-        """Train the probes of one of PROBE_SETTINGS; gaps are judged as the robust protocol does.
+        """Train the probes of one of PROBE_SETTINGS; whether a gap is too small is decided as in the robust protocol.
 
-        ``kept``: where stored probes are looked for, and new ones stored; None trains them all.
+        ``kept``: folders where probes are found and stored; None trains them all.
         """
         protocol = replace(PROBE_SETTINGS[kind], strict_gap=True)
         drawn = Draw(task_set, protocol, draw.text_seed, draw.per_cell)
@@ -137,14 +138,14 @@ class SettingScores:
 
     @cached_property
     def boards(self) -> list[tuple[str, ShiftBoard, str | None]]:
-        """Per direction: its pair, its test board with one resample and no reason, and why robust leaves it out."""
+        """Per direction: its pair, its test board with one resample and S always defined, and why it would not be."""
         tests = [(d.pair, d.boards[TEST]) for d in self.evaluation.directions]
         return [(pair, replace(b.values_only(), reason=None), b.reason) for pair, b in tests]
 
     def scores(
         self, latents: LatentRecording, settings: Sequence[Setting], seed: int
     ) -> dict[tuple[str, str], float | None]:
-        """(setting, metric) -> score; ``seed`` draws negatives. Settings must go with these probes."""
+        """(setting, metric) -> score; ``seed`` draws negatives. The settings must have these probes."""
         found: dict[tuple[str, str], float | None] = {}
         if self.boards:
             own = [s for s in settings if "shift" in s.metrics]
@@ -192,7 +193,10 @@ class SettingScores:
 def recorded_fault_table(
     config: RunConfig, *, seeds: Sequence[int] = SEEDS, on_progress: OnProgress | None = None
 ) -> dict[str, Any]:
-    """``fault_table`` of the config's SAEs on its texts, with the controls of the first SAE beside them."""
+    """``fault_table`` of the config's SAEs on its texts, with the controls of the first SAE.
+
+    DataError for texts without tasks; raises what ``obtain_recordings`` raises.
+    """
     task_set = task_set_of(config)
     recordings = obtain_recordings(config, task_set, config.saes)
     residuals, saes = recordings.residuals, recordings.latents
@@ -226,9 +230,9 @@ def fault_table(
 ) -> dict[str, Any]:
     """Scores and their spread over seeds of every setting on a recording, texts fixed and texts redrawn.
 
-    With the texts fixed a seed changes folds, initialisation, batches and drawn negatives. With the texts redrawn it also
-    changes the parts (stored ones are left aside) and the probes' training texts. ``controls`` are scored with the first
-    seed only. Finished seeds are kept in the cache folder. DataError when a task cannot be made.
+    With the texts fixed a seed changes folds, initial weights, batches and drawn negatives. With the texts redrawn it
+    also changes the parts (a ``split`` column is ignored) and the probes' training texts. ``controls`` are scored with
+    the first seed only. Finished seeds are stored in the cache folder. DataError when a task cannot be made.
     """
     draws = [(texts, seed) for texts in ("fixed", "redrawn") for seed in seeds]
     found: dict[str, list[dict[tuple[str, str, str], float | None]]] = {"fixed": [], "redrawn": []}
@@ -282,7 +286,7 @@ def _seed_scores(
     settings: Sequence[Setting],
     texts_per_cell: int,
 ) -> dict[tuple[str, str, str], float | None]:
-    """(setting, metric, SAE) -> score of one seed, from the cache folder where it is there."""
+    """(setting, metric, SAE) -> score of one seed, from the cache folder where it is stored."""
     key = [
         residuals.fingerprint,
         [[s.sae, s.sae_fingerprint] for s in saes],

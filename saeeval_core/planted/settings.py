@@ -36,9 +36,9 @@ class WorldConfig:
     concept_size: int = 3
     """Features per concept."""
     two_sided: bool = False
-    """A SHIFT label that is off brings a concept of its own (as "male" does for "not female") instead of nothing."""
+    """A SHIFT label that is off has a concept too (as "male" for "not female") instead of none."""
     target_rate: float = 0.18
-    """Mean extra share of a text's tokens that carry the target concept when its label is on."""
+    """Mean extra share of a text's tokens that have the target concept when its label is on."""
     spurious_rate: float = 0.30
     pairs: int = 3
     classes: int = 5
@@ -64,4 +64,4 @@ HELD_OUT = (
     WorldConfig("two-sided crowded", 14, two_sided=True, d_model=48, gain=8.0, spurious_rate=0.25),
     WorldConfig("two-sided families", 15, two_sided=True, hierarchy=True, correlation=0.0, zipf=0.4, concept_size=2),
 )
-"""Worlds on which the chosen ones are reported: other seeds and other generator settings."""
+"""Worlds on which the chosen variants are reported: other seeds and other generator settings."""

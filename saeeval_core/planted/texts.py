@@ -16,12 +16,12 @@ assert LENGTHS[1] < MAX_TOKENS
 
 
 class TextDraw:
-    """Draws texts as bags of tokens of one part, in the order in which they are asked for."""
+    """Draws texts, one after another, as bags of tokens of one part."""
 
     def __init__(
         self, config: WorldConfig, on: np.ndarray, tokens: Mapping[int, int], rng: np.random.Generator
     ) -> None:
-        """``on``: bool[tokens, concepts], whether a token carries the concept; ``tokens``: part -> how many, in order."""
+        """``on``: bool[tokens, concepts], tokens that have a concept; ``tokens``: part -> how many tokens, in order."""
         self.config, self.on, self.rng = config, on, rng
         self.texts: list[np.ndarray] = []
         edges = np.cumsum([0, *tokens.values()])
@@ -66,8 +66,8 @@ class TextDraw:
     def _text(self, part: int, labels: Mapping[int, tuple[bool, float]]) -> None:
         """Tokens with each concept that is on, the rest as the generator makes them.
 
-        A token drawn for one concept carries no concept whose label is off. The share of a concept varies from text to
-        text, and a tenth of its rate is there even when it is off, so that no probe is perfect. Two random other groups
+        A token drawn for one concept has no concept whose label is off. The share of a concept varies from text to
+        text, and a tenth of its rate occurs even when it is off, so that no probe is perfect. Two random other groups
         get a tenth of the tokens each: a text's topic.
         """
         n = int(self.rng.integers(LENGTHS[0], LENGTHS[1] + 1))

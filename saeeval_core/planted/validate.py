@@ -1,7 +1,8 @@
-"""Do the scores measure what they should? SHIFT and TPP against planted truth (``planted``), for every protocol.
+"""Do the scores measure what they should? SHIFT and TPP against the truth of planted worlds, for every protocol.
 
-Variants of a score may be chosen by looking at the development worlds; what is reported comes from the held-out ones.
-Spearman is over trained SAEs only; oracle, damaged oracles, random, permuted and untrained SAEs are reported apart.
+Variants of a score may be chosen by looking at the development worlds; the reported figures are of the held-out ones.
+Spearman is over trained SAEs only; the perfect SAE ("oracle"), damaged, random, permuted and untrained ones are
+reported apart.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ from saeeval_core.texts.tasks import Draw, FixedTasks
 NS = DEFAULT_NS
 VARIANTS = (TOP_N, "mean ablation", "auc")
 LOWER_BASE = "lower base"
-"""SAEBench's headline: only the direction whose biased probe is worse."""
+"""SAEBench's headline: only the direction with the lower A_base."""
 HEADLINE = {
     "robust": {"shift": (RECOMMENDED, None), "tpp": (RECOMMENDED, None)},
     "saebench": {"shift": (LOWER_BASE, 20), "tpp": ("top-N", 20)},
@@ -62,7 +63,7 @@ def validate(
     steps: int = 1200,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Everything ``saeeval validate`` prints and writes. Finished worlds are kept in the cache folder and reused."""
+    """Everything that ``saeeval validate`` prints and writes. Finished worlds are stored and reused (cache folder)."""
     points: list[dict[str, Any]] = []
     configs = [*((c, False) for c in development), *((c, True) for c in held_out)]
     for i, (config, held) in enumerate(configs):
@@ -95,7 +96,7 @@ def validate(
 def world_points(config: WorldConfig, protocols: Sequence[str], steps: int) -> list[dict[str, Any]]:
     """One row per SAE of one world: its truth and, per protocol, its scores by variant and N.
 
-    Each protocol of a world is kept in the cache folder; what is missing is computed in one go over the SAEs.
+    Each protocol of a world is stored in the cache folder; those missing are computed in one loop over the SAEs.
     """
     keys = {p: [asdict(config), p, steps, NS] for p in protocols}
     by_protocol: dict[str, list[dict[str, Any]]] = {}
@@ -169,7 +170,7 @@ class WorldScores:
 
     @cached_property
     def boards(self) -> list[tuple[str, ShiftBoard]]:
-        """Per direction its pair and test board; resamples have decided whether S is defined, one of them is kept."""
+        """Per direction its pair and its test board with one resample, after all have decided whether S is defined."""
         return [(d.pair, d.boards[TEST].values_only()) for d in self.evaluation.directions]
 
     def shift(self, latents: LatentRecording) -> dict[str, list[float | None]]:
@@ -263,7 +264,7 @@ def score_of(curves: dict[str, list[float | None]], variant: str, n: int | None)
 
 
 def verdict(result: dict[str, Any]) -> list[str]:
-    """What the figures say, one sentence per finding."""
+    """The findings, one sentence each."""
     lines = []
     for metric in ("shift", "tpp"):
         for protocol, s in result[metric].items():

@@ -1,8 +1,9 @@
-"""Worlds whose features are known, made with SAELens's synthetic module.
+"""Planted worlds: data whose true features are known, made with SAELens's synthetic module.
 
 A planted text is a bag of samples of the generator (``planted.texts``). Its labels say which *concepts* are frequent in
-it; a concept is a group of features, in hierarchical worlds the children of one parent. The recordings are the ordinary
-ones, so that planted SAEs are scored by the same code as real ones.
+it; a concept is a group of features, in hierarchical worlds the children of one parent. The recordings are of the
+ordinary type, so that planted SAEs are scored by the same code as real ones. ("Features" are the true ones; an SAE has
+latents.)
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,7 +45,7 @@ class World:
     shift_tasks: tuple[ShiftTask, ...]
     tpp_task: TppTask
     concepts: tuple[np.ndarray, ...]
-    """Feature ids of each concept: per pair target and spurious (two-sided: each followed by its opposite), then classes."""
+    """int[features] each: per pair target, spurious (two-sided: each followed by its opposite); then the classes."""
 
     @cached_property
     def dictionary(self) -> np.ndarray:
@@ -52,7 +53,7 @@ class World:
         return self.model.feature_dict.feature_vectors.detach().numpy()
 
     def batches(self, size: int, seed: int) -> Iterator[Any]:
-        """Endless fresh tokens for training SAEs, float32 [size, d_model]."""
+        """Endless new tokens for training SAEs, float32[size, d_model]."""
         import torch
 
         state = torch.Generator().manual_seed(seed).get_state()
@@ -68,7 +69,8 @@ class World:
     ) -> LatentRecording:
         """Pool token codes into an ordinary recording.
 
-        codes [tokens, latents], decoder [latents, d_model], zero_code [latents]: code of a zero token.
+        codes float32[tokens, latents], decoder float32[latents, d_model], zero_code float[latents]: code of a zero
+        token.
         """
         n = codes.shape[1]
         active = np.asarray((codes != 0).sum(axis=0)).ravel()
@@ -92,11 +94,11 @@ class World:
         )
 
     def truth(self, codes: csr_array, decoder: np.ndarray) -> dict[str, float]:
-        """How well the latents match the true features, whatever the scores say.
+        """How well the latents match the true features: "truth", the mean of "truth_mcc" and "truth_f1".
 
-        codes [tokens, latents], decoder [latents, d_model]. mcc: mean |cosine| of features and latents under the best
-        one-to-one matching; f1: mean over features of the F1 of "the latent is active" for "the feature is active", for
-        its best latent (SynthSAEBench's two measures).
+        codes float32[tokens, latents], decoder float32[latents, d_model]. mcc: mean |cosine| of features and latents
+        under the best one-to-one matching; f1: mean over features of the F1 of "the latent is active" for "the feature
+        is active", for its best latent (SynthSAEBench's two measures).
         """
         norms = np.linalg.norm(decoder, axis=1, keepdims=True)
         cosine = np.abs(self.dictionary @ (decoder / np.maximum(norms, 1e-12)).T)
@@ -167,13 +169,13 @@ def _generator(config: WorldConfig) -> Any:
         else None,
         std_firing_magnitudes=config.magnitude_std,
     )
-    # The generator prints how many correlation rows it capped; that is no concern of the reader's.
+    # The generator prints how many correlation rows it capped; users need not see that.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         return SyntheticModel(settings)
 
 
 def _concepts(config: WorldConfig, model: Any, features: csr_array) -> tuple[np.ndarray, ...]:
-    """Disjoint groups of features that fire on 1-12 % of tokens; the first pair's two groups are the most correlated."""
+    """Disjoint groups of features that fire on 1-12 % of tokens; the first pair's two groups correlate most."""
     rng = derive_rng(config.seed, "concepts")
     needed = (4 if config.two_sided else 2) * config.pairs + config.classes
     rate = np.asarray((features != 0).mean(axis=0)).ravel()

@@ -1,4 +1,4 @@
-"""The fault table on planted worlds: what each setting does to the agreement with truth, and to its spread over texts."""
+"""The fault table on planted worlds: what each setting does to agreement with the truth and to spread over texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -29,10 +29,10 @@ def planted_fault_table(
     redraws: int = REDRAWS,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Figures of every setting averaged over the worlds of each group. Finished worlds are kept in the cache folder.
+    """Figures of every setting averaged over the worlds of each group. Finished worlds are stored in the cache folder.
 
-    ``sd_texts_redrawn`` of the first group is the spread of one SAE's score over ``redraws`` draws of texts from the same
-    generator (probes retrained), averaged over the fully trained SAEs and worlds.
+    ``sd_texts_redrawn`` of the first group is the spread of one SAE's score over ``redraws`` draws of texts from the
+    same generator (probes retrained), averaged over the fully trained SAEs and worlds.
     """
     jobs = [
         (name, w, range(redraws if name == next(iter(groups)) else 1))

@@ -1,4 +1,4 @@
-"""How recordings are written small: row numbers as one-byte gaps; and bfloat16 weights read without torch."""
+"""Compact storage of recordings: row numbers as one-byte gaps; and bfloat16 weights read without torch."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from scipy.sparse import csc_array
 
 
 def read_bfloat16(path: Path, name: str) -> np.ndarray:
-    """The bfloat16 tensor ``name`` of a safetensors file as float32 of its shape.
+    """float32[...]: the bfloat16 tensor ``name`` of a safetensors file, in its own shape.
 
     numpy has no bfloat16, whose bits are the upper half of a float32.
     """
@@ -21,10 +21,10 @@ def read_bfloat16(path: Path, name: str) -> np.ndarray:
 
 
 def to_gaps(latents: csc_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row numbers of a column-sparse array as one-byte gaps: (data, gaps, indptr).
+    """(data, gaps uint8[entries], indptr int64[columns + 1]) of an array [rows, columns]: row numbers as one-byte gaps.
 
-    A gap is the distance to the row before in the column; one beyond 255 is bridged by entries of value 0. data has the
-    dtype of the values, gaps are uint8 [entries and bridges], indptr is int64 [columns + 1].
+    A gap is the distance to the previous row of the column; one beyond 255 is bridged by entries of value 0. data
+    [entries] has the dtype of the values; entries include the bridges.
     """
     rows = latents.indices.astype(np.int64)
     gaps = np.diff(rows, prepend=0)
@@ -40,7 +40,7 @@ def to_gaps(latents: csc_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def from_gaps(data: np.ndarray, gaps: np.ndarray, indptr: np.ndarray, shape: tuple[int, ...]) -> csc_array:
-    """Inverse of ``to_gaps`` for an array of that shape [rows, columns]; entries of value 0 are the bridges and go."""
+    """Inverse of ``to_gaps`` for an array of that shape [rows, columns]; drops entries of value 0, the bridges."""
     total = np.cumsum(gaps, dtype=np.int64)
     before = np.concatenate([[0], total])[indptr[:-1]]
     rows = total - np.repeat(before, np.diff(indptr))

@@ -1,4 +1,4 @@
-"""Choosing, during the pass, which windows of tokens to keep as contexts of each latent.
+"""Choose, during the pass, the windows of tokens that are kept as contexts of each latent.
 
 Per latent: the texts where it is strongest, a sample over lower activation intervals, and the strongest of each label
 cell. One window per text. Memory is fixed: latents x kept windows.
@@ -12,11 +12,11 @@ from saeeval_core.recordings.recording import WINDOW, Contexts
 TOP, SAMPLED, PER_CELL = 10, 10, 2
 _POOL = 30  # uniform sample of firing texts, from which the SAMPLED are spread over activation intervals
 _MIN_TEXTS = 3  # latents firing on fewer texts get no contexts
-_BEFORE = 10  # tokens shown before the strongest one; meaning mostly comes from what stands before
+_BEFORE = 10  # tokens shown before the strongest one: a causal model sees nothing after it
 
 
 class _Best:
-    """For each of many rows, the k offers with the highest score, with what came along."""
+    """For each of many rows, the k candidates with the highest score, each with its window."""
 
     def __init__(self, rows: int, k: int) -> None:
         self.score = np.full((rows, k), -np.inf, dtype=np.float32)
@@ -27,15 +27,16 @@ class _Best:
         self.bar = self.score.min(1)
 
     def wanted(self, rows: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """Which of the offers would enter: positions into ``rows`` (int[offers], with a float score each)."""
+        """int64[entering]: positions of candidates that would enter; rows int[candidates], score float[candidates]."""
         return np.flatnonzero(score > self.bar[rows])
 
     def put(
         self, rows: np.ndarray, score: np.ndarray, value: np.ndarray, text: int, start: np.ndarray, window: np.ndarray
     ) -> None:
-        """Replace each row's weakest entry by the offer of one text.
+        """Replace each row's lowest entry by the candidate of one text.
 
-        rows int[offers], all different; score, value float[offers]; start int16[offers]; window float16[offers, WINDOW].
+        rows int[candidates], all different; score, value float[candidates]; start int16[candidates]; window
+        float16[candidates, WINDOW].
         """
         slot = self.score[rows].argmin(1)
         self.score[rows, slot], self.value[rows, slot], self.text[rows, slot] = score, value, text
@@ -44,10 +45,10 @@ class _Best:
 
 
 class ContextCollector:
-    """Sees the scaled codes of one text after another; ``finish`` gives the chosen Contexts."""
+    """Takes the scaled codes of one text after another; ``finish`` returns the chosen Contexts."""
 
     def __init__(self, n_latents: int, cells: np.ndarray | None, seed: int = 0) -> None:
-        """``cells``: int[texts], label cell of each text, -1 for none; without it no strongest of each cell is kept."""
+        """``cells``: int[texts], label cell of each text, -1 for none; None keeps no contexts by cell."""
         self.n_latents, self.cells, self.seed = n_latents, cells, seed
         self.n_cells = 0 if cells is None else int(cells.max(initial=-1)) + 1
         self.top = _Best(n_latents, TOP)
@@ -56,7 +57,7 @@ class ContextCollector:
         self.n_texts = np.zeros(n_latents, dtype=np.int64)
 
     def add(self, text: int, scaled: torch.Tensor) -> None:
-        """``scaled``: |s*f| of the text's valid tokens, [tokens, latents]."""
+        """Take one text; ``scaled``: |s*f| of its valid tokens, float32[tokens, latents]."""
         peak, where = (t.cpu().numpy() for t in scaled.max(0))
         firing = np.flatnonzero(peak > 0)
         self.n_texts[firing] += 1
@@ -75,7 +76,7 @@ class ContextCollector:
                 best.put(rows[w], score[w], value[w], text, start[latents], windows)
 
     def finish(self, first_row: np.ndarray) -> Contexts:
-        """The chosen contexts; ``first_row`` int[texts] maps the text numbers given to ``add`` to rows of the recording."""
+        """The chosen contexts. ``first_row`` int[texts]: text number as given to ``add`` -> row of the recording."""
         indptr, text, start, window, kind = [0], [], [], [], []
         for latent in range(self.n_latents):
             taken: set[int] = set()
@@ -99,21 +100,24 @@ class ContextCollector:
         )
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything seen so far, as arrays by name, from which ``restore`` continues."""
+        """Everything collected so far: "n_texts" int64[latents], and the tables of the kept windows by name.
+
+        The tables are [rows, kept] (windows [rows, kept, WINDOW]); a row is a latent, or a latent in one cell.
+        """
         parts = {"top": self.top, "sample": self.sample, "cell": self.per_cell}
         return {"n_texts": self.n_texts} | {
             f"{name}.{key}": getattr(best, key) for name, best in parts.items() for key in _STATE
         }
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Inverse of ``state``."""
+        """Inverse of ``state``: takes its arrays [...] back."""
         self.n_texts = arrays["n_texts"]
         for name, best in (("top", self.top), ("sample", self.sample), ("cell", self.per_cell)):
             for key in _STATE:
                 setattr(best, key, arrays[f"{name}.{key}"])
 
     def _choose(self, latent: int) -> list[tuple[int, tuple[_Best, int, int]]]:
-        """(kind, place) in the order shown: top by value, sampled by falling value, then each cell's best."""
+        """(kind, (table, row, slot)) in the order shown: top by value, sampled by falling value, top of each cell."""
         chosen = [(0, (self.top, latent, s)) for s in _ranked(self.top, latent)]
         top = set(self.top.text[latent].tolist())
         pool = [s for s in _ranked(self.sample, latent) if self.sample.text[latent, s] not in top]

@@ -1,4 +1,4 @@
-"""Which SAE a name means: hook, fingerprint and width, found without loading its weights wherever that is possible."""
+"""From the name of an SAE to its hook, fingerprint and width, without loading its weights where possible."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,24 @@ from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_fold
 
 @dataclass(frozen=True)
 class KnownSae:
-    """What recordings and verdicts are filed under."""
+    """The identity of an SAE, under which recordings and verdicts are stored."""
 
     id: str
     hook: str
-    """Where it reads; the pass over the texts is made there. "" in a recording that does not say."""
+    """The hook it reads, where texts are recorded. "" in a recording that does not say."""
     fingerprint: str
     n_latents: int
     neuronpedia_id: str | None = None
 
 
 def recorded_sae(latents: LatentRecording) -> KnownSae:
-    """The SAE that was recorded."""
+    """The identity of a recorded SAE."""
     hook = str((latents.about or {}).get("hook") or "")
     return KnownSae(latents.sae, hook, latents.sae_fingerprint, latents.n_latents)
 
 
 def known_sae(spec: str) -> KnownSae | None:
-    """A bundled SAE, a folder, or one that was recorded here before; None for one that has to be loaded first.
+    """Identity of a bundled SAE, a folder, or one that was recorded here; None for one that must be loaded first.
 
     UnsupportedSAE for a folder that cannot be used or does not say which hook it reads.
     """

@@ -1,4 +1,4 @@
-"""The recordings that settings ask for: found among the shipped and cached ones, or made in one pass and kept."""
+"""The recordings that a run needs: the shipped or stored ones, or else made in one pass over the texts and stored."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -29,19 +29,22 @@ if TYPE_CHECKING:
     from saeeval_core.recordings.recorder import Progress
 
 GENERAL = "general"
-"""Name of the texts on which latents are looked at beside the task's own."""
+"""Name of the general text, in which contexts are shown besides the task's own texts."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """One pass: the residuals and the SAEs recorded on them."""
+    """What one pass recorded: the residuals, and the latents of each SAE."""
 
     residuals: ResidualRecording
     latents: list[LatentRecording]
 
 
 def task_set_of(config: RunConfig) -> TaskSet:
-    """The texts and tasks the settings name. Of a file or Hub data set only the texts drawn for a task are kept."""
+    """The texts and tasks of these settings. Of a file or Hub data set only the texts drawn for a task are kept.
+
+    ConfigError for label options with a named task; DataError for texts or labels that cannot be used.
+    """
     labels = {
         "target": config.target,
         "spurious": config.spurious,
@@ -76,9 +79,10 @@ def obtain_recordings(
     shipped: bool = True,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> Recordings:
-    """Load the recordings of these SAEs (all on one hook) or make the missing ones in one pass and keep them.
+    """The recordings of these SAEs, which must read one hook: loaded, or all made in one pass and stored.
 
-    Raises what loading models, SAEs and texts raises; a damaged stored recording is named on stderr and made again.
+    UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used. A damaged stored recording is
+    reported on stderr and made again.
     """
     known = [identify(s) for s in saes]
     hook = common_hook(known)
@@ -127,7 +131,7 @@ def common_hook(saes: Sequence[KnownSae]) -> str:
 
 
 def label_cells(task_set: TaskSet) -> np.ndarray | None:
-    """int[texts]: number of each text's combination of labels, so that contexts can be kept for each.
+    """int64[texts]: number of each text's combination of labels, so that contexts can be kept for each.
 
     None without labels or for more than 64 combinations.
     """

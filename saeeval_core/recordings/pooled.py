@@ -1,4 +1,4 @@
-"""What a pass gathers about one SAE: pooled latents, density, contexts and the figures of reconstruction."""
+"""What a pass collects about one SAE: pooled latents, density, contexts and reconstruction figures."""
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ from saeeval_core.saes.loaded import LoadedSAE
 
 
 class PooledLatents:
-    """Everything gathered about one SAE during a pass."""
+    """Everything collected about one SAE during a pass."""
 
     def __init__(self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int) -> None:
-        """``n_valid``: int[texts], valid tokens; ``cells``: int[texts], label cell of each text, -1 for none;
-        ``ev_every``: one text in so many is used for explained variance.
+        """``n_valid``: int[texts], valid tokens; ``cells``: int[texts], label cell of each text, -1 for none.
+
+        Every ``ev_every``-th text is used for explained variance.
         """
         n = sae.info.n_latents
         self.sae, self.n_valid, self.ev_every = sae, n_valid, ev_every
@@ -27,7 +28,10 @@ class PooledLatents:
         self.contexts = ContextCollector(n, cells)
 
     def add(self, rows: np.ndarray, x: torch.Tensor, edges: np.ndarray) -> None:
-        """Encode the valid tokens x [tokens, d] of the texts ``rows``, whose tokens start at ``edges``."""
+        """Encode and pool the valid tokens x float32[tokens, d] of the texts rows int[batch].
+
+        edges int[batch + 1]: text i has the tokens from ``edges[i]`` to ``edges[i + 1]``.
+        """
         codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
         self.active += (codes != 0).sum(0, dtype=torch.float64).cpu().numpy()
         for i, row in enumerate(rows):
@@ -54,7 +58,7 @@ class PooledLatents:
         return 1 - error / spread if spread > 0 else None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything gathered so far, as arrays by name that can be stored."""
+        """Everything collected so far, as arrays [...] by name that can be stored."""
         pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
         return {
             "rows": np.array(self.rows, dtype=np.int64),
@@ -67,7 +71,7 @@ class PooledLatents:
         } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Inverse of ``state``."""
+        """Inverse of ``state``: takes its arrays [...] back."""
         self.rows = arrays["rows"].tolist()
         self.pooled = [
             csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))
@@ -76,10 +80,10 @@ class PooledLatents:
         self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
 
     def finish(self, sae: LoadedSAE, residual_fingerprint: str, inverse: np.ndarray, storage: str) -> LatentRecording:
-        """The recording, with values rounded to what will be stored and one row per text.
+        """The recording, with one row per text and values rounded to what will be stored.
 
-        ``inverse``: int[texts], the distinct text of each row (duplicates repeat a row). DataError if values exceed
-        ``storage``.
+        ``inverse``: int[texts], the distinct text of each row (a duplicate text repeats its row). DataError if values
+        exceed the range of ``storage``.
         """
         n_tokens = int(self.n_valid.sum())
         order = np.full(len(self.n_valid), -1)
@@ -115,7 +119,7 @@ class PooledLatents:
 
 
 def scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(f, s*f) of the tokens x [tokens, d], both float32 [tokens, latents]."""
+    """(f, s*f) of the tokens x float32[tokens, d], both float32[tokens, latents]."""
     codes = sae.encode(x).float()
     scale = sae.token_scale(x)
     return codes, codes if scale is None else codes * scale[:, None]
@@ -128,9 +132,9 @@ def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple
 
 
 def rounded(values: np.ndarray, storage: str, what: str) -> np.ndarray:
-    """Values of any shape as they will be stored, back in float32: a fresh recording then scores like the stored one.
+    """float32[...]: values of any shape, rounded as they will be stored: a new recording scores like a stored one.
 
-    DataError if ``what`` (named in it) exceeds float16.
+    DataError, with ``what`` in its message, if they exceed float16 and that is ``storage``.
     """
     if storage == "float16" and np.nanmax(np.abs(values), initial=0) > np.finfo(np.float16).max:
         raise DataError(f"{what} exceed float16; record with storage float32")

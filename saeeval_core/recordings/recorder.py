@@ -1,7 +1,7 @@
-"""The one pass: texts through the language model to a hook, through any number of SAEs, pooled on the way.
+"""The *pass*: texts through the language model to a hook, then through any number of SAEs, pooled on the way.
 
-No padded token is encoded, no text twice, and nothing of shape texts x tokens x latents is ever held: memory grows with
-the number of texts only by the pooled arrays. A killed pass resumes from what it had written.
+No padded token is encoded, no text twice, and no array of texts x tokens x latents is ever held: memory grows with the
+number of texts only by the pooled arrays. A killed pass resumes from the last state it wrote.
 """
 
 import time
@@ -62,9 +62,10 @@ def record(
 ) -> tuple[ResidualRecording, list[LatentRecording]]:
     """Pooled residuals (means over the valid tokens of a text) and, for each SAE, pooled latents, contexts and figures.
 
-    ``cells`` (int[texts], -1 for none) names the label cell of each text; every cell's strongest contexts are kept, so
-    that evidence can be shown by quadrant. With ``partial``, a state is written there now and then and found again.
-    Raises ModelError or UnsupportedSAE if hook or widths do not fit, DataError if no text has a token.
+    ``cells`` int[texts]: label cell of each text, -1 for none; every cell's strongest contexts are kept, so that
+    evidence can be shown by quadrant. With ``partial``, the state is written to that folder now and then and continued
+    from there. ModelError or UnsupportedSAE if hook or widths do not fit or memory runs out; DataError if no text has a
+    token, or values exceed the range of ``storage``.
     """
     model.check_hook(hook)
     for sae in saes:
@@ -99,7 +100,10 @@ def record(
 def token_latents(
     model: LanguageModel, hook: str, text: str, sae: LoadedSAE
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
-    """For one text: s*f per valid token [tokens, latents], the residuals [tokens, d_model] and character spans."""
+    """One text: s*f float32[tokens, latents], residuals float32[tokens, d_model], character spans of its valid tokens.
+
+    DataError for a text without tokens.
+    """
     tokens = model.tokenize([text])
     if len(tokens.ids[0]) < 2:
         raise DataError("the text has no token; type at least one word")
@@ -111,7 +115,7 @@ def token_latents(
 
 
 class _Pass:
-    """State of one pass: which batches are done and what they left."""
+    """State of one pass: which batches are done, and what they gave."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""What one pass over the texts leaves behind: pooled residuals, and per SAE pooled latents and contexts.
+"""What one pass over the texts produces: pooled residuals, and per SAE pooled latents and contexts.
 
-Everything a score needs is here, so no score ever runs the language model or the SAE again.
+Everything that a score needs is here, so no score runs the language model or the SAE again.
 Arrays are read-only and can be shared between threads. Importing this module loads neither torch nor transformers.
 """
 
@@ -21,7 +21,7 @@ from saeeval_core.storage.kept import RECORDINGS, Shelves
 from saeeval_core.storage.packing import pack, unpack
 
 SCHEMA = 1
-"""Raised whenever the meaning of a stored array changes; older recordings are then made again."""
+"""Increased whenever the meaning of a stored array changes; older recordings are then made again."""
 WINDOW = 16
 """Tokens in a stored context."""
 KINDS = ("top", "sampled", "top of its cell")
@@ -29,7 +29,7 @@ KINDS = ("top", "sampled", "top of its cell")
 
 @dataclass(frozen=True)
 class RecordingKey:
-    """What decides a residual recording; computable without loading the model."""
+    """Everything that decides a residual recording; computed without loading the model."""
 
     model: str
     stamp: str
@@ -60,7 +60,7 @@ class ContextRef:
     position: int
     """Valid-token index of the window's first token."""
     activation: np.ndarray
-    """float32[WINDOW]: s*f per token, 0 past the end of the text."""
+    """float32[WINDOW]: |s*f| per token, 0 past the end of the text."""
     kind: str
     """One of KINDS."""
 
@@ -70,19 +70,19 @@ class Contexts:
     """Contexts of all latents, latent by latent; kept as references so that no third-party text is stored."""
 
     indptr: np.ndarray
-    """int64[latents + 1]"""
+    """int64[latents + 1]: contexts of latent i are numbers indptr[i] to indptr[i + 1] - 1."""
     text: np.ndarray
-    """int32[contexts]"""
+    """int32[contexts]: row of the text in the recording."""
     position: np.ndarray
-    """int16[contexts]"""
+    """int16[contexts]: valid-token index of the window's first token."""
     activation: np.ndarray
-    """float16[contexts, WINDOW]"""
+    """float16[contexts, WINDOW]: |s*f| per token, 0 past the end of the text."""
     kind: np.ndarray
-    """uint8[contexts], index into KINDS"""
+    """uint8[contexts]: index into KINDS."""
 
     @classmethod
     def empty(cls, n_latents: int) -> "Contexts":
-        """No contexts of so many latents."""
+        """No contexts for any of ``n_latents`` latents."""
         return cls(
             np.zeros(n_latents + 1, np.int64),
             np.zeros(0, np.int32),
@@ -114,7 +114,7 @@ class ResidualRecording:
     token_ends: np.ndarray
     """uint16[valid tokens]: character end of each valid token in its text."""
     note: str = ""
-    """What a reader must know about the weights."""
+    """Shown with results: what is special about the model's weights."""
 
     @property
     def fingerprint(self) -> str:
@@ -139,23 +139,24 @@ class LatentRecording:
     sae_fingerprint: str
     residual_fingerprint: str
     latents: csc_array
-    """float32[texts, latents]: mean over valid tokens of s*f. Column-sparse: a decision touches single columns."""
+    """float32[texts, latents]: mean over valid tokens of s*f. Column-sparse, because one decision reads one column."""
     zero_code: np.ndarray
-    """float32[latents]: f(0), needed only to imitate SAEBench's padding leak."""
+    """float32[latents]: s(0) f(0), needed only to imitate SAEBench's padding leak."""
     density: np.ndarray
     """float32[latents]: share of valid tokens on which the latent is active."""
     decoder: np.ndarray
-    """float32[latents, d_model]: D, such that ablation moves the residual by -s f_i D_i."""
+    """float32[latents, d_model]: D, so that ablating latent i moves the residual by -s f_i D_i."""
     contexts: Contexts
     unsupervised: Mapping[str, float | None]
     """l0 (active latents per token), explained_variance, dead (share of latents that never fired here), tokens."""
     non_negative: bool = True
+    """False where codes can be below 0."""
     about: Mapping[str, Any] | None = None
-    """Architecture, width, hook and what its training tells of the SAE, as results carry them."""
+    """Architecture, width and hook of the SAE, as results show them."""
 
     @property
     def fingerprint(self) -> str:
-        """Identity of this SAE on that pass."""
+        """Fingerprint of this SAE on its pass."""
         return fingerprint([self.residual_fingerprint, self.sae_fingerprint])
 
     @property
@@ -165,7 +166,7 @@ class LatentRecording:
 
 
 def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
-    """Write below ``folder`` and return the path; residuals in the key's storage precision. ArtifactError if it cannot."""
+    """Write into ``folder`` and return the path; residuals in the key's ``storage``. ArtifactError if writing fails."""
     path = folder / f"residuals-{recording.fingerprint}"
     arrays = {
         "residuals": recording.residuals.astype(recording.key.storage),
@@ -179,9 +180,9 @@ def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
 
 
 def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> Path:
-    """Write below ``folder`` and return the path; pooled latents in ``storage`` precision, row numbers as one-byte gaps.
+    """Write into ``folder`` and return the path; pooled latents in ``storage`` precision, row numbers as one-byte gaps.
 
-    The decoder is stored only when the SAE is not a bundled one (whose decoder is read from its own weights).
+    The decoder of a bundled SAE is not stored: it is read from the SAE's weights. ArtifactError if writing fails.
     """
     path = folder / f"latents-{recording.fingerprint}"
     c = recording.contexts
@@ -256,20 +257,20 @@ def load_latents(path: Path) -> LatentRecording:
 
 
 def find_residuals(key: RecordingKey, *, shipped: bool = True) -> ResidualRecording | None:
-    """The finished recording of that key among the shipped and the cached ones, or None."""
+    """The finished recording of that key, shipped or made here, or None. ArtifactError if it is damaged."""
     path = next(filter(exists, Shelves(RECORDINGS.folder, shipped).places(f"residuals-{key.fingerprint}")), None)
     return None if path is None else load_residuals(path)
 
 
 def find_latents(key: RecordingKey, sae_fingerprint: str, *, shipped: bool = True) -> LatentRecording | None:
-    """The finished latent recording of one SAE on that pass, or None."""
+    """The finished latent recording of one SAE on that pass, or None. ArtifactError if it is damaged."""
     name = f"latents-{key.of_sae(sae_fingerprint)}"
     path = next(filter(exists, Shelves(RECORDINGS.folder, shipped).places(name)), None)
     return None if path is None else load_latents(path)
 
 
 def list_recordings(kind: str) -> list[Sidecar]:
-    """Sidecars of all finished recordings of one kind ("residuals" or "latents"), shipped first; "path" says where."""
+    """Sidecars, with their "path", of all finished recordings of one kind ("residuals" or "latents"), shipped first."""
     return [
         load_meta(path.with_suffix("")) | {"path": str(path.with_suffix(""))}
         for folder in RECORDINGS.folders()
@@ -278,7 +279,7 @@ def list_recordings(kind: str) -> list[Sidecar]:
 
 
 def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
-    """Decoder rows of a bundled SAE, float32 [latents, d_model], read without torch. Its rows need no rescaling.
+    """float32[latents, d_model]: decoder rows of a bundled SAE, read without torch. They need no rescaling.
 
     ArtifactError if its weights are missing.
     """

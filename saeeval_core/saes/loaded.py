@@ -1,7 +1,7 @@
-"""Load SAEs of every SAELens class and give each the two things exact ablation needs: decoder rows D and scale s.
+"""Load SAEs of every SAELens class, each with the two things that exact ablation needs: decoder rows D and scale s.
 
-Removing latent i from the reconstruction of a token changes it by exactly -f_i D_i s(token) when the decoder is
-affine. That is checked against SAELens's own decode at every load; what fails the check is refused.
+Ablating latent i changes the reconstruction of a token by exactly -f_i D_i s(token) when the decoder is affine. That is
+checked against SAELens's own decode at every load; an SAE that fails is refused.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class LoadedSAE:
     """D, float32 [latents, d_out]: what one unit of a latent adds to the output of a token with s = 1."""
     fingerprint: str
     encoder: Callable[[Tensor], Tensor] = field(repr=False)
-    """[..., d_in] -> [..., latents], on the tokens as the SAE wants them (centred where ``info.centred``)."""
+    """[..., d_in] -> [..., latents], on tokens as the SAE was trained on them (centred where ``info.centred``)."""
     bias: Tensor | None = field(default=None, repr=False)
     """float32 [d_out], the constant of the decoder; None where decoding the codes is not a reconstruction of x."""
     scale_factor: float = 1.0
@@ -63,7 +63,7 @@ class LoadedSAE:
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """Codes f (not multiplied by s): x [tokens, d_in] -> [tokens, latents]; leading dimensions are kept.
+        """Codes f (not multiplied by s), in the SAE's dtype: x [..., d_in] -> [..., latents].
 
         If ``needs_sequences``, [tokens, d_in] must be the tokens of ONE text in order, and several texts of equal or
         right-padded length go in as [texts, tokens, d_in] (causal: padding at the end changes nothing before it).
@@ -88,9 +88,10 @@ class LoadedSAE:
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, codes: Tensor) -> Tensor | None:
-        """x_hat of tokens x [..., d_in] from their codes, float32; None for temporal SAEs and transcoders.
+        """x_hat float32[..., d_in] of tokens x [..., d_in] from their codes [..., latents].
 
-        (Those do not rebuild x from the codes alone: one adds a prediction, the other writes another activation.)
+        None for temporal SAEs and transcoders, which do not rebuild x from the codes alone: the former add a
+        prediction, the latter write another activation.
         """
         if self.bias is None:
             return None
@@ -99,11 +100,11 @@ class LoadedSAE:
         if scale is not None:
             out = out * scale[..., None]
         mean = x.to(out.device).float().mean(dim=-1, keepdim=True)
-        # Layer norm takes the mean out before encoding and puts it back; centred SAEs never see it, so it passes through.
+        # Layer norm removes the mean before encoding and adds it back; centred SAEs never see it, so it passes through.
         return out + mean if self.info.centred or self.info.normalize_activations == "layer_norm" else out
 
     def zero_code(self) -> Tensor:
-        """s(0) f(0), float32 [latents]: what a zeroed (masked) position adds to a pooled latent.
+        """s(0) f(0), float32[latents] on the CPU: what a zeroed (masked) position adds to a pooled latent.
 
         With s = 1 this is f(0). Layer norm and constant-norm SAEs have s(0) = 0, so it is 0 (their f(0) alone can be
         NaN: it divides by the norm). For temporal SAEs it is the code of a lone zero token.
@@ -123,7 +124,7 @@ class LoadedSAE:
 def load_sae(
     spec: str, *, device: str = "cpu", dtype: str = "float32", search: Sequence[Path] | None = None
 ) -> LoadedSAE:
-    """Load an SAE; UnsupportedSAE with one line for everything that cannot be found, read or ablated exactly.
+    """Load an SAE. UnsupportedSAE if it cannot be found, read or ablated exactly.
 
     ``spec`` is tried as: a bundled name, a local folder, ``release/sae_id`` or ``release:sae_id`` of SAELens's
     registry, and ``hub:org/repo[/folder]`` or ``org/repo[/folder]`` on the Hugging Face Hub.
@@ -146,10 +147,10 @@ def load_sae(
 
 
 def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
-    """Largest error of -f_i D_i s against SAELens's decode, relative to the size of what is decoded.
+    """Largest error of -f_i D_i s against SAELens's decode, relative to the magnitude of what is decoded.
 
     Eight random tokens, each with its own codes plus eight random positive ones; every added latent is zeroed in turn.
-    UnsupportedSAE above rounding error. A decoder of our own (no ``module``) counts as verified.
+    UnsupportedSAE above rounding error. A decoder that is not SAELens's (no ``module``) is not checked: 0.
     """
     if sae.module is None:
         return 0.0
@@ -256,7 +257,7 @@ def _encoder(info: SaeInfo, module: Any) -> Callable[[Tensor], Tensor]:
     lock = threading.Lock()
 
     def encode(x: Tensor) -> Tensor:
-        # encode() leaves this batch's norms on the module for the next decode(); nobody else may see them.
+        # encode() leaves this batch's norms on the module for the next decode(); other threads must not see them.
         with lock:
             codes = module.encode(x)
             _forget_batch(module)

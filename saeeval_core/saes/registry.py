@@ -1,6 +1,6 @@
-"""Which SAEs there are and what their settings say, without weights, network, torch or SAELens's modules.
+"""List SAEs and read their settings, without weights, network, torch or SAELens's modules.
 
-Bundled SAEs and local folders are described from their ``cfg.json``; SAELens's registry from the YAML file it ships.
+Bundled SAEs and local folders are described by their ``cfg.json``, SAELens's registry by the YAML file it ships.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ _OLD_METADATA = (
 
 @dataclass(frozen=True)
 class SaeInfo:
-    """What an SAE says about itself."""
+    """The settings of an SAE, from its cfg.json."""
 
     id: str
     """What the user typed, or the bundled name."""
@@ -104,7 +104,7 @@ class RegistryRow:
     model: str
     repo: str
     hook: str | None
-    """Hook it reads, where release, id and path tell."""
+    """Hook it reads, where release, id or path say."""
     n_latents: int | None
     neuronpedia_id: str | None
     expected_l0: float | None
@@ -128,7 +128,7 @@ def list_bundled(search: Sequence[Path] | None = None) -> list[SaeInfo]:
 
 
 def inspect_sae(spec: str, search: Sequence[Path] | None = None) -> SaeInfo:
-    """Describe a bundled SAE or local folder from its cfg.json; UnsupportedSAE for anything that is not here."""
+    """The settings of a bundled SAE or local folder; UnsupportedSAE for anything that is not on this machine."""
     folder = local_folder(spec, search)
     if folder is not None:
         return _inspect_folder(spec, folder)
@@ -137,7 +137,7 @@ def inspect_sae(spec: str, search: Sequence[Path] | None = None) -> SaeInfo:
 
 
 def local_folder(spec: str, search: Sequence[Path] | None = None) -> Path | None:
-    """Folder that ``spec`` names on this machine, or None; a spec that must be a path but is not there raises."""
+    """Folder that ``spec`` names on this machine, or None. UnsupportedSAE for a path that is a file or missing."""
     for root in _roots(search):
         if spec and not {"/", "\\"} & set(spec) and (root / spec / CFG_FILE).exists():
             return root / spec
@@ -152,7 +152,7 @@ def local_folder(spec: str, search: Sequence[Path] | None = None) -> Path | None
 
 
 def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
-    """SaeInfo from the content of a cfg.json, in the layout of SAELens 6 or an older one; UnsupportedSAE if unusable."""
+    """SaeInfo from the content of a cfg.json, in the layout of SAELens 6 or older; UnsupportedSAE if unusable."""
     old = {new: cfg[key] for key, new in [("hook_point", "hook_name"), *((k, k) for k in _OLD_METADATA)] if key in cfg}
     metadata = {**old, **(cfg.get("metadata") or {})}
     architecture = cfg.get("architecture")
@@ -201,7 +201,7 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
 
 
 def refuse_heads(spec: str, hook: str | None) -> None:
-    """UnsupportedSAE for hooks on attention heads before their output matrix: nothing there adds to the residual stream."""
+    """UnsupportedSAE for hooks on attention heads before their output matrix: nothing there adds to the residual."""
     if hook is not None and hook.endswith("hook_z"):
         raise UnsupportedSAE(
             f"SAE '{spec}' reads attention heads ({hook}), which are not in the residual basis; "
@@ -305,7 +305,7 @@ def _row(release: str, entry: Mapping[str, Any], sae: Mapping[str, Any]) -> Regi
     hook = None if transcoder else hook_of(release, how, sae_id, path)
     names = (sae_id, path, release, str(sae.get("neuronpedia")), str(entry["repo_id"]))
     n_latents = next((width for name in names if (width := width_of(name))), None)
-    # SAELens fills in 0.0 or 1.0 where nobody measured.
+    # SAELens fills in 0.0 or 1.0 where L0 was not measured.
     l0 = None if sae.get("l0", 0.0) in (0.0, 1.0) else float(sae["l0"])
     model, repo = str(entry["model"]), str(entry["repo_id"])
     return RegistryRow(release, sae_id, model, repo, hook, n_latents, sae.get("neuronpedia"), l0, transcoder)

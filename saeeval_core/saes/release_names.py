@@ -1,6 +1,6 @@
-"""What the names in SAELens's registry say about an SAE: the hook it reads, its width, its model.
+"""Hook, width and model of an SAE, inferred from its names in SAELens's registry.
 
-The registry has no fields for them; release, id and path follow a few conventions.
+The registry has no fields for hook and width; release, id and path follow a few conventions.
 """
 
 import re
@@ -27,7 +27,7 @@ def short_model_name(model: str) -> str:
 
 
 def hook_of(release: str, how: str | None, sae_id: str, path: str) -> str | None:
-    """Hook an SAE reads, or None where the names do not tell; ``how``: the registry's name of the conversion."""
+    """Hook an SAE reads, or None where its names do not say; ``how``: the registry's name of the conversion."""
     if match := _HOOK_IN_NAME.search(sae_id) or _HOOK_IN_NAME.search(path):
         # SAELens writes the attention hook of a few releases without its "attn." part.
         return re.sub(r"(\d)\.hook_z", r"\1.attn.hook_z", match[0])
@@ -45,7 +45,7 @@ def hook_of(release: str, how: str | None, sae_id: str, path: str) -> str | None
 
 
 def width_of(name: str) -> int | None:
-    """Number of latents a name tells. "16k" and "131k" stand for the power of two next to them, "80k" for 80 x 1024."""
+    """Number of latents that a name states, or None. "16k" or "131k" is the nearest power of two, "80k" 80 x 1024."""
     for pattern, kind in _WIDTHS:
         if match := pattern.search(name):
             number = int(match[1])

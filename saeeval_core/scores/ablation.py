@@ -1,7 +1,11 @@
-"""What ablating latents takes away from a probe's logits, exactly, from pooled arrays alone (docs/method.md, "The identity").
+"""What ablating latents subtracts from a probe's logits: exact, and from pooled arrays alone.
 
 Mean pooling and an affine decoder commute, so zero-ablating a set S moves a text's pooled residual by
 -sum_{i in S} fbar_i D_i and the logit of a linear probe by -sum_{i in S} fbar_i (D_i . w).
+See docs/method.md, "The identity".
+
+Arrays, unless a function says otherwise: latents float32[texts, latents], the pooled fbar; decoder_dot_probe
+float64[latents], D . w of one probe; ids int[set].
 """
 
 from collections.abc import Sequence
@@ -31,7 +35,8 @@ def removed_by_n(
 ) -> tuple[np.ndarray, list[int]]:
     """(float64[len(ns), texts], number really ablated) for the first n of the ranking, from one cumulative sum.
 
-    Asking for more latents than are ranked ablates those there are; asking for more than the SAE has is a ConfigError.
+    ranking int[ranked]: latent ids, best first. With fewer of them than n, all are ablated. ConfigError when an n
+    exceeds the number of latents of the SAE.
     """
     if max(ns) > latents.shape[1]:
         raise ConfigError(f"N = {max(ns)} but the SAE has {latents.shape[1]} latents; lower --n")
@@ -45,9 +50,10 @@ def removed_by_n(
 
 
 def mean_offset(ids: Sequence[int] | np.ndarray, train_mean: np.ndarray, decoder_dot_probe: np.ndarray) -> np.ndarray:
-    """What mean ablation gives back to every logit: sum over the set of E_train[fbar_i] (D_i . w).
+    """What mean ablation adds to every logit of zero ablation: sum over the set of E_train[fbar_i] (D_i . w).
 
-    decoder_dot_probe: [latents] of one probe or [latents, probes]; the result has one value per probe.
+    train_mean float64[latents]. decoder_dot_probe: float64[latents] of one probe gives float64[]; float64[latents,
+    probes] gives float64[probes].
     """
     ids = np.asarray(ids, dtype=int)
     return np.asarray(train_mean[ids] @ decoder_dot_probe[ids])
@@ -56,7 +62,11 @@ def mean_offset(ids: Sequence[int] | np.ndarray, train_mean: np.ndarray, decoder
 def padding_leak(
     ids: Sequence[int] | np.ndarray, zero_code: np.ndarray, decoder_dot_probe: np.ndarray, n_valid: np.ndarray
 ) -> np.ndarray:
-    """float64[texts]: what SAEBench's ablation subtracts on top, f_i(0) (D_i . w) n_masked / n_valid."""
+    """float64[texts]: what SAEBench's ablation also subtracts, sum over the set of f_i(0) (D_i . w) n_masked / n_valid.
+
+    zero_code float32[latents]: f(0); n_valid int[texts]: valid tokens; n_masked = MAX_TOKENS - n_valid. See
+    docs/method.md, "Differences from the paper and SAEBench".
+    """
     ids = np.asarray(ids, dtype=int)
     return float(zero_code[ids].astype(np.float64) @ decoder_dot_probe[ids]) * (MAX_TOKENS - n_valid) / n_valid
 
@@ -64,11 +74,14 @@ def padding_leak(
 def ablate_residuals(
     residuals: np.ndarray, latents: csc_array, ids: Sequence[int] | np.ndarray, decoder: np.ndarray
 ) -> np.ndarray:
-    """float64[texts, d_model]: the pooled residuals themselves after zero ablation, for retraining a probe on them."""
+    """float64[texts, d_model]: the pooled residuals after zero ablation, for retraining a probe on them.
+
+    residuals float32[texts, d_model]; decoder float32[latents, d_model].
+    """
     ids = np.asarray(ids, dtype=int)
     return residuals.astype(np.float64) - latents[:, ids].astype(np.float64) @ decoder[ids].astype(np.float64)
 
 
 def dot(decoder: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """D.w in float32 precision, returned as float64[latents]."""
+    """D . w as float64[latents], computed in float32; decoder float32[latents, d_model], weight float64[d_model]."""
     return (decoder @ weight.astype(np.float32)).astype(np.float64)

@@ -1,10 +1,10 @@
-"""The small-N area: one number for a whole curve that rewards few latents doing the work.
+"""The small-N area: one number for a curve of scores over N, high when few latents are enough.
 
     area = (1 / ln M) * integral from N = 1 to M of score(N) d ln N,      M = 20, trapezoids in ln N
 
-A variant beside the score at a fixed N (it is the mean height of the curve on a logarithmic axis). A fixed large N punishes
-an SAE that needs few latents; the best N per SAE rewards one that needs many, because enough random directions span any
-probe. The ranking, ablation and score are those of the fixed N.
+The mean height of the curve on a logarithmic axis; ours, not the paper's (docs/method.md, "Small-N area"). A large
+fixed N penalises an SAE that needs few latents; the best N per SAE rewards one that needs many, because enough random
+directions span any probe. Ranking, ablation and score are those of the score at a fixed N.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,21 @@ from saeeval_core.scores.uncertainty import Sampled, Scored, estimate, undefined
 AREA = "small-N area"
 MEAN = "mean ablation"
 RECOMMENDED = f"{MEAN}, {AREA}"
-"""Name of the variant that planted truth speaks for (``validate``): the area with ablated latents set to their mean."""
+"""Name of the recommended variant, chosen on planted worlds (``planted.validate``): the area under mean ablation."""
 M = 20
 GRID = (1, 2, 3, 5, 10, 20)
 """Default N at which the curve is computed."""
 
 
 DEFINITION = f"small-N area, mean ablation: mean height of the curve of S over ln N, N = 1 to {M}"
-"""What the recommended score is; ``saeeval validate`` says why it stands beside the paper's."""
+"""What the recommended score is, as results say it."""
 
 
 def small_n_area(curve: Sequence[Scored], ns: Sequence[int]) -> Sampled:
-    """Area of one curve of scores at ``ns``; undefined where any needed score is.
+    """Area of one curve, with one score for each of ``ns``; undefined where a score that counts is.
 
-    ConfigError unless 1 and M are in ``ns``.
+    Its samples are float[resamples], the same weighted sum of the scores' samples. ConfigError unless 1 and M are in
+    ``ns``.
     """
     weights = area_weights(ns)
     used = np.flatnonzero(weights)
@@ -44,15 +45,15 @@ def small_n_area(curve: Sequence[Scored], ns: Sequence[int]) -> Sampled:
 
 
 def area_of_values(values: Sequence[float | None], ns: Sequence[int]) -> float | None:
-    """The same of bare numbers; None where one that counts is None."""
+    """The same for plain numbers; None where one that counts is None. ConfigError unless 1 and M are in ``ns``."""
     used = [(w, v) for w, v in zip(area_weights(ns), values, strict=True) if w]
     return None if any(v is None for _, v in used) else float(sum(w * v for w, v in used if v is not None))
 
 
 def area_weights(ns: Sequence[int]) -> np.ndarray:
-    """float[len(ns)] summing to 1: the weight of each score; 0 beyond M. ConfigError unless 1 and M are in ns.
+    """float64[len(ns)] summing to 1: the weight of each score; 0 beyond M. ConfigError unless 1 and M are in ``ns``.
 
-    Where all of the default grid is in ``ns`` only that counts, so that areas of different curves are the same number.
+    Where ``ns`` holds the whole default grid, only the grid counts, so that areas of different ``ns`` can be compared.
     """
     n = np.asarray(ns)
     if 1 not in n or M not in n:

@@ -1,6 +1,8 @@
-"""How much each latent moves a probe between the two classes: the ranking of what to ablate (paper section on attribution).
+"""How much each latent moves a probe between its two classes, which ranks the latents to ablate.
 
-I_i = (weighted mean of pooled f_i over positives - over negatives) * (D_i . w), on the probe's own training texts.
+    I_i = (mean of pooled f_i over positives - mean over negatives) * (D_i . w)      on the probe's own training texts
+
+Karvonen et al., arXiv 2411.18895; docs/method.md, "Attribution".
 """
 
 import numpy as np
@@ -10,7 +12,7 @@ from scipy.sparse import csc_array
 def mean_difference(latents: csc_array, positive: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """float64[latents]: mean pooled latent of the positive texts minus that of the negative ones.
 
-    latents [texts, latents], positive bool[texts]; ``weights`` float[texts] makes both means weighted.
+    latents float32[texts, latents], positive bool[texts]; ``weights`` float[texts] makes both means weighted.
     """
     w = np.ones(len(positive)) if weights is None else weights.astype(np.float64)
     signed = np.where(positive, w / w[positive].sum(), -w / w[~positive].sum())
@@ -18,21 +20,24 @@ def mean_difference(latents: csc_array, positive: np.ndarray, weights: np.ndarra
 
 
 def effects(difference: np.ndarray, decoder_dot_probe: np.ndarray) -> np.ndarray:
-    """I_i, float64[latents], from the mean difference and D.w."""
+    """I_i, float64[latents], from ``mean_difference`` and D . w, both float64[latents]."""
     return difference * decoder_dot_probe
 
 
 def rank_by_magnitude(effect: np.ndarray) -> np.ndarray:
-    """Latent ids by falling |I|, those without effect left out; ties to the lower id. SHIFT's ranking."""
+    """int64[ranked]: latent ids by falling |I|, without those of effect 0; ties go to the lower id. SHIFT's ranking.
+
+    effect float64[latents].
+    """
     order = np.argsort(-np.abs(effect), kind="stable")
     return order[effect[order] != 0]
 
 
 def rank_positive(difference: np.ndarray, decoder_dot_probe: np.ndarray, *, non_negative: bool) -> np.ndarray:
-    """Ids of latents with I > 0 by falling I; TPP's ranking: latents that argue *for* the class.
+    """int64[eligible]: ids of latents with I > 0, by falling I; ties go to the lower id. TPP's ranking.
 
-     For non-negative codes the difference is clamped at 0, so a latent that is stronger on the negatives never counts
-    .
+    difference, decoder_dot_probe float64[latents]. For non-negative codes the difference is clamped at 0, so a latent
+    that is stronger on the negatives never counts.
     """
     clamped = np.maximum(difference, 0) if non_negative else difference
     effect = effects(clamped, decoder_dot_probe)

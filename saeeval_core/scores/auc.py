@@ -4,9 +4,10 @@ import numpy as np
 
 
 def weighted_auc(logits: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """float[k]: chance that a positive outranks a negative, both drawn by weight; ties count half.
+    """float[k]: probability that a positive outranks a negative, both drawn by weight; ties count half.
 
-    logits float[texts], positive bool[texts], weights float[k, texts]: one AUC per row of weights, in their precision.
+    logits float64[texts], positive bool[texts], weights float[k, texts]: one AUC per row of weights, in their
+    precision.
     """
     order = np.argsort(logits, kind="stable")
     w, up = weights[:, order], positive[order]

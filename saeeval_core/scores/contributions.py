@@ -1,4 +1,4 @@
-"""Who carries a SHIFT score: each latent alone, each latent's step into or out of a set, and sets drawn at random."""
+"""Contributions of latents to a SHIFT score: alone, and on entering or leaving a set; and sets drawn at random."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from saeeval_core.scores.uncertainty import Estimate, Sampled, difference, estim
 
 @dataclass(frozen=True)
 class Share:
-    """One latent's part in the score of a set."""
+    """One latent's contribution to the score of a set (docs/method.md, "SHIFT": solo and leave-one-out)."""
 
     latent: int
     inside: bool
@@ -24,7 +24,7 @@ class Share:
 
 
 def share(view: ShiftLatents, ids: Sequence[int], latent: int, *, whole: ShiftScore) -> Share:
-    """Share of one latent in the set ``ids``, whose score is ``whole``; intervals over the same resamples."""
+    """Contribution of one latent to the set ``ids``, whose score is ``whole``; intervals over the same resamples."""
     inside = latent in ids
     other = view.score([i for i in ids if i != latent] if inside else [*ids, latent])
     with_it, without = (whole, other) if inside else (other, whole)
@@ -35,8 +35,8 @@ def share(view: ShiftLatents, ids: Sequence[int], latent: int, *, whole: ShiftSc
 def random_sets(view: ShiftLatents, size: int, *, draws: int, rng: np.random.Generator) -> Sampled:
     """Mean S over ``draws`` sets of ``size`` latents drawn from those that fire on the scored texts.
 
-    The interval holds both the resampled texts and the draws: each resample uses one draw. A size beyond
-    the firing latents takes them all.
+    The interval (samples float[resamples]) covers both the resampled texts and the draws: each resample uses one draw.
+    If fewer latents fire than ``size``, all of them are taken.
     """
     firing = np.flatnonzero(np.diff(view.latents.indptr))
     scores = [view.score(rng.choice(firing, min(size, len(firing)), replace=False)) for _ in range(draws)]
@@ -49,7 +49,7 @@ def random_sets(view: ShiftLatents, size: int, *, draws: int, rng: np.random.Gen
 
 
 def activation_histogram(view: ShiftLatents, latent: int, bins: int = 12) -> list[tuple[float, list[int]]]:
-    """Pooled activation of one latent on the scored texts: (left edge, texts per quadrant); texts at 0 are left out."""
+    """Pooled activation of one latent on the scored texts, without zeros: per bin (left edge, texts per quadrant)."""
     latents = view.latents
     a, b = latents.indptr[latent], latents.indptr[latent + 1]
     values, quadrant = latents.data[a:b].astype(float), view.board.quadrant[latents.indices[a:b]]
@@ -74,7 +74,7 @@ def quadrant_means(view: ShiftLatents, latent: int) -> list[tuple[float, float]]
 def peak_tokens(
     texts: Sequence[str], residuals: ResidualRecording, contexts: Sequence[ContextRef], k: int = 4
 ) -> tuple[str, ...]:
-    """The tokens at which a latent is strongest in its recorded contexts: stripped, distinct, by summed activation."""
+    """The ``k`` strongest tokens in a latent's recorded contexts: stripped, distinct, by summed activation."""
     total: dict[str, float] = {}
     for c in contexts:
         at = int(np.argmax(np.abs(c.activation)))

@@ -1,4 +1,8 @@
-"""Linear probes on pooled residuals. A probe belongs to a residual recording and is shared by every SAE on it."""
+"""Linear probes on pooled residuals (docs/method.md, "Probes"). A probe belongs to a residual recording, not to an SAE.
+
+Arrays throughout: residuals float32[texts, d_model], labels bool[texts], strata int[texts] (quadrant or class of each
+text), weights float[texts].
+"""
 
 import warnings
 from dataclasses import dataclass
@@ -25,7 +29,7 @@ class Probe:
     """z = x . weight + bias; predicts the positive label when z > 0."""
 
     weight: np.ndarray
-    """float64[d_model], in units of the raw residual."""
+    """float64[d_model], on raw (not standardised) residuals."""
     bias: float
     n_texts: int
     """Training texts."""
@@ -35,7 +39,7 @@ class Probe:
     """Epoch whose weights are kept, counted from 1 (AdamW)."""
 
     def logits(self, residuals: np.ndarray) -> np.ndarray:
-        """float64[texts] for residuals [texts, d_model]."""
+        """float64[texts] for residuals float[texts, d_model]."""
         return residuals.astype(np.float64) @ self.weight + self.bias
 
 
@@ -51,8 +55,10 @@ def fit_probe(
 ) -> Probe:
     """Train a probe as the protocol says.
 
-    residuals [texts, d_model], labels bool[texts], strata int[texts] (quadrant or class, for the folds); ``test`` is the
-    probe's own test set, which only SAEBench's epoch choice looks at. DataError if only one label is present.
+    residuals float32[texts, d_model], labels bool[texts]. The logistic probe alone uses strata int[texts], for its
+    folds, and weights float[texts]. ``test``, (residuals, labels) of the probe's own test texts, is used by AdamW
+    alone, where the protocol chooses the epoch on it. DataError if only one label is present or a text has no pooled
+    residual.
     """
     if labels.all() or not labels.any():
         raise DataError(f"all {len(labels)} training texts of a probe have the same label; both are needed")
@@ -68,7 +74,8 @@ def fit_logistic(
 ) -> Probe:
     """Standardised L2 logistic regression; C by mean held-out log-loss over stratified folds, ties to the smaller C.
 
-    Log-loss, because accuracy is flat on biased data and would pick C at random.
+    residuals float32[texts, d_model], labels bool[texts], strata int[texts], weights float[texts]. By log-loss, because
+    accuracy is nearly flat on biased texts and would pick C almost at random.
     """
     # scikit-learn takes a second to import, and a dashboard with stored probes never trains one.
     from sklearn.metrics import log_loss
@@ -90,7 +97,7 @@ def fit_logistic(
 
 
 def refit_logistic(residuals: np.ndarray, labels: np.ndarray, c: float, weights: np.ndarray | None = None) -> Probe:
-    """The same probe with C given."""
+    """The same probe with C given. residuals float[texts, d_model], labels bool[texts], weights float[texts]."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -113,8 +120,9 @@ def fit_adamw(
 ) -> Probe:
     """AdamW on shuffled batches of 16, as the paper and SAEBench train.
 
-    With ``protocol.best_test_epoch`` the weights of the first epoch with the best accuracy on ``test`` are kept. The
-    global torch generator is seeded inside a fork, so that SAEBench's own function gives the same weights.
+    residuals float32[texts, d_model], labels bool[texts]. With ``protocol.best_test_epoch`` the weights of the first
+    epoch with the best accuracy on ``test`` (residuals, labels) are kept. The global torch generator is seeded inside a
+    fork, so that SAEBench's own function gives the same weights.
     """
     import torch
 
@@ -126,7 +134,10 @@ def fit_adamw(
 def train_adamw(
     residuals: np.ndarray, labels: np.ndarray, protocol: Protocol, test: tuple[np.ndarray, np.ndarray] | None
 ) -> Probe:
-    """The loop of ``fit_adamw``, consuming torch's global generator: initial weights, then one permutation per epoch."""
+    """The loop of ``fit_adamw`` on the same arrays: residuals [texts, d_model], labels [texts].
+
+    It consumes torch's global generator: initial weights, then one permutation per epoch.
+    """
     import torch
 
     x, y = (
@@ -159,7 +170,7 @@ def train_adamw(
 
 
 def stratified_folds(strata: np.ndarray, seed: int) -> np.ndarray:
-    """int[texts] in 0..FOLDS-1, dealt evenly within each stratum; the same for the same strata and seed."""
+    """int64[texts] in 0..FOLDS-1, dealt evenly within each stratum; strata int[texts] and seed decide it."""
     rng = derive_rng(seed, "folds")
     fold = np.zeros(len(strata), dtype=int)
     for stratum in np.unique(strata):

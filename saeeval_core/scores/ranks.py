@@ -6,7 +6,7 @@ from scipy.stats import rankdata
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Rank correlation; None when either side does not vary or there are fewer than 3 pairs."""
+    """Spearman's rank correlation, ties at their mean rank; None for fewer than 3 pairs or a constant side."""
     if len(a) < 3:
         return None
     x, y = rankdata(a), rankdata(b)

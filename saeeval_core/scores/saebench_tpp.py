@@ -1,7 +1,7 @@
-"""What SAEBench 0.6.0 does and we otherwise do not: its TPP selection and its redrawn negatives.
+"""TPP as SAEBench 0.6.0 computes it: its selection of latents, and negatives redrawn for every number.
 
-Kept apart so that the other files stay free of it. SAEBench consumes torch's global generator in a fixed order; we do the
-same inside a fork, so equal seeds give equal numbers.
+SAEBench consumes torch's global generator in a fixed order; the same is done here inside a fork, so equal seeds give
+equal numbers. What differs from our own TPP: docs/method.md, "Differences from the paper and SAEBench".
 """
 
 import math
@@ -27,10 +27,11 @@ POSITIVE, NEGATIVE = 1, 0
 
 
 def draw_one_vs_rest(sizes: Sequence[int], positive: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(class, position within the class, label) of a shuffled 1:1 sample of one class against the others.
+    """(class int64[drawn], position in its class int64[drawn], label bool[drawn]): one class against the others, 1:1.
 
-    Draws ceil(n_pos / other classes) from each other class, then n_pos of those, then shuffles: three kinds of
-    ``torch.randperm`` in this order, from the global generator.
+    ``sizes``: texts per class; the label is True for the class ``positive``. Shuffled. Draws ceil(n_pos / other
+    classes) from each other class, then n_pos of those, then shuffles: three kinds of ``torch.randperm`` in this order,
+    from the global generator.
     """
     import torch
 
@@ -50,7 +51,10 @@ def draw_one_vs_rest(sizes: Sequence[int], positive: int) -> tuple[np.ndarray, n
 
 
 def top_n(effects: "torch.Tensor", n: int) -> np.ndarray:
-    """Ids SAEBench ablates: ``topk`` of min(n, number of non-zero effects), zero effects included."""
+    """int64[ablated]: ids SAEBench ablates, the top k of effects float32[latents] with k = min(n, non-zero effects).
+
+    Negative effects count as non-zero, so latents without any effect can be among the top k.
+    """
     import torch
 
     k = min(n, int((effects != 0).sum()))
@@ -58,7 +62,10 @@ def top_n(effects: "torch.Tensor", n: int) -> np.ndarray:
 
 
 def class_effects(latents: Any, positive: np.ndarray, probe: Probe, decoder: np.ndarray) -> "torch.Tensor":
-    """float32[latents]: max(mean on positives - mean on negatives, 0) * (D.w), in float32 as SAEBench computes it."""
+    """float32[latents]: max(mean on positives - mean on negatives, 0) * (D . w), in float32 as SAEBench computes it.
+
+    latents float32[texts, latents], sparse; positive bool[texts]; decoder float32[latents, d_model].
+    """
     import torch
 
     mean = [np.asarray(latents[rows].mean(axis=0), dtype=np.float32).ravel() for rows in (positive, ~positive)]
@@ -90,7 +97,10 @@ def redrawn_tpp(
     ns: Sequence[int],
     seed: int,
 ) -> RedrawnTpp:
-    """TPP as SAEBench computes it: its selection, negatives redrawn 1:1 at every step, in SAEBench's order of draws."""
+    """TPP as SAEBench computes it: its selection, negatives redrawn 1:1 at every step, in SAEBench's order of draws.
+
+    Trains its own probes. Residuals must have no NaN rows (``obtain.check_tokens``).
+    """
     import torch
 
     m = len(task.classes)

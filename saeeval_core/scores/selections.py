@@ -1,11 +1,11 @@
-"""Which latents to ablate: the selections of the paper (docs/method.md, "Selections") as pure functions from a ranking to ids.
+"""Which latents to ablate: the selections (docs/method.md, "Selections") as pure functions from a ranking to ids.
 
     attribution      top-N of the attribute probe's ranking (SHIFT) or of class i's ranking (TPP)
     judge            the same, kept only where the judge rates the spurious concept (or class i) as related
-    task-unrelated   top-N of C_b's ranking, kept only where the judge finds no task concept (the original SHIFT; SHIFT only)
-    human            the latents a person marked, whatever N
+    task-unrelated   top-N of C_b's ranking, kept only where no target concept is rated as related (the original SHIFT)
+    human            the latents a person marked, the same for every N
 
-A selection that ends empty is a state with a name, never a score.
+A selection that ends empty has a named state and no score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Rule:
 
     @property
     def words(self) -> str:
-        """The rule in two sentences, for people."""
+        """The rule in two sentences, for the interface."""
         zeroed = ", after every rating below its highest is set to 0" if self.zero_non_maximum else ""
         taken = (
             "Of the N strongest latents those that pass are ablated: at most N."
@@ -57,7 +57,7 @@ class Rule:
     def related(self, ratings: Ratings, concepts: Sequence[str], among: Sequence[str]) -> bool | None:
         """Whether any of ``concepts`` reaches the threshold; None if one of them has no rating.
 
-        ``among`` are the concepts that compete when lower ratings are zeroed.
+        ``among``: the concepts whose highest rating counts when lower ratings are set to 0.
         """
         if any(c not in ratings for c in concepts):
             return None
@@ -72,22 +72,22 @@ PAPERS_RULE = Rule(1, True, "top-then-filter")
 
 @dataclass(frozen=True)
 class Selected:
-    """The latents to ablate for one N, and what happened on the way."""
+    """The latents to ablate for one N, and how many the filter rejected."""
 
     n: int
     ids: tuple[int, ...]
     state: str
     """"ok", or why there is nothing to ablate: "nothing passed", "not judged", "nothing marked"."""
     considered: int
-    """Latents the filter looked at."""
+    """Latents of the ranking that were examined."""
     rejected: int
-    """Judged, and filtered out."""
+    """Of these: judged, and filtered out."""
     not_judged: int
-    """Without a usable verdict, so not ablated."""
+    """Of these: without a usable verdict, so not ablated."""
 
 
 def by_attribution(ranking: Sequence[int], ns: Sequence[int]) -> list[Selected]:
-    """Top-N, nobody asked."""
+    """The first N of the ranking, unfiltered."""
     out = []
     for n in ns:
         ids = tuple(int(i) for i in ranking[:n])
@@ -125,7 +125,7 @@ def task_unrelated(
 
 
 def by_person(ids: Sequence[int], ns: Sequence[int]) -> list[Selected]:
-    """What a person marked, the same for every N."""
+    """The latents a person marked, the same for every N."""
     marked = tuple(sorted(int(i) for i in ids))
     return [Selected(n, marked, SELECTED if marked else NOTHING_MARKED, len(marked), 0, 0) for n in ns]
 

@@ -1,9 +1,12 @@
-"""SHIFT: how much of the gap to an unbiased classifier is closed by ablating latents of the spurious cue.
+"""SHIFT: how much of the gap to an unbiased probe is closed by ablating latents of the spurious cue.
 
     S = (A_abl - A_base) / (A_oracle - A_base)                                 (not clipped)
 
-A are accuracies on quadrant-balanced texts: every quadrant counts a quarter. C_b, the biased probe, is trained where
-target and spurious label agree; the oracle on balanced texts. Scores never know who chose the ablated set.
+Accuracies are quadrant-balanced: every quadrant counts a quarter. The biased probe C_b is trained where target and
+spurious label agree, the oracle probe on balanced texts. S depends on the ablated set alone, not on how it was
+selected. Karvonen et al., arXiv 2411.18895; docs/method.md, "SHIFT".
+
+A *board* (``ShiftBoard``) holds one direction on one part without any SAE; ``ShiftLatents`` is one SAE on a board.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,11 +48,11 @@ class ShiftProbes:
 
 
 FitProbe = Callable[[np.ndarray, np.ndarray, str], Probe]
-"""(positions of the training texts in the task, their labels, "base" | "oracle" | "attribute") -> probe."""
+"""(positions in the task int[texts], labels bool[texts], "base" | "oracle" | "attribute") -> probe on these texts."""
 
 
 def fit_three(pair: DrawnPair, fit: FitProbe) -> ShiftProbes:
-    """C_b on biased texts, oracle and attribute probe on balanced ones, each fitted by ``fit``."""
+    """C_b on the biased texts, oracle and attribute probe on the balanced ones, each fitted by ``fit``."""
     task, training = pair.task, pair.training
 
     def on(texts: np.ndarray, label: np.ndarray, name: str) -> Probe:
@@ -64,10 +67,10 @@ def fit_three(pair: DrawnPair, fit: FitProbe) -> ShiftProbes:
 
 
 def fit_shift_probes(residuals: ResidualRecording, pair: DrawnPair, protocol: Protocol, *, seed: int) -> ShiftProbes:
-    """Train C_b, oracle and attribute probe of one pair as the protocol says."""
+    """Train C_b, oracle and attribute probe of one pair as the protocol says. DataError for a text without tokens."""
     task = pair.task
     x, held = residuals.residuals[task.rows], task.part == TEST
-    # SAEBench's choice of an epoch looks at the probe's own test texts: of C_b those where both labels agree.
+    # SAEBench chooses the epoch on the probe's own test texts: for C_b those where both labels agree.
     own_test = {"base": held & (task.target_label == task.spurious_label), "oracle": held, "attribute": held}
     of = {"base": task.target_label, "oracle": task.target_label, "attribute": task.spurious_label}
 
@@ -80,7 +83,7 @@ def fit_shift_probes(residuals: ResidualRecording, pair: DrawnPair, protocol: Pr
 
 @dataclass(frozen=True)
 class ShiftScore:
-    """What ablating one set of latents does on one part."""
+    """The effect of ablating one set of latents, on one part."""
 
     n_ablated: int
     accuracy: Estimate
@@ -102,40 +105,46 @@ class ShiftScore:
 
 @dataclass(frozen=True)
 class ShiftBoard:
-    """One direction on one part, with everything that does not depend on the ablated set; scores sets in milliseconds."""
+    """One direction on one part: everything that does not depend on the ablated set, so that sets are scored fast.
+
+    The scored texts of the part are the axis "texts" of all arrays.
+    """
 
     task: ShiftTask
     probes: ShiftProbes
     part: int
     rows: np.ndarray
-    """int[texts]: rows of the recording scored here."""
+    """int[texts]: their rows in the recording."""
     target: np.ndarray
-    """bool[texts]"""
+    """bool[texts]: target label."""
     spurious: np.ndarray
-    """bool[texts]"""
+    """bool[texts]: spurious label."""
     quadrant: np.ndarray
-    """int[texts]"""
+    """int[texts]: 2 * target + spurious."""
     weights: np.ndarray
     """float64[texts]: each quadrant sums to 1/4."""
     resamples: Resamples
     base_logits: np.ndarray
     """float64[texts]: C_b before ablation."""
     oracle_logits: np.ndarray
+    """float64[texts]: the oracle probe, which is never ablated."""
     base: Estimate
+    """A_base: accuracy of C_b on the target label before ablation."""
     oracle: Estimate
+    """A_oracle: accuracy of the oracle probe on the target label."""
     attribute: Estimate
-    """Attribute probe's accuracy on the spurious label."""
+    """Accuracy of the attribute probe on the spurious label."""
     reason: str | None
     """Why S is undefined here, decided before any ablation; None when it is defined."""
 
     base_by_quadrant: np.ndarray
-    """float[resamples, 4]: C_b's accuracy in each quadrant before ablation."""
+    """float32[resamples, 4]: C_b's accuracy in each quadrant before ablation."""
     oracle_samples: np.ndarray
-    """float[resamples]: A_oracle."""
+    """float32[resamples]: A_oracle."""
 
     @cached_property
     def base_samples(self) -> np.ndarray:
-        """float[resamples]: A_base."""
+        """float32[resamples]: A_base."""
         return self.base_by_quadrant.mean(1)
 
     @property
@@ -144,11 +153,11 @@ class ShiftBoard:
         return float(self.oracle.value or 0) - float(self.base.value or 0)
 
     def score(self, removed: np.ndarray, n_ablated: int) -> ShiftScore:
-        """Score of the set whose removal subtracts ``removed`` [texts] from C_b's logits."""
+        """Score of the set whose ablation subtracts ``removed`` float64[texts] from C_b's logits."""
         by_quadrant, samples = self._by_quadrant(self.base_logits - removed)
         accuracy = float(by_quadrant.mean())
         worst = int(np.argmin(by_quadrant))
-        # In a T=A quadrant, following the spurious label is being right; in the others it is being wrong.
+        # Where the two labels agree, a prediction that follows the spurious label is right; elsewhere it is wrong.
         agree = np.array([True, False, False, True])
         follows, follows_samples = np.where(agree, by_quadrant, 1 - by_quadrant), np.where(agree, samples, 1 - samples)
         score, score_samples = self._shift(accuracy, samples.mean(1))
@@ -163,15 +172,16 @@ class ShiftBoard:
         )
 
     def values_only(self) -> "ShiftBoard":
-        """The same board with one resample, for when thousands of sets are scored and no interval is wanted."""
+        """The same board with one resample, for scoring thousands of sets without intervals."""
         first = Resamples(self.resamples.counts[:, :1])
         base, oracle = self.base_by_quadrant[:1], self.oracle_samples[:1]
         return replace(self, resamples=first, base_by_quadrant=base, oracle_samples=oracle)
 
     def auc_score(self, removed: np.ndarray) -> Sampled:
-        """S with the area under the ROC curve in place of accuracy: blind to threshold shifts.
+        """S with quadrant-weighted area under the ROC curve in place of accuracy: unaffected by the threshold.
 
-        A resample in which oracle and C_b have the same AUC is NaN and left out of the interval.
+        ``removed`` float64[texts] as in ``score``. Undefined where the AUC of the oracle exceeds that of C_b by less
+        than MIN_GAP. A resample in which the two are equal is NaN and left out of the interval.
         """
         oracle, base, ablated = (
             self._auc(z) for z in (self.oracle_logits, self.base_logits, self.base_logits - removed)
@@ -184,7 +194,10 @@ class ShiftBoard:
         return Sampled(estimate((ablated[0] - base[0]) / gap, samples[np.isfinite(samples)]), samples)
 
     def retrain_score(self, residuals: ResidualRecording, latents: LatentRecording, ids: Sequence[int]) -> Estimate:
-        """S of a new probe with C_b's C, trained on the ablated biased texts and scored on ablated texts."""
+        """SHIFT + retrain: S of a new probe with C_b's C, trained on C_b's texts and scored here after zero ablation.
+
+        Undefined where S is, and for probes without C (protocols that train with AdamW).
+        """
         if self.reason:
             return undefined(self.reason)
         if self.probes.base.c is None:
@@ -202,15 +215,17 @@ class ShiftBoard:
         if self.reason:
             return undefined(self.reason), np.empty(0)
         gaps = self.oracle_samples - self.base_samples
-        # At most 2.5 % of the resamples have no gap (see _gap_reason); their S takes the largest magnitude, not a hole.
+        # Resamples without a gap (at most 2.5 % under a strict protocol, see _gap_reason) are not left out: the gap
+        # counts as MIN_GAP there, with its sign, so that S is large.
         score = (samples - self.base_samples) / np.where(np.abs(gaps) < MIN_GAP, np.copysign(MIN_GAP, gaps), gaps)
         value = (accuracy - float(self.base.value or 0)) / self.gap
         return estimate(value, score), score
 
     def _by_quadrant(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Accuracy on the target label per quadrant, float[4], and under each resample, float[resamples, 4].
+        """Accuracy on the target label per quadrant, float64[4], and under each resample, float32[resamples, 4].
 
-        Only texts whose prediction differs from C_b's are summed, so one decision costs what it changes.
+        Only texts whose prediction differs from C_b's are summed, so that the cost of one decision is that of its
+        changes.
         """
         right, before = (logits > 0) == self.target, (self.base_logits > 0) == self.target
         change = self._in_quadrants(right.astype(float) - before)
@@ -220,7 +235,7 @@ class ShiftBoard:
         return in_quadrants(values, self.quadrant, self.weights)
 
     def _auc(self, logits: np.ndarray) -> np.ndarray:
-        """float[1 + resamples]: weighted AUC of the real texts, then of each resample."""
+        """float32[1 + resamples]: weighted AUC of the real texts, then of each resample."""
         counts = np.concatenate([np.ones((1, len(logits)), np.float32), self.resamples.counts.T])
         return weighted_auc(logits, self.target, counts * self.weights.astype(np.float32))
 
@@ -235,20 +250,20 @@ def shift_board(
     seed: int,
     resamples: int = 1000,
 ) -> ShiftBoard:
-    """Prepare one direction on DEV or TEST. Whether S is defined is decided here, before any ablation."""
+    """The board of one direction on DEV or TEST. Whether S is defined is decided here, before any ablation."""
     assert part in (DEV, TEST)
     inside = np.flatnonzero(task.part == part)
     rows, quadrant = task.rows[inside], task.quadrant[inside]
     target, spurious = task.target_label[inside], task.spurious_label[inside]
     weights = 0.25 / np.bincount(quadrant, minlength=4)[quadrant]
-    # Seeded by the sorted column names: both directions of a pair are resampled alike.
+    # Seeded by the sorted names of the labels: both directions of a pair are resampled alike.
     rng = derive_rng(seed, "resamples", part, *sorted([str(task.target), str(task.spurious)]))
     draws = Resamples.stratified(_canonical_strata(task, inside), resamples, rng)
     x = residuals.residuals[rows]
     base_logits, oracle_logits, attribute_logits = (p.logits(x) for p in (probes.base, probes.oracle, probes.attribute))
 
     def accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[Estimate, np.ndarray]:
-        """The estimate, and float[resamples, 4] of each quadrant's accuracy."""
+        """The estimate, and float32[resamples, 4] of each quadrant's accuracy."""
         right = (logits > 0) == labels
         samples = draws.sums(in_quadrants(right, quadrant, weights))
         return estimate(float(quadrant_accuracy(right, quadrant).mean()), samples.mean(1)), samples
@@ -279,14 +294,17 @@ def shift_board(
 
 
 def in_quadrants(values: np.ndarray, quadrant: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """float[texts, 4]: each value in the column of its quadrant, divided by the quadrant's size (weights: 1/4 of that)."""
+    """float64[texts, 4]: each value in the column of its quadrant, divided by the quadrant's size.
+
+    values [texts] (float or bool), quadrant int[texts] in 0..3, weights float64[texts]: 1/4 over the quadrant's size.
+    """
     out = np.zeros((len(values), 4))
     out[np.arange(len(values)), quadrant] = values * weights * 4
     return out
 
 
 def quadrant_accuracy(right: np.ndarray, quadrant: np.ndarray) -> np.ndarray:
-    """float[4]: share of ``right`` [texts] per quadrant, from whole counts: equal predictions give equal numbers."""
+    """float64[4]: share of ``right`` bool[texts] in each quadrant int[texts]; equal counts give equal numbers."""
     return np.bincount(quadrant, weights=right, minlength=4) / np.bincount(quadrant, minlength=4)
 
 
@@ -308,12 +326,12 @@ def _gap_reason(base: Estimate, oracle: Estimate, gaps: np.ndarray, protocol: Pr
 
 @dataclass(frozen=True)
 class ShiftLatents:
-    """One SAE seen from one direction: its effects on the probes and its pooled latents on the scored texts."""
+    """One SAE in one direction on one part: its effects on the probes and its pooled latents on the scored texts."""
 
     board: ShiftBoard
     recording: LatentRecording
     latents: csc_array
-    """float32[texts of the part, latents]"""
+    """float32[texts of the part, latents]: pooled, column-sparse."""
     base_dot: np.ndarray
     """float64[latents]: D_i . w of C_b."""
     attribute_effect: np.ndarray
@@ -329,42 +347,45 @@ class ShiftLatents:
 
     @cached_property
     def attribute_ranking(self) -> np.ndarray:
-        """Latent ids by falling |I| of the attribute probe (the paper's and SAEBench's choice)."""
+        """int64[ranked]: latent ids by falling |I| of the attribute probe (the paper's and SAEBench's choice)."""
         return attribution.rank_by_magnitude(self.attribute_effect)
 
     @cached_property
     def base_ranking(self) -> np.ndarray:
-        """Latent ids by falling |I| of C_b (the original SHIFT)."""
+        """int64[ranked]: latent ids by falling |I| of C_b (the original SHIFT)."""
         return attribution.rank_by_magnitude(self.base_effect)
 
     @cached_property
     def mean_ablated(self) -> "ShiftLatents":
-        """The same latents, set to their mean over C_b's training texts instead of 0."""
+        """The same, with ablation that sets a latent to its mean over C_b's training texts instead of 0."""
         return replace(self, set_to=self.train_mean, leak=None)
 
     def under(self, ablation: str) -> "ShiftLatents":
-        """These latents under one of ``ablation.ABLATIONS``."""
+        """The same under one of ``ablation.ABLATIONS``."""
         return self.mean_ablated if ablation == MEAN else self
 
     def score(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
-        """Ablate exactly these latents."""
+        """Score of ablating exactly these latents, ids int[set]."""
         return self.board.score(self.removed(ids), len(ids))
 
     def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """float64[texts]: what ablating these latents subtracts from C_b's logits."""
+        """float64[texts]: what ablating these latents, ids int[set], subtracts from C_b's logits."""
         return self._corrected(ablation.removed(self.latents, ids, self.base_dot), ids)
 
     def at(self, n: int) -> ShiftScore:
-        """Score of the top n by attribution; with fewer in the ranking, of those there are."""
+        """Score of the top n by attribution, or of the whole ranking where it is shorter."""
         return self.score(self.attribute_ranking[:n])
 
     def curve(self, ranking: np.ndarray, ns: Sequence[int]) -> list[ShiftScore]:
-        """Scores of the first n latents of a ranking, for every n, from one cumulative sum."""
+        """Scores of the first n latents of a ranking int[ranked], for every n, from one cumulative sum.
+
+        ConfigError for an n beyond the number of latents of the SAE.
+        """
         removed, counts = ablation.removed_by_n(self.latents, ranking, self.base_dot, ns)
         return [self.board.score(self._corrected(r, ranking[:k]), k) for r, k in zip(removed, counts, strict=True)]
 
     def _corrected(self, removed: np.ndarray, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """From setting the latents to 0 to what this view sets them to, with the leak where it is imitated."""
+        """``removed`` float64[texts] of zero ablation, corrected for ``set_to`` and for an imitated padding leak."""
         removed = removed - ablation.mean_offset(ids, self.set_to, self.base_dot)
         if self.leak is not None:
             removed = removed + ablation.padding_leak(ids, self.recording.zero_code, self.base_dot, self.leak)
@@ -374,7 +395,10 @@ class ShiftLatents:
 def shift_latents(
     residuals: ResidualRecording, latents: LatentRecording, board: ShiftBoard, protocol: Protocol
 ) -> ShiftLatents:
-    """Attribution of one SAE in one direction (docs/method.md, "Attribution"), and its columns on the scored texts."""
+    """One SAE on a board: its attribution (docs/method.md, "Attribution") and its columns on the scored texts.
+
+    ``residuals`` and ``latents`` must come from the same pass over the texts.
+    """
     task, training = board.task, board.probes.training
     probes = board.probes
     base_dot, attribute_dot = (

@@ -2,8 +2,11 @@
 
     Delta_ij = A_j - A_ij          score = mean_i Delta_ii - mean_{i != j} Delta_ij
 
-A_j is balanced accuracy of the one-vs-rest probe j on all texts, (TPR + mean TNR over the other classes) / 2; A_ij the
-same after ablating the latents of class i. The matrix is the result, the scalar is derived from it.
+A_j is the balanced accuracy of the one-vs-rest probe j on all texts, (TPR + mean TNR over the other classes) / 2; A_ij
+the same after ablating the latents of class i. The matrix is the result, the score is derived from it. Karvonen et al.,
+arXiv 2411.18895; docs/method.md, "TPP".
+
+A *board* (``TppBoard``) holds all probes on one part without any SAE; ``TppLatents`` is one SAE on a board.
 """
 
 from collections.abc import Sequence
@@ -24,7 +27,11 @@ from saeeval_core.texts.tasks import TppTask
 
 
 def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
-    """One-vs-rest probes on all training texts; positives and negatives weigh the same, and so do the other classes."""
+    """One-vs-rest probes on all training texts, one per class.
+
+    The logistic fit gives positives and negatives the same weight, and so each other class; AdamW trains on all texts
+    without weights. DataError if a text has no pooled residual.
+    """
     train = np.flatnonzero(task.part == TRAIN)
     x, label = residuals.residuals[task.rows[train]], task.label[train]
     held = np.flatnonzero(task.part == TEST)  # only SAEBench's choice of an epoch looks at these
@@ -39,14 +46,17 @@ def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protoc
 
 
 def balance_weights(label: np.ndarray, positive: int, n_classes: int) -> np.ndarray:
-    """float64[texts] summing to 1: half on class ``positive``, the other half split evenly over the other classes."""
+    """float64[texts] summing to 1: half on class ``positive``, the other half split evenly over the other classes.
+
+    label int[texts], in 0..n_classes-1.
+    """
     sizes = np.bincount(label, minlength=n_classes)
     return np.where(label == positive, 0.5 / sizes[positive], 0.5 / (n_classes - 1) / sizes[label])
 
 
 @dataclass(frozen=True)
 class TppScore:
-    """The matrix of one choice of latents per class, on one part."""
+    """The matrix of one set of latents per class, on one part."""
 
     n_ablated: tuple[int, ...]
     """Latents really ablated per class."""
@@ -68,15 +78,18 @@ class TppScore:
 
 @dataclass(frozen=True)
 class TppBoard:
-    """All probes on one part, with everything that does not depend on the ablated sets."""
+    """All probes on one part: everything that does not depend on the ablated sets.
+
+    The scored texts of the part are the axis "texts" of all arrays.
+    """
 
     task: TppTask
     probes: list[Probe]
     part: int
     rows: np.ndarray
-    """int[texts]: rows of the recording scored here."""
+    """int[texts]: their rows in the recording."""
     label: np.ndarray
-    """int[texts]"""
+    """int[texts]: index of the class."""
     logits: np.ndarray
     """float64[texts, classes]: each probe before ablation."""
     weights: np.ndarray
@@ -87,20 +100,20 @@ class TppBoard:
 
     @cached_property
     def clean_samples(self) -> np.ndarray:
-        """float[resamples, classes]: A_j under each resample."""
+        """float32[resamples, classes]: A_j under each resample."""
         right = ((self.logits > 0) == (self.label[:, None] == np.arange(len(self.task.classes)))) * self.weights
         return self.resamples.sums(right)
 
     @property
     def reasons(self) -> list[str | None]:
-        """Why a column is undefined: a probe no better than chance cannot be hurt."""
+        """Per probe, why its column is undefined, or None: a probe no better than chance cannot lose accuracy."""
         return [
             f"probe '{name}' is not better than chance: {c}" if c.ci is not None and c.ci[0] <= 0.5 else None
             for name, c in zip(self.task.classes, self.clean, strict=True)
         ]
 
     def score(self, removed: Sequence[np.ndarray], n_ablated: Sequence[int]) -> TppScore:
-        """``removed[i]`` [texts, classes] is what ablating class i's latents subtracts from every probe's logits."""
+        """The matrix, when ablation for class i subtracts ``removed[i]`` float64[texts, classes] from all logits."""
         m, reasons = len(self.task.classes), self.reasons
         delta = np.empty((self.resamples.n, m, m))
         value = np.empty((m, m))
@@ -126,9 +139,9 @@ class TppBoard:
 
 
 def diagonal_means(delta: np.ndarray, kept: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(mean on, mean off the diagonal) of matrices float[..., m, m]; TPP is their difference.
+    """(mean on, mean off the diagonal), each float[...], of matrices float[..., m, m]; TPP is their difference.
 
-    kept bool[m]: columns (probes) that count; all without it.
+    kept bool[m]: columns (probes) that count; all when None.
     """
     diagonal = np.eye(delta.shape[-1], dtype=bool)
     columns = np.ones(len(diagonal), dtype=bool) if kept is None else kept
@@ -138,7 +151,7 @@ def diagonal_means(delta: np.ndarray, kept: np.ndarray | None = None) -> tuple[n
 def tpp_board(
     residuals: ResidualRecording, task: TppTask, probes: list[Probe], *, part: int, seed: int, resamples: int = 1000
 ) -> TppBoard:
-    """Prepare all probes on DEV or TEST."""
+    """The board of all probes on ``part``, DEV or TEST."""
     inside = np.flatnonzero(task.part == part)
     rows, label, m = task.rows[inside], task.label[inside], len(task.classes)
     x = residuals.residuals[rows]
@@ -153,16 +166,16 @@ def tpp_board(
 
 @dataclass(frozen=True)
 class TppLatents:
-    """One SAE seen by all probes."""
+    """One SAE on one part, with its effect on every probe."""
 
     board: TppBoard
     recording: LatentRecording
     latents: csc_array
-    """float32[texts of the part, latents]"""
+    """float32[texts of the part, latents]: pooled, column-sparse."""
     dots: np.ndarray
     """float64[latents, classes]: D_i . w_j."""
     differences: np.ndarray
-    """float64[latents, classes]: mean pooled latent on the class minus on the others (training texts)."""
+    """float64[latents, classes]: mean pooled latent on the class minus on the others, training texts, balanced."""
     train_mean: np.ndarray
     """float64[latents]: mean pooled latent over all training texts, for mean ablation."""
     set_to: np.ndarray
@@ -175,14 +188,14 @@ class TppLatents:
 
     @cached_property
     def rankings(self) -> list[np.ndarray]:
-        """Per class, the eligible latents (I > 0) by falling I."""
+        """Per class int64[eligible]: ids of latents with I > 0, by falling I."""
         return [
             attribution.rank_positive(self.differences[:, j], self.dots[:, j], non_negative=self.recording.non_negative)
             for j in range(self.dots.shape[1])
         ]
 
     def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """float64[texts, classes]: what ablating these latents subtracts from every probe's logits."""
+        """float64[texts, classes]: what ablating these latents, ids int[set], subtracts from every probe's logits."""
         ids = np.asarray(ids, dtype=int)
         gone = self.latents[:, ids].astype(np.float64) @ self.dots[ids]
         return gone - ablation.mean_offset(ids, self.set_to, self.dots)
@@ -193,25 +206,25 @@ class TppLatents:
         return (self.latents[:, ids].astype(np.float64).toarray() - self.set_to[ids]) * self.dots[ids, probe]
 
     def score(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
-        """The matrix when class i's set is ``sets[i]``."""
+        """The matrix when ``sets[i]``, int[set], is ablated for class i."""
         return self.board.score([self.removed(ids) for ids in sets], [len(ids) for ids in sets])
 
     @cached_property
     def mean_ablated(self) -> "TppLatents":
-        """The same latents, set to their mean over the training texts instead of 0."""
+        """The same, with ablation that sets a latent to its mean over the training texts instead of 0."""
         return replace(self, set_to=self.train_mean)
 
     def under(self, ablation: str) -> "TppLatents":
-        """These latents under one of ``ablation.ABLATIONS``."""
+        """The same under one of ``ablation.ABLATIONS``."""
         return self.mean_ablated if ablation == MEAN else self
 
     def at(self, n: int) -> TppScore:
-        """The matrix for the top n of every class; classes with fewer eligible latents ablate those there are."""
+        """The matrix for the top n of every class; a class with fewer eligible latents ablates all of them."""
         return self.score([ranking[:n] for ranking in self.rankings])
 
 
 def tpp_latents(latents: LatentRecording, board: TppBoard) -> TppLatents:
-    """Attribution of one SAE for every probe, on the probes' training texts with the probes' weights."""
+    """One SAE on a board: its attribution for every probe, on all training texts with the probe's balanced weights."""
     task, m = board.task, len(board.task.classes)
     train = np.flatnonzero(task.part == TRAIN)
     label, own = task.label[train], latents.latents[task.rows[train]]

@@ -1,7 +1,7 @@
-"""What lies behind one cell of the TPP matrix: the latents of its row, the texts whose prediction flipped.
+"""Details of one cell of the TPP matrix: the latents of its row, and the texts whose prediction flipped.
 
-Cell (i, j): the latents of class i are ablated, probe j is read. All numbers come from the pooled latents of a
-``TppLatents``; nothing is run again.
+Cell (i, j): the latents of class i are ablated, probe j is scored. All numbers come from the pooled latents of a
+``TppLatents``; neither the model nor the SAE runs again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from saeeval_core.scores.uncertainty import Estimate, estimate, paired_differenc
 
 @dataclass(frozen=True)
 class CellLatent:
-    """One ablated latent seen by one probe."""
+    """One ablated latent and its effect on one probe (docs/method.md, "TPP": cell detail)."""
 
     latent: int
     effect: float
@@ -23,7 +23,7 @@ class CellLatent:
     solo: Estimate
     """Loss of the probe's balanced accuracy when only this latent is ablated."""
     left_out: Estimate
-    """What the cell loses when this latent alone is spared: Delta of the set - Delta of the set without it."""
+    """Leave-one-out: Delta of the set - Delta of the set without this latent."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Flip:
     """Logit of the probe before ablation."""
     after: float
     now_wrong: bool
-    """True when the ablation spoilt a right answer, False when it repaired a wrong one."""
+    """True when ablation made a right prediction wrong, False when it made a wrong one right."""
     latents: tuple[tuple[int, float], ...]
-    """(latent, what it took from the logit), largest change first."""
+    """(latent, what its ablation subtracts from the logit), largest change first."""
 
 
 def relative_matrix(board: TppBoard, score: TppScore) -> list[list[Estimate]]:
-    """Each cell as the share of its probe's clean accuracy above chance that is lost: Delta_ij / (A_j - 1/2).
+    """Each cell as a share of its probe's clean accuracy above chance: Delta_ij / (A_j - 1/2).
 
-    The interval divides the cell's interval by the clean value, which stays fixed. 1 means: the probe guesses now.
+    At 1 the probe is at chance. The interval is the cell's, divided by the same fixed value.
     """
     out = []
     for row in score.matrix:
@@ -64,9 +64,9 @@ def relative_matrix(board: TppBoard, score: TppScore) -> list[list[Estimate]]:
 
 
 def cell_latents(view: TppLatents, ids: Sequence[int], probe: int) -> list[CellLatent]:
-    """Contribution of every latent of a row to one probe, in the order given.
+    """Contribution of every latent of a row to one cell, in the order of ``ids``.
 
-    Raises IndexError for a latent the SAE does not have.
+    IndexError for a latent the SAE does not have.
     """
     board, effects = view.board, view.effects
     reason = board.reasons[probe]
@@ -118,7 +118,7 @@ def row_difference(a: TppScore, b: TppScore) -> list[list[float | None]]:
 
 
 def _losses(board: TppBoard, probe: int, removed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Loss of balanced accuracy of one probe for each column of ``removed`` [texts, k], and its resamples."""
+    """(float64[k], float[resamples, k]): balanced accuracy a probe loses by each column of ``removed`` [texts, k]."""
     truth = (board.label == probe)[:, None]
     right = ((board.logits[:, [probe]] - removed) > 0) == truth
     weighted = right * board.weights[:, [probe]]
@@ -129,9 +129,10 @@ def _losses(board: TppBoard, probe: int, removed: np.ndarray) -> tuple[np.ndarra
 def chosen_sets(
     rankings: Sequence[np.ndarray], n: int, decisions: Sequence[Mapping[int, str]]
 ) -> list[tuple[int, ...]]:
-    """Latents ablated for each class: the first n of its ranking and what a person changed.
+    """Latents ablated for each class: the first n of its ranking, int[eligible], with the changes a person made.
 
-    ``decisions[i]`` maps latents to "ablate" (added beyond n), "keep" (spared within n) or "unsure" (changes nothing).
+    ``decisions[i]`` maps latents to "ablate" (added beyond n), "keep" (left out within n) or "unsure" (changes
+    nothing).
     """
     out = []
     for ranking, own in zip(rankings, decisions, strict=True):

@@ -1,8 +1,8 @@
-"""TPP with each of its disputed choices as a switch, to see what every one of them does to the score.
+"""TPP with each of its disputed choices as a switch, for ``saeeval faults`` and ``saeeval validate``.
 
-The product's protocols live in ``tpp`` and ``saebench``; this is the measuring bench of ``faults`` and ``validate``. All
-switches off is the robust score (same weights, same ranking), all on is SAEBench's way. Negatives are drawn with numpy,
-so redrawn numbers follow SAEBench's distribution, not its random stream.
+The protocols themselves are in ``tpp`` and ``saebench_tpp``. With all switches off the score is that of ``robust``
+(same weights, same ranking); with redrawn negatives, zero effects and the padding leak on, that of SAEBench, but with
+negatives drawn by numpy: the same distribution, another random stream.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,16 @@ from saeeval_core.texts.tasks import TppTask
 
 @dataclass(frozen=True)
 class TppSwitches:
-    """One field per choice; the default is the robust protocol's."""
+    """One field per choice; the defaults are those of the robust protocol."""
 
     redrawn_negatives: bool = False
-    """1:1 negatives drawn anew for attribution and for every accuracy, instead of all texts with equal class weights."""
+    """Draw 1:1 negatives anew for attribution and every accuracy, instead of all texts with equal class weights."""
     zero_effects: bool = False
     """Fill up to N with latents that have no effect instead of ablating fewer."""
     padding_leak: bool = False
+    """Imitate SAEBench's padding leak."""
     mean_ablation: bool = False
+    """Set ablated latents to their training mean instead of 0."""
     auc: bool = False
     """Area under the ROC curve in place of accuracy."""
 
@@ -44,7 +46,7 @@ def switched_tpp(
     *,
     seed: int,
 ) -> np.ndarray:
-    """float[len(ns)]: TPP on the TEST part (and DEV, if the probes left it to it) under these switches."""
+    """float64[len(ns)]: TPP on the TEST part at each of ``ns`` under these switches; ``seed`` draws negatives."""
     m, rng = len(task.classes), np.random.default_rng(seed)
     train, held = np.flatnonzero(task.part == TRAIN), np.flatnonzero(task.part == TEST)
     label, rows = task.label[held], task.rows[held]
@@ -88,7 +90,7 @@ def switched_tpp(
 
 
 def probes_for(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
-    """Probes as the protocol trains them; with redrawn negatives, on one 1:1 draw per class."""
+    """One-vs-rest probes: the logistic fit on all training texts, AdamW on one 1:1 draw of negatives per class."""
     if protocol.optimiser == "logistic":
         return fit_tpp_probes(residuals, task, protocol, seed=seed)
     import torch
@@ -106,7 +108,10 @@ def probes_for(residuals: ResidualRecording, task: TppTask, protocol: Protocol, 
 
 
 def one_to_one(label: np.ndarray, positive: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of all texts of one class and as many of the others, the same number from each."""
+    """int64[drawn]: positions of all texts of one class and of as many others, spread over the other classes.
+
+    label int[texts].
+    """
     others = [c for c in np.unique(label) if c != positive]
     mine = np.flatnonzero(label == positive)
     each = -(-len(mine) // len(others))

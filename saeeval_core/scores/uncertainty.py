@@ -1,4 +1,4 @@
-"""Intervals from resampling texts: 95 % percentile intervals of stratified bootstrap statistics (docs/method.md, "Intervals")."""
+"""95 % percentile intervals from a stratified bootstrap over texts (docs/method.md, "Intervals")."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def say(e: Estimate, digits: int = 3) -> str:
 
 
 def value_and_interval(e: Estimate, *, signed: bool = False) -> tuple[str, str]:
-    """("0.123", "[0.100, 0.150]") for a figure and the small print below it; ("n/a", the reason) where it is undefined."""
+    """("0.123", "[0.100, 0.150]") for a figure and the small print below it; ("n/a", reason) where undefined."""
     if e.value is None:
         return "n/a", e.reason or "no reason given"
     value = f"{e.value:+.3f}" if signed else f"{e.value:.3f}"
@@ -51,7 +51,7 @@ def value_and_interval(e: Estimate, *, signed: bool = False) -> tuple[str, str]:
 
 
 def undefined(reason: str) -> Estimate:
-    """No number, and why."""
+    """An estimate without a value, and why it has none."""
     return Estimate(None, None, reason)
 
 
@@ -68,7 +68,7 @@ class Scored(Protocol):
 
 @dataclass(frozen=True)
 class Sampled:
-    """A score that is nothing but a number and its resamples."""
+    """A score with its resamples and no further detail."""
 
     score: Estimate
     samples: np.ndarray
@@ -90,7 +90,7 @@ class OverPairs:
 
 @dataclass(frozen=True)
 class Resamples:
-    """The same draws for everything that is compared."""
+    """Bootstrap draws of the scored texts, shared by everything that is compared."""
 
     counts: np.ndarray
     """uint8[texts, resamples]: how often each text was drawn; every stratum keeps its size. Text-major, so that a
@@ -98,7 +98,7 @@ class Resamples:
 
     @classmethod
     def stratified(cls, strata: np.ndarray, n: int, rng: np.random.Generator) -> "Resamples":
-        """Draw with replacement within each stratum (quadrant or class). strata int[texts]."""
+        """``n`` draws with replacement within each stratum (quadrant or class). strata int[texts]."""
         counts = np.zeros((len(strata), n), dtype=np.uint8)
         for stratum in np.unique(strata):
             members = np.flatnonzero(strata == stratum)
@@ -112,31 +112,34 @@ class Resamples:
         return self.counts.shape[1]
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sum of values [texts] or [texts, k] under each resample -> float[resamples(, k)]; zero rows cost nothing."""
+        """Sum under each resample: values [texts] -> float32[resamples], [texts, k] -> float32[resamples, k].
+
+        Rows of zeros cost nothing.
+        """
         rows = np.flatnonzero(values if values.ndim == 1 else values.any(axis=1))
         return self.counts[rows].T.astype(np.float32) @ values[rows].astype(np.float32)
 
 
 def interval(samples: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of [resamples]."""
+    """95 % percentile interval of samples float[resamples]."""
     low, high = np.percentile(samples, (2.5, 97.5))
     return float(low), float(high)
 
 
 def estimate(value: float, samples: np.ndarray) -> Estimate:
-    """A defined value with the interval of its resamples."""
+    """A defined value with the interval of its samples, float[resamples]."""
     return Estimate(float(value), interval(samples))
 
 
 def paired_difference(value: float, a: np.ndarray, b: np.ndarray) -> Estimate:
-    """The value of a - b with its interval over the same draws, a and b float[resamples]."""
+    """A difference of that value with the interval of a - b over the same draws; a, b float[resamples]."""
     return Estimate(float(value), interval(a - b))
 
 
 def difference(a: Scored, b: Scored) -> Estimate:
-    """Score of a minus score of b over the same resamples; "not separable" is for the reader to say when it covers 0.
+    """Score of a minus score of b, paired over the same resamples; undefined where one of them is.
 
-    Resamples in which one of the two is NaN are left out.
+    Resamples in which one of the two is NaN are left out. ``separable`` says whether the interval covers 0.
     """
     if a.score.value is None or b.score.value is None:
         return undefined(a.score.reason or b.score.reason or "one of the two scores is undefined")
@@ -158,7 +161,7 @@ def mean_known(values: Iterable[float | None]) -> float | None:
 
 
 def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tuple[Estimate, int]:
-    """Mean over the defined estimates, its interval over the same resamples of each, and how many were left out."""
+    """(mean over the defined estimates, number left out); samples float[resamples] of each, all over the same draws."""
     kept = [(e, s) for e, s in zip(estimates, samples, strict=True) if e.value is not None]
     if not kept:
         return undefined("no defined part"), len(estimates)
@@ -167,16 +170,16 @@ def mean_of(estimates: Sequence[Estimate], samples: Sequence[np.ndarray]) -> tup
 
 
 def over_draws(scores: Sequence[Estimate]) -> Estimate:
-    """Mean of the same score drawn several times, with the range of the draws in place of an interval.
+    """Mean of repeated draws of one score, with the range of the draws in place of an interval.
 
-    Undefined draws are left out; where all are, the first one's reason stays.
+    Undefined draws are left out; if all are undefined, the first is returned with its reason.
     """
     values = [s.value for s in scores if s.value is not None]
     return Estimate(float(np.mean(values)), (min(values), max(values))) if values else scores[0]
 
 
 def over_pairs(scores: Sequence[tuple[str, Scored]]) -> OverPairs:
-    """Aggregate (pair, score of one direction); undefined directions are left out and counted."""
+    """Aggregate (pair, score of one direction): mean over a pair's defined directions, then over pairs."""
     by_pair: dict[str, list[Scored]] = {}
     for pair, score in scores:
         by_pair.setdefault(pair, []).append(score)
@@ -195,11 +198,11 @@ def over_pairs(scores: Sequence[tuple[str, Scored]]) -> OverPairs:
 
 
 LEVEL_WITH_TRAINING = "train and test texts"
-"""What intervals of ``refits`` vary: the probes' training texts (C stays as chosen) and the texts scored."""
+"""What intervals of ``controls.refits`` vary: the probes' training texts (C stays as chosen) and the texts scored."""
 
 
 def minimum_reliable_difference(difference: Estimate) -> float | None:
-    """Half the width of a paired difference's interval: a smaller difference could be the texts' doing."""
+    """Half the width of a paired difference's interval: a smaller difference may come from the draw of texts alone."""
     return None if difference.ci is None else (difference.ci[1] - difference.ci[0]) / 2
 
 
@@ -212,7 +215,7 @@ def difference_words(difference: Estimate, level: str = LEVEL) -> str:
 
 
 def redraw_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """int[texts]: positions drawn with replacement, as many from each stratum as it has."""
+    """int64[texts]: positions drawn with replacement, as many from each stratum as it has; strata int[texts]."""
     drawn = [
         rng.choice(members, len(members)) for s in np.unique(strata) if len(members := np.flatnonzero(strata == s))
     ]

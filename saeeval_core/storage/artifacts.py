@@ -19,11 +19,13 @@ from safetensors.numpy import save as save_safetensors
 from saeeval_core.errors import ArtifactError
 
 Sidecar = dict[str, Any]
-"""What stands beside stored arrays: plain JSON values of the module that stores them, and under "sha256" the arrays' checksum."""
+"""JSON metadata stored with arrays: the values of the module that stores them, and "sha256", the arrays' checksum."""
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
-    """Write arrays of any shape to ``path.safetensors``, and ``meta`` with the checksum to ``path.json``, each by rename.
+    """Write arrays to ``path.safetensors``, and ``meta`` with their checksum to ``path.json``, each by rename.
+
+    The arrays may have any shape [...] and any dtype that safetensors knows.
 
     ArtifactError if the disk is full or the folder cannot be written.
     """
@@ -41,7 +43,10 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], Sidecar]:
-    """Arrays and sidecar of ``path``; ArtifactError if either is missing, damaged or half-written."""
+    """Arrays (shape [...] and dtype as saved) and sidecar of ``path``.
+
+    ArtifactError if either is missing, damaged or half-written.
+    """
     meta = load_meta(path)
     try:
         blob = _data(path).read_bytes()
@@ -76,7 +81,7 @@ def exists(path: Path) -> bool:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename over ``path``. OSError if that fails; nothing is left."""
+    """Write to a temporary file beside ``path``, then rename it. OSError if that fails; then nothing is left."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub's failures as one line each: no network, gated or private, not there."""
+"""One-line errors for failures of the Hugging Face Hub: no network, gated or private, missing."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from saeeval_core.errors import UnsupportedSAE
 
 @contextmanager
 def fail_fast() -> Iterator[None]:
-    """Where the Hub's name does not resolve, look into the local cache only: its client would retry for 20 to 45 s."""
+    """Use the local cache only where the Hub's name does not resolve: its client would retry for 20 to 45 s."""
     import huggingface_hub.constants as hub_constants
 
     before = hub_constants.HF_HUB_OFFLINE
@@ -25,7 +25,7 @@ def fail_fast() -> Iterator[None]:
 def hub_errors(what: str, repo: str, no_file: str) -> Iterator[None]:
     """Run a download of ``what`` from ``repo``; every failure of the Hub becomes an UnsupportedSAE with one line.
 
-    ``no_file`` is the line for a repository that is there but lacks the file.
+    ``no_file``: the message for a repository that exists but lacks the file.
     """
     import huggingface_hub.constants as hub_constants
     from huggingface_hub.errors import (

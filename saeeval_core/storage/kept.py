@@ -1,4 +1,7 @@
-"""What is computed once and kept on disk: a fingerprint decides the file, shipped files are looked at before those made here."""
+"""Values that are computed once and stored on disk, under a fingerprint of everything they depend on.
+
+Files that came with the package are tried before those made on this machine.
+"""
 
 import json
 import sys
@@ -13,12 +16,12 @@ from saeeval_core.storage.artifacts import write_atomic
 
 @dataclass(frozen=True)
 class Shelves:
-    """The folders in which artifacts of one kind lie: the one that came with the package, then this machine's."""
+    """The folders that hold artifacts of one kind: the shipped one, then this machine's cache."""
 
     folder: str
     """Name below the assets and below the cache folder."""
     shipped: bool = True
-    """False leaves aside what came with the package."""
+    """False: use only what was made on this machine."""
 
     @property
     def own(self) -> Path:
@@ -26,36 +29,36 @@ class Shelves:
         return cache_dir() / self.folder
 
     def folders(self) -> list[Path]:
-        """In the order in which they are looked through."""
+        """The folders in search order."""
         return [assets_dir() / self.folder, self.own] if self.shipped else [self.own]
 
     def places(self, name: str) -> Iterator[Path]:
-        """Paths at which an artifact of that name can lie."""
+        """Paths at which an artifact of that name may be, in search order."""
         return (folder / name for folder in self.folders())
 
 
 RECORDINGS = Shelves("recordings")
-"""Recordings, and beside them what belongs to one: probes and controls."""
+"""Recordings, and in the same folders the probes and controls that belong to one."""
 
 
 @dataclass(frozen=True)
 class KeptJson:
-    """Plain JSON values of one kind, each in a file that is named after everything that decides it."""
+    """JSON values of one kind, one file each, named by a fingerprint of everything the value depends on."""
 
     shelves: Shelves
     kind: str
-    """Beginning of the file's name."""
+    """Start of the file names."""
     version: int
-    """Raised when values kept earlier must not be used any more."""
+    """Increased when values stored earlier must no longer be used."""
 
     def name(self, key: Sequence[Any]) -> str:
-        """File name, without ending, of the value that ``key`` (JSON values) decides."""
+        """File name without suffix; ``key``: JSON values, everything that the stored value depends on."""
         return f"{self.kind}-{fingerprint([*key, self.version])}"
 
     def find(self, key: Sequence[Any], read: Callable[[Any], Any] = lambda value: value) -> Any:
-        """The value, turned by ``read`` into what callers use; LookupError when there is none.
+        """The stored value, converted by ``read``; LookupError when there is none.
 
-        A file that cannot be read is named on stderr and left aside.
+        A file that cannot be read is reported on stderr and skipped.
         """
         for path in self.shelves.places(f"{self.name(key)}.json"):
             try:
@@ -67,13 +70,13 @@ class KeptJson:
         raise LookupError(self.name(key))
 
     def keep(self, key: Sequence[Any], value: Any) -> None:
-        """Write the value where this machine's are kept."""
+        """Store the value in this machine's cache."""
         path = self.shelves.own / f"{self.name(key)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(value).encode())
 
     def get(self, key: Sequence[Any], make: Callable[[], Any]) -> Any:
-        """The value, made and kept where it is not there yet."""
+        """The stored value, or else that of ``make``, which is then stored."""
         try:
             return self.find(key)
         except LookupError:

@@ -17,24 +17,27 @@ _LEVEL = 1
 
 
 class Packed(TypedDict):
-    """What a packed array was."""
+    """Dtype and shape of an array before it was packed."""
 
     dtype: str
     shape: list[int]
 
 
 Layout = Mapping[str, Packed]
-"""Name of a packed array -> what it was."""
+"""Name of a packed array -> its dtype and shape."""
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Layout]:
-    """Every array as uint8[compressed bytes], and what ``unpack`` needs to know."""
+    """(every array, of any shape and dtype, as uint8[compressed bytes]; the layout that ``unpack`` needs)."""
     layout = {name: Packed(dtype=a.dtype.str, shape=list(a.shape)) for name, a in arrays.items()}
     return {name: np.frombuffer(zlib.compress(_planes(a), _LEVEL), np.uint8) for name, a in arrays.items()}, layout
 
 
 def unpack(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
-    """Inverse of ``pack``; arrays the layout does not name are returned as they are. ArtifactError if they do not fit."""
+    """Inverse of ``pack``: uint8[compressed bytes] to arrays of their own shape and dtype.
+
+    Arrays that the layout does not name are returned as they are. ArtifactError if one does not fit its layout.
+    """
     return {name: _array(name, a, layout[name]) if name in layout else a for name, a in arrays.items()}
 
 

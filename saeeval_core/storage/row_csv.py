@@ -8,7 +8,7 @@ _RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
-    """Rows as CSV with these columns (default: all, in order of first appearance); None and what is missing are empty.
+    """Rows as CSV with these columns (default: all, in order of first appearance); None and missing cells are empty.
 
     Text that a spreadsheet would run as a formula is quoted with "'".
     """

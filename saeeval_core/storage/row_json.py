@@ -1,11 +1,11 @@
-"""Result files with thousands of rows: one row per line, floats rounded, so that they stay small and can be compared by line."""
+"""JSON of results with thousands of rows: one row per line and floats rounded, for small files and readable diffs."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 DIGITS = 5
-"""Decimals kept; scores have two or three that mean anything."""
+"""Decimals kept; of a score two or three are significant."""
 
 
 def dumps(content: Mapping[str, Any]) -> str:

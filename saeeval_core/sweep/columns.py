@@ -1,4 +1,4 @@
-"""The columns of a sweep's rows, and rows in the shape that a file keeps."""
+"""The columns of a sweep's rows, and the compact form in which files store them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,7 +19,7 @@ class ScoreRow:
     of: str | None = None
     """SAE the control belongs to; None when it belongs to the task."""
     architecture: str | None = "unknown"
-    """None for a control that is no dictionary of its own."""
+    """None for a control that is not a dictionary."""
     n_latents: int | None = None
     l0: float | None = None
     """Latents active per token."""
@@ -68,7 +68,7 @@ class ScoreRow:
     error: str | None = None
     seed: int | None = None
     fingerprint: str = ""
-    """Of everything the row depends on."""
+    """Fingerprint of everything the row depends on."""
 
     @property
     def estimate(self) -> Estimate:
@@ -78,7 +78,7 @@ class ScoreRow:
 
     @classmethod
     def of_file(cls, row: Mapping[str, Any], **more: object) -> Self:
-        """From a row of a file: columns it lacks are blank, columns that nobody knows any more are left out."""
+        """From a row of a file: columns it lacks are blank, unknown columns are ignored."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in row.items() if k in known}, **more)
 
@@ -94,7 +94,7 @@ BLANK: Mapping[str, Any] = asdict(ScoreRow())
 
 
 def pack(rows: Sequence[ScoreRow]) -> dict[str, Any]:
-    """{"shared", "rows"} of a sweep's file: what all rows share once, in each row only what differs from it and BLANK."""
+    """{"shared", "rows"} of a sweep's file: values that all rows share, and per row what differs from them or BLANK."""
     every = [asdict(r) for r in rows]
     shared = {k: every[0][k] for k in BLANK if all(r[k] == every[0][k] for r in every)} if every else {}
     plain = dict(BLANK) | shared

@@ -1,4 +1,4 @@
-"""Judged selections for a sweep: each SAE is given what one rater's stored or shipped verdicts on it select."""
+"""Judged selections for a sweep, from one rater's stored or shipped verdicts on each SAE."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,10 @@ JUDGED = ("judge", "task-unrelated")
 def judged_selections(
     names: Sequence[str], rater: str, rule: Rule | None = None, *, store: Store | None = None
 ) -> tuple[JudgedSelection, ...]:
-    """One selection per name in JUDGED. An SAE without verdicts of the rater gets rows that say "not judged"."""
+    """One selection per name of JUDGED; an SAE without verdicts of the rater gets rows with the reason "not judged".
+
+    ConfigError for another name, or without a rater.
+    """
     for name in names:
         if name not in JUDGED:
             raise ConfigError(unknown_name("selection", name, JUDGED))

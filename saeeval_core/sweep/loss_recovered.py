@@ -1,9 +1,9 @@
-"""Loss recovered: how much of the language model's next-token loss survives when the SAE's reconstruction replaces the hook.
+"""Loss recovered: how well the SAE's reconstruction replaces the hook's activation, by the model's next-token loss.
 
     (L_zero - L_sae) / (L_zero - L_clean)           L in nats per predicted token
 
-1 for a perfect reconstruction, 0 for one as bad as zeros. The beginning-of-sequence position is left as it is in both
-replacements: no SAE here is trained on it.
+1 for a perfect reconstruction, 0 for one as bad as zeros. bos keeps its activation in both replacements: no SAE here is
+trained on it. See docs/method.md, "Reconstruction figures".
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.kept import KeptJson, Shelves
 
 TEXTS = 24
-"""Texts a stored figure is measured on: a few thousand tokens."""
+"""Number of texts on which a stored figure is measured: a few thousand tokens."""
 _LOSSES = KeptJson(Shelves("loss", shipped=False), "loss", version=1)
 
 
@@ -27,9 +27,10 @@ _LOSSES = KeptJson(Shelves("loss", shipped=False), "loss", version=1)
 def loss_recovered(
     model: LanguageModel, saes: Sequence[LoadedSAE], hook: str, texts: Sequence[str]
 ) -> list[float | None]:
-    """Per SAE, over all predicted tokens of ``texts`` but the first; None for an SAE that does not rebuild its input.
+    """Per SAE, over all predicted tokens of ``texts`` but the first; None for an SAE without a reconstruction.
 
-    DataError when the hook hardly matters on these texts (zeros change the loss by less than .001 nats).
+    DataError for texts of one token, or when zeros at the hook change the loss by less than .001 nats; ModelError or
+    UnsupportedSAE when hook or widths do not fit.
     """
     model.check_hook(hook)
     for sae in saes:
@@ -61,7 +62,7 @@ def loss_recovered(
 def stored_loss_recovered(
     model: str, saes: Sequence[str], hook: str, texts: Sequence[str], *, device: str = "auto"
 ) -> Mapping[str, float | None]:
-    """SAE -> loss recovered on the first TEXTS texts, measured in one go where the cache folder does not know it."""
+    """SAE -> loss recovered on the first TEXTS texts; those not stored in the cache folder are measured together."""
     sample = list(texts[:TEXTS])
     keys = {sae: [model, identify(sae).fingerprint, hook, sample] for sae in saes}
     found: dict[str, float | None] = {}

@@ -1,6 +1,6 @@
-"""The rows of one SAE in a sweep: every N, variant and selection, with its controls after it.
+"""The rows of one SAE in a sweep: every N, variant and selection, then its controls.
 
-Rows are written here and never read back: whoever needs the numbers takes ``Variants``.
+Rows are output only: code that needs the numbers uses ``Variants``.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,28 +34,28 @@ from saeeval_core.training.about import About, read_about
 
 @dataclass(frozen=True)
 class JudgedSelection:
-    """A way of choosing latents besides attribution, with who judged."""
+    """A selection by a judge's verdicts."""
 
     name: str
     """One of selections.SELECTIONS."""
     judge: str
     """Name and kind, such as "LocalJudge (local)"."""
     selector: Callable[[TaskSet, LatentRecording], Selector]
-    """The chooser for one SAE, from its verdicts."""
+    """The selector for one SAE, from the verdicts on it."""
     identity: Callable[[LatentRecording], str]
-    """Changes whenever the same SAE could be given another selection (the verdicts' fingerprint)."""
+    """Fingerprint of the verdicts on an SAE: changes whenever its selection could."""
 
 
 @dataclass
 class Unit:
-    """What a sweep says about one SAE under one protocol, with the controls that follow it."""
+    """The rows of one SAE under one protocol, its controls included."""
 
     rows: list[ScoreRow] = field(default_factory=list)
     samples: dict[str, list[float]] = field(default_factory=dict)
     """``sample_key`` of a row -> its score under each resample, for paired differences."""
 
     def add(self, row: ScoreRow, scored: Scored) -> None:
-        """A row with this score; an SAE's own keeps its resamples."""
+        """Add a row with this score; of an SAE's own rows the resamples are kept too."""
         if isinstance(scored, OverPairs):
             row = replace(row, pairs=scored.pairs, left_out=scored.left_out)
         row = replace(row, **cells(scored.score))
@@ -64,7 +64,7 @@ class Unit:
             self.samples[sample_key(row)] = np.round(scored.samples, 5).tolist()
 
     def add_variants(self, row: ScoreRow, variants: Variants[Any]) -> None:
-        """Every N of every variant, and the areas."""
+        """Add a row for every N of every variant, and for the areas."""
         for place in variants.places():
             self.add(replace(row, variant=place.variant, n=place.n, n_ablated=place.n_ablated), place.scored)
 
@@ -80,20 +80,20 @@ class Unit:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Everything that is shared by the SAEs of one task and protocol."""
+    """Makes rows; holds what all SAEs of one task and protocol share."""
 
     run: RunConfig
     evaluation: Evaluation
     controls: bool = True
     by_direction: bool = True
-    """Also one row per direction of every pair."""
+    """Add one row per direction of every pair."""
     selections: tuple[JudgedSelection, ...] = ()
     deletions: Sequence[ShiftScore] = ()
-    """Per direction, the score of the word-deletion control; empty when it was not asked for."""
+    """Per direction, the score of the word-deletion control; empty without that control."""
     loss_recovered: Mapping[str, float | None] = field(default_factory=dict)
 
     def unit(self, sae: str, latents: LatentRecording, identity: str, *, with_bases: bool) -> Unit:
-        """Rows of one SAE; its controls follow it, and after the first SAE those that no SAE has a part in."""
+        """Rows of one SAE and of its controls; ``with_bases`` adds the controls that use no SAE."""
         unit = Unit()
         ns = [n for n in self.run.ns if n <= latents.n_latents]
         blank = self._blank(sae, latents, identity)
@@ -155,7 +155,7 @@ class Scorer:
         unit.add_variants(replace(named, level=f"range of {DRAWS} draws"), found.variants)
 
     def _blank(self, sae: str, latents: LatentRecording, identity: str) -> ScoreRow:
-        """What an SAE's own ``about.json`` says (held-out tokens of its training corpus) goes before the recording's figures."""
+        """A row without a score. Figures in the SAE's ``about.json`` (held-out tokens) go before the recording's."""
         about, figures = latents.about or {}, latents.unsupervised
         trained = _training(sae)
         return replace(
@@ -189,12 +189,12 @@ class Scorer:
 
 
 def display_name(sae: str) -> str:
-    """The name an SAE has in results: where a folder lies on this machine is left out."""
+    """The name of an SAE in results: of a folder its last part, so that no path of this machine is shown."""
     return Path(sae).name if Path(sae).is_dir() else sae
 
 
 def _training(sae: str) -> About:
-    """What the SAE's ``about.json`` says about its training; nothing where it has none."""
+    """The SAE's ``about.json``; an empty one where there is none."""
     folder = local_folder(sae) if sae else None
     return (read_about(folder) if folder is not None else None) or About()
 

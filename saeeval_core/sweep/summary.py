@@ -1,4 +1,4 @@
-"""What a sweep's rows say together: paired differences, agreement of rankings, and the rows as CSV."""
+"""Summaries of a sweep's rows: paired differences and agreement of rankings; and the rows as CSV."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -36,7 +36,7 @@ def to_csv(rows: Sequence[ScoreRow]) -> str:
 
 
 def differences(units: Sequence[Unit]) -> list[dict[str, Any]]:
-    """Paired differences of two SAEs on the same texts, with the minimum reliable difference and its words (MANY_SAES)."""
+    """Paired differences of every two SAEs on the same texts, with half the interval's width (see MANY_SAES)."""
     out = []
     rows = [row for unit in units for row in unit.rows if row.role == "sae" and row.status == "ok"]
     many = len({r.sae for r in rows}) > MANY_SAES
@@ -72,7 +72,7 @@ def differences(units: Sequence[Unit]) -> list[dict[str, Any]]:
 
 
 def rank_agreement(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
-    """Spearman, over SAEs, of every two quantities: headline scores per task and the unsupervised figures."""
+    """Spearman over SAEs of every two quantities: headline scores per task, and the unsupervised figures."""
     table: dict[str, dict[str, float]] = {}
     for r in rows:
         if r.role != "sae" or r.status != "ok" or r.scope != "all" or r.part != "test" or r.protocol != "robust":
@@ -94,7 +94,7 @@ def rank_agreement(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
 
 
 def _longest_trained(rows: Sequence[ScoreRow]) -> set[str]:
-    """SAEs that no other SAE of the same architecture has been trained longer than."""
+    """SAEs trained at least as long as every other one of their architecture."""
     longest: dict[Any, int] = {}
     for r in rows:
         if r.training_tokens is not None:

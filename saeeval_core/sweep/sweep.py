@@ -1,7 +1,7 @@
 """Many SAEs x tasks x protocols as flat rows: one pass of the language model per hook, resumed by fingerprint.
 
-A failed SAE is a row with its message. Rows are what the Compare view reads (``columns.BLANK`` names the columns);
-intervals and paired differences come from the same resamples of test texts for every SAE of a task.
+A failed SAE is a row with its message. The Compare view reads these rows (``columns.BLANK`` names the columns);
+intervals and paired differences use the same resamples of test texts for every SAE of a task.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from saeeval_core.texts.tasks import TaskSet
 from saeeval_core.versions import versions
 
 UNITS = KeptJson(Shelves("sweep", shipped=False), "unit", version=5)
-"""Finished units. The version is raised when those computed earlier must not be used any more."""
+"""Finished units. The version is increased when those computed earlier must no longer be used."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is done, units done, units in all)."""
@@ -35,7 +35,7 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """What a sweep covers."""
+    """The settings of a sweep."""
 
     saes: tuple[str, ...]
     tasks: tuple[str, ...] = ("bios",)
@@ -45,18 +45,18 @@ class SweepConfig:
     model: str = DEFAULT_MODEL
     seed: int = 0
     controls: bool = True
-    """Also score random and permuted decoders of every SAE, and PCA and the residual basis once per task."""
+    """Score controls too: random latents and other decoders per SAE; PCA, residual basis and LEACE once per task."""
     texts_per_cell: int = 1500
     device: str = "auto"
     own_texts: RunConfig | None = None
-    """Settings that name texts of the user's own (``--texts`` and what goes with it); ``tasks`` is then one name for them."""
+    """Settings with texts of the user's own; ``tasks`` is then one name for them."""
     selections: tuple[JudgedSelection, ...] = field(default=(), compare=False)
     by_direction: bool = True
-    """Also rows of every direction of every pair."""
+    """Add rows of every direction of every pair."""
     deletion: bool = False
-    """Also the attribute-token deletion control: a second pass over the scored texts."""
+    """Add the word-deletion control: a second pass over the scored texts."""
     loss_recovered: bool = False
-    """Also measure loss recovered, on a few of the task's texts."""
+    """Measure loss recovered, on a few of the task's texts."""
 
     def run_config(self, task: str, protocol: str, saes: Sequence[str]) -> RunConfig:
         """The settings of ``saeeval run`` for one unit."""
@@ -93,7 +93,10 @@ def sweep(
     made_by: str = "saeeval sweep",
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Everything ``saeeval sweep`` prints and writes. Finished units are kept in the cache folder and reused."""
+    """Everything that ``saeeval sweep`` prints and writes. Finished units are stored in the cache folder and reused.
+
+    SAEs that cannot be used become rows with their message; ConfigError, DataError or ModelError for the rest.
+    """
     for name in config.protocols:
         get_protocol(name)
     units: list[Unit] = []
@@ -142,7 +145,7 @@ def sweep(
 
 
 def _task_set(config: SweepConfig, task: str) -> TaskSet:
-    """The texts of a task; a bundled one is cut to ``texts_per_cell`` too, so that many SAEs need not read all of it."""
+    """The texts of a task; bundled ones are reduced to ``texts_per_cell`` too, so that many SAEs need not read all."""
     run = config.run_config(task, config.protocols[0], config.saes)
     found = task_set_of(run)
     if config.texts_per_cell >= RunConfig.texts_per_cell:
@@ -173,7 +176,7 @@ def _record_missing(
         if known is None or not any((f / f"latents-{key.of_sae(known.fingerprint)}.json").exists() for f in folders):
             missing.append(sae)
     if len(missing) > 1:
-        # Found out one by one before the pass, so that one bad SAE does not cost the others theirs.
+        # Each is tried before the pass, so that one bad SAE does not stop the others.
         failed = {sae: line for sae in missing if (line := _load_error(sae)) is not None}
     usable = [s for s in missing if s not in failed]
     try:
@@ -245,7 +248,7 @@ def _scorer(config: SweepConfig, run: RunConfig, evaluation: Evaluation, loss: M
 
 
 def _losses(config: SweepConfig, task_set: TaskSet, saes: Sequence[str]) -> Mapping[str, float | None]:
-    """Loss recovered of each SAE on a few of the texts, where it is wanted."""
+    """Loss recovered of each SAE on a few of the texts; empty unless the settings ask for it."""
     if not config.loss_recovered or not saes:
         return {}
     from saeeval_core.sweep.loss_recovered import stored_loss_recovered

@@ -2,7 +2,7 @@
 
 One text is rendered from one record (a name, a city, a number of years ...), so its sentences agree with each other.
 Train texts use the stock's train pools only, dev and test texts its eval pools only, so no pattern, opening or name of
-train is met again when a probe is scored.
+a training text occurs in a scored one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ComposedText:
     patterns: tuple[str, ...]
     """Ids of the patterns used, in the order of the text."""
     values: dict[str, str]
-    """Every slot of the record, filled; a record's facts and the word forms its labels give."""
+    """Slot -> its text: the record's facts, and the word forms that its labels decide."""
 
 
 def render(stock: Stock, per_cell: int, seed: int) -> list[ComposedText]:

@@ -1,4 +1,4 @@
-"""What a bag of words makes of composed texts, and writing them with that report beside them."""
+"""Bag-of-words baselines on composed texts, and writing the texts together with these figures."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CLEAR_GAP = 0.1
 
 @dataclass(frozen=True)
 class LabelReport:
-    """How well a bag of words tells one label."""
+    """Accuracies of a bag-of-words classifier on one label."""
 
     label: str
     chance: float
     same_patterns: float
     """Accuracy on held-out train texts (a fifth): new records, known patterns."""
     new_patterns: float
-    """Accuracy on test texts: patterns and names never met in training."""
+    """Accuracy on test texts: patterns and names not seen in training."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TextReport:
 
 
 def text_report(stock: Stock, texts: Sequence[ComposedText], seed: int, resamples: int = 1000) -> TextReport:
-    """Baselines per label, and base/oracle gap per pair and direction, for TF-IDF words and logistic regression."""
+    """Accuracies per label, and base and oracle accuracy per pair and direction, of TF-IDF and logistic regression."""
     words = np.array([t.text for t in texts], dtype=object)
     split = np.array([t.split for t in texts])
     y = {label: np.array([t.labels[i] for t in texts]) for i, label in enumerate(stock.labels)}
@@ -134,7 +134,7 @@ def _bag_correct(words: np.ndarray, y: np.ndarray, fit_rows: np.ndarray, test_ro
 
 
 def write_parquet(stock: Stock, texts: Sequence[ComposedText], path: Path, seed: int, report: TextReport) -> None:
-    """Write `path` (columns text, the two labels, split, record; zstd) and beside it a JSON saying how it was made.
+    """Write `path` (columns text, the two labels, split, record; zstd) and beside it a JSON on how it was made.
 
     The JSON holds the report's figures and names the target, the spurious label and the pairs, clear gaps first.
     """

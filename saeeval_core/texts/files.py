@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column: str, source: str) -> LabelledTexts:
-    """Every other column with at most 1,000 distinct values becomes a label column; empty texts are dropped, counted."""
+    """Labelled texts of a table; every other column with at most 1,000 distinct values becomes a label column.
+
+    Empty texts are dropped and counted. DataError for a missing column, no text, or NUL characters.
+    """
     import pandas as pd
 
     for column in filter(None, (text_column, group_column)):
@@ -54,7 +57,7 @@ def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column:
 
 
 def read_frame(path: Path) -> "pd.DataFrame":
-    """The table of a .csv, .parquet or .jsonl file. DataError for another type, NUL bytes, encoding or a damaged file."""
+    """The table of a .csv, .parquet or .jsonl file. DataError for another type or encoding, or a damaged file."""
     import pandas as pd
 
     readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda p: pd.read_json(p, lines=True)}

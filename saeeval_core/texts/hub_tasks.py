@@ -1,4 +1,4 @@
-"""Data sets of the Hub: the named ones with the paper's pairs and classes, and any other by its columns."""
+"""Data sets of the Hugging Face Hub: named ones with the paper's pairs and classes, and any other by its columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HubSource:
-    """A Hub data set whose labels have known names, with the pairs and classes of the paper (section 4 of the paper)."""
+    """A Hub data set with known label names, and the paper's pairs and classes (arXiv 2411.18895, section 4)."""
 
     repo: str
     text: str
@@ -97,7 +97,10 @@ def hub_task(name: str) -> TaskSet:
 
 
 def download(repo: str, config: str | None) -> "pd.DataFrame":
-    """All splits of a Hub data set (or of a local folder that ``datasets`` can read), with a ``split`` column."""
+    """All splits of a Hub data set (or a local folder that ``datasets`` can read), with a column ``split``.
+
+    DataError if it cannot be loaded.
+    """
     import datasets
     import pandas as pd
 
@@ -112,7 +115,7 @@ def download(repo: str, config: str | None) -> "pd.DataFrame":
 
 
 def with_labels(texts: LabelledTexts, target: str, spurious: str, classes: str) -> TaskSet:
-    """The task set of "COLUMN=POSITIVE,NEGATIVE" twice and "COLUMN=A,B,C", each "" where it is not wanted.
+    """The task set of "COLUMN=POSITIVE,NEGATIVE" twice and "COLUMN=A,B,C", each "" to leave it out.
 
     DataError for half a pair, unknown columns or values that do not occur.
     """

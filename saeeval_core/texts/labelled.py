@@ -1,4 +1,4 @@
-"""Labelled texts: what every task is made of."""
+"""Labelled texts, from which every task is made."""
 
 import hashlib
 from collections import Counter
@@ -27,7 +27,7 @@ class LabelledTexts:
     """str[texts]: texts of one group (article, author) stay in one part."""
     source: str = ""
     composed: bool = False
-    """True for texts rendered from hand-written patterns; shown wherever they are."""
+    """True for texts rendered from hand-written patterns; the interface always says so."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of rows left out while loading."""
 
@@ -40,7 +40,7 @@ class LabelledTexts:
         return digest.hexdigest()[:16]
 
     def at(self, rows: np.ndarray, reason: str) -> "LabelledTexts":
-        """The texts of these rows only; the others are counted under ``reason``."""
+        """The texts of these rows int[kept] only; the others are counted in ``dropped`` under ``reason``."""
         return replace(
             self,
             texts=tuple(self.texts[i] for i in rows),
@@ -51,13 +51,13 @@ class LabelledTexts:
         )
 
     def column(self, name: str) -> np.ndarray:
-        """Values of one column; DataError lists the columns there are."""
+        """str[texts]: values of one column. DataError for an unknown column lists the known ones."""
         if name not in self.columns:
             raise DataError(unknown_name("column", name, self.columns, f"'{self.name}' has {', '.join(self.columns)}"))
         return self.columns[name]
 
     def canonical(self, column: str, value: str) -> str:
-        """``value`` as stored: numbers of numeric columns in one spelling ("5.0" and "5" are equal)."""
+        """``value`` as stored: in numeric columns "5.0" and "5" are equal. DataError for text in a numeric column."""
         if column not in self.numeric:
             return value
         try:
@@ -66,7 +66,7 @@ class LabelledTexts:
             raise DataError(f"column '{column}' holds numbers, found '{value}'; give a number") from None
 
     def check_values(self, column: str, values: Sequence[str]) -> None:
-        """DataError if a value does not occur in the column, listing those that do."""
+        """DataError if a value does not occur in the column, with those that do."""
         counts = Counter(self.column(column).tolist())
         counts.pop("", None)
         for value in values:

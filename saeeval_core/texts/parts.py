@@ -1,4 +1,4 @@
-"""Which texts train, choose and test: 60/20/20 of each quadrant or class, seeded, or as the data set says."""
+"""The parts of a task: train, dev (for choosing) and test. 60/20/20 of each quadrant or class, seeded, or as given."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from saeeval_core.texts.labelled import LabelledTexts
 TRAIN, DEV, TEST = 0, 1, 2
 PARTS = {"train": TRAIN, "dev": DEV, "test": TEST}
 PART_NAMES = {DEV: "dev", TEST: "test"}
-"""Parts that are scored."""
+"""Scored part -> its name."""
 
 
 def scored_parts(protocol: Protocol) -> tuple[int, ...]:
@@ -22,10 +22,10 @@ def scored_parts(protocol: Protocol) -> tuple[int, ...]:
 def draw_parts(
     texts: LabelledTexts, cell: np.ndarray, name: str, seed: int, protocol: Protocol, per_cell: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """(rows used, part of each, {reason: rows dropped}): identical texts once, at most ``per_cell`` per cell.
+    """(rows int[used], part uint8[used], {reason: rows dropped}): identical texts once, at most ``per_cell`` per cell.
 
-    cell int[texts]: the quadrant or class of each text, -1 for none; rows int[used], part uint8[used]. DataError when a cell
-    has no text in one of the parts, or when the texts' own split holds other names.
+    cell int[texts]: the quadrant or class of each text, -1 for none. DataError when a cell has no text in one of the
+    parts, or when the texts' own split holds names other than train, dev and test.
     """
     if texts.split is not None:
         unknown = set(texts.split[cell >= 0].tolist()) - set(PARTS)
@@ -70,7 +70,7 @@ def draw_parts(
 
 
 def _given_parts(texts: LabelledTexts, rows: np.ndarray, cell: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Parts named by the data set; without a dev part, a third of the test texts (of each cell, or of the groups) becomes dev."""
+    """uint8[rows]: parts named by the data set; without dev, a third of each cell's test texts (or groups) is dev."""
     assert texts.split is not None
     part = np.array([PARTS[s] for s in texts.split[rows].tolist()], dtype=np.uint8)
     if (part == DEV).any():
@@ -87,7 +87,7 @@ def _given_parts(texts: LabelledTexts, rows: np.ndarray, cell: np.ndarray, rng: 
 
 
 def _new_parts(texts: LabelledTexts, rows: np.ndarray, cell: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """60/20/20 per cell; texts of one group go to one part."""
+    """uint8[rows]: 60/20/20 per cell; texts of one group go to one part."""
     part = np.full(len(rows), TRAIN, dtype=np.uint8)
     if texts.group is not None:
         groups, member = np.unique(texts.group[rows], return_inverse=True)

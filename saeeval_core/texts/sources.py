@@ -1,4 +1,4 @@
-"""Where labelled texts come from: bundled sets, the installed news corpus, a file, or the Hub; and their named tasks."""
+"""Sources of labelled texts: bundled sets, the installed news corpus, a file, or the Hub; and their named tasks."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,10 @@ BUNDLED_TASKS = ("bios", "reviews", "news")
 
 
 def load_task_set(name: str) -> TaskSet:
-    """A bundled task ("bios", "reviews", "news"), a named Hub task, either with ":PAIR" to keep one SHIFT pair.
+    """A bundled task ("bios", "reviews", "news") or a named Hub task, either with ":PAIR" to keep one SHIFT pair.
 
-    PAIR is "positive/negative" of the target label, such as ``bios:surgeon/nurse``.
+    PAIR is "positive/negative" of the target label, such as ``bios:surgeon/nurse``. DataError for an unknown task or
+    pair, and for texts that cannot be loaded.
     """
     name, _, pair = name.partition(":")
     if name in ("bios", "reviews"):
@@ -40,14 +41,17 @@ def load_task_set(name: str) -> TaskSet:
 def file_task_set(
     path: Path, text_column: str, *, target: str = "", spurious: str = "", classes: str = "", group_column: str = ""
 ) -> TaskSet:
-    """A CSV, Parquet or JSONL file; labels as COLUMN=POSITIVE,NEGATIVE and COLUMN=A,B,C. DataError before any compute."""
+    """The tasks of a CSV, Parquet or JSONL file; labels as COLUMN=POSITIVE,NEGATIVE and COLUMN=A,B,C.
+
+    DataError for a file or labels that cannot be used.
+    """
     return with_labels(read_texts(path, text_column, group_column), target, spurious, classes)
 
 
 def hub_task_set(
     repo: str, text_column: str, *, target: str = "", spurious: str = "", classes: str = "", group_column: str = ""
 ) -> TaskSet:
-    """Any Hub data set by its columns, as ``file_task_set``."""
+    """The tasks of any Hub data set, by its columns as in ``file_task_set``. DataError as there."""
     frame = download(repo, None)
     return with_labels(from_frame(frame, repo, text_column, group_column, f"Hub: {repo}"), target, spurious, classes)
 

@@ -47,7 +47,7 @@ _KEYS = {
 Cell = tuple[str, str]
 """Values of the stock's two labels."""
 Filler = str | Mapping[str, str]
-"""What a slot is filled with: a word, or a `name` with other forms of it under keys of their own."""
+"""What a slot is filled with: a word, or a `name` with other forms of it under further keys."""
 
 
 @dataclass(frozen=True)

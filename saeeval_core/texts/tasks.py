@@ -25,7 +25,7 @@ class Contrast:
 
     @classmethod
     def parse(cls, text: str, texts: LabelledTexts) -> "Contrast":
-        """From "column=positive,negative" as given on the command line."""
+        """From "column=positive,negative" as on the command line. DataError for an unknown column or value."""
         column, equals, values = text.partition("=")
         pair = (
             [texts.canonical(column, v.strip()) for v in values.split(",")]
@@ -44,7 +44,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class ShiftTask:
-    """Two binary labels on the same texts, in stored parts. Positive label = 1 (True)."""
+    """Two binary labels on the same texts, with their parts. The positive label is 1 (True)."""
 
     target: Contrast
     spurious: Contrast
@@ -57,6 +57,7 @@ class ShiftTask:
     part: np.ndarray
     """uint8[texts]: TRAIN, DEV or TEST."""
     dropped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> texts with both labels that were not drawn."""
 
     @property
     def name(self) -> str:
@@ -80,7 +81,7 @@ class ShiftTask:
 
     @property
     def quadrant(self) -> np.ndarray:
-        """int[texts]: 2*target + spurious. Quadrants 3 and 0 (T=A) are the biased ones."""
+        """int[texts]: 2 * target + spurious. In quadrants 0 and 3 the two labels agree; C_b is trained on these."""
         return 2 * self.target_label.astype(int) + self.spurious_label.astype(int)
 
     def quadrant_labels(self, quadrant: int) -> tuple[str, str]:
@@ -109,7 +110,7 @@ class ShiftTask:
 
 @dataclass(frozen=True)
 class TppTask:
-    """Texts of m >= 2 classes in stored parts."""
+    """Texts of m >= 2 classes, with their parts."""
 
     column: str
     classes: tuple[str, ...]
@@ -139,13 +140,13 @@ class TppTask:
 
 @dataclass(frozen=True)
 class ShiftTraining:
-    """Positions (into a ShiftTask's arrays) of the training texts of its probes; all see 4n texts."""
+    """The training texts of a task's probes, as ascending positions in the arrays of its ShiftTask."""
 
     n: int
     balanced: np.ndarray
-    """n per quadrant: oracle and attribute probe."""
+    """int[4n], n per quadrant: for the oracle and the attribute probe."""
     biased: np.ndarray
-    """2n from each T=A quadrant: C_b (more under a protocol with ``full_biased_set``)."""
+    """int[4n], 2n per quadrant where the labels agree: for C_b (more under a protocol with ``full_biased_set``)."""
 
 
 def shift_task(
@@ -153,7 +154,8 @@ def shift_task(
 ) -> ShiftTask:
     """The texts that carry both labels, split per quadrant.
 
-    DataError if a quadrant is empty. Whether there are enough is decided by ``shift_training``.
+    DataError for a column or value that does not occur, one column for both labels, or a quadrant without texts in one
+    of the parts. Whether there are enough to train on is decided by ``shift_training``.
     """
     if target.column == spurious.column:
         raise DataError(f"target and spurious label are both '{target.column}'; they must be two columns")
@@ -171,7 +173,10 @@ def shift_task(
 def tpp_task(
     texts: LabelledTexts, column: str, classes: Sequence[str], *, seed: int, protocol: Protocol, per_cell: int
 ) -> TppTask:
-    """The texts of the named classes, split per class. DataError for fewer than two classes or too few texts."""
+    """The texts of the named classes, split per class.
+
+    DataError for an unknown column or class, fewer than two classes, or fewer than 20 training texts of a class.
+    """
     classes = tuple(texts.canonical(column, c) for c in classes) if column in texts.columns else tuple(classes)
     values = texts.column(column)
     if len(set(classes)) < 2:
@@ -190,9 +195,9 @@ def tpp_task(
 
 
 def shift_training(task: ShiftTask, *, seed: int, protocol: Protocol) -> ShiftTraining:
-    """n = min(smallest quadrant, floor(smallest T=A quadrant / 2)) of the training part, drawn with the seed.
+    """Draw the probes' training texts: n = min(smallest quadrant, floor(smallest one where the labels agree / 2)).
 
-    DataError naming the short quadrant when n < 20 .
+    Quadrants of the training part are meant (docs/method.md, "SHIFT"). DataError naming the short quadrant when n < 20.
     """
     pools = []
     for q in range(4):
@@ -225,7 +230,7 @@ class TaskSet:
     tpp: tuple[str, tuple[str, ...]] | None = None
     """(column, classes)"""
     small: str = ""
-    """Said beside every number when the set is too small to separate SAEs well."""
+    """Note shown with every number when the texts are too few to separate SAEs well; else ""."""
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -234,11 +239,11 @@ class TaskSet:
         return tuple(dict.fromkeys(names))
 
     def shift_tasks(self, *, seed: int, protocol: Protocol, per_cell: int) -> list[ShiftTask]:
-        """One task per pair, in the pair's own direction."""
+        """One task per pair, in the pair's own direction. DataError as ``shift_task``."""
         return [shift_task(self.texts, t, a, seed=seed, protocol=protocol, per_cell=per_cell) for t, a in self.pairs]
 
     def tpp_task(self, *, seed: int, protocol: Protocol, per_cell: int) -> TppTask:
-        """The TPP task; DataError when the set defines none."""
+        """The TPP task. DataError when the set defines none, and as ``tpp_task``."""
         if self.tpp is None:
             raise DataError(
                 f"'{self.texts.name}' has no TPP classes; give --classes COLUMN=A,B,C or use --metrics shift"
@@ -246,7 +251,7 @@ class TaskSet:
         return tpp_task(self.texts, *self.tpp, seed=seed, protocol=protocol, per_cell=per_cell)
 
     def drawn(self, *, seed: int, protocol: Protocol, per_cell: int) -> "TaskSet":
-        """The same tasks on the texts they use only, so that no other is ever recorded; what is left out is counted."""
+        """The same tasks on only the texts they use, so that no others are recorded; those left out are counted."""
         draw = Draw(self, protocol, seed, per_cell)
         tasks = [*draw.shift_tasks, *([draw.tpp] if draw.tpp else [])]
         if not tasks:
@@ -258,18 +263,18 @@ class TaskSet:
 
 @dataclass(frozen=True)
 class FixedTasks(TaskSet):
-    """Tasks that bring their parts with them; a protocol without a dev part scores their dev texts too."""
+    """Tasks whose parts are given; a protocol without a dev part scores their dev texts as test."""
 
     fixed_shift: tuple[ShiftTask, ...] = ()
     fixed_tpp: TppTask | None = None
 
     def shift_tasks(self, *, seed: int, protocol: Protocol, per_cell: int) -> list[ShiftTask]:
-        """As given; only the protocol's parts matter."""
+        """The given tasks, with the parts of the protocol."""
         del seed, per_cell  # nothing is drawn
         return [replace(t, part=_parts_under(protocol, t.part)) for t in self.fixed_shift]
 
     def tpp_task(self, *, seed: int, protocol: Protocol, per_cell: int) -> TppTask:
-        """As given; DataError when there is none."""
+        """The given task, with the parts of the protocol. DataError when there is none."""
         del seed, per_cell
         if self.fixed_tpp is None:
             raise DataError(f"'{self.texts.name}' has no TPP classes")
@@ -286,15 +291,15 @@ class DrawnPair:
 
 
 def drawn_pair(task: ShiftTask, *, seed: int, protocol: Protocol) -> DrawnPair:
-    """A task with its probes' training texts; raises what ``shift_training`` raises."""
+    """A task with its probes' training texts. DataError as ``shift_training``."""
     return DrawnPair(task, shift_training(task, seed=seed, protocol=protocol))
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The parts of a set of tasks under one protocol and seed, each drawn once, when it is first asked for.
+    """The parts of a set of tasks under one protocol and seed, each drawn once, when it is first used.
 
-    Probes, boards, controls and tables all take their texts from here, so no two of them can disagree.
+    Probes, boards, controls and tables all take their texts from here, so that they agree.
     """
 
     task_set: TaskSet

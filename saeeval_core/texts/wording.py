@@ -1,4 +1,4 @@
-"""English of composed texts: articles, numbers in words, what is wrong with a text, and which texts are nearly the same."""
+"""English of composed texts: articles, numbers in words, faults of a text, and near-duplicates."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ _SOUNDS_VOWEL = re.compile(r"(hour|honest|honou?r|heir\b|8|11\b|11-|18\b|18-|8\d
 
 
 def faults(text: str) -> list[str]:
-    """What is wrong with a rendered text: open slots, articles, doubled words, lower-case sentence starts, spacing."""
+    """Faults of a rendered text: open slots, wrong articles, doubled words, lower-case sentence starts, spacing."""
     found = [f"unfilled slot near {text[max(0, at - 10) : at + 20]!r}" for at, c in enumerate(text) if c in "{}"]
     for before, word in _ARTICLE.findall(text):
         if before.lower() != article(word):
@@ -58,14 +58,14 @@ def shingles(text: str, size: int = 5) -> frozenset[str]:
 
 
 class DistinctTexts:
-    """Texts accepted so far, by an inverted index of their 5-grams: near-duplicates without comparing every pair."""
+    """Texts accepted so far, with an index of word 5-grams to find near-duplicates without comparing all pairs."""
 
     def __init__(self) -> None:
         self._where: dict[str, list[int]] = {}
         self._sizes: list[int] = []
 
     def add_if_new(self, text: str) -> bool:
-        """Accept a text, unless its 5-grams overlap (Jaccard) by more than MAX_JACCARD with those of another one."""
+        """Accept a text unless the Jaccard overlap of its 5-grams with those of an accepted one exceeds MAX_JACCARD."""
         grams = shingles(text)
         shared = Counter(other for gram in grams for other in self._where.get(gram, ()))
         for other, both in shared.items():

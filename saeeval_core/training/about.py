@@ -1,4 +1,4 @@
-"""The ``about.json`` beside an SAE trained here: how it was trained, and its figures on held-out tokens."""
+"""The ``about.json`` in the folder of an SAE trained here: how it was trained, and its figures on held-out tokens."""
 
 import json
 from dataclasses import dataclass, fields

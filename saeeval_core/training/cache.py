@@ -1,4 +1,4 @@
-"""Activations of a language model on disk, for training SAEs: those an evaluation reads.
+"""Activations of a language model on disk, for training SAEs: at the positions that an evaluation reads.
 
 Valid positions only (never the beginning-of-sequence position, whose norm would dominate), in windows of MAX_TOKENS.
 Caching resumes after a kill.
@@ -18,7 +18,7 @@ from saeeval_core.models.language_model import LanguageModel, padded_batches
 
 _SHARD_TEXTS = 512
 _HELD_OUT_TOKENS = 50_000
-"""Held-out tokens kept at most."""
+"""Most held-out tokens that are kept."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, units done, units in all)."""
@@ -54,7 +54,7 @@ class ActivationCache:
         return sum(len(shard) for shard in self.train)
 
     def batches(self, size: int, seed: int, start: int = 0) -> Iterator[torch.Tensor]:
-        """Endless float32 batches [size, d_model] in shuffled order; ``start`` skips that many batches.
+        """Endless batches float32[size, d_model] in shuffled order; ``start`` skips that many batches.
 
         DataError if there are fewer tokens than one batch takes.
         """
@@ -80,10 +80,10 @@ def cache_activations(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> ActivationCache:
-    """Run ``model`` over shuffled ``texts`` until ``max_tokens`` valid tokens are on disk, then 1/16 more held out.
+    """Run ``model`` over shuffled ``texts`` until ``max_tokens`` valid tokens, and 1/16 more to hold out, are on disk.
 
-    Shards are written by rename, so a killed run continues where it stopped. DataError if the texts are too few, or if
-    activations exceed float16; ModelError for an unknown hook.
+    Shards are written by rename, so that a killed run continues where it stopped. DataError if the texts are too few,
+    or if activations exceed float16; ModelError for an unknown hook.
     """
     model.check_hook(hook)
     source = ActivationSource(model.name, hook, corpus_fingerprint(texts), model.dtype, seed)

@@ -1,8 +1,8 @@
 """Train several SAEs in one pass over the same activations, keeping each at several lengths of training.
 
-Used on planted worlds (seconds) and, as ``train_suite``, on a language model's cached activations (hours). The SAEs are
-SAELens's training classes and are stepped by its trainer; a snapshot is read back in SAELens's inference format, with the
-threshold of a batch-TopK SAE set on held-out tokens first.
+Used on planted worlds (seconds) and, by ``train_suite``, on a language model's cached activations (hours). The SAEs are
+SAELens's training classes, stepped by its trainer; a snapshot is in SAELens's inference format, the threshold of a
+batch-TopK SAE set on held-out tokens.
 """
 
 import tempfile
@@ -53,11 +53,11 @@ def train_many(
     on_step: Callable[[int], None] | None = None,
     source: ActivationSource = ActivationSource("planted", "planted", ""),
 ) -> None:
-    """Step every SAE on the same batches; ``on_snapshot`` gets each at every step count named (0 = untrained).
+    """Step every SAE on the same batches; ``on_snapshot`` gets each at the step counts ``snapshots`` (0: untrained).
 
-    batches yield float32 [batch, d]; held_out float32 or float16 [tokens, d] sets thresholds only. All ``configs`` must
-    have the batch size of the batches. ``on_step`` is called with the number of steps done. ``source`` is written into the
-    SAEs: the model and hook they are made for.
+    batches yield float32[batch, d]; held_out float32 or float16[tokens, d] decides the input scaling and thresholds.
+    All ``configs`` must have the batch size of the batches. ``on_step`` is called with the number of steps done.
+    ``source``, the model and hook that the SAEs are made for, is written into them.
     """
     trainers = {}
     for name, config in configs.items():
@@ -86,7 +86,7 @@ def train_many(
 def snapshot(sae: Any, config: TrainingConfig, held_out: np.ndarray, scale: float) -> Any:
     """The SAE as it would be saved now: SAELens's inference class, input scaling folded in, threshold set.
 
-    ``sae``: a training SAE, left as it was; held_out [tokens, d] sets the threshold; ``scale``: factor of the inputs.
+    ``sae``: a training SAE, not changed; held_out float[tokens, d] sets the threshold; ``scale``: factor of the inputs.
     """
     from sae_lens import SAE
 
@@ -96,7 +96,7 @@ def snapshot(sae: Any, config: TrainingConfig, held_out: np.ndarray, scale: floa
     with tempfile.TemporaryDirectory() as folder:
         sae.save_inference_model(folder)
         inference = SAE.load_from_disk(folder)
-    # Folding changes the weights in place and marks the SAE as not normalised; training goes on from what it was.
+    # Folding changes the weights in place and marks the SAE as not normalised; training must go on from before.
     sae.load_state_dict(before)
     sae.cfg.normalize_activations = kind
     if config.architecture in ("batchtopk", "matryoshka"):
@@ -107,14 +107,14 @@ def snapshot(sae: Any, config: TrainingConfig, held_out: np.ndarray, scale: floa
 
 @dataclass(frozen=True)
 class SuiteConfig:
-    """What a suite covers: architectures x sparsities (``SPARSITIES``) x checkpoints, and the last one for more seeds."""
+    """A suite: architectures x sparsities (``SPARSITIES``) x checkpoints, and the last checkpoint for further seeds."""
 
     architectures: tuple[str, ...] = tuple(SPARSITIES)
     n_latents: int = 2048
     samples: int = 3_000_000
     """Training samples of each run, with repetition where the cache holds fewer."""
     checkpoints: int = 4
-    """How often a run is kept: untrained, and at equal ratios from 5 % (early steps are a warm-up) to 100 % of training."""
+    """Kept states of a run: untrained, then at equal ratios from 5 % (early steps are warm-up) to 100 % of training."""
     seeds: tuple[int, ...] = (0,)
     """The first seed keeps every checkpoint, the others the last one."""
     batch: int = 512
@@ -145,7 +145,7 @@ class SuiteConfig:
         return [0, *(max(1, round(self.steps * 20.0 ** (i / max(1, trained - 1) - 1))) for i in range(trained))]
 
     def runs(self, architecture: str, seed: int) -> dict[str, TrainingConfig]:
-        """Name -> settings of the runs that differ in sparsity alone; the name says which."""
+        """Name -> settings of the runs of one architecture and seed, which differ in sparsity alone."""
         return {
             f"{architecture}-{f'k{l0:g}' if l0 else f'l1-{l1:g}'}": TrainingConfig(
                 architecture,
@@ -165,11 +165,12 @@ class SuiteConfig:
 def train_suite(
     cache: ActivationCache, out: Path, config: SuiteConfig, *, progress: Progress | None = None
 ) -> list[Path]:
-    """One SAE folder per architecture, sparsity, seed and checkpoint under ``out``; returns them all.
+    """Train one SAE folder per architecture, sparsity, seed and checkpoint under ``out``; returns them all.
 
-    The sparsities of one architecture and seed are trained in one pass and are what a kill costs: finished ones are not
-    trained again, so a suite can be made in pieces (``architectures``). Every run of a seed sees the same batches. A folder
-    has SAELens's two files and an ``about.json`` with architecture, samples seen, seed and figures on held-out tokens.
+    The sparsities of one architecture and seed are trained together; those finished before are not trained again, so a
+    suite can be made in pieces (``architectures``), and a killed one resumes. Every run of a seed sees the same
+    batches. A folder has SAELens's two files and an ``about.json`` with architecture, samples seen, seed and figures on
+    held-out tokens.
     """
     measured = cache.held_out[:: max(1, len(cache.held_out) // MEASURED)]
     written: list[Path] = []

@@ -1,7 +1,4 @@
-"""Train an SAE with SAELens on activations cached on disk, so that a model that has none gets one.
-
-Training resumes after a kill.
-"""
+"""Train an SAE with SAELens on activations cached on disk, for models that have none. A killed training resumes."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -23,7 +20,7 @@ _NORM_BATCHES = 50
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What decides a trained SAE besides the cached activations."""
+    """Everything that decides a trained SAE, besides the cached activations."""
 
     architecture: str
     n_latents: int = 4096
@@ -49,9 +46,9 @@ class TrainingConfig:
 def train_sae(cache: ActivationCache, config: TrainingConfig, out: Path, *, corpus: str | None = None) -> About:
     """Train, fold the input scaling into the weights, set a batch-TopK threshold, save bfloat16 weights to ``out``.
 
-    ``out`` gets SAELens's ``cfg.json`` and ``sae_weights.safetensors`` and an ``about.json`` with the figures measured on
-    held-out tokens, which is also returned; ``corpus`` names the texts in it. A killed run of the same settings resumes
-    from its last checkpoint, in a hidden folder beside ``out``.
+    ``out`` gets SAELens's ``cfg.json`` and ``sae_weights.safetensors`` and an ``about.json`` with the figures measured
+    on held-out tokens, which is also returned; ``corpus`` names the texts in it. A killed run of the same settings
+    resumes from its last checkpoint, in a hidden folder beside ``out``.
     """
     d_in = cache.held_out.shape[1]
     with torch.random.fork_rng(devices=[]):  # SAELens draws the first weights from torch's global generator
@@ -95,7 +92,7 @@ def train_sae(cache: ActivationCache, config: TrainingConfig, out: Path, *, corp
 
 
 def sae_trainer(sae: Any, config: TrainingConfig, steps: int, **more: int | str) -> Any:
-    """SAELens's trainer of that many steps, without data; ``more`` are further settings of its own."""
+    """SAELens's trainer for ``steps`` steps, without data; ``more``: further settings of the trainer."""
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
@@ -116,12 +113,12 @@ def sae_trainer(sae: Any, config: TrainingConfig, steps: int, **more: int | str)
 
 
 def training_identity(config: TrainingConfig, cache: ActivationCache) -> str:
-    """Changes with every setting and with the activations: what may resume what."""
+    """Fingerprint of settings and activations; a run resumes only from a state with the same one."""
     return fingerprint([asdict(config), training_source(cache)])
 
 
 def training_source(cache: ActivationCache) -> dict[str, str | int]:
-    """What the activations came from, under the names of ``About``."""
+    """Where the activations come from, under the field names of ``About``."""
     source = cache.source
     names = {"hook": source.hook, "model": source.model, "corpus_fingerprint": source.corpus}
     return names | {"distinct_tokens": cache.n_tokens}
@@ -129,7 +126,7 @@ def training_source(cache: ActivationCache) -> dict[str, str | int]:
 
 @torch.no_grad()
 def measure(sae: Any, held_out: np.ndarray) -> Figures:
-    """Figures of a SAELens SAE on held-out tokens, float16 or float32 [tokens, d]."""
+    """Figures of a SAELens SAE on held_out float16 or float32[tokens, d] (docs/method.md, "Reconstruction figures")."""
     x = torch.from_numpy(held_out.astype(np.float32))
     fired = torch.zeros(sae.cfg.d_sae)
     active = 0.0
@@ -235,9 +232,9 @@ def _save(sae: Any, cache: ActivationCache, config: TrainingConfig, out: Path) -
 
 @torch.no_grad()
 def set_threshold(sae: Any, held_out: np.ndarray, target_l0: float) -> None:
-    """One global threshold such that mean L0 on held-out tokens is the k the SAE was trained with.
+    """Set one threshold for all latents, so that the mean L0 on held-out tokens is the k of training.
 
-    ``sae``: a SAELens SAE with a ``threshold``, which is changed; held_out [tokens, d].
+    ``sae``: a SAELens SAE with a ``threshold``, which is changed; held_out float[tokens, d].
     """
     x = torch.from_numpy(held_out[:: max(1, len(held_out) // 8192)].astype(np.float32))
     sae.threshold.zero_()
