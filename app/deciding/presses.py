@@ -157,7 +157,7 @@ def apply(
 
     A press lands where it was made. Each is acknowledged as it is done, so when the store fails those before it are not
     carried out again. A press that cannot be done (made where this session has never been, or refused by its set) is
-    acknowledged too and told once: the first such DataError is raised after the rest has been done.
+    acknowledged too, so that it is reported once: the first such DataError is raised after the rest has been done.
     """
     refused: DataError | None = None
     done: list[Done] = []
@@ -181,7 +181,7 @@ def _carry_out(store: Store, log: PressLog, press: Press, commit: Committing) ->
     if desk is None:
         raise DataError("a press made before the connection was lost belongs to another page; decide there again")
     if press.kind == "commit":
-        log.acks[press.client] = press.seq  # noted first: a commit that fails is told once, not for ever
+        log.acks[press.client] = press.seq  # first: a commit that fails is reported once and not tried for ever
         return Done(desk, committed=commit(store, desk, press))
     if desk.locked:
         raise DataError(desk.locked)

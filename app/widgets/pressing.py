@@ -18,7 +18,7 @@ def press_log() -> PressLog:
 
 
 def receive(sent: object) -> list[Done]:
-    """Carry out what a component sent, before anything is drawn; what is refused is told by the next ``show_problem``."""
+    """Carry out what a component sent, before anything is drawn; the next ``show_problem`` says what was refused."""
     found: list[Done] = []
     guarded(lambda: found.extend(apply(ledger.store(), press_log(), read_presses(sent))))
     return found
