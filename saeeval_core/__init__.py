@@ -1,6 +1,6 @@
 """SHIFT and TPP scores for sparse autoencoders, exact and fast (arXiv 2411.18895).
 
-Import by module path (``from saeeval_core.scores.shift import score_shift``): importing this package loads nothing heavy.
+Import by module path (``from saeeval_core.evaluation.score import score``): importing this package loads nothing heavy.
 """
 
 __version__ = "0.1.0"

@@ -162,7 +162,7 @@ def planted():
 def planted_probes(planted):
     """The three probes of the planted SHIFT task under the default protocol."""
     from saeeval_core.config import PROTOCOLS
-    from saeeval_core.scores.shift import fit_shift_probes
+    from saeeval_core.scores.shift_probes import fit_shift_probes
     from saeeval_core.texts.tasks import drawn_pair
 
     robust = PROTOCOLS["robust"]

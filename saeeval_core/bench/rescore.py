@@ -73,7 +73,8 @@ def _random_latents(n_texts: int, n_latents: int, density: float, d: int = 64) -
 
     from saeeval_core.recordings.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
     from saeeval_core.scores.probes import Probe
-    from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
+    from saeeval_core.scores.shift import shift_board, shift_latents
+    from saeeval_core.scores.shift_probes import ShiftProbes
     from saeeval_core.texts.parts import TEST
     from saeeval_core.texts.tasks import Contrast, ShiftTask, ShiftTraining
 

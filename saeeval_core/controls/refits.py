@@ -13,7 +13,8 @@ from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import ConfigError
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores.probes import Probe, refit_logistic
-from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, ShiftProbes, fit_three, shift_board, shift_latents
+from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, shift_board, shift_latents
+from saeeval_core.scores.shift_probes import ShiftProbes, fit_three
 from saeeval_core.scores.tpp import TppBoard, TppLatents, balance_weights, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import Estimate, Scored, interval, over_pairs, redraw_within
 from saeeval_core.texts.parts import TRAIN

@@ -11,14 +11,8 @@ from saeeval_core.recordings.obtain import check_tokens
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.saebench_tpp import RedrawnTpp, redrawn_tpp
-from saeeval_core.scores.shift import (
-    ShiftBoard,
-    ShiftLatents,
-    ShiftProbes,
-    fit_shift_probes,
-    shift_board,
-    shift_latents,
-)
+from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, shift_board, shift_latents
+from saeeval_core.scores.shift_probes import ShiftProbes, fit_shift_probes
 from saeeval_core.scores.tpp import TppBoard, TppLatents, fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.storage.kept import Shelves
 from saeeval_core.texts.parts import scored_parts

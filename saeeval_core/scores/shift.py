@@ -9,7 +9,7 @@ selected. Karvonen et al., arXiv 2411.18895; docs/method.md, "SHIFT".
 A *board* (``ShiftBoard``) holds one direction on one part without any SAE; ``ShiftLatents`` is one SAE on a board.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,64 +21,14 @@ from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation, attribution
 from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.auc import weighted_auc
-from saeeval_core.scores.probes import Probe, fit_probe, refit_logistic
+from saeeval_core.scores.probes import refit_logistic
+from saeeval_core.scores.shift_probes import ShiftProbes
 from saeeval_core.scores.uncertainty import Estimate, Resamples, Sampled, estimate, undefined
 from saeeval_core.texts.parts import DEV, TEST
-from saeeval_core.texts.tasks import DrawnPair, ShiftTask, ShiftTraining
+from saeeval_core.texts.tasks import ShiftTask
 
 MIN_GAP = 0.001
 """Smallest gap between oracle and biased probe for which S is defined."""
-
-
-@dataclass(frozen=True)
-class ShiftProbes:
-    """The three probes of one direction."""
-
-    training: ShiftTraining
-    base: Probe
-    """C_b: trained where both labels agree."""
-    oracle: Probe
-    """Target label on balanced texts."""
-    attribute: Probe
-    """Spurious label on balanced texts; its attribution ranks the latents."""
-
-    def swapped(self) -> "ShiftProbes":
-        """Probes of the other direction: C_b is the same, oracle and attribute probe change places."""
-        return ShiftProbes(self.training, self.base, self.attribute, self.oracle)
-
-
-FitProbe = Callable[[np.ndarray, np.ndarray, str], Probe]
-"""(positions in the task int[texts], labels bool[texts], "base" | "oracle" | "attribute") -> probe on these texts."""
-
-
-def fit_three(pair: DrawnPair, fit: FitProbe) -> ShiftProbes:
-    """C_b on the biased texts, oracle and attribute probe on the balanced ones, each fitted by ``fit``."""
-    task, training = pair.task, pair.training
-
-    def on(texts: np.ndarray, label: np.ndarray, name: str) -> Probe:
-        return fit(texts, label[texts], name)
-
-    return ShiftProbes(
-        training,
-        base=on(training.biased, task.target_label, "base"),
-        oracle=on(training.balanced, task.target_label, "oracle"),
-        attribute=on(training.balanced, task.spurious_label, "attribute"),
-    )
-
-
-def fit_shift_probes(residuals: ResidualRecording, pair: DrawnPair, protocol: Protocol, *, seed: int) -> ShiftProbes:
-    """Train C_b, oracle and attribute probe of one pair as the protocol says. DataError for a text without tokens."""
-    task = pair.task
-    x, held = residuals.residuals[task.rows], task.part == TEST
-    # SAEBench chooses the epoch on the probe's own test texts: for C_b those where both labels agree.
-    own_test = {"base": held & (task.target_label == task.spurious_label), "oracle": held, "attribute": held}
-    of = {"base": task.target_label, "oracle": task.target_label, "attribute": task.spurious_label}
-
-    def fit(texts: np.ndarray, labels: np.ndarray, name: str) -> Probe:
-        test = (x[own_test[name]], of[name][own_test[name]])
-        return fit_probe(x[texts], labels, task.quadrant[texts], protocol, seed=seed, test=test)
-
-    return fit_three(pair, fit)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ DEFINED_ONCE = {
     "matched_latents": "controls/controls.py",
     "shuffled_decoders": "controls/rivals.py",
     "basis_recording": "controls/rivals.py",
-    "fit_three": "scores/shift.py",
+    "fit_three": "scores/shift_probes.py",
     "weighted_auc": "scores/auc.py",
     "diagonal_means": "scores/tpp.py",
     "shift_training": "texts/tasks.py",
@@ -50,7 +50,7 @@ ONLY_IN = {
         "saeeval_core/texts/composed_report.py",
     },
     r"ShiftProbes\(": {
-        "saeeval_core/scores/shift.py",
+        "saeeval_core/scores/shift_probes.py",
         "saeeval_core/evaluation/boards.py",
         "saeeval_core/bench/rescore.py",
     },

@@ -12,7 +12,8 @@ from toys import D_MODEL, GENDER, HOOK, PROFESSION, Planted, latent_recording, r
 from saeeval_core.config import MAX_TOKENS, PROTOCOLS
 from saeeval_core.scores.probes import Probe, fit_adamw
 from saeeval_core.scores.saebench_tpp import redrawn_tpp
-from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.scores.shift_probes import ShiftProbes
 from saeeval_core.texts.parts import TEST, TRAIN
 from saeeval_core.texts.tasks import ShiftTask, ShiftTraining, TppTask
 

@@ -9,7 +9,8 @@ from toys import GENDER, PROFESSION, residual_recording
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.controls import controls, deletion, leace, rivals
 from saeeval_core.errors import DataError
-from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.scores.shift_probes import fit_shift_probes
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.texts.parts import TEST

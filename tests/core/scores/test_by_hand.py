@@ -8,7 +8,8 @@ from toys import GENDER, PROFESSION, latent_recording, residual_recording
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.scores import ablation, attribution
 from saeeval_core.scores.probes import Probe
-from saeeval_core.scores.shift import ShiftProbes, shift_board, shift_latents
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.scores.shift_probes import ShiftProbes
 from saeeval_core.scores.tpp import balance_weights, tpp_board, tpp_latents
 from saeeval_core.scores.uncertainty import (
     Resamples,

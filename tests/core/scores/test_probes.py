@@ -24,7 +24,8 @@ from saeeval_core.scores.probes import (
     refit_logistic,
     stratified_folds,
 )
-from saeeval_core.scores.shift import fit_shift_probes, shift_board, shift_latents
+from saeeval_core.scores.shift import shift_board, shift_latents
+from saeeval_core.scores.shift_probes import fit_shift_probes
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
 from saeeval_core.texts.parts import DEV, TEST
 from saeeval_core.texts.tasks import drawn_pair
