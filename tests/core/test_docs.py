@@ -53,6 +53,32 @@ def test_no_file_knows_the_machine_it_was_made_on():
     assert found == []
 
 
+def test_no_text_refers_to_pages_outside_the_repository():
+    # Built from parts, so that this file does not find itself.
+    pages = [f"{'DES'}IGN {word}" for word in ("§", "section")] + [
+        f"{name}.{'md'}" for name in ("paper", "stack", "house")
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}: {page}"
+        for path in tracked()
+        if path.suffix in (".py", ".md", ".js")
+        for page in pages
+        if page in path.read_text(encoding="utf-8")
+    ]
+    assert found == []
+
+
+def test_docstrings_name_headings_of_the_method_that_there_are():
+    method = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^## (.+)$", method, re.M))
+    named = {
+        heading
+        for path in SOURCES
+        for heading in re.findall(r'docs/method\.md,\s+"([^"]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert named and {" ".join(heading.split()) for heading in named} <= headings
+
+
 def test_source_files_stay_small():
     big = {
         str(p.relative_to(ROOT)): p.stat().st_size for p in tracked() if p.suffix == ".py" and p.stat().st_size > 60_000
