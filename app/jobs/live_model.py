@@ -1,4 +1,4 @@
-"""The language model and SAE for a text typed by a person: loaded on first use, kept for all sessions, one text at a time."""
+"""The language model and SAE for texts that people type: loaded on first use, shared by all sessions."""
 
 import threading
 from typing import Any
@@ -19,7 +19,7 @@ def is_ready(loaded: Loaded) -> bool:
 
 
 def read(loaded: Loaded, text: str) -> TextReading:
-    """The text as a recording would hold it. SaeEvalError when model or SAE cannot be loaded or the text has no token."""
+    """Read a text as a recording would. SaeEvalError when model or SAE cannot be loaded or the text has no token."""
     model, sae = _model(loaded.config.model, loaded.config.dtype), _sae(loaded.latents.sae)
     with _one_text:
         reading = read_text(model, sae, loaded.residuals.key.hook, text)
@@ -29,7 +29,7 @@ def read(loaded: Loaded, text: str) -> TextReading:
 
 @shared(max_entries=512)
 def row_activations(loaded: Loaded, row: int) -> csr_array:
-    """s*f of every token of one recorded text, sparse [tokens, latents]. Raises what ``read`` raises."""
+    """s*f of every token of one recorded text, sparse float32[tokens, latents]. Raises what ``read`` raises."""
     return csr_array(read(loaded, loaded.task_set.texts.texts[row]).activations)
 
 

@@ -94,7 +94,7 @@ class VerdictSelector:
 
 
 def ratings_of(verdicts: Sequence[Verdict], rater: str) -> dict[int, dict[str, int]]:
-    """Latent -> ratings of one rater, without latents that have no usable verdict. A later verdict adds its concepts."""
+    """Latent -> ratings of one rater, from usable verdicts; a later verdict adds its concepts to earlier ones."""
     out: dict[int, dict[str, int]] = {}
     for v in verdicts:
         if v.ok and v.rater == rater and v.ratings:

@@ -1,4 +1,4 @@
-"""The three probes of one SHIFT direction: biased, oracle and the one that reads the spurious label."""
+"""The three probes of one SHIFT direction: the biased probe C_b, the oracle probe and the attribute probe."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

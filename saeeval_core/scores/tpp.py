@@ -34,7 +34,7 @@ def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protoc
     """
     train = np.flatnonzero(task.part == TRAIN)
     x, label = residuals.residuals[task.rows[train]], task.label[train]
-    held = np.flatnonzero(task.part == TEST)  # only SAEBench's choice of an epoch looks at these
+    held = np.flatnonzero(task.part == TEST)  # used only where the protocol chooses the epoch on them
     x_held, held_label = residuals.residuals[task.rows[held]], task.label[held]
 
     def fit(j: int) -> Probe:
