@@ -24,7 +24,7 @@ def commit(
     group_column: o.GroupColumn = "",
     protocol: o.Protocol = "robust",
     seed: o.Seed = 0,
-    ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "zero",
+    ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "mean",
     n: Annotated[
         int, typer.Option("--n", help="TPP: latents of each class's ranking, which the set's decisions change.", min=0)
     ] = 20,

@@ -23,7 +23,7 @@ class View:
         task = ShiftTask(target, spurious, none, none, none, none)
         classes = TppTask("job", ("nurse", "surgeon"), none, none, none)
         self.board = SimpleNamespace(task=classes if tpp else task)
-        self.recording = SimpleNamespace(sae_fingerprint="s")
+        self.recording = SimpleNamespace(sae_fingerprint="s", fingerprint="r")
         self.attribute_ranking, self.base_ranking = np.array([4, 2, 7]), np.array([2, 9, 4])
         self.rankings = [np.array([2, 9]), np.array([7])]
 
