@@ -16,11 +16,10 @@ from app.services.evidence import evidence_of
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.evaluation.result import RunResult, SaeResult, ShiftResult, TppResult
-from saeeval_core.evaluation.variants import TOP_N
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.verdicts import Verdict
-from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions
 
@@ -40,7 +39,7 @@ def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
             _tpp_figures(sae, sae.tpp, n, drawn, headline)
         if sae.shift is not None:
             _shift_figures(sae, sae.shift, n, drawn, headline)
-        _beside(sae, n, drawn, headline)
+        _controls(sae, n, drawn, headline)
     name = result.task.name + (" (composed texts)" if result.task.composed else "")
     about: dict[str, Mapping[str, object]] = {
         "model": asdict(result.model),
@@ -190,7 +189,7 @@ def _shift_figures(
     _draw(drawn, f"SHIFT against N: {sae.sae}", chart, rows)
 
 
-def _beside(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
+def _controls(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:
     """The recommended areas, the warnings, and every control at ``n`` and of the areas."""
     areas = {
         "shift": sae.shift.area["test"].score if sae.shift and sae.shift.area else None,

@@ -105,7 +105,7 @@ def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, _newest_verdic
     own = [c for c in e.contexts if c.source == loaded.task_set.texts.name]
     general = [c for c in e.contexts if c.source != loaded.task_set.texts.name]
     what, by = verdicts.latents_named(loaded).get(latent, ("", ""))
-    no_tokens = "Promoted tokens are not stored for this SAE; run: saeeval build-bundle tokens"
+    no_tokens = "Promoted tokens are not stored for this SAE; run: saeeval build-bundle --step tokens"
     return Card(
         id=latent,
         what=what or tokens_of(loaded, latent),
@@ -209,4 +209,4 @@ def _vocabulary(loaded: Loaded, latent: int) -> Histogram | None:
 
 
 def _why_no_general(loaded: Loaded) -> str:
-    return f"No general text has been recorded for {loaded.latents.sae}; run: saeeval build-bundle recordings"
+    return f"No general text has been recorded for {loaded.latents.sae}; run: saeeval build-bundle --step recordings"

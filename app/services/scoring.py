@@ -11,11 +11,11 @@ from saeeval_core.config import derive_rng
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Direction, Evaluation
 from saeeval_core.evaluation.prepare import evaluation_of
-from saeeval_core.evaluation.variants import Variants, direction_variants, tpp_variants, variants_over_pairs
+from saeeval_core.evaluation.select import TopByAttribution
+from saeeval_core.evaluation.variants import Variants, shift_of_selector, tpp_of_selector
 from saeeval_core.recordings.obtain import draw_of
 from saeeval_core.scores.area import GRID
 from saeeval_core.scores.contributions import random_sets
-from saeeval_core.scores.selections import by_attribution
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore
 from saeeval_core.scores.uncertainty import OverPairs, Sampled
@@ -146,9 +146,7 @@ def shift_variants(loaded: Loaded, part: int) -> Variants[OverPairs] | None:
     """SHIFT over pairs of the top N by attribution, every N of the area; None without pairs."""
     if not shift_directions(loaded):
         return None
-    views = [shift_view(loaded, d.pair, d.task.target.column, part) for d in shift_directions(loaded)]
-    own = [direction_variants(v, by_attribution(v.attribute_ranking, GRID)) for v in views]
-    return variants_over_pairs(shift_directions(loaded), own)
+    return shift_of_selector(evaluation(loaded), loaded.latents, GRID, TopByAttribution(), part)
 
 
 @shared(max_entries=32)
@@ -156,8 +154,8 @@ def tpp_variants_of(loaded: Loaded, part: int) -> Variants[TppScore] | None:
     """The same of TPP; None without classes or under redrawn negatives."""
     if not evaluation(loaded).tpp_is_live:
         return None
-    view = tpp_view(loaded, part)
-    return tpp_variants(view, [by_attribution(r, GRID) for r in view.rankings])
+    tpp_boards(loaded)  # made once for all sessions
+    return tpp_of_selector(evaluation(loaded), loaded.latents, GRID, TopByAttribution(), part)
 
 
 def averaged(total: OverPairs) -> str:

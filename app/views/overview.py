@@ -87,8 +87,9 @@ def _shift_headline(loaded: Loaded) -> None:
     if found is None:
         st.write("This task defines no SHIFT pair.")
         return
-    area, paper = (score.score for score in found.headlines(HEADLINE_N))
-    provenance.number("S_SHIFT, small-N area, mean ablation, test", area, scoring.averaged(found.zero.at(HEADLINE_N)))
+    over, at_n = found.headlines(HEADLINE_N)
+    area, paper = over.score, at_n.score
+    provenance.number("S_SHIFT, small-N area, mean ablation, test", area, scoring.averaged(over))
     provenance.how(AREA)
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")

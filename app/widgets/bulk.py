@@ -9,7 +9,7 @@ from app.deciding.class_sets import ATTRIBUTION
 from app.deciding.desk import shift_desk, shift_place
 from app.services import ledger
 from app.services.loading import Loaded
-from app.widgets import pressing, shift_sets, tpp_sets
+from app.widgets import pressing, shift_pickers, shift_sets, tpp_sets
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE, find_set
@@ -93,7 +93,7 @@ def _press(
         return None
     who = state.who()
     desk = page.desk if page else shift_desk(loaded, direction, who, shift_sets.choice(loaded, direction, who))
-    made = log.sit(desk, loaded, state.one_of("ablation", ABLATIONS), state.number("n", 20))
+    made = log.sit(desk, loaded, state.one_of("ablation", ABLATIONS), page.n if page else shift_pickers.n(loaded))
     of = place.removeprefix(TPP) if page else ""
     try:
         done = pressing.press(log.own(made, kind, of=of, latents=latents, decision=decision, reason=_REASON))

@@ -14,13 +14,13 @@ from saeeval_core.controls.controls import warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.result import Control
-from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import Estimate, difference, difference_words, say
 
 _CSS = (
-    "<style>.beside {border-collapse: collapse; font-size: 0.83rem; font-variant-numeric: tabular-nums; margin: 0.2rem 0;}"
-    ".beside th, .beside td {text-align: left; padding: 1px 14px 1px 0; font-weight: 400; vertical-align: top;}"
-    ".beside th {opacity: 0.72;}</style>"
+    "<style>.controls-table {border-collapse: collapse; font-size: 0.83rem; font-variant-numeric: tabular-nums; margin: 0.2rem 0;}"
+    ".controls-table th, .controls-table td {text-align: left; padding: 1px 14px 1px 0; font-weight: 400; vertical-align: top;}"
+    ".controls-table th {opacity: 0.72;}</style>"
 )
 
 
@@ -34,7 +34,7 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
         with st.spinner("Scoring the controls"):
             every = trust.make_controls(loaded)
     found = [p for p in every if p.metric == metric]
-    scores = ((RECOMMENDED, None, area, "area"), ("top-N", n, paper, f"top {n}, zero"))
+    scores = ((RECOMMENDED, None, area, "area"), (TOP_N, n, paper, f"top {n}, zero"))
     columns, lines = [], []
     for variant, k, score, label in scores:
         own = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}
@@ -136,4 +136,4 @@ def _table(names: Sequence[str], columns: Sequence[tuple[str, dict[str, Control]
         + "</tr>"
         for name in names
     )
-    st.html(f"{_CSS}<table class='beside'><tr><th>control</th>{head}</tr>{body}</table>")
+    st.html(f"{_CSS}<table class='controls-table'><tr><th>control</th>{head}</tr>{body}</table>")

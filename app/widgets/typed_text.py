@@ -6,20 +6,17 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import state
-from app.deciding.class_sets import class_sets
 from app.deciding.desk import shift_place
 from app.jobs import live_model
 from app.services import ledger, scoring, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
-from app.widgets import shift_sets
-from app.widgets.rule_picker import rule_from_state
+from app.widgets import shift_pickers, shift_sets, tpp_sets
 from app.widgets.token_text import tokens_html
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.live_text import TextReading, TextVerdict, probe_verdict
 from saeeval_core.ledger.places import find_set
-from saeeval_core.scores.tpp_cells import chosen_sets
 
 CANDIDATES = 100
 """Latents of each ranking that are looked for in a typed text."""
@@ -117,7 +114,7 @@ def _shift(loaded: Loaded, direction: Direction, reading: TextReading) -> Read:
     view = scoring.shift_view(loaded, direction.pair, task.target.column, scoring.live_part(loaded))
     stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
     own = ledger.store().ablated(stored.id) if stored else []
-    ids = own or [int(i) for i in view.attribute_ranking[: state.number("n", 20)]]
+    ids = own or [int(i) for i in view.attribute_ranking[: shift_pickers.n(loaded)]]
     label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
     probes = view.board.probes
     found = [
@@ -141,11 +138,9 @@ def _shift(loaded: Loaded, direction: Direction, reading: TextReading) -> Read:
 
 def _tpp(loaded: Loaded, reading: TextReading) -> Read:
     """Every class's probe, with its own latents of the current set ablated."""
-    n, view = state.number("n", 20), scoring.tpp_view(loaded, scoring.live_part(loaded))
-    own = class_sets(loaded, state.get("tpp_set"), state.who(), n, rule_from_state())
-    found, candidates = [], []
-    sets = chosen_sets(view.rankings, n, own.decisions)
-    for c, probe, ids, ranking in zip(view.board.task.classes, view.board.probes, sets, view.rankings, strict=True):
+    page, found, candidates = tpp_sets.page(loaded), [], []
+    board, rankings = page.view.board, page.view.rankings
+    for c, probe, ids, ranking in zip(board.task.classes, board.probes, page.ids, rankings, strict=True):
         title = f"TPP {c} ({len(ids)} own latents ablated)"
         found.append(
             probe_verdict(reading, probe, loaded.latents.decoder, ids, name=title, positive=c, negative=f"not {c}")

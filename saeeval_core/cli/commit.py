@@ -11,7 +11,9 @@ from saeeval_core.errors import ConfigError, unknown_name
 
 
 def commit(
-    chosen: Annotated[str, typer.Argument(metavar="SET", help="Name or number of the set.")],
+    chosen: Annotated[
+        str, typer.Argument(metavar="SET", help="Number of the set, or its name where that is no other's.")
+    ],
     who: Annotated[str, typer.Option("--who", help="Your name, stored with the commit.")],
     model: o.Model = DEFAULT_MODEL,
     sae: o.Sae = DEFAULT_SAE,
@@ -40,7 +42,7 @@ def commit(
     if ablation not in ABLATIONS:
         raise ConfigError(unknown_name("ablation", ablation, ABLATIONS))
     store = Store()
-    found = named_set(store, chosen)
+    found = named_set(store, chosen, who)
     config = RunConfig(
         model=model,
         saes=(sae,),
@@ -54,7 +56,6 @@ def commit(
         metrics=(found.metric,),
         protocol=protocol,
         seed=seed,
-        selection=f"human:{found.name}",
     )
     with recording_bar() as on_progress:
         prepared = prepare(config, on_progress=on_progress)

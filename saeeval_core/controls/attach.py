@@ -19,9 +19,9 @@ from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.evaluation.result import AreaDifference, DeletedWords, Placed, RefitResult, RunResult, SaeResult
 from saeeval_core.evaluation.result_json import placed_json, placed_of
 from saeeval_core.evaluation.select import TopByAttribution
-from saeeval_core.evaluation.variants import TOP_N, direction_variants, tpp_variants, with_grid
+from saeeval_core.evaluation.variants import direction_variants, tpp_variants, with_grid
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.scores.tpp import TppLatents
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, Scored, difference

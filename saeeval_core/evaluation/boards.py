@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from saeeval_core.config import Protocol
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.kept_probes import KeptProbes
+from saeeval_core.evaluation.once import once
 from saeeval_core.recordings.obtain import check_tokens
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores.probes import Probe
@@ -75,7 +75,7 @@ class Evaluation:
         """TPP's score is that of ``tpp_boards``. False under protocols that redraw negatives: see ``redrawn_tpp``."""
         return self.scores_tpp and not self.protocol.redraw_negatives
 
-    @cached_property
+    @once
     def directions(self) -> tuple[Direction, ...]:
         """Both directions of every pair; empty where SHIFT is not scored.
 
@@ -86,7 +86,7 @@ class Evaluation:
         check_tokens(self.residuals)
         return tuple(d for pair in self.draw.shift for d in self._both(pair))
 
-    @cached_property
+    @once
     def tpp_boards(self) -> Mapping[int, TppBoard]:
         """Part -> board of all probes on all texts of the part, every other class with the same weight.
 
@@ -94,7 +94,7 @@ class Evaluation:
         """
         return {part: self._tpp_board(part) for part in self.parts}
 
-    @cached_property
+    @once
     def tpp_probes(self) -> list[Probe]:
         """One-vs-rest probes on all training texts. DataError as ``tpp_boards``."""
         task = self.tpp_task

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.config import RunConfig
-from saeeval_core.errors import ArtifactError
+from saeeval_core.errors import ArtifactError, ConfigError
 from saeeval_core.evaluation.result import (
     AreaDifference,
     Control,
@@ -70,7 +70,7 @@ def from_json(content: Any, source: str = "the file") -> RunResult:
         raise ArtifactError(f"{source} has no '{missing[0]}'; give the JSON that saeeval run --json wrote")
     try:
         return _result(content)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ArtifactError(
             f"{source} looks like a result of a run but cannot be read ({type(error).__name__}: {error}); run it again"
         ) from None

@@ -12,15 +12,12 @@ import numpy as np
 from saeeval_core.evaluation.boards import Direction, Evaluation
 from saeeval_core.evaluation.select import Selector, TopByAttribution
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.area import AREA, GRID, MEAN, RECOMMENDED, M, small_n_area
+from saeeval_core.scores.area import AREA, GRID, MEAN, RECOMMENDED, TOP_N, M, small_n_area
 from saeeval_core.scores.selections import Selected
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.uncertainty import OverPairs, Sampled, Scored, over_draws, over_pairs
 from saeeval_core.texts.parts import TEST
-
-TOP_N = "top-N"
-"""Name of the variant that ablates the first N latents to zero, as the paper does."""
 
 S = TypeVar("S", bound=Scored)
 Choice = TypeVar("Choice", ShiftScore, TppScore)

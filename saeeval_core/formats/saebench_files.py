@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.errors import ArtifactError
-from saeeval_core.evaluation.result import RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.evaluation.result import PairMean, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.evaluation.result_json import from_json, shift_json, tpp_json
 from saeeval_core.scores.area import RECOMMENDED
-from saeeval_core.scores.uncertainty import Estimate, mean_known
+from saeeval_core.scores.uncertainty import mean_known
 from saeeval_core.sweep.columns import ScoreRow, cells
 
 SAEBENCH_NS = (2, 5, 10, 20, 50, 100, 500)
@@ -33,15 +33,20 @@ def export_saebench(result: RunResult, *, when_ms: int) -> dict[str, Json]:
     """File name -> content of a run's result; ``when_ms``: time of the run in epoch milliseconds.
 
     The headline follows SAEBench: per pair the direction whose biased probe starts lower, then the mean over pairs.
+    ArtifactError for a result of an earlier version that lacks what the schema needs.
     """
-    files = {}
-    for sae in result.saes:
-        stem = re.sub(r"[^\w.-]+", "_", sae.sae)
-        if sae.shift is not None:
-            files[f"{stem}_scr_eval_results.json"] = _file(result, sae, _scr(result, sae.shift), when_ms)
-        if sae.tpp is not None:
-            files[f"{stem}_tpp_eval_results.json"] = _file(result, sae, _tpp(result, sae.tpp), when_ms)
-    return files
+    try:
+        return {name: content for sae in result.saes for name, content in _files(result, sae, when_ms)}
+    except KeyError as missing:
+        raise ArtifactError(f"the result has no {missing}, which SAEBench's schema needs; run it again") from None
+
+
+def _files(result: RunResult, sae: SaeResult, when_ms: int) -> Iterator[tuple[str, Json]]:
+    stem = re.sub(r"[^\w.-]+", "_", sae.sae)
+    if sae.shift is not None:
+        yield f"{stem}_scr_eval_results.json", _file(result, sae, _scr(result, sae.shift), when_ms)
+    if sae.tpp is not None:
+        yield f"{stem}_tpp_eval_results.json", _file(result, sae, _tpp(result, sae.tpp), when_ms)
 
 
 def load_rows(path: Path) -> list[ScoreRow]:
@@ -86,20 +91,27 @@ def run_rows(result: RunResult) -> Iterator[ScoreRow]:
         if sae.error:
             yield replace(blank, status="failed", error=sae.error)
             continue
-        for metric, by_n, area in _test_scores(sae):
-            for n, score in by_n.items():
-                yield replace(blank, metric=metric, n=n, **cells(score))
-            if area is not None:
-                yield replace(blank, metric=metric, variant=RECOMMENDED, **cells(area))
+        if sae.shift is not None:
+            yield from _shift_rows(replace(blank, metric="shift"), sae.shift)
+        if sae.tpp is not None:
+            yield from _tpp_rows(replace(blank, metric="tpp"), sae.tpp)
 
 
-def _test_scores(sae: SaeResult) -> Iterator[tuple[str, dict[int, Estimate], Estimate | None]]:
-    """(metric, score at every N, area) on the test part."""
-    if sae.shift is not None:
-        by_n = {n: parts["test"].score for n, parts in sae.shift.aggregate.items()}
-        yield "shift", by_n, sae.shift.area["test"].score if "test" in sae.shift.area else None
-    if sae.tpp is not None:
-        yield "tpp", {a.n: a.parts["test"].score for a in sae.tpp.by_n}, sae.tpp.area.get("test")
+def _shift_rows(blank: ScoreRow, shift: ShiftResult) -> Iterator[ScoreRow]:
+    def row(mean: PairMean, **place: object) -> ScoreRow:
+        return replace(blank, pairs=mean.pairs, left_out=mean.directions_left_out, **place, **cells(mean.score))
+
+    for n, parts in shift.aggregate.items():
+        yield row(parts["test"], n=n)
+    if "test" in shift.area:
+        yield row(shift.area["test"], variant=RECOMMENDED)
+
+
+def _tpp_rows(blank: ScoreRow, tpp: TppResult) -> Iterator[ScoreRow]:
+    for at in tpp.by_n:
+        yield replace(blank, n=at.n, **cells(at.parts["test"].score))
+    if "test" in tpp.area:
+        yield replace(blank, variant=RECOMMENDED, **cells(tpp.area["test"]))
 
 
 def _blank(result: RunResult, sae: SaeResult) -> ScoreRow:

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from saeeval_core.config import headline_n
+from saeeval_core.config import get_protocol, headline_n
 from saeeval_core.evaluation.result import RefitResult, RunResult, SaeResult, ShiftResult, TppResult
-from saeeval_core.evaluation.variants import TOP_N
-from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
+from saeeval_core.texts.parts import PART_NAMES, scored_parts
 
 
 def print_run(console: Console, result: RunResult) -> None:
@@ -23,7 +23,7 @@ def print_run(console: Console, result: RunResult) -> None:
     )
     if task.small:
         console.print(task.small, style="yellow", markup=False)
-    parts = ["dev", "test"] if config.protocol == "robust" else ["test"]
+    parts = [PART_NAMES[p] for p in scored_parts(get_protocol(config.protocol))]
     for sae in result.saes:
         u = sae.unsupervised
         ev = "n/a" if u["explained_variance"] is None else f"{u['explained_variance']:.3f}"

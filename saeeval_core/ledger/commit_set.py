@@ -1,10 +1,8 @@
 """Commit a stored set by its name: its direction or classes are looked up on the texts, and it is scored on test."""
 
-from collections.abc import Sequence
-
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
+from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp, nothing_ablated
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import new_set, shift_place, tpp_place
 from saeeval_core.ledger.store import Store
@@ -13,14 +11,29 @@ from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.texts.parts import TEST
 
 
-def named_set(store: Store, name: str, who: str = "") -> DecisionSet:
-    """The set with this number, or the newest of this name (and person). DataError if there is none."""
+def named_set(store: Store, name: str, who: str) -> DecisionSet:
+    """The set with this number, or else the one of this name: that person's own if there is one.
+
+    A first set is called "mine" wherever it was made, so a name may mean several. DataError lists those it could mean.
+    """
     sets = store.list_sets()
-    found = [s for s in sets if name in (str(s.id), s.name) and who in ("", s.who)]
+    for s in sets:
+        if str(s.id) == name:
+            return s
+    named = [s for s in sets if s.name == name]
+    found = [s for s in named if s.who == who] or named
     if not found:
         known = dict.fromkeys(f"{s.name} ({s.who})" for s in sets)
         raise DataError(unknown_name("decision set", name, known, "give its name or its number"))
+    if len({_belongs(s) for s in found}) > 1:
+        listed = "; ".join(f"{s.id}: {s.metric.upper()}, {s.task}, {s.direction}, {s.who}" for s in found)
+        raise DataError(f"several decision sets are called '{name}' ({listed}); give the number of one")
     return found[-1]
+
+
+def _belongs(s: DecisionSet) -> tuple[str, ...]:
+    """Sets of one name with the same of these are one choice: in TPP the classes belong together."""
+    return (s.metric, s.task, s.sae_fingerprint, s.who, s.direction if s.metric == "shift" else "")
 
 
 def commit_set(
@@ -39,19 +52,8 @@ def commit_set(
     top ``n`` of its class; a class without one gets an empty set. DataError where the set belongs to another SAE or
     other texts.
     """
-    commit = _commit_shift if chosen.metric == "shift" else _commit_tpp
-    return commit(store, evaluation, latents, chosen, who, ablation, n)
-
-
-def _commit_shift(
-    store: Store,
-    evaluation: Evaluation,
-    latents: LatentRecording,
-    chosen: DecisionSet,
-    who: str,
-    ablation: str,
-    _n: int,
-) -> ShiftCommit:
+    if chosen.metric == "tpp":
+        return _commit_tpp(store, evaluation, latents, chosen, who, ablation, n)
     texts = evaluation.draw.task_set.texts.name
     for d in evaluation.directions:
         if shift_place(texts, d.pair, d.task.direction, latents).holds(chosen):
@@ -68,12 +70,12 @@ def _commit_tpp(
     if not any(place.holds(chosen) for place in places):
         raise _elsewhere(chosen, latents, texts)
     same = [s for s in store.list_sets(metric="tpp") if (s.name, s.who) == (chosen.name, chosen.who)]
-    sets = [
-        next((s for s in reversed(same) if place.holds(s)), None) or new_set(store, place, chosen.who, chosen.name)
-        for place in places
-    ]
+    found = [next((s for s in reversed(same) if place.holds(s)), None) for place in places]
     view = evaluation.tpp_view(latents, TEST)
-    ids: Sequence[Sequence[int]] = chosen_sets(view.rankings, n, [store.decisions(s.id) for s in sets])
+    ids = chosen_sets(view.rankings, n, [store.decisions(s.id) if s else {} for s in found])
+    if not any(map(len, ids)):
+        raise nothing_ablated()
+    sets = [s or new_set(store, p, chosen.who, chosen.name) for s, p in zip(found, places, strict=True)]
     protocol, seed = evaluation.protocol.name, evaluation.seed
     return commit_tpp(store, sets, who, view, ids, n, ablation, protocol, seed)
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from saeeval_core.config import get_protocol
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.ledger.commit_rows import Commit
 from saeeval_core.ledger.decisions import DecisionSet
@@ -15,7 +16,7 @@ from saeeval_core.ledger.store import Store
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.uncertainty import Estimate
-from saeeval_core.texts.parts import PART_NAMES
+from saeeval_core.texts.parts import DEV, PART_NAMES, scored_parts
 
 Json = Mapping[str, object]
 
@@ -108,9 +109,12 @@ def commit_shift(
 ) -> ShiftCommit:
     """Score these latents under ``ablation`` and store the result with the set; ``view``: its direction on test.
 
-    DataError for an empty set and for a set of TPP.
+    DataError for an empty set, for a set of TPP, and under a protocol without a dev part: there, what was seen while
+    deciding was test already.
     """
     _check(chosen, "shift", ids)
+    if DEV not in scored_parts(get_protocol(protocol)):
+        raise DataError(f"protocol '{protocol}' has no dev part: what you see is test already; commit under robust")
     settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed)
     made = _shift(settings, view.under(ablation).score(ids), view)
     store.commit(chosen.id, who, ids, made.to_json())
@@ -207,7 +211,12 @@ def _check(chosen: DecisionSet, metric: str, ids: Sequence[int]) -> None:
     if chosen.metric != metric:
         raise DataError(f"set '{chosen.name}' is for {chosen.metric.upper()}; commit it with that score")
     if not len(ids):
-        raise DataError("nothing is ablated in this set; ablate at least one latent first")
+        raise nothing_ablated()
+
+
+def nothing_ablated() -> DataError:
+    """An empty set has no score."""
+    return DataError("nothing is ablated in this set; ablate at least one latent first")
 
 
 def _settings(test: Mapping[str, object]) -> Settings:

@@ -16,12 +16,12 @@ import numpy as np
 
 from saeeval_core.config import DEFAULT_NS, PROTOCOLS, Protocol
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.evaluation.variants import TOP_N, direction_variants
+from saeeval_core.evaluation.variants import direction_variants
 from saeeval_core.planted.damaged import PlantedSAE, damaged_saes, shuffled_controls, trained_saes
 from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, WorldConfig
 from saeeval_core.planted.world import World, build_world
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.area import AREA, RECOMMENDED, area_of_values
+from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N, area_of_values
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.ranks import spearman
 from saeeval_core.scores.selections import by_attribution
@@ -36,13 +36,13 @@ from saeeval_core.texts.parts import TEST
 from saeeval_core.texts.tasks import Draw, FixedTasks
 
 NS = DEFAULT_NS
-VARIANTS = (TOP_N, "mean ablation", "auc")
+VARIANTS = (TOP_N, MEAN, "auc")
 LOWER_BASE = "lower base"
 """SAEBench's headline: only the direction with the lower A_base."""
 HEADLINE = {
     "robust": {"shift": (RECOMMENDED, None), "tpp": (RECOMMENDED, None)},
-    "saebench": {"shift": (LOWER_BASE, 20), "tpp": ("top-N", 20)},
-    "paper": {"shift": ("top-N", 20), "tpp": ("top-N", 20)},
+    "saebench": {"shift": (LOWER_BASE, 20), "tpp": (TOP_N, 20)},
+    "paper": {"shift": (TOP_N, 20), "tpp": (TOP_N, 20)},
 }
 """Protocol and metric -> (variant, N) that ``spearman`` and the rest of the summary are about."""
 _REFERENCES = ("oracle", "merged", "split", "absorbed", "random", "permuted", "untrained")
@@ -193,7 +193,7 @@ class WorldScores:
         """Variant -> TPP at each N under the protocol's own selection, negatives and padding."""
         p, e = self.evaluation.protocol, self.evaluation
         own = TppSwitches(p.redraw_negatives, p.name == "saebench", p.imitate_padding_leak)
-        variants = {"top-N": own, "mean ablation": replace(own, mean_ablation=True), "auc": replace(own, auc=True)}
+        variants = {TOP_N: own, MEAN: replace(own, mean_ablation=True), "auc": replace(own, auc=True)}
         return {
             name: switched_tpp(e.residuals, latents, e.tpp_task, self.tpp_probes, s, NS, seed=0).tolist()
             for name, s in variants.items()
@@ -204,7 +204,7 @@ def _shift_curves(view: ShiftLatents, ns: Sequence[int]) -> dict[str, list[Score
     ranking = view.attribute_ranking
     variants = direction_variants(view, by_attribution(ranking, ns))
     auc: list[Scored] = [view.board.auc_score(view.removed(ranking[:n])) for n in ns]
-    return {TOP_N: list(variants.zero.scores), "mean ablation": list(variants.mean.scores), "auc": auc}
+    return {TOP_N: list(variants.zero.scores), MEAN: list(variants.mean.scores), "auc": auc}
 
 
 def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dict[str, Any]:
@@ -282,7 +282,7 @@ def verdict(result: dict[str, Any]) -> list[str]:
     if result["shift"].get("saebench", {}).get("n_worlds"):
         failed = [
             f"{metric} at N = {r['n']}"
-            for metric, name in (("shift", LOWER_BASE), ("tpp", "top-N"))
+            for metric, name in (("shift", LOWER_BASE), ("tpp", TOP_N))
             for r in result[metric]["saebench"]["by_variant"]
             if r["variant"] == name and r["n"] in (10, 20, 50) and (r["oracle_rank"] or 1) > 1.5
         ]

@@ -15,6 +15,8 @@ from saeeval_core.errors import ConfigError
 from saeeval_core.scores.uncertainty import Sampled, Scored, estimate, undefined
 
 AREA = "small-N area"
+TOP_N = "top-N"
+"""Name of the variant that ablates the first N latents to zero, as the paper does."""
 MEAN = "mean ablation"
 RECOMMENDED = f"{MEAN}, {AREA}"
 """Name of the recommended variant, chosen on planted worlds (``planted.validate``): the area under mean ablation."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from saeeval_core.scores.area import TOP_N
 from saeeval_core.scores.uncertainty import Estimate
 
 
@@ -38,7 +39,7 @@ class ScoreRow:
     """The task has few texts, so that intervals are wide."""
     metric: str = ""
     """shift | tpp"""
-    variant: str = "top-N"
+    variant: str = TOP_N
     """Ablation and area, as saeeval_core.scores.area names them."""
     protocol: str = "robust"
     selection: str = "attribution"

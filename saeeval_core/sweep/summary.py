@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from saeeval_core.config import HEADLINE_N
-from saeeval_core.scores.area import AREA, RECOMMENDED
+from saeeval_core.scores.area import AREA, RECOMMENDED, TOP_N
 from saeeval_core.scores.ranks import spearman
 from saeeval_core.scores.uncertainty import (
     LEVEL,
@@ -26,7 +26,7 @@ from saeeval_core.sweep.rows import Unit, sample_key
 _SETTING = ("metric", "variant", "protocol", "task", "selection", "n", "part")
 MANY_SAES = 12
 """With more SAEs than this, differences are those of the headline settings, between fully trained SAEs."""
-HEADLINES = ((RECOMMENDED, None), ("top-N", HEADLINE_N))
+HEADLINES = ((RECOMMENDED, None), (TOP_N, HEADLINE_N))
 """(variant, N) that ranks and, in large sweeps, differences are about: the recommended one and the paper's."""
 
 

@@ -69,7 +69,9 @@ def read_texts(path: Path, text_column: str, group_column: str = "") -> Labelled
 def _bundled(name: str) -> TaskSet:
     path = assets_dir() / "texts" / f"{name}.parquet"
     if not path.exists():
-        raise DataError(f"the bundled texts '{name}' are missing from {path.parent}; run: saeeval build-bundle texts")
+        raise DataError(
+            f"the bundled texts '{name}' are missing from {path.parent}; run: saeeval build-bundle --step texts"
+        )
     frame = read_frame(path)
     about = json.loads(path.with_suffix(".json").read_text())
     texts = from_frame(frame, name, "text", "", about.get("source", "rendered from hand-written patterns"))

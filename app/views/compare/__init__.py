@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import results
 from app.services.loading import Loaded
-from app.views.compare import differences, paired, ranks, sweep, trust
+from app.views.compare import differences, paired, planted, ranks, sweep
 from app.views.compare.upload import own_rows
 from app.widgets.tabs import tabs
 
@@ -32,6 +32,6 @@ def render(loaded: Loaded) -> None:
     with shown[2]:
         ranks.draw(found.rank_agreement)
     with shown[3]:
-        trust.draw(found)
+        planted.draw(found)
     with shown[4]:
         paired.draw(loaded)

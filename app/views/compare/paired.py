@@ -21,7 +21,7 @@ from saeeval_core.ledger.places import find_set
 from saeeval_core.saes.registry import list_bundled
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.tpp_cells import chosen_sets
-from saeeval_core.scores.uncertainty import Estimate, say, separable
+from saeeval_core.scores.uncertainty import Estimate, minimum_reliable_difference, say, separable
 from saeeval_core.texts.parts import PART_NAMES
 
 SETS = {"attribution": "top N by attribution", "mine": "with my changes"}
@@ -89,8 +89,8 @@ def _name(loaded: Loaded, choice: Choice) -> str:
 def _difference(gap: Estimate, where: str) -> None:
     words = "n/a" if gap.value is None else "separable" if separable(gap) else "**not separable**"
     st.markdown(f"A − B: {say(gap)} ({words}; {where}, paired over the same resamples)")
-    if gap.ci is not None:
-        st.caption(f"Smallest difference this test could tell apart: about {(gap.ci[1] - gap.ci[0]) / 2:.3f}.")
+    if (smallest := minimum_reliable_difference(gap)) is not None:
+        st.caption(f"Smallest difference this test could tell apart: about {smallest:.3f}.")
 
 
 def _tpp(a: Choice, b: Choice, ablation: str) -> Paired:

@@ -13,7 +13,7 @@ from app.views.compare.upload import upload_box
 from app.views.compare.words import CONFIG, METRICS, narrowed
 from app.widgets import export
 from saeeval_core.config import HEADLINE_N
-from saeeval_core.scores.area import AREA, MEAN
+from saeeval_core.scores.area import AREA, MEAN, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL
 
 AXES = {
@@ -152,7 +152,7 @@ def _how(variant: str) -> None:
 
 def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
     """The scores as a table, the paper's beside them where another variant is shown."""
-    paper = {_place(r): r.value for r in usable if (r.variant, r.n) == ("top-N", HEADLINE_N)}
+    paper = {_place(r): r.value for r in usable if (r.variant, r.n) == (TOP_N, HEADLINE_N)}
     beside = f"{PAPER.get(rows[0].metric, 'paper')}, N = {HEADLINE_N}" if rows else ""
     table = [
         {
@@ -168,7 +168,7 @@ def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
             "selection": r.selection,
             "judge": r.judge,
             "file": r.file,
-            beside: None if (r.variant, r.n) == ("top-N", HEADLINE_N) else paper.get(_place(r)),
+            beside: None if (r.variant, r.n) == (TOP_N, HEADLINE_N) else paper.get(_place(r)),
         }
         for r in rows
     ]

@@ -7,12 +7,12 @@ import streamlit as st
 
 from app.results import choices
 from saeeval_core.config import HEADLINE_N
-from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED
+from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N
 
 METRICS = {"shift": "SHIFT score", "tpp": "TPP score"}
 VARIANTS = {
     RECOMMENDED: "mean ablation, area over N = 1 to 20 (recommended)",
-    "top-N": "zero ablation, top N (paper)",
+    TOP_N: "zero ablation, top N (paper)",
     AREA: "zero ablation, area over N = 1 to 20",
     MEAN: "mean ablation, top N",
 }

@@ -67,15 +67,35 @@ def test_the_classes_of_a_tpp_set_are_committed_together(prepared, store):
     assert frozen.score == view.score(expected).score
 
 
-def test_a_set_is_found_by_name_or_number_and_others_are_named(prepared, store):
+def test_a_set_is_found_by_number_then_among_ones_own_then_by_its_name(prepared, store):
     _, place = place_of(prepared, 0)
-    made = new_set(store, place, "Ada", "pronouns")
-    newer = new_set(store, place, "Bob", "pronouns")
-    assert named_set(store, str(made.id)).id == made.id
-    assert named_set(store, "pronouns").id == newer.id
-    assert named_set(store, "pronouns", "Ada").id == made.id
+    first = new_set(store, place, "Ada", "pronouns")
+    bobs = new_set(store, place, "Bob", "pronouns")
+    numbered = new_set(store, place, "Bob", str(first.id))
+    assert named_set(store, str(first.id), "Bob").id == first.id != numbered.id
+    assert named_set(store, "pronouns", "Ada").id == first.id
+    assert named_set(store, "pronouns", "Bob").id == bobs.id
+    with pytest.raises(DataError, match=rf"several.*{first.id}: SHIFT.*Ada; {bobs.id}: SHIFT.*Bob.*give the number"):
+        named_set(store, "pronouns", "Eve")
     with pytest.raises(DataError, match=r"'prononus'.*pronouns \(Ada\)"):
-        named_set(store, "prononus")
+        named_set(store, "prononus", "Ada")
+
+
+def test_first_sets_of_several_places_are_not_mixed_up(prepared, store):
+    latents, texts = prepared.saes[0], prepared.task_set.texts.name
+    tea, soup = (new_set(store, tpp_place(texts, c, latents), "Ada", "mine") for c in ("tea", "soup"))
+    assert named_set(store, "mine", "Ada").id == soup.id != tea.id  # the classes of TPP belong together
+    new_set(store, place_of(prepared, 0)[1], "Ada", "mine")
+    with pytest.raises(DataError, match="several decision sets are called 'mine'"):
+        named_set(store, "mine", "Ada")
+
+
+def test_an_empty_tpp_set_leaves_no_sets_behind(prepared, store):
+    latents, texts = prepared.saes[0], prepared.task_set.texts.name
+    made = new_set(store, tpp_place(texts, "tea", latents), "Ada", "mine")
+    with pytest.raises(DataError, match="nothing is ablated"):
+        commit_set(store, prepared.evaluation, latents, made, "Ada", ablation="zero", n=0)
+    assert [s.id for s in store.list_sets()] == [made.id]
 
 
 def test_a_set_made_elsewhere_is_not_scored_here(prepared, store):

@@ -121,3 +121,10 @@ def test_what_is_written_is_plain_json(store, shift_view):
     chosen = new(store, "shift")
     made = commit_shift(store, chosen, "Ada", shift_view, [1], "zero", "robust", 0)
     assert json.loads(json.dumps(made.to_json())) == store.commits(chosen.id)[0].test
+
+
+def test_what_was_decided_on_test_is_not_committed(store, shift_view):
+    chosen = new(store, "shift")
+    with pytest.raises(DataError, match="'saebench' has no dev part"):
+        commit_shift(store, chosen, "Ada", shift_view, [1], "zero", "saebench", 3)
+    assert not store.commits(chosen.id)
