@@ -60,6 +60,8 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
     for step in steps:
         if step not in known:
             raise ConfigError(unknown_name("step", step, known))
+    if corpus is not None and not corpus.is_file():
+        raise ConfigError(f"there is no corpus at '{corpus}'; give a Parquet, JSONL or .txt file with --corpus")
     for step in steps or list(known):
         say(f"== {step}")
         known[step]()

@@ -87,10 +87,10 @@ def _sae() -> None:
 def _task() -> None:
     own = [OWN] if "own_texts" in st.session_state else []
     tasks = _with([*BUNDLED_TASKS, *own, *HUB_TASKS], state.get("task"))
+    st.session_state["w_task"] = state.get("task")  # texts of one's own become the task without this box
     st.selectbox(
         "Task",
         tasks,
-        index=tasks.index(state.get("task")),
         key="w_task",
         on_change=_chosen,
         args=("task", "w_task"),
@@ -129,11 +129,11 @@ def run_box(config: RunConfig) -> None:
             recording_job.start(config)
             st.rerun()
     else:
-        job_progress(config)
+        job_progress(config, "page")
 
 
 @st.fragment(run_every=0.7)
-def job_progress(config: RunConfig) -> None:
+def job_progress(config: RunConfig, where: str) -> None:
     """Progress, time left and cancel of the run of these settings; the page goes on when it is done."""
     job = recording_job.job_of(config)
     if job is None or not job.active:
@@ -144,7 +144,7 @@ def job_progress(config: RunConfig) -> None:
     st.progress(
         min(1.0, share), text=f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
     )
-    if st.button("Cancel", key=f"w_cancel_{id(job)}", help="What is done is kept; Run goes on from there."):
+    if st.button("Cancel", key=f"w_cancel_{where}_{id(job)}", help="What is done is kept; Run goes on from there."):
         job.cancel()
 
 
@@ -200,7 +200,7 @@ def _run_button() -> None:
         return
     job = recording_job.job_of(config)
     if job is not None and job.active:
-        job_progress(config)
+        job_progress(config, "sidebar")
     elif not known and st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run", width="stretch"):
         recording_job.start(config)
         st.rerun()

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.jobs import recording as recording_job
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,7 +34,7 @@ def test_an_unknown_sae_in_a_link_is_one_clear_box(planted_app):
     assert [e.value for e in test.error][0].count("\n") == 0 and "nowhere" in test.error[0].value
 
 
-def test_what_was_not_recorded_offers_a_run(planted_app, assets, tmp_path):
+def test_what_was_not_recorded_offers_a_run(planted_app, assets, tmp_path, monkeypatch):
     import shutil
 
     folder = tmp_path / "copy-of-the-sae"
@@ -45,10 +47,27 @@ def test_what_was_not_recorded_offers_a_run(planted_app, assets, tmp_path):
     assert not test.exception and not test.error
     assert test.button(key="w_run_main").label == "Run"
 
+    class Running:
+        """A run that goes on while the page is drawn."""
+
+        active, error, done, total, eta, step = True, None, 1, 4, 3.0, "reading"
+
+    monkeypatch.setattr(recording_job, "job_of", lambda config: Running)
+    test = page(planted_app, sae=str(folder))
+    assert not test.exception and [b.label for b in test.button].count("Cancel") == 2  # in the sidebar and on the page
+
 
 def test_a_link_to_somebody_elses_file_says_so(planted_app):
     test = page(planted_app, task="own")
     assert not test.exception and "another session" in test.error[0].value
+
+
+def test_the_task_box_shows_a_task_that_was_chosen_elsewhere(planted_app):
+    test = page(planted_app)
+    assert test.sidebar.selectbox(key="w_task").value == "bios"
+    test.session_state["own_texts"] = {"texts": "mine.csv", "text_column": "text"}
+    test.session_state["view"] = {**test.session_state["view"], "task": "own"}
+    assert test.run().sidebar.selectbox(key="w_task").value == "own"
 
 
 def test_who_is_deciding_is_kept_and_not_in_the_url(planted_app):

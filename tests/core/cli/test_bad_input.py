@@ -41,6 +41,11 @@ def test_saebench_files_need_a_folder(call, args, tmp_path):
     )
 
 
+def test_nothing_is_rebuilt_without_the_corpus_that_was_named(call, monkeypatch):
+    monkeypatch.setattr("saeeval_core.bundle.build_texts", lambda say: pytest.fail("started"))
+    call.refuses("no corpus at 'nofile'; give a Parquet", "build-bundle", "--corpus", "nofile")
+
+
 # Names.
 
 
