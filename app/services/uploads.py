@@ -1,8 +1,8 @@
 """Uploaded files of texts: stored under their content's hash, read once."""
 
 import hashlib
-import os
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from app.services.shared import shared
@@ -20,11 +20,14 @@ def keep_upload(name: str, content: bytes) -> Path:
     Where the cache cannot be written, a folder for temporary files takes it. DataError where none can.
     """
     file = f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"
-    for folder in (cache_dir() / "uploads", Path(tempfile.gettempdir()) / f"saeeval-uploads-{os.getpid()}"):
-        path = folder / file
+    for folder in (lambda: cache_dir() / "uploads", _temporary):
+        try:
+            path = folder() / file
+        except OSError:
+            break
         if path.is_file() and path.read_bytes() == content:
             return path
-        if try_to_store(f"upload in {folder}", lambda path=path: _write(path, content)):
+        if try_to_store(f"upload in {path.parent}", lambda path=path: _write(path, content)):
             return path
     raise DataError(
         "the uploaded file cannot be stored: the disk is full or read-only; free some space, then try again"
@@ -32,8 +35,14 @@ def keep_upload(name: str, content: bytes) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)
+
+
+@lru_cache(maxsize=1)
+def _temporary() -> Path:
+    """A folder of this process that nobody else can write to."""
+    return Path(tempfile.mkdtemp(prefix="saeeval-uploads-"))
 
 
 @shared(max_entries=16)

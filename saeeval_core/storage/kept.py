@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,10 +73,21 @@ class Shelves:
                 try:
                     with as_artifact(file):
                         require(exists(path), "its arrays are missing")
-                        found.append(read(path, load_meta(path)))
+                        found.append(read(path, _meta(path, file)))
                 except ArtifactError as error:
                     set_aside(path, error, kind)
         return found
+
+
+def _meta(path: Path, file: Path) -> Sidecar:
+    """The sidecar of an artifact; read again only once its file has changed, because pages list them all the time."""
+    stat = file.stat()
+    return _read_meta(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _read_meta(path: Path, _modified: int, _size: int, _inode: int) -> Sidecar:
+    return load_meta(path)
 
 
 RECORDINGS = Shelves("recordings")
