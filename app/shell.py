@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import state
 from app.services import loading
-from app.widgets import keys, pickers, provenance
+from app.widgets import keys, pickers, provenance, stored_files
 from saeeval_core.errors import SaeEvalError
 
 VIEWS = {
@@ -34,6 +34,7 @@ def main() -> None:
     chosen = st.navigation(pages, position="hidden" if state.presenting() else "top")
     with st.sidebar:
         pickers.sidebar()
+        stored_files.notes()
         keys.remember_name()  # in the sidebar, so that they take no room on the page
         keys.leave_present()
     chosen.run()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,15 @@ class RunConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-def fingerprint(value: Any) -> str:
-    """First 16 hex digits of the SHA-256 of a JSON-serialisable value in canonical form."""
+def digest(value: Any) -> str:
+    """SHA-256, in hex, of a JSON-serialisable value in canonical form."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """First 16 hex digits of ``digest``."""
+    return digest(value)[:16]
 
 
 def derive_rng(seed: int, *names: str | int) -> np.random.Generator:
@@ -150,10 +156,14 @@ def assets_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Folder for what can be recomputed: dequantised model, recordings, probes. Created on first use."""
+    """Folder for what can be recomputed: dequantised model, recordings, probes. Created on first use.
+
+    Where it cannot be created it is as good as empty, and what is written to it says why that fails.
+    """
     root = os.environ.get("SAEEVAL_CACHE")
     path = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "saeeval"
-    path.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        path.mkdir(parents=True, exist_ok=True)
     return path
 
 

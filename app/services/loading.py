@@ -1,20 +1,27 @@
 """Load one model, SAE and task set with its recordings from disk. A language model is never loaded here."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any, TypeVar
 
 from app.services.shared import shared
 from saeeval_core.config import Protocol, RunConfig, get_protocol
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
 from saeeval_core.recordings.obtain import GENERAL, recording_key, task_set_of
-from saeeval_core.recordings.recording import LatentRecording, ResidualRecording, load_latents, load_residuals
+from saeeval_core.recordings.recording import (
+    LatentRecording,
+    RecordingKey,
+    ResidualRecording,
+    find_latents,
+    find_residuals,
+)
 from saeeval_core.saes.registry import local_folder
-from saeeval_core.storage.artifacts import exists
-from saeeval_core.storage.kept import RECORDINGS, KeptJson, Shelves
+from saeeval_core.storage.json_files import require
+from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts import news
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import TaskSet
 
+R = TypeVar("R")
 _GENERAL = KeptJson(Shelves("texts", shipped=False), "general", version=1)
 
 
@@ -41,8 +48,14 @@ def load(config: RunConfig) -> Loaded | None:
     Never loads a language model. SaeEvalError when model, SAE or texts cannot be used at all.
     """
     texts = texts_of(replace(config, saes=()))
-    found = _stored(config, texts.texts.fingerprint)
-    return None if found is None else _loaded(config, found[0], found[1])
+    known = _known(config.saes[0])
+    if known is None:
+        return None
+    key = recording_key(config, known.hook, texts.texts.fingerprint)
+    try:
+        return _loaded(config, key, known.fingerprint)
+    except LookupError:
+        return None
 
 
 def general_texts() -> LabelledTexts:
@@ -55,19 +68,14 @@ def general_texts() -> LabelledTexts:
         made = news.general_texts()
         return [made.source, made.texts]
 
-    source, texts = _GENERAL.get([], cut)
+    source, texts = _GENERAL.get([], cut, _source_and_texts)
     return LabelledTexts(GENERAL, tuple(texts), {}, source=source)
 
 
-def _stored(config: RunConfig, texts_fingerprint: str) -> tuple[str, str] | None:
-    """(path of the residuals, path of the latents) of a finished recording, or None."""
-    known = _known(config.saes[0])
-    if known is None:
-        return None
-    key = recording_key(config, known.hook, texts_fingerprint)
-    residuals = next(filter(exists, RECORDINGS.places(f"residuals-{key.fingerprint}")), None)
-    latents = next(filter(exists, RECORDINGS.places(f"latents-{key.of_sae(known.fingerprint)}")), None)
-    return None if residuals is None or latents is None else (str(residuals), str(latents))
+def _source_and_texts(value: list[Any]) -> tuple[str, list[str]]:
+    source, texts = value
+    require(isinstance(source, str) and all(isinstance(t, str) for t in texts), "a text is no text")
+    return source, texts
 
 
 def _known(sae: str) -> KnownSae | None:
@@ -83,16 +91,23 @@ def _known_folder(sae: str, _stamp: tuple[int, ...]) -> KnownSae | None:
 
 
 @shared(max_entries=8)
-def _loaded(config: RunConfig, residuals: str, latents: str) -> Loaded:
+def _loaded(config: RunConfig, key: RecordingKey, sae_fingerprint: str) -> Loaded:
+    """LookupError, which is not kept, while there is no recording that can be used."""
     texts = texts_of(replace(config, saes=()))
-    return Loaded(config, get_protocol(config.protocol), texts, _residuals(residuals), _latents(latents))
+    return Loaded(config, get_protocol(config.protocol), texts, _residuals(key), _latents(key, sae_fingerprint))
 
 
 @shared(max_entries=4)
-def _residuals(path: str) -> ResidualRecording:
-    return load_residuals(Path(path))
+def _residuals(key: RecordingKey) -> ResidualRecording:
+    return _there(find_residuals(key))
 
 
 @shared(max_entries=6)
-def _latents(path: str) -> LatentRecording:
-    return load_latents(Path(path))
+def _latents(key: RecordingKey, sae_fingerprint: str) -> LatentRecording:
+    return _there(find_latents(key, sae_fingerprint))
+
+
+def _there(found: R | None) -> R:
+    if found is None:
+        raise LookupError("not recorded")
+    return found

@@ -1,23 +1,48 @@
 """Uploaded files of texts: stored under their content's hash, read once."""
 
 import hashlib
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from app.services.shared import shared
 from saeeval_core.config import cache_dir
+from saeeval_core.errors import DataError
 from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.notices import try_to_store
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.sources import column_names, read_texts
 
 
 def keep_upload(name: str, content: bytes) -> Path:
-    """Store an uploaded file and return its path, named by its content's hash: equal files are recorded once."""
-    folder = cache_dir() / "uploads"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"
-    if not path.exists():
-        write_atomic(path, content)
-    return path
+    """Store an uploaded file and return its path, named by its content's hash: equal files are recorded once.
+
+    Where the cache cannot be written, a folder for temporary files takes it. DataError where none can.
+    """
+    file = f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"
+    for folder in (lambda: cache_dir() / "uploads", _temporary):
+        try:
+            path = folder() / file
+        except OSError:
+            break
+        if path.is_file() and path.read_bytes() == content:
+            return path
+        if try_to_store(f"upload in {path.parent}", lambda path=path: _write(path, content)):
+            return path
+    raise DataError(
+        "the uploaded file cannot be stored: the disk is full or read-only; free some space, then try again"
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content)
+
+
+@lru_cache(maxsize=1)
+def _temporary() -> Path:
+    """A folder of this process that nobody else can write to."""
+    return Path(tempfile.mkdtemp(prefix="saeeval-uploads-"))
 
 
 @shared(max_entries=16)

@@ -13,7 +13,7 @@ from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL
-from saeeval_core.recordings.recording import list_recordings
+from saeeval_core.recordings.recording import recorded_latents, recorded_passes
 from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
 from saeeval_core.texts.hub_tasks import HUB_TASKS
 from saeeval_core.texts.sources import BUNDLED_TASKS
@@ -211,12 +211,12 @@ def _run_button() -> None:
 
 @shared(max_entries=32)
 def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
-    recorded = {m["sae"]: m for m in list_recordings("latents")}
+    recorded = {r.sae: r for r in recorded_latents()}
     found = {
         i.id: Choice(
             i.id,
             i.n_latents,
-            (recorded.get(i.id, {}).get("unsupervised") or {}).get("l0"),
+            recorded[i.id].unsupervised.get("l0") if i.id in recorded else None,
             i.hook,
             "bundled",
             i.architecture,
@@ -224,11 +224,11 @@ def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
         for i in list_bundled()
         if model in (i.model, BUNDLED_MODEL) and (i.model in (None, model) or model == BUNDLED_MODEL)
     }
-    hooks = {m["path"].rsplit("-", 1)[-1]: m["key"] for m in list_recordings("residuals")}
-    for name, m in recorded.items():
-        key = hooks.get(m["residual_fingerprint"])
-        if name not in found and key and key["model"] == model:
-            found[name] = Choice(name, m["shape"][1], m["unsupervised"].get("l0"), key["hook"], "recorded here")
+    passes = recorded_passes()
+    for name, r in recorded.items():
+        key = passes.get(r.residual_fingerprint)
+        if name not in found and key and key.model == model:
+            found[name] = Choice(name, r.shape[1], r.unsupervised.get("l0"), key.hook, "recorded here")
     if model != BUNDLED_MODEL:
         for row in list_registry(model):
             found.setdefault(
@@ -238,16 +238,16 @@ def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
 
 
 def _saes(model: str) -> tuple[Choice, ...]:
-    return _choices(model, len(list_recordings("latents")))
+    return _choices(model, len(recorded_latents()))
 
 
 @shared(max_entries=4)
 def _recorded_models(_recorded: int) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(m["key"]["model"] for m in list_recordings("residuals")))
+    return tuple(dict.fromkeys(key.model for key in recorded_passes().values()))
 
 
 def _models() -> list[str]:
-    return list(dict.fromkeys([BUNDLED_MODEL, *_recorded_models(len(list_recordings("residuals")))]))
+    return list(dict.fromkeys([BUNDLED_MODEL, *_recorded_models(len(recorded_passes()))]))
 
 
 def _with(options: list[str], chosen: str) -> list[str]:

@@ -87,7 +87,9 @@ def build_bundle(
     corpus: Annotated[Path | None, typer.Option(help="Corpus to train the SAEs on (step saes).")] = None,
     step: Annotated[
         list[str],
-        typer.Option("--step", help="texts, saes, recordings, tokens, probes, controls or verdicts; default all."),
+        typer.Option(
+            "--step", help="texts, saes, recordings, tokens, probes, controls, verdicts or manifest; default all."
+        ),
     ] = [],
 ) -> None:
     """Remake everything in assets/; each step can be run alone and resumes."""

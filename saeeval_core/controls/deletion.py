@@ -11,10 +11,10 @@ from saeeval_core.config import RunConfig, fingerprint
 from saeeval_core.controls.about import TOP_WORDS
 from saeeval_core.controls.leace import edited_score
 from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.obtain import recording_key
-from saeeval_core.recordings.recording import ResidualRecording, find_residuals, save_residuals
+from saeeval_core.recordings.recording import ResidualRecording, find_residuals
 from saeeval_core.scores.shift import ShiftBoard, ShiftScore
-from saeeval_core.storage.kept import RECORDINGS
 from saeeval_core.texts.parts import TEST
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.UNICODE)
@@ -79,9 +79,8 @@ def _record(config: RunConfig, hook: str, texts: Sequence[str]) -> ResidualRecor
     from saeeval_core.models.language_model import load_model
     from saeeval_core.recordings.recorder import record
 
-    folder = RECORDINGS.own
     model = load_model(config.model, device=config.device, dtype=config.dtype)
-    partial = folder / "partial" / key.fingerprint
-    residuals, _ = record(model, hook, texts, print_, [], storage="float32", partial=partial)
-    save_residuals(residuals, folder)
+    with partial_state(key.fingerprint) as partial:
+        residuals, _ = record(model, hook, texts, print_, [], storage="float32", partial=partial)
+        keep_recordings(residuals, [], partial)
     return residuals

@@ -1,18 +1,19 @@
 """Probes on disk, in the folder of their recording: trained once for a task, protocol and seed."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saeeval_core.config import Protocol, fingerprint
-from saeeval_core.errors import ArtifactError
 from saeeval_core.recordings.recording import ResidualRecording
 from saeeval_core.scores.probes import Probe
-from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
+from saeeval_core.storage.artifacts import load_arrays, save_arrays
+from saeeval_core.storage.json_files import as_artifact, require, typed
 from saeeval_core.storage.kept import Shelves
+from saeeval_core.storage.notices import try_to_store
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,24 @@ class KeptProbes:
         return found
 
     def _load(self) -> list[Probe] | None:
-        for path in self.shelves.places(self.name):
-            if exists(path):
-                try:
-                    a, meta = load_arrays(path)
-                except ArtifactError as error:
-                    sys.stderr.write(f"stored probes ignored and trained again: {error}\n")
-                    continue
-                rows = zip(a["weight"], a["bias"], meta["probes"], strict=True)
-                return [Probe(w, float(b), **about) for w, b, about in rows]
-        return None
+        return self.shelves.first(self.name, "probes", self._read)
+
+    def _read(self, path: Path) -> list[Probe]:
+        a, meta = load_arrays(path)
+        with as_artifact(path):
+            require(meta["kind"] == "probes", f"it holds '{meta['kind']}', expected 'probes'")
+            require(meta["residuals"] == self.residuals.fingerprint, "its probes belong to another recording")
+            weight, bias, about = a["weight"], a["bias"], typed(meta, "probes", list)
+            width = self.residuals.residuals.shape[1]
+            require(weight.dtype == bias.dtype == np.float64, f"its weights are {weight.dtype}, expected float64")
+            expected = (len(about), width), (len(about),)
+            require((weight.shape, bias.shape) == expected, f"its weights have shape {weight.shape}")
+            rows = zip(weight, bias, about, strict=True)
+            return [Probe(w, float(b), typed(own, "n_texts", int), own["c"], own["epoch"]) for w, b, own in rows]
 
     def _save(self, probes: Sequence[Probe]) -> None:
         arrays = {"weight": np.stack([p.weight for p in probes]), "bias": np.array([p.bias for p in probes])}
         about = [{"n_texts": p.n_texts, "c": p.c, "epoch": p.epoch} for p in probes]
         meta = {"kind": "probes", "residuals": self.residuals.fingerprint, "probes": about}
-        save_arrays(self.shelves.own / self.name, arrays, meta)
+        path = self.shelves.own / self.name
+        try_to_store(f"probes in {path.parent}", lambda: save_arrays(path, arrays, meta))

@@ -16,7 +16,7 @@ from saeeval_core.recordings.recording import (
     ResidualRecording,
     find_latents,
     find_residuals,
-    list_recordings,
+    recorded_latents,
 )
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.news import general_texts
@@ -73,9 +73,7 @@ def general_source(
     """
     if config.task == GENERAL and not config.texts:
         return None
-    recorded_on = {
-        m["residual_fingerprint"] for m in list_recordings("latents") if m["sae_fingerprint"] == latents.sae_fingerprint
-    }
+    recorded_on = {r.residual_fingerprint for r in recorded_latents() if r.sae_fingerprint == latents.sae_fingerprint}
     if recorded_on <= {residuals.fingerprint}:
         return None  # looking up the texts takes a second
     try:

@@ -10,12 +10,16 @@ import numpy as np
 from saeeval_core.config import assets_dir, cache_dir
 from saeeval_core.errors import ArtifactError
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
+from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays, set_aside
+from saeeval_core.storage.json_files import as_artifact, require, typed
+from saeeval_core.storage.notices import try_to_store
 
 TOKENS_KEPT = 10
 """Tokens kept per latent and side."""
 COSINE_EDGES = np.linspace(-0.24, 0.24, 25)
 """Bin edges of the histogram over the vocabulary."""
+
+_ARRAYS = ("promoted", "promoted_cosine", "suppressed", "suppressed_cosine", "histogram")
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,7 @@ class TokenTable:
 
     def save(self, path: Path) -> None:
         """Write ``path.safetensors`` and ``path.json``."""
-        arrays = {
-            "promoted": self.promoted,
-            "promoted_cosine": self.promoted_cosine,
-            "suppressed": self.suppressed,
-            "suppressed_cosine": self.suppressed_cosine,
-            "histogram": self.histogram,
-        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         meta = {"kind": "tokens", "sae_fingerprint": self.sae_fingerprint, "strings": list(self.strings), "about": {}}
         save_arrays(path, arrays, meta)
 
@@ -108,10 +106,22 @@ def promoted_tokens(
 def load_token_table(path: Path) -> TokenTable:
     """Inverse of ``TokenTable.save``; ArtifactError if missing, damaged or of another kind."""
     a, meta = load_arrays(path)
-    if meta.get("kind") != "tokens":
-        raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected 'tokens'; delete it and rebuild")
-    names = ("promoted", "promoted_cosine", "suppressed", "suppressed_cosine", "histogram")
-    return TokenTable(meta["sae_fingerprint"], tuple(meta["strings"]), *(a[n] for n in names))
+    with as_artifact(path):
+        require(meta["kind"] == "tokens", f"it holds '{meta['kind']}', expected 'tokens'")
+        strings = typed(meta, "strings", list)
+        require(all(isinstance(s, str) for s in strings), "a token is no text")
+        table = TokenTable(typed(meta, "sae_fingerprint", str), tuple(strings), *(a[n] for n in _ARRAYS))
+        _check(table)
+        return table
+
+
+def _check(table: TokenTable) -> None:
+    """ValueError where the arrays do not fit each other or the strings."""
+    shape = table.promoted.shape
+    require(table.histogram.shape == (shape[0], len(COSINE_EDGES) - 1), f"its histogram is {table.histogram.shape}")
+    for ids, cosines in ((table.promoted, table.promoted_cosine), (table.suppressed, table.suppressed_cosine)):
+        require(ids.shape == cosines.shape == shape and ids.dtype == np.int32, f"its tokens are {ids.shape}")
+        require(not ids.size or ids.min() >= 0 and ids.max() < len(table.strings), "a token has no text")
 
 
 def token_table_paths(sae: str, sae_fingerprint: str) -> list[Path]:
@@ -120,10 +130,14 @@ def token_table_paths(sae: str, sae_fingerprint: str) -> list[Path]:
 
 
 def find_token_table(sae: str, sae_fingerprint: str) -> TokenTable | None:
-    """The stored table of exactly these weights, or None."""
+    """The stored table of exactly these weights, or None; a damaged one is named on stderr."""
     for path in token_table_paths(sae, sae_fingerprint):
         if exists(path):
-            table = _cached_table(path, path.with_suffix(".json").stat().st_mtime_ns)
+            try:
+                table = _cached_table(path, path.with_suffix(".json").stat().st_mtime_ns)
+            except ArtifactError as error:
+                set_aside(path, error, "tokens")
+                continue
             if table.sae_fingerprint == sae_fingerprint:
                 return table
     return None
@@ -138,7 +152,8 @@ def make_token_table(latents: LatentRecording, model: str, *, keep: bool = True)
     strings = [lm.tokenizer.decode([i]) for i in range(len(unembedding))]
     table = promoted_tokens(latents.decoder, unembedding, strings, sae_fingerprint=latents.sae_fingerprint)
     if keep:
-        table.save(token_table_paths(latents.sae, latents.sae_fingerprint)[1])
+        path = token_table_paths(latents.sae, latents.sae_fingerprint)[1]
+        try_to_store(f"tokens in {path.parent}", lambda: table.save(path))
     return table
 
 

@@ -12,6 +12,7 @@ from saeeval_core.ledger.verdicts import RATER_KINDS, Verdict
 from saeeval_core.recordings.known_saes import KnownSae, recorded_sae
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.manifest import is_as_shipped
 
 _SHARED = ("sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "status")
 _OWN = ("latent", "ratings", "explanation", "reason", "evidence_hash")
@@ -59,10 +60,11 @@ def read_verdicts(path: Path) -> list[Verdict]:
 def load_shipped(store: Store, sae: KnownSae, folder: Path | None = None) -> int:
     """Put the verdicts shipped for exactly these weights into the store, once; returns how many were new.
 
-    ``folder``: where verdict files lie, by default the shipped ones. DataError for a file that does not fit the SAE.
+    ``folder``: where verdict files lie, by default the shipped ones. DataError for a file that does not fit the SAE. A
+    shipped file that is not what the manifest says is named on stderr and skipped.
     """
     path = (folder or assets_dir() / "verdicts") / f"{sae.id}.jsonl"
-    if not path.exists():
+    if not path.exists() or not is_as_shipped(path):
         return 0
     own = [v for v in read_verdicts(path) if v.sae_fingerprint == sae.fingerprint]
     check_latents(path.name, (v.latent for v in own), sae)

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csc_array
 
+from saeeval_core.recordings.checks import check_indptr, check_values
+from saeeval_core.storage.json_files import require
+
 
 def read_bfloat16(path: Path, name: str) -> np.ndarray:
     """float32[...]: the bfloat16 tensor ``name`` of a safetensors file, in its own shape.
@@ -40,10 +43,20 @@ def to_gaps(latents: csc_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def from_gaps(data: np.ndarray, gaps: np.ndarray, indptr: np.ndarray, shape: tuple[int, ...]) -> csc_array:
-    """Inverse of ``to_gaps`` for an array of that shape [rows, columns]; drops entries of value 0, the bridges."""
+    """Inverse of ``to_gaps`` for an array of that shape [rows, columns]; drops entries of value 0, the bridges.
+
+    ValueError for arrays that do not fit each other or the shape: scipy would read and write beyond its memory.
+    """
+    check_values(data, gaps)
+    check_indptr(indptr, shape[1], len(gaps), "its latents")
     total = np.cumsum(gaps, dtype=np.int64)
     before = np.concatenate([[0], total])[indptr[:-1]]
     rows = total - np.repeat(before, np.diff(indptr))
+    require(not len(rows) or rows.min() >= 0 and rows.max() < shape[0], "a row number lies beyond its shape")
+    inside = np.ones(len(gaps) + 1, bool)
+    inside[indptr] = False  # entries that begin a column follow none
+    again = (gaps[1:] == 0) & inside[1:-1] & (data[:-1] != 0)  # after a bridge, whose value is 0, a gap may be 0
+    require(not again.any(), "a row number occurs twice in a column")
     latents = csc_array((data, rows.astype(np.int32), indptr.copy()), shape=shape)
     latents.eliminate_zeros()  # in place, the row pointer included
     return latents

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.recordings.recording import LatentRecording, list_recordings
+from saeeval_core.recordings.recording import LatentRecording, recorded_latents, recorded_passes
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_folder, registry
 
 
@@ -35,11 +35,11 @@ def known_sae(spec: str) -> KnownSae | None:
         fingerprint = file_fingerprint(info)
         if fingerprint is not None:
             return _with_hook(info.id, info.hook, fingerprint, info.n_latents, info.neuronpedia_id)
-    hooks = {r["path"].rsplit("-", 1)[-1]: r["key"]["hook"] for r in list_recordings("residuals")}
-    for meta in list_recordings("latents"):
-        if meta["sae"] == spec and meta["residual_fingerprint"] in hooks:
-            hook = hooks[meta["residual_fingerprint"]]
-            return KnownSae(spec, hook, meta["sae_fingerprint"], int(meta["shape"][1]), _neuronpedia_id(spec))
+    passes = recorded_passes()
+    for found in recorded_latents():
+        key = passes.get(found.residual_fingerprint)
+        if found.sae == spec and key is not None:
+            return KnownSae(spec, key.hook, found.sae_fingerprint, found.shape[1], _neuronpedia_id(spec))
     return None
 
 

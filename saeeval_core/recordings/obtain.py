@@ -1,6 +1,5 @@
 """The recordings that a run needs: the shipped or stored ones, or else made in one pass over the texts and stored."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeeval_core.config import RunConfig, fingerprint, get_protocol
-from saeeval_core.errors import ArtifactError, ConfigError, DataError, UnsupportedSAE
+from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
 from saeeval_core.models.identity import BUNDLED_MODEL, model_stamp
+from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify
 from saeeval_core.recordings.recording import (
     LatentRecording,
@@ -18,10 +18,7 @@ from saeeval_core.recordings.recording import (
     ResidualRecording,
     find_latents,
     find_residuals,
-    save_latents,
-    save_residuals,
 )
-from saeeval_core.storage.kept import RECORDINGS
 from saeeval_core.texts.sources import BUNDLED_TASKS, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts.tasks import Draw, TaskSet
 
@@ -82,7 +79,7 @@ def obtain_recordings(
     """The recordings of these SAEs, which must read one hook: loaded, or all made in one pass and stored.
 
     UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used. A damaged stored recording is
-    reported on stderr and made again.
+    reported on stderr and made again; one that cannot be stored costs a line on stderr.
     """
     known = [identify(s) for s in saes]
     hook = common_hook(known)
@@ -97,21 +94,19 @@ def obtain_recordings(
 
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     loaded = [load_sae(s, device=model.device) for s in saes]
-    folder = RECORDINGS.own
-    residuals, latents = record(
-        model,
-        hook,
-        task_set.texts.texts,
-        task_set.texts.fingerprint,
-        loaded,
-        storage=key.storage,
-        cells=label_cells(task_set),
-        on_progress=on_progress,
-        partial=folder / "partial" / fingerprint([key.fingerprint, [s.fingerprint for s in loaded]]),
-    )
-    save_residuals(residuals, folder)
-    for latent in latents:
-        save_latents(latent, folder, storage=key.storage)
+    with partial_state(fingerprint([key.fingerprint, [s.fingerprint for s in loaded]])) as partial:
+        residuals, latents = record(
+            model,
+            hook,
+            task_set.texts.texts,
+            task_set.texts.fingerprint,
+            loaded,
+            storage=key.storage,
+            cells=label_cells(task_set),
+            on_progress=on_progress,
+            partial=partial,
+        )
+        keep_recordings(residuals, latents, partial)
     return Recordings(residuals, latents)
 
 
@@ -151,13 +146,9 @@ def check_tokens(residuals: ResidualRecording) -> None:
 
 
 def _find(key: RecordingKey, saes: Sequence[KnownSae], shipped: bool) -> Recordings | None:
-    try:
-        residuals = find_residuals(key, shipped=shipped)
-        if residuals is None:
-            return None
-        latents = [find_latents(key, sae.fingerprint, shipped=shipped) for sae in saes]
-    except ArtifactError as error:
-        sys.stderr.write(f"stored recording ignored and made again: {error}\n")
+    residuals = find_residuals(key, shipped=shipped)
+    if residuals is None:
         return None
+    latents = [find_latents(key, sae.fingerprint, shipped=shipped) for sae in saes]
     kept = [r for r in latents if r is not None]
     return Recordings(residuals, kept) if len(kept) == len(latents) else None

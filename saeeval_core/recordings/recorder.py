@@ -20,6 +20,7 @@ from saeeval_core.recordings.recording import LatentRecording, RecordingKey, Res
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
+from saeeval_core.storage.notices import try_to_store
 
 CODES_AT_ONCE = 16_000_000
 """Largest tokens x latents array held while encoding (64 MB in float32)."""
@@ -64,8 +65,8 @@ def record(
 
     ``cells`` int[texts]: label cell of each text, -1 for none; every cell's strongest contexts are kept, so that
     evidence can be shown by quadrant. With ``partial``, the state is written to that folder now and then and continued
-    from there. ModelError or UnsupportedSAE if hook or widths do not fit or memory runs out; DataError if no text has a
-    token, or values exceed the range of ``storage``.
+    from there; who saves the recordings removes it then. ModelError or UnsupportedSAE if hook or widths do not fit or
+    memory runs out; DataError if no text has a token, or values exceed the range of ``storage``.
     """
     model.check_hook(hook)
     for sae in saes:
@@ -90,9 +91,6 @@ def record(
         ) from None
     residuals = _residual_recording(run, tokens, inverse, key, model)
     latents = [run.pooled[i].finish(sae, residuals.fingerprint, inverse, storage) for i, sae in enumerate(saes)]
-    if partial is not None:
-        for path in partial.glob("*"):
-            path.unlink()
     return residuals, latents
 
 
@@ -184,13 +182,12 @@ class _Pass:
             start += room
 
     def save(self, partial: Path) -> None:
-        """One artifact with everything so far, replacing the previous one only once it is complete."""
+        """One artifact with everything so far. A disk that is full costs a notice, never the pass."""
         arrays = {"residuals": self.residuals, "done": np.array([self.done])}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
-        save_arrays(
-            partial / "state", arrays, {"key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
-        )
+        meta = {"key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
+        try_to_store(f"state of a pass in {partial}", lambda: save_arrays(partial / "state", arrays, meta))
 
     def resume(self, partial: Path | None) -> None:
         """Continue from a saved state of the same pass; a damaged or foreign one is ignored and overwritten."""
@@ -200,7 +197,7 @@ class _Pass:
             arrays, meta = load_arrays(partial / "state")
         except ArtifactError:
             return
-        if meta["key"] != self.key.fingerprint or meta["saes"] != [p.sae.fingerprint for p in self.pooled]:
+        if meta.get("key") != self.key.fingerprint or meta.get("saes") != [p.sae.fingerprint for p in self.pooled]:
             return
         self.residuals, self.done = arrays["residuals"], int(arrays["done"][0])
         for i, pooled in enumerate(self.pooled):

@@ -4,20 +4,23 @@ Everything that a score needs is here, so no score runs the language model or th
 Arrays are read-only and can be shared between threads. Importing this module loads neither torch nor transformers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.config import MAX_TOKENS, assets_dir, fingerprint
-from saeeval_core.errors import ArtifactError
+from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
+from saeeval_core.errors import ArtifactError, UnsupportedSAE
+from saeeval_core.recordings.checks import check_contexts, check_per_latent, check_residuals
 from saeeval_core.recordings.codec import from_gaps, read_bfloat16, to_gaps
-from saeeval_core.storage.artifacts import Sidecar, exists, load_arrays, load_meta, save_arrays
+from saeeval_core.storage.artifacts import Sidecar, load_arrays, save_arrays
+from saeeval_core.storage.json_files import as_artifact, require, typed
 from saeeval_core.storage.kept import RECORDINGS, Shelves
+from saeeval_core.storage.manifest import is_as_shipped
 from saeeval_core.storage.packing import pack, unpack
 
 SCHEMA = 1
@@ -25,6 +28,12 @@ SCHEMA = 1
 WINDOW = 16
 """Tokens in a stored context."""
 KINDS = ("top", "sampled", "top of its cell")
+STORAGE = ("float16", "float32")
+"""Precisions of stored arrays."""
+R = TypeVar("R")
+_UNSAVED = 32
+_unsaved: dict[tuple[Path, str], Any] = {}
+"""(cache folder, name) -> recording that could not be written there."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,47 @@ class RecordingKey:
     def of_sae(self, sae_fingerprint: str) -> str:
         """Fingerprint of the latent recording of one SAE on the same pass."""
         return fingerprint([self.fingerprint, sae_fingerprint])
+
+    @classmethod
+    def of_sidecar(cls, meta: Sidecar) -> "RecordingKey":
+        """The key in the sidecar of a residual recording. LookupError, TypeError or ValueError if it is none."""
+        require(meta["kind"] == "residuals", f"it holds '{meta['kind']}', expected 'residuals'")
+        key = cls(**typed(meta, "key", dict))
+        require(all(isinstance(v, str) for v in vars(key).values()), "a part of its key is no text")
+        require(key.storage in STORAGE, f"its precision is '{key.storage}', expected {' or '.join(STORAGE)}")
+        return key
+
+
+@dataclass(frozen=True)
+class LatentHeader:
+    """What the sidecar of a latent recording says."""
+
+    sae: str
+    sae_fingerprint: str
+    residual_fingerprint: str
+    shape: tuple[int, int]
+    """(texts, latents)"""
+    unsupervised: Mapping[str, float | None]
+    non_negative: bool
+    about: Mapping[str, Any]
+
+    @classmethod
+    def of_sidecar(cls, meta: Sidecar) -> "LatentHeader":
+        """Inverse of the sidecar of ``save_latents``. LookupError, TypeError or ValueError if it is none."""
+        require(meta["kind"] == "latents", f"it holds '{meta['kind']}', expected 'latents'")
+        rows, columns = (typed({"shape": n}, "shape", int) for n in typed(meta, "shape", list))
+        require(0 <= rows < 2**31 and 0 < columns < 2**31, f"its shape is {rows} x {columns}")
+        figures = typed(meta, "unsupervised", dict)
+        require(all(v is None or isinstance(v, int | float) for v in figures.values()), "a figure is no number")
+        return cls(
+            typed(meta, "sae", str),
+            typed(meta, "sae_fingerprint", str),
+            typed(meta, "residual_fingerprint", str),
+            (rows, columns),
+            figures,
+            typed(meta, "non_negative", bool),
+            typed(meta, "about", dict),
+        )
 
 
 @dataclass(frozen=True)
@@ -199,7 +249,7 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
         "context_activation": c.activation,
         "context_kind": c.kind,
     }
-    if not (assets_dir() / "saes" / recording.sae / "sae_weights.safetensors").exists():
+    if not _is_bundled(recording.sae):
         arrays["decoder"] = recording.decoder
     meta = {
         "kind": "latents",
@@ -218,38 +268,48 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
 
 def load_residuals(path: Path) -> ResidualRecording:
     """Inverse of ``save_residuals``, read-only; ArtifactError if damaged, half-written or of another kind."""
-    arrays, meta = _read(path, "residuals")
-    recording = ResidualRecording(
-        RecordingKey(**meta["key"]),
-        meta["bos_id"],
-        arrays["residuals"].astype(np.float32),
-        arrays["n_valid"],
-        arrays["token_ends"],
-        meta.get("note", ""),
-    )
+    packed, meta = load_arrays(path)
+    with as_artifact(path):
+        key = RecordingKey.of_sidecar(meta)
+        a = unpack(packed, typed(meta, "packed", dict))
+        recording = ResidualRecording(
+            key,
+            typed(meta, "bos_id", int),
+            a["residuals"].astype(np.float32),
+            a["n_valid"],
+            a["token_ends"],
+            typed({"note": ""} | meta, "note", str),
+        )
+        check_residuals(a["residuals"], recording.n_valid, recording.token_ends, key.storage)
     _freeze(recording.residuals, recording.n_valid, recording.token_ends)
     return recording
 
 
 def load_latents(path: Path) -> LatentRecording:
     """Inverse of ``save_latents``, read-only; ArtifactError if damaged, half-written or of another kind."""
-    a, meta = _read(path, "latents")
-    shape = tuple(meta["shape"])
-    latents = from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], shape)
-    decoder = a["decoder"] if "decoder" in a else bundled_decoder(meta["sae"], meta["sae_fingerprint"])
-    contexts = Contexts(*(a[f"context_{n}"] for n in ("indptr", "text", "position", "activation", "kind")))
+    packed, meta = load_arrays(path)
+    with as_artifact(path):
+        header = LatentHeader.of_sidecar(meta)
+        a = unpack(packed, typed(meta, "packed", dict))
+        c = Contexts(*(a[f"context_{n}"] for n in ("indptr", "text", "position", "activation", "kind")))
+        check_contexts(c.indptr, c.text, c.position, c.activation, c.kind, header.shape, (WINDOW, len(KINDS)))
+        check_per_latent(header.shape[1], zero_code=a["zero_code"], density=a["density"])
+        require(a["data"].dtype.name in STORAGE, f"its latents are {a['data'].dtype}")
+        latents = from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], header.shape)
+        decoder = a["decoder"] if "decoder" in a else bundled_decoder(header.sae, header.sae_fingerprint)
+        require(decoder.ndim == 2 and len(decoder) == header.shape[1], f"its decoder has shape {decoder.shape}")
     recording = LatentRecording(
-        meta["sae"],
-        meta["sae_fingerprint"],
-        meta["residual_fingerprint"],
+        header.sae,
+        header.sae_fingerprint,
+        header.residual_fingerprint,
         latents,
         a["zero_code"],
         a["density"],
         decoder,
-        contexts,
-        meta["unsupervised"],
-        meta["non_negative"],
-        meta["about"],
+        c,
+        header.unsupervised,
+        header.non_negative,
+        header.about,
     )
     kept = recording.latents  # scipy may have copied what it was given
     _freeze(kept.data, kept.indices, kept.indptr, recording.decoder, recording.density)
@@ -257,49 +317,80 @@ def load_latents(path: Path) -> LatentRecording:
 
 
 def find_residuals(key: RecordingKey, *, shipped: bool = True) -> ResidualRecording | None:
-    """The finished recording of that key, shipped or made here, or None. ArtifactError if it is damaged."""
-    path = next(filter(exists, Shelves(RECORDINGS.folder, shipped).places(f"residuals-{key.fingerprint}")), None)
-    return None if path is None else load_residuals(path)
+    """The finished recording of that key, shipped or made here, or None; one that cannot be used is named on stderr."""
+
+    def load(path: Path) -> ResidualRecording:
+        found = load_residuals(path)
+        if found.key != key:
+            raise ArtifactError(f"{path} is a recording of {found.key}, expected {key}; delete it and rebuild")
+        return found
+
+    return _find(f"residuals-{key.fingerprint}", shipped, load)
 
 
 def find_latents(key: RecordingKey, sae_fingerprint: str, *, shipped: bool = True) -> LatentRecording | None:
-    """The finished latent recording of one SAE on that pass, or None. ArtifactError if it is damaged."""
-    name = f"latents-{key.of_sae(sae_fingerprint)}"
-    path = next(filter(exists, Shelves(RECORDINGS.folder, shipped).places(name)), None)
-    return None if path is None else load_latents(path)
+    """The finished latent recording of one SAE on that pass, or None; an unusable one is named on stderr."""
+
+    def load(path: Path) -> LatentRecording:
+        found = load_latents(path)
+        own = found.sae_fingerprint, found.residual_fingerprint
+        if own != (sae_fingerprint, key.fingerprint):
+            raise ArtifactError(f"{path} is a recording of another SAE or pass ({found.sae}); delete it and rebuild")
+        return found
+
+    return _find(f"latents-{key.of_sae(sae_fingerprint)}", shipped, load)
 
 
-def list_recordings(kind: str) -> list[Sidecar]:
-    """Sidecars, with their "path", of all finished recordings of one kind ("residuals" or "latents"), shipped first."""
-    return [
-        load_meta(path.with_suffix("")) | {"path": str(path.with_suffix(""))}
-        for folder in RECORDINGS.folders()
-        for path in sorted(folder.glob(f"{kind}-*.json"))
-    ]
+def use_unsaved(residuals: ResidualRecording, latents: Sequence[LatentRecording]) -> None:
+    """Let this process find recordings that could not be written to the cache; the last few are held."""
+    _unsaved[cache_dir(), f"residuals-{residuals.fingerprint}"] = residuals
+    _unsaved.update({(cache_dir(), f"latents-{own.fingerprint}"): own for own in latents})
+    for old in list(_unsaved)[:-_UNSAVED]:
+        _unsaved.pop(old, None)
+
+
+def _find(name: str, shipped: bool, load: Callable[[Path], R]) -> R | None:
+    found = Shelves(RECORDINGS.folder, shipped).first(name, "recording", load)
+    return _unsaved.get((cache_dir(), name)) if found is None else found
+
+
+def recorded_passes() -> dict[str, RecordingKey]:
+    """Fingerprint -> key of all finished residual recordings, shipped first."""
+    keys = RECORDINGS.every("residuals", lambda _, meta: RecordingKey.of_sidecar(meta))
+    return {key.fingerprint: key for key in keys}
+
+
+def recorded_latents() -> list[LatentHeader]:
+    """What all finished latent recordings say, shipped first."""
+    return RECORDINGS.every("latents", lambda _, meta: LatentHeader.of_sidecar(meta))
 
 
 def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
     """float32[latents, d_model]: decoder rows of a bundled SAE, read without torch. They need no rescaling.
 
-    ArtifactError if its weights are missing.
+    UnsupportedSAE if its weights are missing, or not those that were shipped: no recording is at fault.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     path = assets_dir() / "saes" / name / "sae_weights.safetensors"
-    if not path.exists():
-        raise ArtifactError(f"the bundled SAE '{name}' ({sae_fingerprint}) is missing from {path.parent}; restore it")
-    with safe_open(path, framework="numpy") as file:
-        raw = file.get_slice("W_dec")
-        if raw.get_dtype() != "BF16":
-            return file.get_tensor("W_dec").astype(np.float32)
+    if not _is_bundled(name):
+        raise UnsupportedSAE(f"the bundled SAE '{name}' ({sae_fingerprint}) is missing from {path.parent}; restore it")
+    damaged = UnsupportedSAE(f"the weights of the bundled SAE '{name}' in {path.parent} are damaged; restore them")
+    if not is_as_shipped(path):
+        raise damaged
+    try:
+        with safe_open(path, framework="numpy") as file:
+            raw = file.get_slice("W_dec")
+            if raw.get_dtype() != "BF16":
+                return file.get_tensor("W_dec").astype(np.float32)
+    except SafetensorError:
+        raise damaged from None
     return read_bfloat16(path, "W_dec")
 
 
-def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Sidecar]:
-    packed, meta = load_arrays(path)
-    if meta.get("kind") != kind:
-        raise ArtifactError(f"{path} holds '{meta.get('kind')}', expected '{kind}'; delete it and rebuild")
-    return unpack(packed, meta.get("packed", {})), meta
+def _is_bundled(name: str) -> bool:
+    """True for the name of a bundled SAE. The path of a folder is none, though weights lie in it."""
+    return Path(name).name == name and (assets_dir() / "saes" / name / "sae_weights.safetensors").exists()
 
 
 def _freeze(*arrays: np.ndarray) -> None:

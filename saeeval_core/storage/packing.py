@@ -15,6 +15,11 @@ from saeeval_core.errors import ArtifactError
 _LEVEL = 1
 """Higher levels save 4 % more and take three times as long."""
 
+_MOST_INFLATED = 1032
+"""Deflate makes at most so many bytes out of one."""
+_DTYPES = ("<f2", "<f4", "<f8", "|u1", "<u2", "<i4", "<i2", "<i8", "|b1")
+"""What is packed; little-endian everywhere, because swapped bytes are other numbers."""
+
 
 class Packed(TypedDict):
     """Dtype and shape of an array before it was packed."""
@@ -46,8 +51,12 @@ def _planes(a: np.ndarray) -> bytes:
 
 
 def _array(name: str, packed: np.ndarray, about: Packed) -> np.ndarray:
-    dtype, shape = np.dtype(about["dtype"]), tuple(about["shape"])
+    dtype, shape = _known(name, about)
     size = math.prod(shape) * dtype.itemsize
+    if size > _MOST_INFLATED * (packed.size + 1):  # asked before anything is allocated
+        raise ArtifactError(
+            f"packed array '{name}' of {packed.size} bytes cannot hold {size}; delete the recording and rebuild"
+        )
     try:
         inflater = zlib.decompressobj()
         raw = inflater.decompress(packed.tobytes(), size + 1)  # never more than the layout promises
@@ -61,3 +70,14 @@ def _array(name: str, packed: np.ndarray, about: Packed) -> np.ndarray:
         )
     planes = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, math.prod(shape))
     return planes.T.copy().view(dtype).reshape(shape)
+
+
+def _known(name: str, about: Packed) -> tuple[np.dtype, tuple[int, ...]]:
+    """(dtype, shape) of a layout that was read from a file."""
+    dtype, shape = about.get("dtype"), about.get("shape")
+    if dtype not in _DTYPES or not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in shape):
+        raise ArtifactError(
+            f"packed array '{name}' is said to be {dtype} {shape}, expected one of {', '.join(_DTYPES)} and a list of "
+            "sizes; delete the recording and rebuild"
+        )
+    return np.dtype(dtype), tuple(shape)

@@ -10,9 +10,10 @@ from saeeval_core.config import DEFAULT_SAE, RunConfig
 from saeeval_core.controls.attach import kept_controls
 from saeeval_core.evaluation.prepare import prepare
 from saeeval_core.recordings.obtain import obtain_recordings, recording_key, task_set_of
-from saeeval_core.recordings.recording import bundled_decoder, find_latents, list_recordings
+from saeeval_core.recordings.recording import bundled_decoder, find_latents, recorded_latents
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae, list_bundled
 from saeeval_core.storage.artifacts import load_arrays
+from saeeval_core.storage.manifest import MANIFEST, build_manifest
 from saeeval_core.texts.sources import BUNDLED_TASKS
 
 LIMIT = 145_000_000
@@ -34,6 +35,19 @@ def test_every_recording_is_undamaged_and_belongs_to_a_bundled_sae():
         _, meta = load_arrays(path.with_suffix(""))
         if meta["kind"] == "latents":
             assert meta["sae_fingerprint"] in known
+
+
+def test_the_manifest_names_every_shipped_artifact_as_it_is(tmp_path, monkeypatch):
+    said = json.loads((ASSETS / MANIFEST).read_text())
+    monkeypatch.setenv("SAEEVAL_ASSETS", str(tmp_path))
+    for name in ("recordings", "saes", "verdicts"):
+        (tmp_path / name).symlink_to(ASSETS / name)
+    assert json.loads(build_manifest().read_text()) == said, "saeeval build-bundle --step manifest makes it again"
+    arrays = {p.with_suffix(".json") for name in ("recordings", "saes") for p in (ASSETS / name).rglob("*.safetensors")}
+    named = {ASSETS / name for name in said}
+    assert {p for p in arrays if p.exists()} <= named
+    assert {p.with_suffix(".safetensors") for p in arrays if not p.exists()} <= named
+    assert set((ASSETS / "verdicts").iterdir()) | set((ASSETS / "recordings").glob("controls-*")) <= named
 
 
 def test_every_sae_says_how_it_was_made():
@@ -58,7 +72,7 @@ def test_a_shipped_latent_recording_names_its_own_pass():
     found = find_latents(key, str(file_fingerprint(sae)))
     assert found is not None and found.residual_fingerprint == key.fingerprint
     assert np.allclose(found.decoder, bundled_decoder(DEFAULT_SAE, found.sae_fingerprint))
-    assert found.fingerprint in {r["path"].rsplit("-", 1)[1] for r in list_recordings("latents")}
+    assert (found.sae, found.residual_fingerprint) in {(r.sae, r.residual_fingerprint) for r in recorded_latents()}
 
 
 def test_every_bundled_sae_answers_on_the_default_task_without_a_model():

@@ -14,7 +14,7 @@ from toys import save_tiny_sae
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.models.language_model import padded_batches
 from saeeval_core.recordings import recorder
-from saeeval_core.storage import artifacts
+from saeeval_core.storage import artifacts, kept
 from saeeval_core.texts.sources import file_task_set, read_texts
 
 
@@ -213,12 +213,27 @@ def test_texts_of_nothing_but_special_tokens_are_scored_as_the_characters_they_a
 # The machine.
 
 
-def test_a_full_disk(call, args, monkeypatch):
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_costs_lines_on_stderr_and_not_the_run(call, args, cache, tmp_path, monkeypatch):
+    plain = artifacts.write_atomic
 
-    monkeypatch.setattr(artifacts, "write_atomic", full)
-    call.refuses("cannot write .*No space left on device; free some space", *args)
+    def full(path: Path, content: bytes) -> None:
+        if path.is_relative_to(cache):
+            raise OSError(28, "No space left on device")
+        plain(path, content)
+
+    with monkeypatch.context() as patch:
+        for module in (artifacts, kept):
+            patch.setattr(module, "write_atomic", full)
+        code, _, err = call(*args, "--json", tmp_path / "full.json")
+    assert code == 0, err
+    lines = [line for line in err.splitlines() if "No space left on device" in line]
+    assert {line.split()[0] for line in lines} == {"recording", "probes", "controls"}
+    assert all("used all the same" in line for line in lines)
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path / "other"))
+    code, _, err = call(*args, "--json", tmp_path / "whole.json")
+    assert code == 0, err
+    one, two = (json.loads((tmp_path / f"{n}.json").read_text())["results"] for n in ("full", "whole"))
+    assert one == two, "the same numbers, from memory"
 
 
 def test_a_result_that_cannot_be_written(call, args, tmp_path):

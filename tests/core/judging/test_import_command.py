@@ -14,6 +14,7 @@ from saeeval_core.judging.import_command import import_command
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import identify
+from saeeval_core.recordings.recording import LatentHeader, RecordingKey
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae
 
 ROWS = "latent,explanation,rater,rating:nurse,rating:gender\n1,pronouns,ann,0,4\n2,clinic,ann,3,\n1,she,bob,1,4\n2,ward,bob,4,0\n"
@@ -68,11 +69,10 @@ def test_rows_about_another_sae_store_nothing(store: Store, sae: str, table: Pat
 
 def test_a_hub_sae_is_known_from_its_recording_and_the_registry(serve, store: Store, monkeypatch) -> None:  # noqa: F811
     spec = "gpt2-small-res-jb/blocks.0.hook_resid_pre"
-    recorded = {
-        "latents": {"sae": spec, "sae_fingerprint": "print", "shape": [10, 4], "residual_fingerprint": "pass"},
-        "residuals": {"path": "recordings/residuals-pass", "key": {"hook": "blocks.0.hook_resid_pre"}},
-    }
-    monkeypatch.setattr("saeeval_core.recordings.known_saes.list_recordings", lambda kind: [recorded[kind]])
+    latents = LatentHeader(spec, "print", "pass", (10, 4), {}, True, {})
+    key = RecordingKey("gpt2", "stamp", "float32", "blocks.0.hook_resid_pre", "texts")
+    monkeypatch.setattr("saeeval_core.recordings.known_saes.recorded_latents", lambda: [latents])
+    monkeypatch.setattr("saeeval_core.recordings.known_saes.recorded_passes", lambda: {"pass": key})
     known = identify(spec)
     assert (known.fingerprint, known.n_latents, known.neuronpedia_id) == ("print", 4, "gpt2-small/0-res-jb")
     assert known.hook == "blocks.0.hook_resid_pre"

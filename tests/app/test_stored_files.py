@@ -1,0 +1,110 @@
+"""Pages on damaged, odd and unwritable files: each is alive, and says what was skipped."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.services import loading, uploads
+from saeeval_core.config import RunConfig, cache_dir
+from saeeval_core.errors import DataError, SaeEvalError
+from saeeval_core.storage import artifacts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def page(**url: str) -> AppTest:
+    test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30)
+    for name, value in url.items():
+        test.query_params[name] = value
+    return test.run()
+
+
+@pytest.fixture
+def own(planted_app, assets, cache, tmp_path, monkeypatch) -> Path:
+    """A copy of the planted bundle that may be damaged, with an empty cache."""
+    shutil.copytree(assets, tmp_path / "assets")
+    monkeypatch.setenv("SAEEVAL_ASSETS", str(tmp_path / "assets"))
+    return tmp_path / "assets"
+
+
+def notes(test: AppTest) -> str:
+    return " ".join(t.value for t in test.sidebar.get("text"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "{", "[" * 100_000, '{"kind": "latents", "sae": []}', "\x00"])
+def test_an_odd_file_in_the_cache_leaves_the_page_as_it_was(own, content):
+    folder = cache_dir() / "recordings"
+    folder.mkdir(parents=True)
+    for kind in ("residuals", "latents"):
+        (folder / f"{kind}-0123456789abcdef.json").write_text(content)
+    test = page()
+    assert not test.exception and not test.error
+    assert test.sidebar.selectbox(key="w_model").value == "smollm2-135m-instruct"
+    assert "latents-0123456789abcdef" in notes(test) and "made again" in notes(test)
+
+
+@pytest.mark.parametrize("kind", ["residuals", "latents"])
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_a_damaged_shipped_recording_offers_a_run_and_stays_where_it_is(own, kind, suffix):
+    file = next((own / "recordings").glob(f"{kind}-*.{suffix}"))
+    content = file.read_bytes()
+    file.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    test = page()
+    assert not test.exception and not test.error
+    assert test.button(key="w_run_main").label == "Run"
+    assert file.exists() and file.stem in notes(test)
+
+
+def test_damaged_probes_are_skipped(own):
+    file = next((own / "recordings").glob("probes-*.safetensors"))
+    file.write_bytes(b"")
+    loaded = loading.load(RunConfig())
+    assert loaded is not None and not page().exception
+
+
+def no_space(monkeypatch: pytest.MonkeyPatch, below: Path) -> None:
+    plain = artifacts.os.replace
+
+    def full(old: str, new: Path) -> None:
+        if Path(new).is_relative_to(below):
+            raise OSError(28, "No space left on device")
+        plain(old, new)
+
+    monkeypatch.setattr(artifacts.os, "replace", full)
+
+
+def test_general_texts_are_used_when_the_cache_is_full(own, monkeypatch):
+    made = loading.general_texts()
+    shutil.rmtree(cache_dir() / "texts")
+    no_space(monkeypatch, cache_dir())
+    assert loading.general_texts() == made
+    assert not (cache_dir() / "texts" / "general.json").exists()
+
+
+def test_an_upload_is_used_when_the_cache_is_full(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads.tempfile, "tempdir", str(tmp_path))
+    no_space(monkeypatch, cache_dir())
+    path = uploads.keep_upload("texts.csv", b"text,label\na,b\n")
+    assert uploads.columns_of(path) == ["text", "label"] and not path.is_relative_to(cache_dir())
+    assert uploads.keep_upload("texts.csv", b"text,label\na,b\n") == path
+    no_space(monkeypatch, tmp_path)
+    with pytest.raises(DataError, match="the disk is full or read-only"):
+        uploads.keep_upload("texts.csv", b"text,label\nc,d\n")
+
+
+def test_a_damaged_upload_is_written_again(own):
+    path = uploads.keep_upload("texts.csv", b"text\na\n")
+    path.write_bytes(b"text\nb\n")
+    assert uploads.keep_upload("texts.csv", b"text\na\n") == path and path.read_bytes() == b"text\na\n"
+
+
+def test_a_cache_that_is_no_folder_leaves_the_page_alive(own, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path / "file" / "cache"))
+    try:
+        assert loading.load(RunConfig()) is not None
+    except SaeEvalError as error:
+        pytest.fail(str(error))
+    assert not page().exception
