@@ -3,13 +3,12 @@
 Contexts in general text show what a latent responds to when the texts are not about the task.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saeeval_core.config import RunConfig
-from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.errors import DataError
 from saeeval_core.recordings.obtain import GENERAL, obtain_recordings, recording_key
 from saeeval_core.recordings.recording import (
     LatentRecording,
@@ -81,11 +80,7 @@ def general_source(
     except DataError:
         return None
     key = recording_key(replace(config, task=GENERAL, texts=""), residuals.key.hook, general.fingerprint)
-    try:
-        found, own = find_residuals(key), find_latents(key, latents.sae_fingerprint)
-    except ArtifactError as error:
-        sys.stderr.write(f"stored recording of general text ignored: {error}\n")
-        return None
+    found, own = find_residuals(key), find_latents(key, latents.sae_fingerprint)
     return None if found is None or own is None else EvidenceSource(general, found, own)
 
 
