@@ -11,7 +11,7 @@ from app.services.shared import shared
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.commits import read_tpp
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import MINE, open_set
+from saeeval_core.ledger.places import MINE, own_set
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import SELECTED, Rule
 from saeeval_core.scores.uncertainty import say
@@ -155,8 +155,13 @@ def class_desk(loaded: Loaded, sets: ClassSets, who: str) -> Desk:
 
 
 def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
-    """One stored set per class: those of ``sets``, and the desk's own for classes that have none."""
-    return [sets.by_class.get(p.direction) or open_set(store, p, desk.who, desk.target) for p in desk.places]
+    """One stored set per class: those of ``sets``, and the desk's own for classes that have none.
+
+    DataError for a set of somebody else: a commit is its owner's.
+    """
+    if sets.by_class and not sets.mine:
+        raise DataError(_locked(sets))
+    return [sets.by_class.get(p.direction) or own_set(store, p, desk.who, desk.target) for p in desk.places]
 
 
 def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[int, str], who: str) -> None:
@@ -164,7 +169,7 @@ def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[i
     if why := _locked(sets):
         raise DataError(why)
     label = sets.classes[row]
-    stored = sets.by_class.get(label) or open_set(ledger.store(), tpp_place(loaded, label), who, sets.name)
+    stored = sets.by_class.get(label) or own_set(ledger.store(), tpp_place(loaded, label), who, sets.name)
     ledger.store().decide(stored.id, who, decisions)
 
 

@@ -1,7 +1,8 @@
 """Presses: what a person decides in the lab, on the TPP page or over a table, and what each does to the store.
 
 One protocol for all of them. The browser numbers its presses and sends each until it is acknowledged; every press names
-the desk it was made at, so it lands there, whatever is on screen when it arrives.
+the desk it was made at, so it lands there, whatever is on screen when it arrives. The store keeps each press with its
+effect, so one that is sent again, to this session or to another one after a restart, is answered and not done twice.
 """
 
 import uuid
@@ -13,11 +14,12 @@ from app.deciding.desk import Desk, shift_place
 from app.services import loading, scoring
 from app.services.loading import Loaded
 from saeeval_core.config import PROTOCOLS
-from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.errors import DataError, SaeEvalError, unknown_name
 from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
+from saeeval_core.ledger.connection import StoreError
 from saeeval_core.ledger.decisions import DECISIONS, Decision
-from saeeval_core.ledger.places import find_set, open_set
-from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.places import Place, find_set, own_set
+from saeeval_core.ledger.store import PressId, Store
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.texts.parts import TEST
@@ -27,6 +29,10 @@ LONGEST_REASON = 500
 """Characters of a reason that are kept."""
 MOST_LATENTS = 100_000
 """Latents in one press; more is no press of a person."""
+LARGEST = 2**53 - 1
+"""Largest whole number that a browser counts to."""
+REMEMBERED = 50
+"""Refusals that a session tells its pages about."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Made:
 
     desk: str
     """Name of the desk."""
+    choice: str
+    """The set on screen there, as the link names it: with it a session that has never been there finds the desk."""
     task: str
     """Name of the texts."""
     protocol: str
@@ -63,6 +71,10 @@ class Press:
     """One of ``DECISIONS`` for kind "decide"."""
     reason: str = ""
 
+    def given_by(self, who: str) -> PressId:
+        """What the store keeps of it."""
+        return PressId(self.client, self.seq, who, self.kind)
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -73,12 +85,13 @@ class Refused:
     why: DataError
 
 
-Committing = Callable[[Store, Desk, Press], ShiftCommit | TppCommit]
+Committing = Callable[[Store, Desk, Press], ShiftCommit | TppCommit | None]
+Finding = Callable[[Made], Desk | None]
 
 
 @dataclass(frozen=True)
 class Done:
-    """A press that was carried out."""
+    """A press that was carried out, now or before."""
 
     desk: Desk
     changed: list[Decision] = field(default_factory=list)
@@ -91,7 +104,9 @@ class PressLog:
 
     desks: dict[str, Desk] = field(default_factory=dict)
     acks: dict[str, int] = field(default_factory=dict)
-    """Client -> number of its last press that was carried out or refused for good."""
+    """Client -> number of its last press that was answered: stored, or refused. What the store says, kept at hand."""
+    refused: list[tuple[str, int, str]] = field(default_factory=list)
+    """(client, number, why) of the last presses that were refused."""
     client: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Of presses on buttons that the server draws."""
     seq: int = 0
@@ -100,7 +115,7 @@ class PressLog:
         """Take presses from this desk from now on; what they are marked with."""
         name, config = desk.name, loaded.config
         self.desks[name] = desk
-        return Made(name, loaded.task_set.texts.name, config.protocol, config.seed, ablation, n)
+        return Made(name, desk.choice, loaded.task_set.texts.name, config.protocol, config.seed, ablation, n)
 
     def own(
         self, made: Made, kind: str, *, of: str = "", latents: Sequence[int] = (), decision: str = "", reason: str = ""
@@ -123,6 +138,7 @@ def read_press(sent: object) -> Press:
         _whole(raw.get("seq"), "seq"),
         Made(
             _text(made, "desk", 80),
+            _text(made, "choice", 1000),
             _text(made, "task", 1000),
             _one_of(made, "protocol", PROTOCOLS),
             _whole(made.get("seed"), "seed"),
@@ -151,53 +167,80 @@ def read_presses(sent: object) -> list[Press | Refused]:
 
 
 def apply(
-    store: Store, log: PressLog, presses: Sequence[Press | Refused], commit: Committing | None = None
+    store: Store,
+    log: PressLog,
+    presses: Sequence[Press | Refused],
+    commit: Committing | None = None,
+    find: Finding = lambda _: None,
 ) -> list[Done]:
     """Carry out presses that are numbered above ``log.acks`` of their client, in order.
 
-    A press lands where it was made. Each is acknowledged as it is done, so when the store fails those before it are not
-    carried out again. A press that cannot be done (made where this session has never been, or refused by its set) is
-    acknowledged too, so that it is reported once: the first such DataError is raised after the rest has been done.
+    A press lands where it was made; ``find`` gives a desk that this session has not been at. A press that the store
+    knows is answered and not done again. One that cannot be done (its desk is nowhere, its set refuses it) is answered
+    too, so that it is reported once: the first such SaeEvalError is raised after the rest has been done. StoreError is
+    raised at once: that press and those after it are not answered and may be sent again.
     """
-    refused: DataError | None = None
+    refused: SaeEvalError | None = None
     done: list[Done] = []
-    for press in sorted(presses, key=lambda p: p.seq):
+    pages = list(dict.fromkeys(p.client for p in presses))
+    for press in sorted(presses, key=lambda p: (pages.index(p.client), p.seq)):
         if press.seq <= log.acks.get(press.client, 0):
             continue
         try:
             if isinstance(press, Refused):
                 raise press.why
-            done.append(_carry_out(store, log, press, commit or commit_press))
-        except DataError as error:
+            done.append(_carry_out(store, log, press, commit or commit_press, find))
+        except StoreError:
+            raise
+        except SaeEvalError as error:
             refused = refused or error
+            log.refused = [*log.refused, (press.client, press.seq, str(error))][-REMEMBERED:]
         log.acks[press.client] = press.seq
     if refused:
         raise refused
     return done
 
 
-def _carry_out(store: Store, log: PressLog, press: Press, commit: Committing) -> Done:
-    desk = log.desks.get(press.made.desk)
+def _carry_out(store: Store, log: PressLog, press: Press, commit: Committing, find: Finding) -> Done:
+    desk = log.desks.get(press.made.desk) or find(press.made)
     if desk is None:
-        raise DataError("a press made before the connection was lost belongs to another page; decide there again")
+        raise DataError(
+            "a press belongs to another SAE, texts, set or person than this page; open them and decide again"
+        )
+    log.desks[press.made.desk] = desk
+    given = press.given_by(desk.who)
     if press.kind == "commit":
-        log.acks[press.client] = press.seq  # first: a commit that fails is reported once and not tried for ever
-        return Done(desk, committed=commit(store, desk, press))
+        return Done(desk, committed=None if store.carried_out(given) else commit(store, desk, press))
+    with store.once(given) as fresh:
+        return Done(desk, _change(store, desk, press) if fresh else [])
+
+
+def _change(store: Store, desk: Desk, press: Press) -> list[Decision]:
     if desk.locked:
         raise DataError(desk.locked)
     place = desk.place(press.of)
     if press.kind == "undo":
-        known = find_set(store, place, desk.who, desk.target)
-        return Done(desk, store.undo(known.id, desk.who) if known is not None else [])
+        return _undo(store, desk, place)
     if beyond := [i for i in press.latents if i >= desk.n_latents]:
         raise DataError(f"latent {beyond[0]} is none of this SAE, which has 0 to {desk.n_latents - 1}")
-    target = open_set(store, place, desk.who, desk.target)
+    target = own_set(store, place, desk.who, desk.target)
     decisions = dict.fromkeys(press.latents, press.decision)
-    return Done(desk, store.decide(target.id, desk.who, decisions, press.reason[:LONGEST_REASON]))
+    return store.decide(target.id, desk.who, decisions, press.reason[:LONGEST_REASON])
 
 
-def commit_press(store: Store, desk: Desk, press: Press) -> ShiftCommit | TppCommit:
-    """Freeze the desk's set and score it on test, once, under the settings that the press was made under."""
+def _undo(store: Store, desk: Desk, place: Place) -> list[Decision]:
+    """Where nothing was decided, no set is made."""
+    if find_set(store, place, desk.who, desk.target) is None:
+        return []
+    return store.undo(own_set(store, place, desk.who, desk.target).id, desk.who)
+
+
+def commit_press(store: Store, desk: Desk, press: Press) -> ShiftCommit | TppCommit | None:
+    """Freeze the desk's set and score it on test, once, under the settings that the press was made under.
+
+    None where the store knows the press: it was scored before, and is not again. DataError for an empty set, a set of
+    somebody else, and texts or recordings that are gone.
+    """
     config = replace(desk.config, protocol=press.made.protocol, seed=press.made.seed)
     loaded = loading.load(config)
     if loaded is None:
@@ -205,25 +248,31 @@ def commit_press(store: Store, desk: Desk, press: Press) -> ShiftCommit | TppCom
     return (_commit_shift if desk.metric == "shift" else _commit_tpp)(store, desk, press, loaded)
 
 
-def _commit_shift(store: Store, desk: Desk, press: Press, loaded: Loaded) -> ShiftCommit:
+def _commit_shift(store: Store, desk: Desk, press: Press, loaded: Loaded) -> ShiftCommit | None:
     place, made = desk.place(""), press.made
     here = (d for d in scoring.shift_directions(loaded) if shift_place(loaded, d) == place)
     if (direction := next(here, None)) is None:
         raise DataError("the texts have changed since this set was made; open the set again and commit")
     view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
-    chosen = open_set(store, place, desk.who, desk.target)
-    return commit_shift(
-        store, chosen, desk.who, view, store.ablated(chosen.id), made.ablation, made.protocol, made.seed
-    )
+    with store.once(press.given_by(desk.who)) as fresh:  # scored inside: two servers never score one press
+        if not fresh:
+            return None
+        chosen = own_set(store, place, desk.who, desk.target)
+        ids = store.ablated(chosen.id)
+        return commit_shift(store, chosen, desk.who, view, ids, made.ablation, made.protocol, made.seed)
 
 
-def _commit_tpp(store: Store, desk: Desk, press: Press, loaded: Loaded) -> TppCommit:
+def _commit_tpp(store: Store, desk: Desk, press: Press, loaded: Loaded) -> TppCommit | None:
     made = press.made
-    sets = class_sets(loaded, desk.choice, desk.who, made.n, desk.rule)
     rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
-    ids = chosen_sets(rankings, made.n, sets.decisions)
-    view, kept_in = scoring.tpp_view(loaded, TEST), open_sets(store, desk, sets)
-    return commit_tpp(store, kept_in, desk.who, view, ids, made.n, made.ablation, made.protocol, made.seed)
+    view = scoring.tpp_view(loaded, TEST)
+    with store.once(press.given_by(desk.who)) as fresh:
+        if not fresh:
+            return None
+        sets = class_sets(loaded, desk.choice, desk.who, made.n, desk.rule)
+        ids = chosen_sets(rankings, made.n, sets.decisions)
+        kept_in = open_sets(store, desk, sets)
+        return commit_tpp(store, kept_in, desk.who, view, ids, made.n, made.ablation, made.protocol, made.seed)
 
 
 def _fields(sent: object, what: str) -> Mapping[str, object]:
@@ -236,12 +285,12 @@ def _text(raw: Mapping[str, object], key: str, longest: int = 10_000) -> str:
     value = raw.get(key, "")
     if not isinstance(value, str) or len(value) > longest:
         raise DataError(f"'{key}' of a press is no text of at most {longest} characters; reload the page")
-    return value
+    return value.encode("utf-8", "replace").decode()  # half of a character pair is no text that can be stored
 
 
 def _whole(value: object, key: str) -> int:
-    if type(value) is not int or value < 0:
-        raise DataError(f"'{key}' of a press is {str(value)[:40]!r}, not a whole number from 0; reload the page")
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise DataError(f"'{key}' of a press is {repr(value)[:40]}, not a whole number from 0; reload the page")
     return value
 
 

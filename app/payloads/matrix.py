@@ -116,6 +116,7 @@ class Around:
     set_note: str
     made: Made
     ack: Mapping[str, int]
+    refused: Sequence[tuple[str, int, str]]
     heard: Mapping[str, int]
     """Client -> number of its last message."""
     present: bool

@@ -1,6 +1,6 @@
 """What one redraw of the SHIFT lab sends to the browser (components/lab)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.deciding.lab import Lab
@@ -67,6 +67,7 @@ class LabPayload:
     """Another one means that nothing the browser keeps is valid any more."""
     made: Made
     ack: Mapping[str, int]
+    refused: Sequence[tuple[str, int, str]]
     present: bool
     queue: list[Row] | None
     """None when the browser has these rows."""
@@ -99,6 +100,7 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
         f"{made.desk}/{lab.rank}",
         made,
         log.acks,
+        log.refused,
         present,
         None if asked.queue == hash_ else rows,
         hash_,

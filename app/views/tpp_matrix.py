@@ -58,6 +58,7 @@ def _live(loaded: Loaded) -> None:
         page.sets.note,
         log.sit(page.desk, loaded, page.ablation, page.n),
         log.acks,
+        log.refused,
         st.session_state.get("tpp_heard", {}),
         state.presenting(),
         bool(page.desk.locked),

@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.deciding.presses import Done, Press, PressLog, apply, read_presses
-from app.services import ledger
+from app import state
+from app.components import courier
+from app.deciding.desk import Desk
+from app.deciding.presses import Done, Made, Press, PressLog, apply, read_presses
+from app.deciding.reopened import desk_of
+from app.services import ledger, loading
 from app.widgets import provenance
+from app.widgets.rule_picker import rule_from_state
 from saeeval_core.errors import SaeEvalError
 
 _LOG, _PROBLEM = "press_log", "press_problem"
@@ -20,8 +25,30 @@ def press_log() -> PressLog:
 def receive(sent: object) -> list[Done]:
     """Carry out what a component sent, before anything is drawn; the next ``show_problem`` says what was refused."""
     found: list[Done] = []
-    guarded(lambda: found.extend(apply(ledger.store(), press_log(), read_presses(sent))))
+    guarded(lambda: found.extend(apply(ledger.store(), press_log(), read_presses(sent), find=_desk)))
     return found
+
+
+def collect() -> None:
+    """Draw the courier, once a run and outside any fragment, and carry out what it brings.
+
+    A press of a fragment's component never reaches a new session (after a restart, say): Streamlit drops the request
+    for a fragment that the session has not drawn. The courier asks for a run of the whole page.
+    """
+    log = press_log()
+    answered = dict(log.acks)
+    sent = courier.show(log.acks, log.refused)
+    if sent is None:
+        return
+    receive(sent)
+    if log.acks != answered:
+        st.rerun()  # the answer goes out with the next drawing
+
+
+def _desk(made: Made) -> Desk | None:
+    """The desk that a press names, among those of what this page has open."""
+    loaded = loading.load(state.config())
+    return None if loaded is None else desk_of(loaded, made, state.who(), rule_from_state())
 
 
 def press(made: Press) -> list[Done]:

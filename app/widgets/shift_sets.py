@@ -12,7 +12,7 @@ from app.services import ledger
 from app.services.loading import Loaded
 from app.widgets.pressing import guarded
 from saeeval_core.evaluation.boards import Direction
-from saeeval_core.ledger.places import MINE, find_set, new_set, open_set, reset
+from saeeval_core.ledger.places import MINE, find_set, new_set, open_set, own_set, reset
 
 
 def choice(loaded: Loaded, direction: Direction, who: str) -> str:
@@ -87,7 +87,7 @@ def _duplicate(lab: Lab, name: str) -> None:
 
 def _rename(lab: Lab, name: str) -> None:
     def work() -> None:
-        found = open_set(ledger.store(), lab.place, lab.who, lab.choice)
+        found = own_set(ledger.store(), lab.place, lab.who, lab.choice)
         ledger.store().rename_set(found.id, name, lab.who)
         state.put(shift_set=found.id)
 
@@ -96,7 +96,7 @@ def _rename(lab: Lab, name: str) -> None:
 
 def _reset(lab: Lab, ids: Sequence[int], reason: str) -> None:
     def work() -> None:
-        target = open_set(ledger.store(), lab.place, lab.who, lab.choice)
+        target = own_set(ledger.store(), lab.place, lab.who, lab.choice)
         reset(ledger.store(), target.id, lab.who, ids, reason)
 
     guarded(work)

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,23 +25,32 @@ def default_path() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "saeeval" / "store.sqlite"
 
 
+class StoreError(ArtifactError):
+    """The store cannot be read or written now: full, locked, moved away, damaged. Later it may be."""
+
+
 class Database:
     """An open SQLite file with the newest schema. Threads may share it, and other processes may use the file."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Open or make the file, ``default_path()`` unless one is given.
 
-        ArtifactError if it is no database, cannot be written, or was written by a newer version.
+        StoreError if it is no database or cannot be written, ArtifactError if a newer version wrote it.
         """
         self.path = path or default_path()
+        self._joined, self._reopening = threading.local(), threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
         with self._clear_errors("opened"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": _BUSY_MS / 1000})
             event.listen(self._engine, "connect", _on_connect)
             event.listen(self._engine, "begin", _on_begin)
             _use_wal(self._engine)
-        with self._write() as c:
-            newer = migrate(c)
+            with self._begin() as c:
+                newer = migrate(c)
+            self._inode = self.path.stat().st_ino
         if newer:
             self.close()
             raise ArtifactError(
@@ -53,14 +63,55 @@ class Database:
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        # The lock is taken before reading, so "old" in a decision is true even when ten sessions write.
-        with self._clear_errors("written"), self._engine.connect().execution_options(begin="immediate") as c, c.begin():
+        if (joined := self._transaction) is not None:
+            yield joined
+            return
+        self._check_place()
+        with self._clear_errors("written"), self._begin() as c:
             yield c
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
+        if (joined := self._transaction) is not None:
+            yield joined
+            return
+        self._check_place()
         with self._clear_errors("read"), self._engine.connect() as c:
             yield c
+
+    @contextmanager
+    def _together(self) -> Iterator[Connection]:
+        """One transaction that everything this thread reads and writes inside takes part in."""
+        before = self._transaction
+        with self._write() as c:
+            self._joined.connection = c
+            try:
+                yield c
+            finally:
+                self._joined.connection = before
+
+    @property
+    def _transaction(self) -> Connection | None:
+        return getattr(self._joined, "connection", None)
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        # The lock is taken before reading, so "old" in a decision is true even when ten sessions write.
+        with self._engine.connect().execution_options(begin="immediate") as c, c.begin():
+            yield c
+
+    def _check_place(self) -> None:
+        """SQLite goes on writing into a file that was moved or deleted, where nobody would find it again."""
+        try:
+            found = self.path.stat().st_ino
+        except OSError:
+            raise StoreError(
+                f"{self.path} was moved or deleted while open, so nothing can be saved; put it back or restart"
+            ) from None
+        with self._reopening:
+            if found != self._inode:  # another file has taken its place, such as a copy that was put back
+                self.close()
+                self._open()
 
     @contextmanager
     def _clear_errors(self, verb: str) -> Iterator[None]:
@@ -70,7 +121,7 @@ class Database:
             raise
         except (DatabaseError, sqlite3.Error, OSError) as error:
             why = getattr(error, "orig", None) or error
-            raise ArtifactError(
+            raise StoreError(
                 f"{self.path} cannot be {verb}: {why}; check the disk or point SAEEVAL_STORE elsewhere"
             ) from None
 

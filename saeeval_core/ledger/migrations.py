@@ -79,7 +79,24 @@ def m003_verdicts(c: Connection) -> None:
     _append_only(c, "verdicts", "judge_batches", "runs")
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_decisions, m002_undo_looks_commits, m003_verdicts)
+def m004_presses(c: Connection) -> None:
+    """Presses that were carried out; each is written with its effect."""
+    _run(
+        c,
+        f"""
+        create table presses (
+          id integer primary key autoincrement, client text not null, seq integer not null, who text not null,
+          kind text not null, at text not null default ({_NOW}), unique (client, seq))""",
+    )
+    _append_only(c, "presses")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    m001_decisions,
+    m002_undo_looks_commits,
+    m003_verdicts,
+    m004_presses,
+)
 
 
 def migrate(c: Connection, migrations: tuple[Callable[[Connection], None], ...] = MIGRATIONS) -> int:

@@ -69,6 +69,14 @@ def open_set(store: Store, place: Place, who: str, choice: str = MINE) -> Decisi
     return new_set(store, place, who, choice)
 
 
+def own_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet:
+    """As ``open_set``. DataError for a set of somebody else: only its owner changes it."""
+    found = open_set(store, place, who, choice)
+    if found.who != who:
+        raise DataError(f"set '{found.name}' belongs to {found.who}; duplicate it under Sets and change your copy")
+    return found
+
+
 def new_set(
     store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = ""
 ) -> DecisionSet:

@@ -1,6 +1,7 @@
 """Presses: read from what a browser sent, carried out once and in order, and always where they were made."""
 
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 from viewing import opened, view
@@ -8,12 +9,15 @@ from viewing import opened, view
 from app.deciding.class_sets import ATTRIBUTION, class_desk, class_sets
 from app.deciding.desk import shift_desk, shift_place
 from app.deciding.presses import Press, PressLog, Refused, apply, read_press, read_presses
+from app.deciding.reopened import desk_of
 from app.services import ledger, loading, scoring
 from app.views import tpp_matrix
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.ledger.commits import read_shift, read_tpp
+from saeeval_core.ledger.connection import StoreError
 from saeeval_core.ledger.places import find_set, new_set
+from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import TEST
 
 
@@ -92,7 +96,7 @@ def test_a_press_of_one_view_may_arrive_through_another(loaded, browser):
 def test_a_press_from_a_page_this_session_never_saw_is_told_once(loaded, browser):
     elsewhere = Browser(loaded).shift()
     late = browser.press(elsewhere, latents=[5], decision="ablate")
-    with pytest.raises(DataError, match="belongs to another page"):
+    with pytest.raises(DataError, match="belongs to another SAE, texts, set or person"):
         browser.send(late)
     browser.send(late)
     assert browser.log.acks == {"browser": 1} and shift_set(loaded) is None
@@ -166,8 +170,8 @@ def test_a_failing_store_does_not_repeat_what_was_done_before_it_failed(loaded, 
     browser.send(*(browser.press(here, latents=[k], decision="ablate") for k in (1, 2, 3)))
     log = [browser.press(here, "undo"), browser.press(here, latents=[9], decision="ablate")]
     with monkeypatch.context() as m:
-        m.setattr(store, "decide", lambda *_: (_ for _ in ()).throw(ArtifactError("disk full")))
-        with pytest.raises(ArtifactError):
+        m.setattr(store, "decide", lambda *_: (_ for _ in ()).throw(StoreError("disk full")))
+        with pytest.raises(StoreError):
             browser.send(*log)
     assert browser.log.acks == {"browser": 4}
     browser.send(*log)
@@ -181,13 +185,13 @@ def test_a_commit_is_done_in_its_turn_and_once(loaded, browser):
 
     def commit(store, desk, press):
         seen.append((press.seq, store.ablated(shift_set(loaded).id)))
-        raise ArtifactError("disk full")
+        raise ArtifactError("disk full of damaged recordings")
 
     with pytest.raises(ArtifactError):
         browser.send(*log, commit=commit)
-    with pytest.raises(DataError, match="another page"):
-        browser.send(*log, commit=commit)
+    browser.send(*log, commit=commit)
     assert seen == [(2, [5])] and browser.log.acks == {"browser": 3}
+    assert [(seq, "disk full" in why) for _, seq, why in browser.log.refused] == [(2, True), (3, False)]
 
 
 def test_sets_of_others_and_other_directions_stay_apart(loaded, browser):
@@ -237,8 +241,12 @@ def test_an_empty_set_is_not_committed(loaded, browser):
 def test_a_number_names_a_set_of_shift_and_a_name_one_of_tpp(loaded, browser):
     direction = scoring.shift_directions(loaded)[0]
     other = new_set(ledger.store(), shift_place(loaded, direction), "Bob", "his")
-    browser.send(browser.press(browser.shift(choice=str(other.id)), latents=[5], decision="ablate"))
+    browser.send(browser.press(browser.shift(choice=str(other.id), who="Bob"), latents=[5], decision="ablate"))
     assert ledger.store().ablated(other.id) == [5]
+    for kind in ("decide", "undo", "commit"):
+        with pytest.raises(DataError, match="belongs to Bob"):
+            browser.send(browser.press(browser.shift(choice=str(other.id)), kind, latents=[6], decision="ablate"))
+    assert ledger.store().ablated(other.id) == [5] and ledger.store().commits() == []
     browser.send(browser.press(browser.tpp("2024"), of="nurse", latents=[5], decision="ablate"))
     assert class_sets(loaded, "2024", "Ada").decisions[0] == {5: "ablate"}
     with pytest.raises(DataError, match="does not belong"):
@@ -270,6 +278,10 @@ BAD = [
     {"made": {"ablation": "half"}},
     {"made": {"n": -1}},
     {"made": {"desk": 5}},
+    {"made": {"choice": 5}},
+    {"made": {"seed": 2**70}},
+    {"latents": [3.7]},
+    {"latents": [2**70]},
 ]
 
 
@@ -296,3 +308,88 @@ def test_a_message_without_numbers_is_one_line(sent):
 
 def test_a_message_without_presses_is_none(browser):
     assert read_presses({"client": "a", "seq": 3, "n": 5}) == []
+
+
+def test_a_press_that_the_store_knows_is_answered_in_another_session_and_not_done_again(loaded, browser):
+    here, store = browser.shift(), ledger.store()
+    browser.send(*(browser.press(here, latents=[k], decision="ablate") for k in (1, 2, 3)))
+    last = [browser.press(here, "undo"), browser.press(here, "commit")]
+    browser.send(*last)
+    mine = shift_set(loaded)
+    assert store.ablated(mine.id) == [1, 2] and len(store.commits(mine.id)) == 1
+    again = Browser(loaded)  # the server was started anew: nothing but the store knows
+    again.shift()
+    again.send(*last)
+    assert again.log.acks == {"browser": 5} and again.log.refused == []
+    assert store.ablated(mine.id) == [1, 2] and len(store.commits(mine.id)) == 1
+
+
+def test_a_tpp_commit_that_the_store_knows_is_not_done_again(loaded, browser):
+    commit = browser.press(browser.tpp(n=2), "commit")
+    browser.send(commit)
+    again = Browser(loaded)
+    again.tpp(n=2)
+    (done,) = again.send(commit)
+    assert done.committed is None and len(ledger.store().commits()) == 4
+
+
+def test_a_press_reaches_its_desk_in_a_session_that_never_drew_it(loaded, browser):
+    presses = [
+        browser.press(browser.shift(1), latents=[5], decision="ablate"),
+        browser.press(browser.tpp("drafts"), of="nurse", latents=[7], decision="keep"),
+    ]
+    fresh = Browser(loaded)
+    find = partial(desk_of, loaded, who="Ada", rule=Rule())
+    apply(ledger.store(), fresh.log, read_presses({"log": presses}), find=find)
+    assert ledger.store().ablated(shift_set(loaded, 1).id) == [5]
+    assert class_sets(loaded, "drafts", "Ada").decisions[0] == {7: "keep"}
+
+
+def test_a_press_of_one_person_is_not_done_in_the_session_of_another(loaded, browser):
+    press = browser.press(browser.shift(), latents=[5], decision="ablate")
+    bob = Browser(loaded)
+    with pytest.raises(DataError, match="or person"):
+        apply(
+            ledger.store(),
+            bob.log,
+            read_presses({"log": [press]}),
+            find=partial(desk_of, loaded, who="Bob", rule=Rule()),
+        )
+    assert ledger.store().list_sets() == [] and bob.log.refused[0][:2] == ("browser", 1)
+
+
+def test_presses_kept_over_a_reload_come_before_those_made_after_it(loaded, browser):
+    here = browser.shift()
+    kept = [
+        browser.press(here, seq=k, latents=[5], decision=d) | {"client": "before"}
+        for k, d in ((8, "keep"), (9, "unsure"))
+    ]
+    browser.send(*kept, browser.press(here, seq=1, latents=[5], decision="ablate"))
+    assert ledger.store().ablated(shift_set(loaded).id) == [5]
+    assert browser.log.acks == {"before": 9, "browser": 1}
+
+
+def test_presses_stay_open_while_the_store_is_away_and_are_done_when_it_is_back(loaded, browser):
+    store, here = ledger.store(), browser.shift()
+    browser.send(browser.press(here, latents=[1], decision="ablate"))
+    log = [browser.press(here, latents=[2], decision="ablate"), browser.press(here, "commit")]
+    away = store.path.rename(store.path.with_name("away.sqlite"))
+    with pytest.raises(StoreError, match="moved or deleted"):
+        browser.send(*log)
+    assert browser.log.acks == {"browser": 1} and browser.log.refused == [] and not store.path.exists()
+    away.rename(store.path)
+    browser.send(*log)
+    mine = shift_set(loaded)
+    assert browser.log.acks == {"browser": 3} and store.ablated(mine.id) == [1, 2] and len(store.commits(mine.id)) == 1
+
+
+def test_a_commit_that_the_store_cannot_take_stays_open(loaded, browser, monkeypatch):
+    store, here = ledger.store(), browser.shift()
+    browser.send(browser.press(here, latents=[1], decision="ablate"))
+    commit = browser.press(here, "commit")
+    with monkeypatch.context() as m:
+        m.setattr(store, "commit", lambda *_: (_ for _ in ()).throw(StoreError("disk full")))
+        with pytest.raises(StoreError):
+            browser.send(commit)
+    browser.send(commit)
+    assert len(store.commits(shift_set(loaded).id)) == 1

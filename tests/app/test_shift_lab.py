@@ -132,7 +132,9 @@ def test_what_the_browser_gets_is_what_it_lacks(loaded):
     lab, log, seen = lab_of(loaded), PressLog(), Seen()
     first = lab_payload(lab, log, seen, Asked(), present=False)
     assert first.queue and first.current == first.queue[0][0] and len(first.cards) == 3
-    assert first.made == Made(lab.desk.name, "bios", "robust", 0, "zero", 5) and log.desks == {lab.desk.name: lab.desk}
+    assert first.made == Made(lab.desk.name, "mine", "bios", "robust", 0, "zero", 5) and log.desks == {
+        lab.desk.name: lab.desk
+    }
     asked = Asked(first.current, frozenset(map(int, first.cards)), first.queue_hash, pressed=True)
     again = lab_payload(lab, log, seen, asked, present=False)
     assert again.queue is None and not again.cards and again.score == first.score and again.score.delta is None

@@ -1,5 +1,6 @@
 """The store: append-only decisions with undo and history, looks, commits, verdicts; old schemas; many writers."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,9 +11,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.ledger.connection import StoreError
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.migrations import MIGRATIONS, migrate
-from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.store import PressId, Store
 from saeeval_core.ledger.verdicts import Verdict
 
 VERDICT = Verdict(
@@ -200,6 +202,47 @@ def test_oldest_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> No
     store.add_verdicts([VERDICT])
     store.close()
     assert Store(path).raters("s") == [("judge", "llm", 1)]
+
+
+def test_a_store_from_before_presses_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as c:
+        migrate(c, MIGRATIONS[:3])
+    engine.dispose()
+    store, press = Store(path), PressId("page", 1, "ann", "undo")
+    with store.once(press) as fresh:
+        assert fresh
+    assert store.carried_out(press) and not store.carried_out(replace(press, seq=2))
+
+
+def test_a_press_and_its_effect_are_stored_together_or_not_at_all(store: Store) -> None:
+    press = PressId("page", 1, "ann", "decide")
+    with pytest.raises(DataError), store.once(press):
+        kept = make_set(store)
+        store.decide(kept.id, "ann", {3: "ablate"})
+        store.decide(999, "ann", {3: "ablate"})
+    assert store.list_sets() == [] and not store.carried_out(press)
+    for time in range(2):
+        with store.once(press) as fresh:
+            assert fresh == (time == 0)
+            if fresh:
+                store.decide(make_set(store).id, "ann", {3: "ablate"})
+    assert len(store.list_sets()) == 1
+    with Store(store.path).once(press) as fresh:  # another process
+        assert not fresh
+
+
+def test_a_moved_store_is_noticed_and_one_put_back_is_used(store: Store) -> None:
+    s = make_set(store)
+    away = store.path.rename(store.path.with_name("away"))
+    for use in (lambda: store.decide(s.id, "ann", {3: "ablate"}), lambda: store.decisions(s.id)):
+        with pytest.raises(StoreError, match="moved or deleted"):
+            use()
+    assert not store.path.exists()
+    shutil.copy(away, store.path)  # another file with the same content
+    store.decide(s.id, "ann", {4: "ablate"})
+    assert Store(store.path).decisions(s.id) == {4: "ablate"}
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
