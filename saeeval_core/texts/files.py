@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.texts.choices import number_label
 from saeeval_core.texts.labelled import LabelledTexts
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column:
         raise DataError(f"column '{text_column}' of '{name}' holds no text")
     if any("\0" in t for t in frame[text_column]):
         raise DataError(f"'{name}' holds NUL characters in column '{text_column}'; save it as plain UTF-8 text")
-    numeric = frozenset(c for c in frame if pd.api.types.is_numeric_dtype(frame[c]) and frame[c].dtype != bool)
+    kinds = pd.api.types
+    numeric = frozenset(c for c in frame if kinds.is_numeric_dtype(frame[c]) and not kinds.is_bool_dtype(frame[c]))
     columns = {}
     for column in frame:
         if column in (text_column, group_column, "split") or not frame[column].map(pd.api.types.is_scalar).all():
             continue
-        values = frame[column].map(lambda v, n=column in numeric: "" if pd.isna(v) else f"{v:g}" if n else str(v))
+        values = frame[column].map(
+            lambda v, n=column in numeric: "" if pd.isna(v) else number_label(v) if n else str(v)
+        )
         if values.nunique() <= 1000:
             columns[str(column)] = values.to_numpy(dtype=str)
     split = (
