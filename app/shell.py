@@ -57,7 +57,7 @@ def _page(name: str, view: ModuleType) -> st.Page:
 
 
 def show(view: ModuleType) -> None:
-    """The view, or the one box that says what is missing."""
+    """The view, or the one box that says what is missing; below, what of the link could not be used."""
     try:
         config = state.config()
         loaded = loading.load(config)
@@ -67,3 +67,5 @@ def show(view: ModuleType) -> None:
             view.render(loaded)
     except SaeEvalError as error:
         provenance.problem(error)
+    for line in state.unusable():
+        st.warning(f"{provenance.plain(line)}; the default is shown.", icon=":material/link_off:")

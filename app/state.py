@@ -1,16 +1,22 @@
 """What one browser session looks at, and its mirror in the URL: opening a copied link restores every view.
 
 Values are short strings, kept in ``st.session_state["view"]``; widgets show them and write back through ``choose``.
+Every value from outside, a link's or a component's, passes its kind's parser (``KINDS``): what cannot be used becomes
+the default and is named on the page (``unusable``).
 Names of people never enter the URL: a link that is passed on must not decide in somebody else's name.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import streamlit as st
 
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, PROTOCOLS, RunConfig
 from saeeval_core.errors import DataError
-from saeeval_core.scores.selections import Rule
+from saeeval_core.scores.ablation import ABLATIONS
+from saeeval_core.scores.selections import ORDERS, Rule
 
 DEFAULTS: Mapping[str, str] = {
     "model": DEFAULT_MODEL,
@@ -45,19 +51,156 @@ DEFAULTS: Mapping[str, str] = {
     "present": "",
 }
 """Every value a link carries, with what it is when the link does not say."""
+_DIGITS = re.compile(r"[+-]?[0-9]{1,15}")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+
+
+class Kind(Protocol):
+    """What a value may be."""
+
+    @property
+    def words(self) -> str:
+        """What is expected, as in "it must be ..."."""
+
+    def read(self, text: str) -> str | None:
+        """The value as it is kept; None for one that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from ``low`` to ``high``; with ``clamp`` one outside becomes the nearer end."""
+
+    low: int
+    high: int
+    clamp: bool = False
+
+    @property
+    def words(self) -> str:
+        """Such as "a whole number from 0 to 10,000"."""
+        return f"a whole number from {self.low:,} to {self.high:,}"
+
+    def read(self, text: str) -> str | None:
+        """In plain digits, without leading zeros."""
+        if not _DIGITS.fullmatch(text.strip()):
+            return None
+        value, nearest = int(text), min(max(self.low, int(text)), self.high)
+        return str(nearest) if self.clamp or value == nearest else None
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some words."""
+
+    options: Sequence[str]
+
+    @property
+    def words(self) -> str:
+        """Such as "one of mean, zero"."""
+        return f"one of {', '.join(o or 'nothing' for o in self.options)}"
+
+    def read(self, text: str) -> str | None:
+        """As it is."""
+        return text if text in self.options else None
+
+
+@dataclass(frozen=True)
+class TwoNumbers:
+    """ "A,B" with both from 0 to ``high``; ``whole``: without decimals; ``ascending``: A <= B."""
+
+    high: float
+    whole: bool
+    ascending: bool = False
+
+    @property
+    def words(self) -> str:
+        """Such as "two numbers from 0 to 100, as 1,2"."""
+        return f"two {'whole ' if self.whole else ''}numbers from 0 to {self.high:,g}, as 1,2"
+
+    def read(self, text: str) -> str | None:
+        """As it is, without spaces."""
+        parts = [p.strip() for p in text.split(",")]
+        if len(parts) != 2 or not all((_DIGITS if self.whole else _DECIMAL).fullmatch(p) for p in parts):
+            return None
+        low, high = map(float, parts)
+        fits = 0 <= low <= self.high and 0 <= high <= self.high and (low <= high or not self.ascending)
+        return ",".join(parts) if fits else None
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text of ``shortest`` to ``longest`` characters: a name, a path, an id, words to search for."""
+
+    longest: int = 2000
+    shortest: int = 0
+
+    @property
+    def words(self) -> str:
+        """Such as "1 to 2,000 characters without NUL"."""
+        return f"{self.shortest} to {self.longest:,} characters without NUL"
+
+    def read(self, text: str) -> str | None:
+        """As it is; NUL and lone surrogates are in no file's name and cannot be sent to a page."""
+        odd = any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
+        return text if self.shortest <= len(text) <= self.longest and not odd else None
+
+
+KINDS: Mapping[str, Kind] = {name: Text() for name in DEFAULTS} | {
+    "model": Text(shortest=1),
+    "task": Text(shortest=1),
+    "protocol": OneOf(tuple(PROTOCOLS)),
+    "seed": Whole(0, 10_000),
+    "tpp_set": Text(300, shortest=1),
+    "rank": OneOf(("attribute", "base")),
+    "ablation": OneOf(ABLATIONS),
+    "n": Whole(0, 10**9, clamp=True),
+    "latent": Whole(0, 10**9),
+    "cell": TwoNumbers(10**6, whole=True),
+    "scale": OneOf(("", "relative")),
+    "compare": Text(8000),
+    "density": TwoNumbers(100, whole=False, ascending=True),
+    "silent": OneOf(("", "1")),
+    "judge_threshold": Whole(1, 2),
+    "judge_zero": OneOf(("", "1")),
+    "judge_order": OneOf(tuple(ORDERS)),
+    "present": OneOf(("", "1")),
+}
+"""The kind of every value of DEFAULTS; a default passes whatever its kind."""
 
 
 def restore() -> None:
     """First run of a session: take the values from the URL. Later runs: nothing. Call once at the top of main."""
     if "view" not in st.session_state:
         given = {k: st.query_params[k] for k in DEFAULTS if k in st.query_params}
-        st.session_state["view"] = dict(DEFAULTS) | _of_old_links() | given
+        st.session_state["view"] = dict(DEFAULTS)
+        _take(_of_old_links() | given)
 
 
 def _of_old_links() -> dict[str, str]:
     """Links of earlier versions say ``set=`` for both views: a number was a set of SHIFT, everything else one of TPP."""
     chosen = st.query_params.get("set", "")
-    return {"shift_set" if chosen.isdigit() else "tpp_set": chosen} if chosen else {}
+    return {"shift_set" if _DIGITS.fullmatch(chosen) else "tpp_set": chosen} if chosen else {}
+
+
+def _take(values: Mapping[str, str]) -> None:
+    """Keep what can be used; the rest becomes the default and is noted for ``unusable``."""
+    view, notes = st.session_state["view"], st.session_state.setdefault("unusable", {})
+    for name, text in values.items():
+        read = text if text == DEFAULTS[name] else KINDS[name].read(text)
+        view[name] = DEFAULTS[name] if read is None else read
+        notes.pop(name, None)
+        if read is None:
+            _note(name, text, KINDS[name].words)
+
+
+def _note(name: str, text: str, expected: str) -> None:
+    shown = ascii(text) if len(text) <= 40 else f"{ascii(text[:40])}..."
+    line = f"{name}={shown} in the link cannot be used (it must be {expected})"
+    st.session_state.setdefault("unusable", {})[name] = line
+
+
+def unusable() -> list[str]:
+    """One line for every value that was given and cannot be used; a value chosen since then is no longer among them."""
+    return list(st.session_state.get("unusable", {}).values())
 
 
 def get(name: str) -> str:
@@ -66,22 +209,35 @@ def get(name: str) -> str:
 
 
 def number(name: str, default: int) -> int:
-    """The value as a whole number, or ``default`` when it is empty or not one (links are typed by people)."""
-    text = get(name)
-    return int(text) if text.lstrip("-").isdigit() else default
+    """The value of a ``Whole`` kind, or ``default`` when it is empty."""
+    return int(get(name) or default)
 
 
-def one_of(name: str, options: Sequence[str]) -> str:
-    """The value if it is one of ``options``, else the first: links are typed by people."""
-    return get(name) if get(name) in options else options[0]
+def numbers(name: str) -> tuple[float, float] | None:
+    """The value of a ``TwoNumbers`` kind; None when it is empty."""
+    low, _, high = get(name).partition(",")
+    return (float(low), float(high)) if low else None
+
+
+def one_of(name: str, options: Sequence[str], default: str | None = None) -> str:
+    """The value if it is one of ``options``, else ``default`` (the first): links are typed by people."""
+    fallback = options[0] if default is None else default
+    now = get(name)
+    if now == DEFAULTS[name]:
+        pass  # perhaps in place of what could not be used, which stays noted
+    elif now in options:
+        st.session_state.get("unusable", {}).pop(name, None)
+    else:
+        few = ", ".join(o or "nothing" for o in options[:5])
+        _note(name, now, f"one of {few}{', ...' if len(options) > 5 else ''}")
+    return now if now in options else fallback
 
 
 def put(**values: object) -> None:
     """Set values (any of DEFAULTS) for this and later runs, and in the URL."""
-    view = st.session_state.setdefault("view", dict(DEFAULTS))
-    for name, value in values.items():
-        assert name in DEFAULTS, name
-        view[name] = str(value)
+    assert values.keys() <= DEFAULTS.keys(), values
+    st.session_state.setdefault("view", dict(DEFAULTS))
+    _take({name: str(value) for name, value in values.items()})
     write_url()
 
 

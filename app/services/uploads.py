@@ -10,6 +10,7 @@ from saeeval_core.config import cache_dir
 from saeeval_core.errors import DataError
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.notices import try_to_store
+from saeeval_core.texts.files import SMALL
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.sources import column_names, read_texts
 
@@ -48,10 +49,10 @@ def _temporary() -> Path:
 @shared(max_entries=16)
 def columns_of(path: Path) -> list[str]:
     """Columns of a file of texts. DataError if it cannot be read."""
-    return column_names(path)
+    return column_names(path, SMALL)
 
 
 @shared(max_entries=16)
 def read_upload(path: Path, text_column: str) -> LabelledTexts:
     """Labelled texts of an uploaded file. DataError says what is wrong with it."""
-    return read_texts(path, text_column)
+    return read_texts(path, text_column, bounds=SMALL)

@@ -134,4 +134,4 @@ def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided
 
 def _go() -> None:
     if went := st.session_state.get("latent_card", {}).get("go"):
-        state.put(latent=int(went["latent"]))
+        state.put(latent=went["latent"])

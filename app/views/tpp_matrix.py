@@ -133,10 +133,9 @@ def _checks(loaded: Loaded) -> None:
 
 
 def _cell(m: int) -> tuple[int, int] | None:
-    i, _, j = state.get("cell").partition(",")
-    if i.isdigit() and j.isdigit() and int(i) < m and int(j) < m:
-        return int(i), int(j)
-    return None
+    if (chosen := state.numbers("cell")) is None or max(chosen) >= m:
+        return None
+    return int(chosen[0]), int(chosen[1])
 
 
 def _before(page: TppPage) -> TppScore | None:

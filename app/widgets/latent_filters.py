@@ -95,20 +95,11 @@ def _choose_several(name: str) -> None:
 
 def _density() -> tuple[float, float]:
     """Shares of tokens; the slider shows them in %."""
-    low, high = _range(state.get("density"))
+    low, high = state.numbers("density") or (0.0, 100.0)
     st.slider(
         "Density, % of tokens", 0.0, 100.0, (low, high), 0.1, key="w_density", width=200, on_change=_choose_density
     )
     return low / 100, high / 100
-
-
-def _range(text: str) -> tuple[float, float]:
-    """ "0.5,20" as (0.5, 20.0); everything for what a link says wrongly."""
-    try:
-        low, high = (min(100.0, max(0.0, float(x))) for x in text.split(","))
-    except ValueError:
-        return 0.0, 100.0
-    return (low, high) if low <= high else (0.0, 100.0)
 
 
 def _choose_density() -> None:

@@ -9,6 +9,7 @@ from app import state
 from app.services import uploads
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.texts.choices import write_choice
 from saeeval_core.texts.labelled import LabelledTexts, class_sizes
 
 TYPES = ("csv", "parquet", "jsonl")
@@ -80,7 +81,7 @@ def _contrast(name: str, label: str, usable: Mapping[str, Mapping[str, int]]) ->
         key=f"w_own_{name}_{column}",
         format_func=lambda v: f"{v} ({sizes[v]})",
     )
-    return f"{column}={two[0]},{two[1]}" if len(two) == 2 else ""
+    return write_choice(column, two) if len(two) == 2 else ""
 
 
 def _classes(usable: Mapping[str, Mapping[str, int]]) -> str:
@@ -96,4 +97,4 @@ def _classes(usable: Mapping[str, Mapping[str, int]]) -> str:
         key=f"w_own_classes_{column}",
         format_func=lambda v: f"{v} ({sizes[v]})",
     )
-    return f"{column}={','.join(some)}" if len(some) >= 2 else ""
+    return write_choice(column, some) if len(some) >= 2 else ""

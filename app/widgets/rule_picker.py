@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from saeeval_core.scores.selections import ORDERS, PAPERS_RULE, Rule
+from saeeval_core.scores.selections import PAPERS_RULE, Rule
 
 _ORDERS = {"top-then-filter": "top N, then filter (the paper)", "filter-then-top": "filter, then the first N"}
 _THRESHOLDS = {1: "1 or more (the paper)", 2: "2 or more"}
@@ -12,14 +12,8 @@ _THRESHOLDS = {1: "1 or more (the paper)", 2: "2 or more"}
 
 def rule_from_state() -> Rule:
     """The rule of the link; what a link does not say, or says wrongly, is the default."""
-    default = Rule()
-    threshold = state.number("judge_threshold", default.threshold)
-    order = state.get("judge_order")
-    return Rule(
-        threshold if threshold in _THRESHOLDS else default.threshold,
-        state.get("judge_zero") == "1",
-        order if order in ORDERS else default.order,
-    )
+    threshold = state.number("judge_threshold", Rule().threshold)
+    return Rule(threshold, state.get("judge_zero") == "1", state.get("judge_order"))
 
 
 def rule_popover(box: DeltaGenerator, key: str = "rule") -> bool:
@@ -62,7 +56,7 @@ def _parts(key: str) -> None:
         help="Before that, every rating of a latent that is not its highest is set to 0; ties are kept.",
     )
     st.radio(
-        "Order", list(ORDERS), format_func=_ORDERS.__getitem__, key=f"w_{key}_order", on_change=_chosen, args=(key,)
+        "Order", list(_ORDERS), format_func=_ORDERS.__getitem__, key=f"w_{key}_order", on_change=_chosen, args=(key,)
     )
 
 

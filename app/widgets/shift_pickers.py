@@ -23,7 +23,7 @@ _ABLATED = {"mean": "to the mean", "zero": "to zero (paper)"}
 def pair(box: DeltaGenerator, pairs: Sequence[str]) -> str:
     """The pair that a link names, else the first; ALL for the aggregate."""
     options = [*pairs, ALL] if len(pairs) > 1 else list(pairs)
-    now = state.get("pair") if state.get("pair") in options else pairs[0]
+    now = state.one_of("pair", options)
     if not state.presenting():
         box.selectbox(
             "Pair",
@@ -41,7 +41,7 @@ def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) ->
     """The direction that a link names, else the one with the larger gap."""
     columns = [d.task.target.column for d in both]
     first = scoring.default_direction(loaded, both[0].pair).task.target.column
-    now = state.get("target") if state.get("target") in columns else first
+    now = state.one_of("target", columns, first)
     if not state.presenting():
         boards = [d.boards[scoring.live_part(loaded)] for d in both]
         notes = ["n/a" if b.reason else f"gap {b.gap:.2f}" for b in boards]

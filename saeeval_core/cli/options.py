@@ -21,9 +21,12 @@ Task = Annotated[str, typer.Option("--task", help=_TASK)]
 Tasks = Annotated[list[str], typer.Option("--task", help=f"{_TASK} Repeatable.")]
 Texts = Annotated[str, typer.Option("--texts", help="CSV, Parquet or JSONL file of your own, or hub:REPO.")]
 TextColumn = Annotated[str, typer.Option("--text-column", help="Column of --texts that holds the text.")]
-Target = Annotated[str, typer.Option("--target", help="COLUMN=POSITIVE,NEGATIVE: the label to keep.")]
-Spurious = Annotated[str, typer.Option("--spurious", help="COLUMN=POSITIVE,NEGATIVE: the cue to remove.")]
-Classes = Annotated[str, typer.Option("--classes", help="COLUMN=A,B,C: the classes of TPP.")]
+_QUOTES = 'Names with commas, = or outer spaces in double quotes: \'"my, column"="a, b",c\'.'
+Target = Annotated[str, typer.Option("--target", help=f"COLUMN=POSITIVE,NEGATIVE: the label to keep. {_QUOTES}")]
+Spurious = Annotated[
+    str, typer.Option("--spurious", help="COLUMN=POSITIVE,NEGATIVE: the cue to remove; quotes as there.")
+]
+Classes = Annotated[str, typer.Option("--classes", help="COLUMN=A,B,C: the classes of TPP; quotes as there.")]
 GroupColumn = Annotated[str, typer.Option("--group-column", help="Texts of one group stay in one part.")]
 
 # How it is scored.

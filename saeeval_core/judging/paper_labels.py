@@ -47,7 +47,7 @@ def paper_ratings(items: Sequence[PaperItem]) -> dict[str, dict[tuple[int | str,
 
 
 _EXAMPLE = re.compile(r"\n*Example \d+: ")
-_TOKEN = re.compile(r"<<(.*?)>>\((-?[\d.]+)\)", re.DOTALL)
+_TOKEN_END = re.compile(r">>\((-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\)")
 
 
 def _paper_item(item: Mapping[str, Any]) -> PaperItem:
@@ -64,10 +64,16 @@ def _marked_context(text: str) -> EvidenceContext:
     tokens: list[str] = []
     activations: list[float] = []
     end = 0
-    for match in _TOKEN.finditer(text):
-        tokens += [text[end : match.start()], match[1]]
-        activations += [0.0, float(match[2])]
+    start = text.find("<<")
+    for match in _TOKEN_END.finditer(text):  # from the ends, so that time grows with the length alone
+        if start < 0:
+            break
+        if start + 2 > match.start():
+            continue
+        tokens += [text[end:start], text[start + 2 : match.start()]]
+        activations += [0.0, float(match[1])]
         end = match.end()
+        start = text.find("<<", end)
     tokens.append(text[end:])
     activations.append(0.0)
     return EvidenceContext(tuple(tokens), tuple(activations), "", "", "general", "", "top", 1.0)

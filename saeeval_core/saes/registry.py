@@ -137,7 +137,19 @@ def inspect_sae(spec: str, search: Sequence[Path] | None = None) -> SaeInfo:
 
 
 def local_folder(spec: str, search: Sequence[Path] | None = None) -> Path | None:
-    """Folder that ``spec`` names on this machine, or None. UnsupportedSAE for a path that is a file or missing."""
+    """Folder that ``spec`` names on this machine, or None.
+
+    UnsupportedSAE for a path that is a file or missing, or for what can be no path.
+    """
+    try:
+        return _find_folder(spec, search)
+    # A name that is too long, NUL and lone surrogates, the home of a user who does not exist.
+    except (OSError, ValueError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UnsupportedSAE(f"SAE {ascii(spec[:60])} can be no path ({why}); give a folder, a name or an id") from None
+
+
+def _find_folder(spec: str, search: Sequence[Path] | None) -> Path | None:
     for root in _roots(search):
         if spec and not {"/", "\\"} & set(spec) and (root / spec / CFG_FILE).exists():
             return root / spec
@@ -296,7 +308,7 @@ def _inspect_folder(spec: str, folder: Path) -> SaeInfo:
 
 def _is_old(cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
     version = str(cfg.get("sae_lens_version") or metadata.get("sae_lens_version") or "0")
-    return not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 6
+    return not version.split(".")[0].isdecimal() or int(version.split(".")[0]) < 6
 
 
 def _row(release: str, entry: Mapping[str, Any], sae: Mapping[str, Any]) -> RegistryRow:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeeval_core.errors import DataError
 from saeeval_core.storage.hub import fail_fast
+from saeeval_core.texts.choices import read_choice
 from saeeval_core.texts.files import from_frame
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import Contrast, TaskSet
@@ -124,8 +125,8 @@ def with_labels(texts: LabelledTexts, target: str, spurious: str, classes: str) 
     pairs = ((Contrast.parse(target, texts), Contrast.parse(spurious, texts)),) if target else ()
     if not classes:
         return TaskSet(texts, pairs)
-    column, _, values = classes.partition("=")
+    column, values = read_choice(classes)
     texts.column(column)
-    names: Sequence[str] = [texts.canonical(column, v.strip()) for v in values.split(",") if v.strip()]
+    names: Sequence[str] = [texts.canonical(column, v) for v in values]
     texts.check_values(column, names)
     return TaskSet(texts, pairs, (column, tuple(names)))

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.texts.choices import typed_number
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class LabelledTexts:
         if column not in self.numeric:
             return value
         try:
-            return f"{float(value):g}"
+            return typed_number(value)
         except ValueError:
             raise DataError(f"column '{column}' holds numbers, found '{value}'; give a number") from None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import DataError, unknown_name
-from saeeval_core.texts.files import from_frame, read_frame
+from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame
 from saeeval_core.texts.hub_tasks import HUB_TASKS, download, hub_task, with_labels
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.news import news
@@ -56,14 +56,14 @@ def hub_task_set(
     return with_labels(from_frame(frame, repo, text_column, group_column, f"Hub: {repo}"), target, spurious, classes)
 
 
-def column_names(path: Path) -> list[str]:
+def column_names(path: Path, bounds: Bounds = LARGE) -> list[str]:
     """Columns of a file as ``read_texts`` takes it, in its order. DataError if it cannot be read."""
-    return [str(c) for c in read_frame(path).columns]
+    return [str(c) for c in read_frame(path, bounds).columns]
 
 
-def read_texts(path: Path, text_column: str, group_column: str = "") -> LabelledTexts:
-    """Labelled texts of a file. DataError for a wrong type, encoding, NUL bytes, missing columns or no text."""
-    return from_frame(read_frame(path), path.stem, text_column, group_column, f"file: {path.name}")
+def read_texts(path: Path, text_column: str, group_column: str = "", bounds: Bounds = LARGE) -> LabelledTexts:
+    """Labelled texts of a file. DataError for what ``read_frame`` refuses, missing columns or no text."""
+    return from_frame(read_frame(path, bounds), path.stem, text_column, group_column, f"file: {path.name}")
 
 
 def _bundled(name: str) -> TaskSet:

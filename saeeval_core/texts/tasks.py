@@ -9,6 +9,7 @@ import numpy as np
 
 from saeeval_core.config import Protocol, derive_rng, fingerprint
 from saeeval_core.errors import DataError
+from saeeval_core.texts.choices import QUOTING, read_choice
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.parts import DEV, TEST, TRAIN, draw_parts
 
@@ -26,15 +27,11 @@ class Contrast:
     @classmethod
     def parse(cls, text: str, texts: LabelledTexts) -> "Contrast":
         """From "column=positive,negative" as on the command line. DataError for an unknown column or value."""
-        column, equals, values = text.partition("=")
-        pair = (
-            [texts.canonical(column, v.strip()) for v in values.split(",")]
-            if equals and column in texts.columns
-            else []
-        )
+        column, values = read_choice(text)
         texts.column(column)
+        pair = [texts.canonical(column, v) for v in values]
         if len(pair) != 2 or pair[0] == pair[1]:
-            raise DataError(f"'{text}' is not COLUMN=POSITIVE,NEGATIVE with two different values")
+            raise DataError(f"'{text}' is not COLUMN=POSITIVE,NEGATIVE with two different values; {QUOTING}")
         texts.check_values(column, pair)
         return cls(column, *pair)
 
