@@ -19,7 +19,7 @@ from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.evaluation.prepare import evaluation_of, prepare
 from saeeval_core.recordings.obtain import Recordings, draw_of, obtain_recordings
 from saeeval_core.recordings.recording import LatentRecording, save_latents
-from saeeval_core.storage.manifest import build_manifest
+from saeeval_core.storage.manifest import MANIFEST, build_manifest
 from saeeval_core.texts.news import general_texts
 from saeeval_core.texts.sources import BUNDLED_TASKS, load_task_set
 from saeeval_core.texts.tasks import TaskSet
@@ -48,7 +48,7 @@ Say = Callable[[str], None]
 
 
 def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
-    """Run the named steps, or all of them in order, and then the manifest. ConfigError for an unknown step or a missing corpus."""
+    """Run the named steps, or all of them in order, the manifest after each. ConfigError for an unknown step or a missing corpus."""
     known: dict[str, Callable[[], None]] = {
         "texts": lambda: build_texts(say),
         "saes": lambda: build_saes(corpus, say),
@@ -57,16 +57,18 @@ def build(steps: Sequence[str], corpus: Path | None, *, say: Say) -> None:
         "probes": lambda: build_probes(say),
         "controls": lambda: build_controls(say),
         "verdicts": lambda: build_shipped_verdicts(say),
-        "manifest": lambda: say(f"{build_manifest()}: what every shipped artifact must be"),
+        "manifest": lambda: None,  # written after every step
     }
     for step in steps:
         if step not in known:
             raise ConfigError(unknown_name("step", step, known))
     if corpus is not None and not corpus.is_file():
         raise ConfigError(f"there is no corpus at '{corpus}'; give a Parquet, JSONL or .txt file with --corpus")
-    for step in dict.fromkeys([*(steps or known), "manifest"]):  # after any step, or what it made would be refused
+    for step in steps or list(known):
         say(f"== {step}")
         known[step]()
+        build_manifest()  # or the next step would refuse what this one made
+    say(f"{MANIFEST} says what every shipped artifact must be")
 
 
 def build_texts(say: Say) -> None:

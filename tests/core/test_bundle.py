@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from saeeval_core import bundle
 from saeeval_core import config as settings
 from saeeval_core.config import DEFAULT_SAE, RunConfig
 from saeeval_core.controls.attach import kept_controls
@@ -43,6 +44,9 @@ def test_the_manifest_names_every_shipped_artifact_as_it_is(tmp_path, monkeypatc
     for name in ("recordings", "saes", "verdicts"):
         (tmp_path / name).symlink_to(ASSETS / name)
     assert json.loads(build_manifest().read_text()) == said, "saeeval build-bundle --step manifest makes it again"
+    lines: list[str] = []
+    bundle.build(["manifest"], None, say=lines.append)
+    assert json.loads((tmp_path / MANIFEST).read_text()) == said and "manifest.json" in lines[-1]
     arrays = {p.with_suffix(".json") for name in ("recordings", "saes") for p in (ASSETS / name).rglob("*.safetensors")}
     named = {ASSETS / name for name in said}
     assert {p for p in arrays if p.exists()} <= named

@@ -15,6 +15,7 @@ from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae
 from saeeval_core.recordings.obtain import Recordings
+from saeeval_core.storage.manifest import build_manifest
 from saeeval_core.texts.sources import BUNDLED_TASKS
 from saeeval_core.texts.tasks import Contrast, TaskSet
 
@@ -73,6 +74,18 @@ def test_rows_of_other_weights_are_dropped_and_said(folder: Path, tiny_model) ->
     path = shipped.build_verdicts("toy-sae", ["toy"], say=said.append, judge=LocalJudge(lambda: tiny_model))
     assert {v.rater_kind for v in read_verdicts(path)} == {"local"}
     assert "1 verdicts are about other weights and were dropped" in said[0]
+
+
+def test_a_shipped_file_that_the_manifest_disagrees_with_is_skipped_and_stays(folder: Path, tmp_path, capsys) -> None:
+    path = folder / "toy-sae.jsonl"
+    write_verdicts(path, [REFERENCE])
+    build_manifest()
+    content, sae = path.read_bytes(), KnownSae("toy-sae", "blocks.0.hook_resid_post", "toyprint", 4)
+    path.write_bytes(content.replace(b'"gender": 4', b'"gender": 1'))
+    assert path.read_bytes() != content and load_shipped(Store(tmp_path / "s.sqlite"), sae) == 0
+    assert path.exists() and "toy-sae.jsonl is not what manifest.json says" in capsys.readouterr().err
+    path.write_bytes(content)
+    assert load_shipped(Store(tmp_path / "s.sqlite"), sae) == 1
 
 
 def test_the_shipped_files_are_small_and_cover_every_bundled_task() -> None:
