@@ -55,7 +55,7 @@ def _commit_shift(
     texts = evaluation.draw.task_set.texts.name
     for d in evaluation.directions:
         if shift_place(texts, d.pair, d.task.direction, latents).holds(chosen):
-            view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id)
+            view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id, latents.n_latents)
             return commit_shift(store, chosen, who, view, ids, ablation, evaluation.protocol.name, evaluation.seed)
     raise _elsewhere(chosen, latents, texts)
 
@@ -73,7 +73,8 @@ def _commit_tpp(
         for place in places
     ]
     view = evaluation.tpp_view(latents, TEST)
-    ids: Sequence[Sequence[int]] = chosen_sets(view.rankings, n, [store.decisions(s.id) for s in sets])
+    decided = [store.decisions(s.id, latents.n_latents) for s in sets]
+    ids: Sequence[Sequence[int]] = chosen_sets(view.rankings, n, decided)
     protocol, seed = evaluation.protocol.name, evaluation.seed
     return commit_tpp(store, sets, who, view, ids, n, ablation, protocol, seed)
 
