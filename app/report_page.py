@@ -69,7 +69,7 @@ def view_page(
     decided = [
         evidence(loaded, latent, decision, of)
         for of, stored in sets
-        for latent, decision in sorted(ledger.store().decisions(stored.id).items())
+        for latent, decision in sorted(ledger.store().decisions(stored.id, loaded.latents.n_latents).items())
     ]
     log = [
         {"when": d.at, "who": d.who, "class": of, "latent": d.latent, "old": d.old, "new": d.new, "reason": d.reason}

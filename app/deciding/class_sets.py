@@ -127,7 +127,8 @@ def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | N
     name, _, owner = value.partition("@")
     owner = owner or who
     chosen = {} if value == ATTRIBUTION else {s.direction: s for s in every if s.name == name and s.who == owner}
-    decisions = [ledger.store().decisions(chosen[c].id) if c in chosen else {} for c in classes]
+    width = loaded.latents.n_latents
+    decisions = [ledger.store().decisions(chosen[c].id, width) if c in chosen else {} for c in classes]
     return ClassSets(value, name, owner, owner == who, task, tuple(classes), chosen, decisions, options)
 
 

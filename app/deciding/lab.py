@@ -56,6 +56,11 @@ class Lab:
         """Where the sets of this direction are."""
         return self.desk.place("")
 
+    @property
+    def width(self) -> int:
+        """Number of latents."""
+        return self.loaded.latents.n_latents
+
     def chosen(self) -> DecisionSet | None:
         """The stored set; None before its first decision."""
         return find_set(ledger.store(), self.place, self.who, self.choice)
@@ -63,7 +68,7 @@ class Lab:
     def ablated(self) -> tuple[int, ...]:
         """Latents ablated in it now, ascending."""
         stored = self.chosen()
-        return () if stored is None else tuple(ledger.store().ablated(stored.id))
+        return () if stored is None else tuple(ledger.store().ablated(stored.id, self.width))
 
     def ablated_or_raise(self) -> tuple[int, ...]:
         """As ``ablated``; DataError for an empty set."""
@@ -87,5 +92,5 @@ class Lab:
         return [
             NamedSet(f"top {self.n} by attribution", self.top()),
             *self.judged(),
-            *(NamedSet(f"{s.name} ({s.who})", tuple(store.ablated(s.id))) for s in others[-LATEST:]),
+            *(NamedSet(f"{s.name} ({s.who})", tuple(store.ablated(s.id, self.width))) for s in others[-LATEST:]),
         ]

@@ -258,7 +258,7 @@ def _commit_shift(store: Store, desk: Desk, press: Press, loaded: Loaded) -> Shi
         if not fresh:
             return None
         chosen = own_set(store, place, desk.who, desk.target)
-        ids = store.ablated(chosen.id)
+        ids = store.ablated(chosen.id, desk.n_latents)
         return commit_shift(store, chosen, desk.who, view, ids, made.ablation, made.protocol, made.seed)
 
 

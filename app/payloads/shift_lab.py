@@ -83,7 +83,7 @@ class LabPayload:
 def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: bool) -> LabPayload:
     """The lab as it is now; the dev score that it shows counts as a look."""
     store, view, chosen = ledger.store(), lab.view, lab.chosen()
-    decisions = {} if chosen is None else store.decisions(chosen.id)
+    decisions = {} if chosen is None else store.decisions(chosen.id, lab.width)
     ids = tuple(sorted(i for i, d in decisions.items() if d == "ablate"))
     desk = lab.desk
     made = log.sit(desk, lab.loaded, lab.ablation, lab.n)

@@ -133,5 +133,7 @@ def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided
 
 
 def _go() -> None:
-    if went := st.session_state.get("latent_card", {}).get("go"):
-        state.put(latent=went["latent"])
+    went = (st.session_state.get("latent_card") or {}).get("go")
+    latent = went.get("latent") if isinstance(went, Mapping) else None
+    if type(latent) is int and latent >= 0:
+        state.put(latent=latent)

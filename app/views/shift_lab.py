@@ -11,7 +11,7 @@ from app.components import lab as lab_component
 from app.deciding.lab import Lab
 from app.payloads.pairs import pair_table
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
-from app.services import scoring, timings, trust
+from app.services import ledger, scoring, timings, trust
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance, shift_export, shift_pickers, shift_sets, trust_box
 from app.widgets.rule_picker import rule_from_state, rule_popover
@@ -77,6 +77,8 @@ def _about(lab: Lab) -> None:
     texts = f"{task_set.texts.name}{' (composed texts)' if task_set.texts.composed else ''}"
     line = f"{texts}: {lab.direction.pair}, {lab.direction.task.direction}; {lab.loaded.latents.sae}"
     provenance.how(f"{line}. {task_set.small}" if task_set.small else line)
+    chosen = lab.chosen()
+    provenance.left_out(ledger.store().beyond(chosen.id, lab.width) if chosen else [], lab.width)
     if reason:
         st.warning(f"S is not defined in this direction: {provenance.plain(reason)}", icon=":material/info:")
 
@@ -99,8 +101,8 @@ def _live(lab: Lab) -> None:
 
 def _did() -> None:
     """Presses of the browser: saved before anything is drawn."""
-    sent: Mapping[str, object] | None = (st.session_state.get(KEY) or {}).get("did")
-    if not sent:
+    sent = (st.session_state.get(KEY) or {}).get("did")
+    if not isinstance(sent, Mapping):
         return
     st.session_state["lab_began"] = time.perf_counter()
     pressing.receive(sent)

@@ -11,6 +11,7 @@ from app.deciding.class_sets import ATTRIBUTION
 from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
 from app.payloads.matrix import Around, Matrix, matrix, number_cards
+from app.payloads.wishes import read_wishes
 from app.services import scoring, trust
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance, tpp_export, tpp_sets, trust_box
@@ -21,8 +22,6 @@ from saeeval_core.scores.tpp import TppScore
 TITLE = "TPP matrix"
 ICON = ":material/grid_on:"
 KEY = "tpp"
-WISHES = ("n", "cell", "scale", "ablation")
-"""What the component may ask for: values of the link."""
 
 
 def render(loaded: Loaded) -> None:
@@ -47,7 +46,7 @@ def render(loaded: Loaded) -> None:
 def _live(loaded: Loaded) -> None:
     """Slider, cards, matrix and the chosen cell: the only part that runs again on a move."""
     pressing.show_problem()
-    if latent := st.session_state.pop("tpp_open", None):
+    if (latent := st.session_state.pop("tpp_open", None)) is not None:
         state.put(latent=latent)
         if "pages" in st.session_state:
             st.switch_page(st.session_state["pages"]["latents"])
@@ -84,18 +83,18 @@ def _matrix(page: TppPage) -> Matrix:
 
 def _did() -> None:
     """What the component sent: presses not stored yet, in their order, and the latest N, cell and scale."""
-    sent: Mapping[str, object] | None = (st.session_state.get(KEY) or {}).get("did")
-    if not sent:
+    sent = (st.session_state.get(KEY) or {}).get("did")
+    if not isinstance(sent, Mapping):
         return
-    done = pressing.receive(sent)
-    state.put(**{name: sent[name] for name in WISHES if name in sent})
+    done, wishes = pressing.receive(sent), read_wishes(sent)
+    state.put(**wishes.link)
     if state.get("tpp_set") == ATTRIBUTION and any(d.desk.choice == ATTRIBUTION for d in done):
         state.put(tpp_set=MINE)  # a change needs a set of one's own to live in
-    if sent.get("read"):
+    if wishes.read:
         st.session_state["tpp_read"] = True
-    if type(sent.get("open")) is int:
-        st.session_state["tpp_open"] = sent["open"]
-    st.session_state.setdefault("tpp_heard", {})[str(sent.get("client"))] = sent.get("seq")
+    if wishes.open is not None:
+        st.session_state["tpp_open"] = wishes.open
+    st.session_state.setdefault("tpp_heard", {})[wishes.client] = wishes.seq
 
 
 def _below(loaded: Loaded) -> None:

@@ -41,7 +41,7 @@ def decided(loaded: Loaded, direction: Direction | None, place: str) -> Mapping[
         return {}
     who = state.who()
     stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
-    return ledger.store().decisions(stored.id) if stored is not None else {}
+    return ledger.store().decisions(stored.id, loaded.latents.n_latents) if stored is not None else {}
 
 
 def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequence[int], what: str) -> None:

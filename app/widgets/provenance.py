@@ -1,6 +1,7 @@
 """Small parts every view uses: the error box, how a number was computed, where things come from, and the page's look."""
 
 import html
+from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
@@ -76,3 +77,13 @@ def also(label: str, estimate: Estimate) -> None:
 def _parts(estimate: Estimate) -> tuple[str, str]:
     value, interval = value_and_interval(estimate)
     return value, f"95 % interval {interval}" if estimate.ci else interval
+
+
+def left_out(beyond: Sequence[int], n_latents: int) -> None:
+    """Say that stored decisions name latents that this SAE does not have; nothing where there are none."""
+    if beyond:
+        named = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
+        st.warning(
+            f"Stored decisions on latents that this SAE does not have ({named}; it has 0 to {n_latents - 1}) are left out.",
+            icon=":material/warning:",
+        )

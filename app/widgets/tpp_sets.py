@@ -8,7 +8,7 @@ from app import state
 from app.deciding.class_sets import ClassSets, class_sets, store_decisions
 from app.deciding.tpp_page import TppPage
 from app.payloads.matrix import nearest_step
-from app.services import scoring
+from app.services import ledger, scoring
 from app.services.loading import Loaded
 from app.widgets import export, pressing, provenance
 from app.widgets.rule_picker import rule_from_state, rule_popover
@@ -28,6 +28,8 @@ def page(loaded: Loaded) -> TppPage:
 def panel(loaded: Loaded) -> None:
     """Everything that is done with sets."""
     shown = page(loaded)
+    width, stored = loaded.latents.n_latents, shown.sets.stored
+    provenance.left_out([i for _, s in stored for i in ledger.store().beyond(s.id, width)], width)
     left, right = st.columns(2)
     with left:
         _choose(shown)

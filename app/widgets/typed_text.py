@@ -113,7 +113,7 @@ def _shift(loaded: Loaded, direction: Direction, reading: TextReading) -> Read:
     task, who = direction.task, state.who()
     view = scoring.shift_view(loaded, direction.pair, task.target.column, scoring.live_part(loaded))
     stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
-    own = ledger.store().ablated(stored.id) if stored else []
+    own = ledger.store().ablated(stored.id, loaded.latents.n_latents) if stored else []
     ids = own or [int(i) for i in view.attribute_ranking[: shift_pickers.n(loaded)]]
     label = f"your {len(ids)} latents" if own else f"top {len(ids)}"
     probes = view.board.probes

@@ -57,7 +57,7 @@ def commit_set(
     texts = evaluation.draw.task_set.texts.name
     for d in evaluation.directions:
         if shift_place(texts, d.pair, d.task.direction, latents).holds(chosen):
-            view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id)
+            view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id, latents.n_latents)
             return commit_shift(store, chosen, who, view, ids, ablation, evaluation.protocol.name, evaluation.seed)
     raise _elsewhere(chosen, latents, texts)
 
@@ -72,7 +72,7 @@ def _commit_tpp(
     same = [s for s in store.list_sets(metric="tpp") if (s.name, s.who) == (chosen.name, chosen.who)]
     found = [next((s for s in reversed(same) if place.holds(s)), None) for place in places]
     view = evaluation.tpp_view(latents, TEST)
-    ids = chosen_sets(view.rankings, n, [store.decisions(s.id) if s else {} for s in found])
+    ids = chosen_sets(view.rankings, n, [store.decisions(s.id, latents.n_latents) if s else {} for s in found])
     if not any(map(len, ids)):
         raise nothing_ablated()
     sets = [s or new_set(store, p, chosen.who, chosen.name) for s, p in zip(found, places, strict=True)]

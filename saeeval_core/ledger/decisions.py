@@ -140,14 +140,23 @@ class DecisionRows(Database):
             rows = c.execute(text(f"{query} order by id desc"), {"s": set_id, "i": last.id, "b": last.batch}).mappings()
             return self._append(c, set_id, who, {}, "", undone=[Decision(**r) for r in rows])
 
-    def decisions(self, set_id: int) -> dict[int, str]:
-        """Current decision per latent; latents set back to "none" are left out."""
-        with self._read() as c:
-            return self._current(c, set_id)
+    def decisions(self, set_id: int, n_latents: int | None = None) -> dict[int, str]:
+        """Current decision per latent; latents set back to "none" are left out.
 
-    def ablated(self, set_id: int) -> list[int]:
-        """Ids currently marked "ablate", ascending."""
-        return sorted(i for i, d in self.decisions(set_id).items() if d == "ablate")
+        ``n_latents``: width of the SAE. Rows of earlier versions, which did not check, may name latents from there on:
+        those are left out too, and ``beyond`` lists them.
+        """
+        with self._read() as c:
+            found = self._current(c, set_id)
+        return found if n_latents is None else {i: d for i, d in found.items() if i < n_latents}
+
+    def beyond(self, set_id: int, n_latents: int) -> list[int]:
+        """Latents with a decision that an SAE of this width does not have, ascending."""
+        return sorted(i for i in self.decisions(set_id) if i >= n_latents)
+
+    def ablated(self, set_id: int, n_latents: int | None = None) -> list[int]:
+        """Ids currently marked "ablate", ascending; ``n_latents``: as in ``decisions``."""
+        return sorted(i for i, d in self.decisions(set_id, n_latents).items() if d == "ablate")
 
     def history(self, set_id: int, latent: int | None = None) -> list[Decision]:
         """The log of a set (or of one latent in it), oldest first."""

@@ -121,4 +121,4 @@ def _shift_ids(choice: Choice, direction: Direction, ranking: np.ndarray) -> tup
         return tuple(int(i) for i in ranking[: choice.n])
     store = ledger.store()
     stored = find_set(store, shift_place(choice.loaded, direction), state.who())
-    return tuple(store.ablated(stored.id)) if stored else ()
+    return tuple(store.ablated(stored.id, choice.loaded.latents.n_latents)) if stored else ()
