@@ -15,6 +15,7 @@ from saeeval_core.errors import ArtifactError
 from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.formats.saebench_files import export_saebench, load_rows, rows_of
 from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.sweep.columns import ScoreRow
 
 COMMAND = "saeeval sweep --suite FOLDER --task bios --task reviews --json assets/results/sweep.json"
@@ -160,9 +161,9 @@ def _read(files: tuple[tuple[str, int], ...]) -> Results:
 def _add(found: Results, path: Path) -> None:
     """Put one file's content where it belongs. ArtifactError for a file of another kind."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        raise ArtifactError(f"'{path.name}' is not readable JSON; make it again") from None
+        content = parse_json(path.read_bytes())
+    except (OSError, NotJson) as error:
+        raise ArtifactError(f"'{path.name}' is not readable JSON ({error}); make it again") from None
     kind = content.get("kind") if isinstance(content, Mapping) else None
     if kind == "planted":
         found.planted.append(Planted.of_file(content))

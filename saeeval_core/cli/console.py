@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from saeeval_core.errors import ConfigError
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 if TYPE_CHECKING:
     from saeeval_core.recordings.recorder import Progress as RecorderProgress
@@ -29,9 +30,9 @@ def finish(path: Path | None, result: Mapping[str, object]) -> None:
 def read_json(path: Path) -> Any:
     """The content of a result file; ConfigError if it is not JSON."""
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise ConfigError(f"'{path}' is not JSON; give a file written by saeeval run --json") from None
+        return parse_json(path.read_bytes())
+    except NotJson as error:
+        raise ConfigError(f"'{path}' is not JSON ({error}); give a file written by saeeval run --json") from None
 
 
 def write_json(path: Path | None, value: object) -> None:

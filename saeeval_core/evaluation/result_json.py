@@ -33,6 +33,7 @@ from saeeval_core.evaluation.result import (
     TppResult,
 )
 from saeeval_core.scores.uncertainty import Estimate, undefined
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 Json = dict[str, Any]
 _NOT_THERE = "not in this file"
@@ -70,7 +71,7 @@ def from_json(content: Any, source: str = "the file") -> RunResult:
         raise ArtifactError(f"{source} has no '{missing[0]}'; give the JSON that saeeval run --json wrote")
     try:
         return _result(content)
-    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ArtifactError(
             f"{source} looks like a result of a run but cannot be read ({type(error).__name__}: {error}); run it again"
         ) from None
@@ -79,9 +80,11 @@ def from_json(content: Any, source: str = "the file") -> RunResult:
 def read_result(path: Path) -> RunResult:
     """The result in a file. ArtifactError when it is not one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        raise ArtifactError(f"'{path}' is not readable JSON; give a file written by saeeval run --json") from None
+        content = parse_json(path.read_bytes())
+    except (OSError, NotJson) as error:
+        raise ArtifactError(
+            f"'{path}' is not readable JSON ({error}); give a file written by saeeval run --json"
+        ) from None
     return from_json(content, f"'{path.name}'")
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from saeeval_core.errors import ArtifactError
+from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.storage.row_csv import csv_text, read_cell
 
 SET_KIND, SET_SCHEMA = "saeeval decision set", 1
@@ -91,11 +92,11 @@ def set_from_text(
 
 def _parse_json(text: str) -> ExportedSet:
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ArtifactError(
-            f"the file is not valid JSON (line {error.lineno}); give a set exported by this tool"
-        ) from None
+        content = parse_json(text)
+    except NotJson as error:
+        raise ArtifactError(f"the file is not valid JSON ({error}); give a set exported by this tool") from None
+    if not isinstance(content, dict):
+        raise ArtifactError("the file holds no object; give a set exported by this tool")
     if content.get("kind") != SET_KIND or content.get("schema") != SET_SCHEMA:
         raise ArtifactError(
             f"found kind '{content.get('kind')}', schema {content.get('schema')}; expected a set of schema {SET_SCHEMA}"
@@ -107,7 +108,10 @@ def _parse_json(text: str) -> ExportedSet:
 
 
 def _parse_csv(text: str) -> ExportedSet:
-    rows = list(csv.DictReader(io.StringIO(text)))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ArtifactError(f"the file is not valid CSV ({error}); give a set exported by this tool") from None
     if not rows or not {"latent", "decision", "sae_fingerprint"} <= set(rows[0]):
         raise ArtifactError("columns latent, decision and sae_fingerprint are needed; give a set exported by this tool")
     return _built(rows[0], rows)

@@ -18,6 +18,7 @@ from saeeval_core.evaluation.result import PairMean, RunResult, SaeResult, Shift
 from saeeval_core.evaluation.result_json import from_json, shift_json, tpp_json
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import mean_known
+from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.sweep.columns import ScoreRow, cells
 
 SAEBENCH_NS = (2, 5, 10, 20, 50, 100, 500)
@@ -55,11 +56,9 @@ def load_rows(path: Path) -> list[ScoreRow]:
     ArtifactError for a file that is none of them.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtifactError(
-            f"'{path.name}' is not readable JSON ({type(error).__name__}); give a result file"
-        ) from None
+        content = parse_json(path.read_bytes())
+    except (OSError, NotJson) as error:
+        raise ArtifactError(f"'{path.name}' is not readable JSON ({error}); give a result file") from None
     return rows_of(content, path.name)
 
 
@@ -73,7 +72,7 @@ def rows_of(content: object, source: str) -> list[ScoreRow]:
         if isinstance(content, Mapping) and content.get("kind") == "sweep":
             shared = dict(content.get("shared") or {})
             return [ScoreRow.of_file(shared | dict(row)) for row in content["rows"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ArtifactError(
             f"'{source}' looks like a result file but lacks what is needed ({type(error).__name__}: {error}); "
             "make it again"

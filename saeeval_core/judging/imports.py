@@ -4,13 +4,13 @@ Every row is checked against the SAE; nothing is stored when a single row does n
 """
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 _CONCEPT = "rating:"
 Row = Mapping[str, object]
@@ -49,6 +49,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
         raise DataError(f"'{path.name}' is not UTF-8; save it again with UTF-8 encoding") from None
     if path.suffix.lower() == ".csv":
         reader = csv.DictReader(content.splitlines())
+        csv.field_size_limit(2**31 - 1)  # an explanation may be longer than the 131,072 characters Python allows
         for row in reader:
             yield reader.line_num, {k: v for k, v in row.items() if k is not None}
         return
@@ -58,10 +59,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = parse_json(line)
+        except NotJson as error:
             raise DataError(
-                f"line {number} of '{path.name}' is not JSON ({error.msg}); one object per line is expected"
+                f"line {number} of '{path.name}' is not JSON ({error}); one object per line is expected"
             ) from None
         if not isinstance(row, dict):
             raise DataError(f"line {number} of '{path.name}' is not an object; one object per line is expected")

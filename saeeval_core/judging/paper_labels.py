@@ -1,6 +1,5 @@
 """The ratings published with the paper (arXiv 2411.18895): 53 latents, two people and a language model."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from saeeval_core.errors import DataError
 from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
 from saeeval_core.evidence.tokens import TokenCosine
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,19 @@ class PaperItem:
 def read_paper_labels(path: Path) -> list[PaperItem]:
     """The published labels of the paper's 53 latents; DataError for another file."""
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"'{path}' cannot be read as JSON ({type(error).__name__}); give the paper's label file"
-        ) from None
+        items = parse_json(path.read_bytes())
+    except (OSError, NotJson) as error:
+        raise DataError(f"'{path}' cannot be read as JSON ({error}); give the paper's label file") from None
     if not isinstance(items, list) or not all(
         isinstance(i, dict) and {"id", "human_a", "contexts"} <= set(i) for i in items
     ):
         raise DataError(f"'{path.name}' is not a list of labelled latents with id, contexts and human_a")
-    return [_paper_item(i) for i in items]
+    try:
+        return [_paper_item(i) for i in items]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"'{path.name}' holds a latent that is not as the paper's ({type(error).__name__}: {error}); give its label file"
+        ) from None
 
 
 def paper_ratings(items: Sequence[PaperItem]) -> dict[str, dict[tuple[int | str, str], int]]:

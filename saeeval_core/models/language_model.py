@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 
 from saeeval_core.config import MAX_TOKENS, cache_dir
-from saeeval_core.errors import ModelError
+from saeeval_core.errors import ModelError, SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
 from saeeval_core.storage.hub import fail_fast
 
@@ -221,9 +221,11 @@ def _finish(
 
     if dtype not in ("float32", "bfloat16"):
         raise ModelError(f"dtype '{dtype}' is not supported; use float32 or bfloat16")
+    # Left out, trust_remote_code asks on a terminal, and one "y" runs a stranger's code.
+    safely: dict[str, Any] = {"token": os.environ.get("HF_TOKEN"), "trust_remote_code": False}
     with _clear_load_errors(name), fail_fast():
-        tokenizer = AutoTokenizer.from_pretrained(source, token=os.environ.get("HF_TOKEN"))
-        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), token=os.environ.get("HF_TOKEN"))
+        tokenizer = AutoTokenizer.from_pretrained(source, **safely)
+        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **safely)
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer of '{name}' has no fast version; a tokenizer.json is needed for token positions"
@@ -253,8 +255,12 @@ def _clear_load_errors(name: str) -> Iterator[None]:
             f"'{name}' is neither the bundled model ({BUNDLED_MODEL}) nor a folder, and the Hub cannot be reached or does "
             f"not have it; pass the path of a local folder saved by save_pretrained"
         ) from None
-    except ValueError as error:
-        raise ModelError(f"'{name}' cannot be loaded: {str(error).splitlines()[0]}") from None
+    except SaeEvalError:
+        raise
+    # Only calls of transformers stand in this block; tokenizers raise bare Exceptions, broken settings anything.
+    except Exception as error:  # noqa: BLE001
+        why = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        raise ModelError(f"'{name}' cannot be loaded: {why} ({type(error).__name__}); save it again") from None
 
 
 def _bundled_folder() -> Path:
@@ -288,12 +294,12 @@ def _bundled_folder() -> Path:
 def _dequantise(gguf: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
     settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
     plain = LlamaForCausalLM(LlamaConfig(**settings))
     plain.load_state_dict(loaded.state_dict())
     plain.float().save_pretrained(target)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False).save_pretrained(target)
 
 
 def _looks_local(spec: str) -> bool:

@@ -185,12 +185,23 @@ def _from_folder(info: SaeInfo, folder: Path, device: str, dtype: str) -> Loaded
     from sae_lens import SAE
 
     with _load_errors(info.id, folder / WEIGHTS_FILE):
+        _check_size(info, folder / WEIGHTS_FILE)
         module = SAE.load_from_disk(folder, device=device, dtype=dtype)
     used = [folder / CFG_FILE, folder / WEIGHTS_FILE]
     if module.cfg.normalize_activations in UNFOLDED:
         used.append(_fold(info.id, module, folder))
         info = replace(info, normalize_activations="none")
     return _finish(info, module, hash_files(used))
+
+
+def _check_size(info: SaeInfo, path: Path) -> None:
+    """ValueError where cfg.json claims another width than the weights have, before room is made for what it claims."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        shape = tuple(file.get_slice("W_dec").get_shape()) if "W_dec" in file.keys() else None  # noqa: SIM118
+    if shape not in (None, (info.n_latents, info.d_out)):
+        raise ValueError(f"W_dec is {shape}, cfg.json says {(info.n_latents, info.d_out)}")
 
 
 def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> LoadedSAE:
@@ -349,7 +360,7 @@ def _load_errors(spec: str, source: Path | str) -> Iterator[None]:
         raise UnsupportedSAE(f"SAE '{spec}': {source} is damaged or cut short ({error}); get it again") from None
     except NotImplementedError:
         raise
-    except (RuntimeError, KeyError, ValueError, TypeError, OSError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError, OSError, AttributeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UnsupportedSAE(f"SAE '{spec}': {source} does not match its settings ({reason}); save it again") from None
 

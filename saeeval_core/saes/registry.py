@@ -4,7 +4,6 @@ Bundled SAEs and local folders are described by their ``cfg.json``, SAELens's re
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import UnsupportedSAE, unknown_name
 from saeeval_core.saes.release_names import hook_of, short_model_name, width_of
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 CFG_FILE, WEIGHTS_FILE = "cfg.json", "sae_weights.safetensors"
 
@@ -167,6 +167,7 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
     """SaeInfo from the content of a cfg.json, in the layout of SAELens 6 or older; UnsupportedSAE if unusable."""
     old = {new: cfg[key] for key, new in [("hook_point", "hook_name"), *((k, k) for k in _OLD_METADATA)] if key in cfg}
     metadata = {**old, **(cfg.get("metadata") or {})}
+    _check_words(spec, cfg, metadata)
     architecture = cfg.get("architecture")
     if architecture is None and _is_old(cfg, metadata):
         old_activation = cfg.get("activation_fn", cfg.get("activation_fn_str"))
@@ -185,7 +186,10 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
     d_in, n_latents, d_out = cfg["d_in"], cfg["d_sae"], cfg.get("d_out", cfg["d_in"])
     for key, value in (("d_in", d_in), ("d_sae", n_latents), ("d_out", d_out)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UnsupportedSAE(f"SAE '{spec}': cfg.json has {key} = {value!r}; expected a positive whole number")
+            raise UnsupportedSAE(
+                f"SAE '{spec}': cfg.json has {key} = {_short(value)}; expected a positive whole number"
+            )
+    _check_k(spec, cfg.get("k"), n_latents)
     normalise = cfg.get("normalize_activations") or "none"
     normalise = "expected_average_only_in" if normalise is True else normalise
     if normalise not in _NORMALISATIONS:
@@ -210,6 +214,28 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
         neuronpedia_id=metadata.get("neuronpedia_id"),
         metadata=metadata,
     )
+
+
+def _check_words(spec: str, cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """UnsupportedSAE for names that are no text: lists, numbers, objects."""
+    named = [(k, cfg.get(k)) for k in ("architecture", "activation_fn", "activation_fn_str", "reshape_activations")]
+    named += [(k, metadata.get(k)) for k in ("hook_name", "hook_name_out", "model_name", "training_architecture")]
+    normalise = cfg.get("normalize_activations")
+    named.append(("normalize_activations", None if isinstance(normalise, bool) else normalise))
+    for key, value in named:
+        if value is not None and not isinstance(value, str):
+            raise UnsupportedSAE(f"SAE '{spec}': cfg.json has {key} = {_short(value)}; expected a name in quotes")
+
+
+def _check_k(spec: str, k: object, n_latents: int) -> None:
+    if k is None:
+        return
+    if isinstance(k, bool) or not isinstance(k, int | float) or not 0 < k <= n_latents:
+        raise UnsupportedSAE(f"SAE '{spec}': cfg.json has k = {_short(k)}; expected a number from 1 to {n_latents}")
+
+
+def _short(value: object) -> str:
+    return repr(value)[:60]
 
 
 def refuse_heads(spec: str, hook: str | None) -> None:
@@ -298,9 +324,9 @@ def _inspect_folder(spec: str, folder: Path) -> SaeInfo:
                 f"no {name} in '{folder}'; expected {CFG_FILE} and {WEIGHTS_FILE} as SAELens saves them"
             )
     try:
-        cfg = json.loads((folder / CFG_FILE).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError):
-        raise UnsupportedSAE(f"{folder / CFG_FILE} is not readable JSON; save the SAE again") from None
+        cfg = parse_json((folder / CFG_FILE).read_bytes())
+    except (NotJson, OSError) as error:
+        raise UnsupportedSAE(f"{folder / CFG_FILE} is not readable JSON ({error}); save the SAE again") from None
     if not isinstance(cfg, dict) or not isinstance(cfg.get("metadata") or {}, dict):
         raise UnsupportedSAE(f"{folder / CFG_FILE} does not hold SAE settings (a JSON object); save the SAE again")
     return parse_cfg(spec, str(folder), cfg)

@@ -1,6 +1,5 @@
 """Results of one's own beside the stored ones: a sweep or run of ours, or a published SAEBench file."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +7,9 @@ import streamlit as st
 
 from app import results
 from app.results import Stored
+from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 _KEPT = "compare_own"
 
@@ -27,13 +28,16 @@ def upload_box() -> None:
         own: list[Stored] = []
         for k, file in enumerate(files or ()):
             try:
-                content = json.loads(file.getvalue().decode("utf-8"))
+                content = parse_json(file.getvalue())
                 own += results.uploaded(content, file.name)
                 _saebench(results.saebench_files(content, file.name), file.name, k)
-            except (UnicodeDecodeError, json.JSONDecodeError):
-                st.error(f"'{file.name}' is not JSON; give a result file", icon=":material/error:")
+            except NotJson as error:
+                st.error(
+                    provenance.plain(f"'{file.name}' is not JSON ({error}); give a result file"),
+                    icon=":material/error:",
+                )
             except SaeEvalError as error:
-                st.error(str(error), icon=":material/error:")
+                provenance.problem(error)
         if own != own_rows():
             st.session_state[_KEPT] = own
             st.rerun()
