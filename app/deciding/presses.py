@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.deciding.class_sets import class_sets, open_sets
+from app.deciding.class_sets import ATTRIBUTION, class_sets, open_sets
 from app.deciding.desk import Desk, shift_place
 from app.services import loading, scoring
 from app.services.loading import Loaded
@@ -173,12 +173,26 @@ def apply(
     commit: Committing | None = None,
     find: Finding = lambda _: None,
 ) -> list[Done]:
-    """Carry out presses that are numbered above ``log.acks`` of their client, in order.
+    """As ``carry_out``; the error of what was refused is raised after the rest has been done."""
+    done, refused = carry_out(store, log, presses, commit, find)
+    if refused:
+        raise refused
+    return done
+
+
+def carry_out(
+    store: Store,
+    log: PressLog,
+    presses: Sequence[Press | Refused],
+    commit: Committing | None = None,
+    find: Finding = lambda _: None,
+) -> tuple[list[Done], SaeEvalError | None]:
+    """Carry out presses that are numbered above ``log.acks`` of their client, in order; what was done, what refused.
 
     A press lands where it was made; ``find`` gives a desk that this session has not been at. A press that the store
     knows is answered and not done again. One that cannot be done (its desk is nowhere, its set refuses it) is answered
-    too, so that it is reported once: the first such SaeEvalError is raised after the rest has been done. StoreError is
-    raised at once: that press and those after it are not answered and may be sent again.
+    too, so that it is reported once: the first such SaeEvalError is returned. StoreError is raised at once: that press
+    and those after it are not answered and may be sent again.
     """
     refused: SaeEvalError | None = None
     done: list[Done] = []
@@ -196,9 +210,7 @@ def apply(
             refused = refused or error
             log.refused = [*log.refused, (press.client, press.seq, str(error))][-REMEMBERED:]
         log.acks[press.client] = press.seq
-    if refused:
-        raise refused
-    return done
+    return done, refused
 
 
 def _carry_out(store: Store, log: PressLog, press: Press, commit: Committing, find: Finding) -> Done:
@@ -220,7 +232,7 @@ def _change(store: Store, desk: Desk, press: Press) -> list[Decision]:
         raise DataError(desk.locked)
     place = desk.place(press.of)
     if press.kind == "undo":
-        return _undo(store, desk, place)
+        return [] if desk.choice == ATTRIBUTION else _undo(store, desk, place)  # a ranking holds nothing to take back
     if beyond := [i for i in press.latents if i >= desk.n_latents]:
         raise DataError(f"latent {beyond[0]} is none of this SAE, which has 0 to {desk.n_latents - 1}")
     target = own_set(store, place, desk.who, desk.target)

@@ -100,6 +100,6 @@ def _press(
     except SaeEvalError as error:
         st.session_state["bulk_error"] = str(error)
         return None
-    if desk.choice == ATTRIBUTION:
+    if kind == "decide" and desk.choice == ATTRIBUTION:
         state.put(tpp_set=MINE)  # a change needs a set of one's own to live in
     return sum(len(d.changed) for d in done)

@@ -7,7 +7,7 @@ import streamlit as st
 from app import state
 from app.components import courier
 from app.deciding.desk import Desk
-from app.deciding.presses import Done, Made, Press, PressLog, apply, read_presses
+from app.deciding.presses import Done, Made, Press, PressLog, apply, carry_out, read_presses
 from app.deciding.reopened import desk_of
 from app.services import ledger, loading
 from app.widgets import provenance
@@ -25,7 +25,14 @@ def press_log() -> PressLog:
 def receive(sent: object) -> list[Done]:
     """Carry out what a component sent, before anything is drawn; the next ``show_problem`` says what was refused."""
     found: list[Done] = []
-    guarded(lambda: found.extend(apply(ledger.store(), press_log(), read_presses(sent), find=_desk)))
+
+    def work() -> None:
+        done, refused = carry_out(ledger.store(), press_log(), read_presses(sent), find=_desk)
+        found.extend(done)
+        if refused:
+            raise refused
+
+    guarded(work)
     return found
 
 

@@ -104,4 +104,4 @@ def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: st
 
 def _is_number(place: Place, choice: str) -> bool:
     """Links name sets of SHIFT by number; those of TPP, one per class, by their common name."""
-    return place.metric == "shift" and choice.isdigit()
+    return place.metric == "shift" and choice.isascii() and choice.isdigit()

@@ -7,8 +7,8 @@ import pytest
 from viewing import opened, view
 
 from app.deciding.class_sets import ATTRIBUTION, class_desk, class_sets
-from app.deciding.desk import shift_desk, shift_place
-from app.deciding.presses import Press, PressLog, Refused, apply, read_press, read_presses
+from app.deciding.desk import shift_desk, shift_place, tpp_place
+from app.deciding.presses import Press, PressLog, Refused, apply, carry_out, read_press, read_presses
 from app.deciding.reopened import desk_of
 from app.services import ledger, loading, scoring
 from app.views import tpp_matrix
@@ -393,3 +393,21 @@ def test_a_commit_that_the_store_cannot_take_stays_open(loaded, browser, monkeyp
             browser.send(commit)
     browser.send(commit)
     assert len(store.commits(shift_set(loaded).id)) == 1
+
+
+def test_undo_on_the_ranking_leaves_ones_own_set_alone(loaded, browser):
+    name = browser.loaded.task_set.tpp[1][0]
+    browser.send(browser.press(browser.tpp(), of=name, latents=[7], decision="ablate"))
+    (done,) = browser.send(browser.press(browser.tpp("attribution"), "undo", of=name))
+    assert done.changed == []
+    assert ledger.store().decisions(find_set(ledger.store(), tpp_place(loaded, name), "Ada").id) == {7: "ablate"}
+
+
+def test_what_was_done_beside_a_refused_press_is_told(loaded, browser):
+    here = browser.shift()
+    presses = [
+        browser.press(here, latents=[9], decision="ablate"),
+        browser.press(here, latents=[10**6], decision="keep"),
+    ]
+    done, refused = carry_out(ledger.store(), browser.log, read_presses({"log": presses}))
+    assert [d.latent for d in done[0].changed] == [9] and "none of this SAE" in str(refused)
