@@ -3,7 +3,7 @@ BIN := .venv/bin
 # The CPU build where the index has it; the same command as the rest, or pip would fetch the newest CUDA build.
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test lint format bench-setup bench
+.PHONY: setup demo test hostile soak lint format bench-setup bench
 
 setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
@@ -16,7 +16,14 @@ demo: setup
 	$(BIN)/saeeval app
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not (hostile or faults or soak)"
+
+# What must not get through, and what must not be lost: each case asserts one line, an exit code, a living page.
+hostile: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "hostile or faults"
+
+soak: setup
+	SAEEVAL_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m soak
 
 lint: setup
 	$(BIN)/ruff check .

@@ -45,6 +45,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for name in marker.args:
             if not (shared_folder() / name).is_file():
                 pytest.skip(f"needs {name}; set {SHARED} to the folder that holds it")
+    if item.get_closest_marker("soak") and os.environ.get("SAEEVAL_SOAK") != "1":
+        pytest.skip("takes long; set SAEEVAL_SOAK=1 (make soak)")
 
 
 def required_groups() -> set[str]:

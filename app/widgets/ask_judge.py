@@ -63,18 +63,15 @@ def _claude() -> tuple[str, int | None]:
 
 def _start_button(label: str, loaded: Loaded, options: JudgeOptions, *, count: bool = False, key: str = "") -> None:
     job = judge_job.job_of(loaded)
-    st.button(
+    pressed = st.button(
         label,
         key=key or f"w_ask_{'count' if count else 'go'}",
         disabled=job is not None and job.active,
         type="primary" if label == "Ask" else "secondary",
-        on_click=_start,
-        args=(loaded, options, count),
     )
-
-
-def _start(loaded: Loaded, options: JudgeOptions, count: bool) -> None:
-    judge_job.start(loaded, replace(options, dry_run=count), st.session_state.get(KEY) or "")
+    if pressed:  # a callback would be called with the options of the last drawing, before what was just typed
+        judge_job.start(loaded, replace(options, dry_run=count), st.session_state.get(KEY) or "")
+        st.rerun()  # drawn again with the buttons locked
 
 
 @st.fragment(run_every=1.0)

@@ -106,6 +106,15 @@ def test_counting_asks_nothing_and_a_budget_stops(fake, loaded):
     assert "2 not asked: the budget is used up" in texts(view("judge"))
 
 
+def test_what_was_just_typed_is_asked_even_where_typing_and_press_arrive_together(fake, loaded):
+    at = view("judge")
+    at.selectbox(key="w_ask_judge").set_value("claude").run()
+    at.text_input(key="w_ask_key").set_value(SECRET)
+    at.text_input(key="w_ask_latents").set_value("5,17")
+    at.button(key="w_ask_count").click().run()
+    assert "2 requests, 2,000 tokens in" in texts(finished(loaded, at))
+
+
 def test_the_key_is_sent_and_kept_nowhere(fake, loaded, tmp_path):
     fake.behaviour = lambda request, number: (401, error("authentication_error", f"invalid x-api-key {SECRET}"))
     at = ask(loaded, "5")
