@@ -60,10 +60,14 @@ def view_page(
     headline: Sequence[tuple[str, str]],
     sets: Sequence[tuple[str, DecisionSet]],
     command: str,
+    part: str,
 ) -> str:
-    """Report of a view: its figures ``drawn`` (title, figure, rows), and the decisions of ``sets`` (class, set)."""
+    """Report of a view: its figures ``drawn`` (title, figure, rows), and the decisions of ``sets`` (class, set).
+
+    ``part``: the texts scored, "dev" or "test".
+    """
     parts = [
-        ReportFigure(name, fragment(figure, library=k == 0), f"95 % intervals over {LEVEL}", rows)
+        ReportFigure(name, fragment(figure, library=k == 0), f"95 % intervals over {part} texts", rows)
         for k, (name, figure, rows) in enumerate(drawn)
     ]
     decided = [

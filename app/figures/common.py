@@ -4,12 +4,13 @@ Undefined values are shown as gaps with the reason on hover, never as 0. Text fr
 part, so every string that may come from data goes through ``plain``.
 """
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 import plotly.graph_objects as go
 
-from app.theme import BLUE, faded
+from app.theme import BLUE, GREY, faded
 from saeeval_core.scores.uncertainty import Estimate, say
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
@@ -71,6 +72,22 @@ def band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str,
             hovertemplate="N = %{x}: %{customdata[0]}<extra>" + plain(name) + "</extra>",
         )
     )
+
+
+def n_axis(figure: go.Figure, ns: Sequence[int], title: str) -> None:
+    """The axis of N: logarithmic where every N is at least 1, with its ticks at the values that were scored."""
+    log = bool(ns) and min(ns) > 0
+    ticks = {"tickvals": sorted(set(ns))} if log else {}
+    figure.update_xaxes(title=title, type="log" if log else "linear", **ticks)
+
+
+def mark_n(figure: go.Figure, n: int) -> None:
+    """A dotted line at ``n``, at least 1, on a logarithmic axis of N, with its name above the plot.
+
+    Plotly takes the value itself for a line on such an axis, but the logarithm for an annotation.
+    """
+    figure.add_vline(x=n, line={"dash": "dot", "color": GREY})
+    figure.add_annotation(x=math.log10(n), y=1, yref="paper", yanchor="bottom", text=f"N = {n}", showarrow=False)
 
 
 def bars(estimates: Sequence[Estimate]) -> dict[str, object]:

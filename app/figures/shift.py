@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from app.figures.common import band, bars, finish, plain
+from app.figures.common import band, bars, finish, n_axis, plain
 from app.theme import BLUE, GREY, ORANGE, PALETTE
 from saeeval_core.scores.shift import ShiftBoard, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, say
@@ -29,8 +29,7 @@ def shift_curve(
     if you is not None:
         n, score = you
         figure.add_trace(_dot(n, score.accuracy, "your set", f"S = {say(score.score)}"))
-    ns = [n for n, _ in points]
-    figure.update_xaxes(title="latents ablated (N)", type="log" if ns and min(ns) > 0 else "linear")
+    n_axis(figure, [n for n, _ in points], "latents ablated (N)")
     figure.update_yaxes(title="balanced accuracy")
     return finish(figure, title, height=360)
 
@@ -40,8 +39,7 @@ def score_curve(curves: Mapping[str, Sequence[tuple[int, Estimate]]], *, title: 
     figure = go.Figure()
     for k, (name, points) in enumerate(curves.items()):
         band(figure, points, name, PALETTE[k % len(PALETTE)])
-    ns = [n for points in curves.values() for n, _ in points]
-    figure.update_xaxes(title="latents ablated (N)", type="log" if ns and min(ns) > 0 else "linear")
+    n_axis(figure, [n for points in curves.values() for n, _ in points], "latents ablated (N)")
     figure.update_yaxes(title=y)
     return finish(figure, title, height=360)
 

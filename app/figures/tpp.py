@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.figures.common import band, finish, plain, short
+from app.figures.common import band, finish, mark_n, n_axis, plain, short
 from app.theme import BLUE, GREY, ORANGE, diverging
 from saeeval_core.scores.uncertainty import Estimate, say
 
@@ -68,11 +68,9 @@ def tpp_by_n(rows: Sequence[tuple[int, Estimate, Estimate, Estimate]], *, marked
         ("TPP score", 1, BLUE),
     ):
         band(figure, [(row[0], row[place]) for row in rows], name, colour)
-    if marked is not None:
-        figure.add_vline(x=marked, line={"dash": "dot", "color": GREY}, annotation_text=f"N = {marked}")
-    figure.update_xaxes(
-        title="latents ablated per class (N)", type="log" if rows and min(r[0] for r in rows) > 0 else "linear"
-    )
+    if marked:
+        mark_n(figure, marked)
+    n_axis(figure, [r[0] for r in rows], "latents ablated per class (N)")
     figure.update_yaxes(title="loss of balanced accuracy")
     return finish(figure, title, height=330)
 

@@ -14,7 +14,7 @@ from app.services.shared import shared
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, flipped_texts, relative_matrix
-from saeeval_core.scores.uncertainty import LEVEL, Estimate, difference, say, separable, value_and_interval
+from saeeval_core.scores.uncertainty import Estimate, difference, say, separable, value_and_interval
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
 """Steps of the slider; 0 leaves only what a person adds."""
@@ -143,15 +143,18 @@ def number_cards(page: TppPage, before: TppScore | None) -> tuple[NumberCard, ..
     if nothing:
         how = "no latent of any class passes the judge's rule, so there is nothing to score"
         return (NumberCard(f"TPP score ({name})", "n/a", nothing, how),)
+    over = f"; 95 % interval over {name} texts"
     cards = [
-        _card(f"TPP score ({name})", score.score, "mean of the diagonal minus mean of the rest"),
-        _card("Diagonal: intended", score.intended, "mean loss of the probe whose own class's latents are ablated"),
-        _card("Off the diagonal: unintended", score.unintended, "mean loss of the other probes"),
+        _card(f"TPP score ({name})", score.score, f"mean of the diagonal minus mean of the rest{over}"),
+        _card(
+            "Diagonal: intended", score.intended, f"mean loss of the probe whose own class's latents are ablated{over}"
+        ),
+        _card("Off the diagonal: unintended", score.unintended, f"mean loss of the other probes{over}"),
     ]
     if before is not None and before is not score:
         change = difference(score, before)
         words = "" if change.value is None or separable(change) else " not separable"
-        how = "score now minus the score shown before, paired over the same resampled texts"
+        how = f"score now minus the score shown before, paired over the same resampled texts{over}"
         cards.append(_card("Change", change, how, signed=True, more=words))
     return tuple(cards)
 
@@ -297,5 +300,4 @@ def _card(label: str, e: Estimate, how: str, *, signed: bool = False, more: str 
     value, interval = value_and_interval(e, signed=signed)
     if e.value is None:
         return NumberCard(label, value, interval, how)
-    how = f"{how}; 95 % interval over {LEVEL}"
     return NumberCard(label, value.replace("-", "−"), interval.replace("-", "−") + more, how)

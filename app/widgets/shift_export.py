@@ -74,6 +74,7 @@ def report(lab: Lab) -> str:
         headline=_headline(lab, you[1], chosen),
         sets=[("", chosen)] if chosen else [],
         command=_command(lab),
+        part=lab.part_name,
     )
 
 

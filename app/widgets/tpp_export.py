@@ -84,6 +84,7 @@ def report(page: TppPage) -> str:
         headline=[(f"{k} ({name})", say(e)) for k, e in values],
         sets=page.sets.stored,
         command=report_page.command_line(config),
+        part=page.part_name,
     )
 
 

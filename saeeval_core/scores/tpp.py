@@ -25,6 +25,10 @@ from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, undef
 from saeeval_core.texts.parts import TEST, TRAIN
 from saeeval_core.texts.tasks import TppTask
 
+MIN_CLASSES = 3
+MIRRORED = f"TPP needs {MIN_CLASSES} classes: two one-vs-rest probes mirror each other, so whatever is ablated gives 0"
+"""Why the score of two classes is no measurement."""
+
 
 def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
     """One-vs-rest probes on all training texts, one per class.
@@ -132,10 +136,10 @@ class TppBoard:
             return TppScore(tuple(n_ablated), matrix, nothing, nothing, nothing, np.empty(0))
         intended, unintended = diagonal_means(delta, kept)
         hit, miss = (float(v) for v in diagonal_means(value, kept))
-        score = estimate(hit - miss, intended - unintended)
-        return TppScore(
-            tuple(n_ablated), matrix, score, estimate(hit, intended), estimate(miss, unintended), intended - unintended
-        )
+        mirrored = m < MIN_CLASSES
+        samples = np.empty(0) if mirrored else intended - unintended
+        score = undefined(MIRRORED) if mirrored else estimate(hit - miss, samples)
+        return TppScore(tuple(n_ablated), matrix, score, estimate(hit, intended), estimate(miss, unintended), samples)
 
 
 def diagonal_means(delta: np.ndarray, kept: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

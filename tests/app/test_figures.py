@@ -57,7 +57,9 @@ def test_by_n_has_bands_and_marks_the_current_n(view):
     rows = [(n, s.score, s.intended, s.unintended) for n in (1, 5, 10) for s in (view.at(n),)]
     figure = tpp_by_n(rows, marked=5, title="by N")
     assert sum(t.fill == "toself" for t in figure.data) == 3
-    assert figure.layout.shapes
+    (line,), (label,) = figure.layout.shapes, figure.layout.annotations
+    assert line.x0 == 5 and 10**label.x == pytest.approx(5)  # one place, in plotly's two ways to name it
+    assert list(figure.layout.xaxis.tickvals) == [1, 5, 10]
 
 
 def test_shift_curve_marks_the_set_and_the_oracle():

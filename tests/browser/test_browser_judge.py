@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_claude import FakeClaude, message  # noqa: E402
+from driving import choose, settled
+from fake_claude import FakeClaude, message
 from playwright.sync_api import Page, expect
 
 from saeeval_core.config import DEFAULT_SAE
@@ -60,9 +61,9 @@ def ablated(page: Page) -> None:
 def test_claude_from_the_button_to_the_score_and_a_rule_changes_it(own):
     open_, store = own
     page = open_("/judge")
-    page.get_by_text("Ask a judge", exact=True).click()
-    page.get_by_role("combobox", name="Judge").click()
-    page.get_by_role("option", name=re.compile("^Claude")).click()
+    settled(page).get_by_text("Ask a judge", exact=True).click()
+    choose(page, "Judge", re.compile("^Claude"))
+    settled(page)
     page.get_by_role("textbox", name="Latents").fill("top5")
     page.get_by_role("textbox", name="Latents").press("Enter")
     page.get_by_role("button", name="Count tokens").click()
@@ -120,8 +121,7 @@ def test_the_tpp_page_follows_the_rule_and_says_when_nothing_is_left(own):
     page.get_by_text("filter, then the first N").click()
     expect(note).to_contain_text("filter-then-top", timeout=WAIT)
     page.keyboard.press("Escape")
-    page.get_by_role("combobox", name="Set").click()
-    page.get_by_role("option", name="top N by attribution, nothing changed").click()
+    choose(page, "Set", "top N by attribution, nothing changed")
     expect(page.locator(".tppscore")).not_to_have_text("n/a", timeout=WAIT)
 
 

@@ -4,6 +4,7 @@ import re
 import sqlite3
 
 import pytest
+from driving import choose
 from playwright.sync_api import Page, expect
 
 from app.components import script
@@ -44,10 +45,7 @@ def lab(page: Page) -> Page:
 
 def choose_set(page: Page, label: str) -> None:
     """Pick a set below the matrix; the link names it from then on."""
-    box = page.get_by_role("combobox", name="Set", exact=True)
-    box.click()
-    box.press("ArrowDown")
-    page.get_by_role("option", name=label).click()
+    choose(page, "Set", label)
 
 
 def first_box(page: Page):
