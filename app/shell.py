@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import state
 from app.services import loading
-from app.widgets import keys, pickers, pressing, provenance, stored_files
+from app.widgets import keys, pickers, pressing, provenance, run_box, stored_files
 from saeeval_core.errors import SaeEvalError
 
 VIEWS = {
@@ -62,7 +62,7 @@ def show(view: ModuleType) -> None:
         config = state.config()
         loaded = loading.load(config)
         if loaded is None:
-            pickers.run_box(config)
+            run_box.draw(config)
         else:
             view.render(loaded)
     except SaeEvalError as error:

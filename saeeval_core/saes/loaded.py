@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.saes.asked import HubPlace, what_is
 from saeeval_core.saes.registry import (
     CFG_FILE,
     UNFOLDED,
@@ -27,8 +28,6 @@ from saeeval_core.saes.registry import (
     SaeInfo,
     hash_files,
     inspect_sae,
-    local_folder,
-    nearest,
     parse_cfg,
     refuse_heads,
     registry,
@@ -124,26 +123,15 @@ class LoadedSAE:
 def load_sae(
     spec: str, *, device: str = "cpu", dtype: str = "float32", search: Sequence[Path] | None = None
 ) -> LoadedSAE:
-    """Load an SAE. UnsupportedSAE if it cannot be found, read or ablated exactly.
-
-    ``spec`` is tried as: a bundled name, a local folder, ``release/sae_id`` or ``release:sae_id`` of SAELens's
-    registry, and ``hub:org/repo[/folder]`` or ``org/repo[/folder]`` on the Hugging Face Hub.
-    """
+    """Load the SAE that ``asked.what_is`` finds. UnsupportedSAE if it cannot be found, read or ablated exactly."""
     if dtype not in _DTYPES:
         raise UnsupportedSAE(f"SAE dtype '{dtype}' is not supported; use one of {', '.join(_DTYPES)}")
-    if spec.startswith("hub:"):
-        return _from_hub(spec, spec.removeprefix("hub:"), device, dtype)
-    folder = local_folder(spec, search)
-    if folder is not None:
-        return _from_folder(inspect_sae(spec, search), folder, device, dtype)
-    release, _, sae_id = spec.replace(":", "/", 1).partition("/")
-    if row := registry().get((release, sae_id)):
-        return _from_registry(spec, row, device, dtype)
-    releases = {row.release for row in registry().values()}
-    looks_like_repo = "/" in spec and ":" not in spec and release not in releases
-    if not looks_like_repo or _is_misspelt(release, releases):
-        raise UnsupportedSAE(nearest(spec, search))
-    return _from_hub(spec, spec, device, dtype)
+    asked = what_is(spec, search)
+    if isinstance(asked, SaeInfo):
+        return _from_folder(asked, Path(asked.location), device, dtype)
+    if isinstance(asked, RegistryRow):
+        return _from_registry(spec, asked, device, dtype)
+    return _from_hub(spec, asked, device, dtype)
 
 
 def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
@@ -218,18 +206,16 @@ def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> Load
     return _finish(info, module, _hash_tensors(cfg, module.state_dict()))
 
 
-def _from_hub(spec: str, path: str, device: str, dtype: str) -> LoadedSAE:
+def _from_hub(spec: str, place: HubPlace, device: str, dtype: str) -> LoadedSAE:
     from huggingface_hub import hf_hub_download
 
-    org, _, rest = path.partition("/")
-    name, _, subfolder = rest.strip("/").partition("/")
-    if not org or not name:
-        raise UnsupportedSAE(f"'{spec}' is not a Hub repository; expected hub:org/repo or hub:org/repo/folder")
-    repo, prefix = f"{org}/{name}", f"{subfolder}/" if subfolder else ""
+    repo, prefix = place.repo, f"{place.folder}/" if place.folder else ""
     with hub_errors(f"SAE '{spec}'", repo, _no_file_line(spec, repo)):
         folder = Path(hf_hub_download(repo, prefix + CFG_FILE)).parent
         hf_hub_download(repo, prefix + WEIGHTS_FILE)
-    info = replace(inspect_sae(str(folder)), id=spec, location=f"https://huggingface.co/{path}")
+    info = replace(
+        inspect_sae(str(folder)), id=spec, location=f"https://huggingface.co/{repo}/{place.folder}".rstrip("/")
+    )
     return _from_folder(info, folder, device, dtype)
 
 
@@ -373,12 +359,6 @@ def _no_file_line(spec: str, repo: str) -> str:
         else f"expected {CFG_FILE} and {WEIGHTS_FILE} there"
     )
     return f"SAE '{spec}': {repo} has no SAE in SAELens's format at that path; {way}"
-
-
-def _is_misspelt(release: str, releases: set[str]) -> bool:
-    from difflib import get_close_matches
-
-    return bool(get_close_matches(release, releases, n=1, cutoff=0.85))
 
 
 def _hash_tensors(cfg: Mapping[str, object], tensors: dict[str, Tensor]) -> str:

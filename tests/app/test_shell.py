@@ -1,13 +1,17 @@
 """The shell: pickers, run box, one clear error box, links, start without heavy libraries."""
 
+import io
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import recording as recording_job
+from saeeval_core.config import RunConfig
+from saeeval_core.ledger.connection import default_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,14 +51,50 @@ def test_what_was_not_recorded_offers_a_run(planted_app, assets, tmp_path, monke
     assert not test.exception and not test.error
     assert test.button(key="w_run_main").label == "Run"
 
-    class Running:
-        """A run that goes on while the page is drawn."""
-
-        active, error, done, total, eta, step = True, None, 1, 4, 3.0, "reading"
-
-    monkeypatch.setattr(recording_job, "job_of", lambda config: Running)
+    job = recording_job.RecordingJob(RunConfig(), status="running", step="reading", done=1, total=4, eta=3.0)
+    monkeypatch.setattr(recording_job, "job_of", lambda config: job)
     test = page(planted_app, sae=str(folder))
-    assert not test.exception and [b.label for b in test.button].count("Cancel") == 2  # in the sidebar and on the page
+    assert not test.exception and [b.label for b in test.button].count("Cancel") == 1
+    test.button(key="w_cancel").click().run()
+    assert not test.exception and test.button(key="w_cancel").disabled and job.cancelling
+    job.carry_out(lambda: job.check("stopped; press Run to go on from here"))
+    test = page(planted_app, sae=str(folder))
+    assert "press Run to go on" in test.info[0].value and not test.error
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ({"sae": "gemma-scope-2b"}, "nearest"),
+        ({"sae": "gpt2-small-res-jb/blocks.99.hook_resid_pre"}, "the release holds"),
+        ({"model": "a/b/c"}, "Hub id"),
+        ({"model": "/nowhere"}, "no folder"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_is_told_before_run(planted_app, url, says):
+    test = page(planted_app, **url)
+    (error,) = test.error
+    assert says in error.value and not test.exception and "w_run" not in [b.key for b in test.button]
+
+
+def test_an_sae_made_for_another_model_says_so(planted_app):
+    test = page(planted_app, sae="gpt2-small-res-jb/blocks.8.hook_resid_pre")
+    assert "made for gpt2" in test.sidebar.warning[0].value.replace("\\", "")
+
+
+def test_a_zipped_folder_becomes_the_sae(planted_app, assets, tmp_path):
+    source, blob = next((assets / "saes").iterdir()), io.BytesIO()
+    with zipfile.ZipFile(blob, "w") as archive:
+        for file in source.iterdir():
+            archive.write(file, f"mine/{file.name}")
+    test = page(planted_app)
+    test.sidebar.file_uploader(key="w_sae_zip").upload("mine.zip", blob.getvalue()).run()
+    test.sidebar.button(key="w_sae_zip_use").click().run()
+    assert not test.exception and Path(test.session_state["view"]["sae"]).name.startswith("mine-")
+    assert list(default_path().parent.glob("saes/mine-*/cfg.json"))
+    test.sidebar.file_uploader(key="w_sae_zip").upload("mine.zip", b"no zip").run()
+    test.sidebar.button(key="w_sae_zip_use").click().run()
+    assert "cannot be unpacked" in test.sidebar.error[0].value and not test.exception
 
 
 def test_a_link_to_somebody_elses_file_says_so(planted_app):

@@ -1,0 +1,79 @@
+"""What is picked on the left: the SAEs on offer, and what a typed name stands for before anything is loaded."""
+
+import re
+from pathlib import Path
+
+from app.services.shared import shared
+from saeeval_core.errors import ModelError
+from saeeval_core.ledger.connection import default_path
+from saeeval_core.models.identity import BUNDLED_MODEL, is_folder
+from saeeval_core.recordings.recording import recorded_latents, recorded_passes
+from saeeval_core.saes.asked import what_is
+from saeeval_core.saes.facts import SaeFacts, facts
+from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
+from saeeval_core.saes.unpacked import unpack_sae
+
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+
+
+def sae_facts(spec: str) -> SaeFacts:
+    """What a picked or typed name stands for. UnsupportedSAE, with the nearest names, if it is none."""
+    here = _recorded_here().get(spec)
+    return here if here is not None and local_folder(spec) is None else facts(spec, what_is(spec), here and here.l0)
+
+
+def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:
+    """SAEs of a model: bundled, recorded here, and those of SAELens's registry."""
+    return _on_offer(model, len(recorded_latents()))
+
+
+def check_model(spec: str) -> None:
+    """ModelError for a name that is neither the bundled model, a folder in transformers' format nor like a Hub id."""
+    if spec == BUNDLED_MODEL:
+        return
+    folder = Path(spec).expanduser() if spec.startswith("~") else Path(spec)
+    if is_folder(str(folder)):
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"no config.json in '{spec}'; expected a folder saved by transformers' save_pretrained")
+    elif not _HUB_ID.fullmatch(spec):
+        raise ModelError(
+            f"no folder {ascii(spec[:80])}; give one in transformers' format, or a Hub id such as org/name"
+        )
+
+
+def keep_sae(name: str, content: bytes) -> Path:
+    """The folder of a zipped SAE, beside the store: it stays until somebody removes it. UnsupportedSAE in one line."""
+    return unpack_sae(name, content, default_path().parent / "saes")
+
+
+@shared(max_entries=32)
+def _on_offer(model: str, _recordings: int) -> tuple[SaeFacts, ...]:
+    recorded = _recorded_here()
+    found: dict[str, SaeFacts] = {}
+    for info in list_bundled():
+        if info.model in (None, model) or model == BUNDLED_MODEL:
+            here = recorded.get(info.id)
+            found[info.id] = facts(info.id, info, here and here.l0)
+    for name, here in recorded.items():
+        if here.model == model:
+            found.setdefault(name, here)
+    if model != BUNDLED_MODEL:
+        for row in list_registry(model):
+            found.setdefault(row.spec, facts(row.spec, row))
+    return tuple(found.values())
+
+
+def _recorded_here() -> dict[str, SaeFacts]:
+    """Every recorded SAE by name: what its recording says, also where the SAE itself is gone."""
+    passes, found = recorded_passes(), {}
+    for header in recorded_latents():
+        if key := passes.get(header.residual_fingerprint):
+            found[header.sae] = SaeFacts(
+                header.sae,
+                "recorded here",
+                hook=key.hook,
+                n_latents=header.shape[1],
+                l0=header.unsupervised.get("l0"),
+                model=key.model,
+            )
+    return found

@@ -1,0 +1,80 @@
+"""Running an SAE that has no recording yet: the button, one place for its progress, and Cancel."""
+
+import streamlit as st
+
+from app import state
+from app.jobs import recording as recording_job
+from app.services import loading, picked
+from app.widgets import provenance
+from saeeval_core.config import RunConfig
+from saeeval_core.errors import SaeEvalError
+
+
+def draw(config: RunConfig) -> None:
+    """In place of a view: this SAE has not been run on these texts. SaeEvalError for a model or SAE that is none."""
+    picked.check_model(config.model)
+    picked.sae_facts(config.saes[0])
+    st.subheader("Not run yet")
+    sae, texts = provenance.plain(config.saes[0]), provenance.plain(config.task or config.texts)
+    st.write(f"There is no recording of {sae} on {texts}.")
+    st.write("One pass of the language model over the texts makes it; every score afterwards is instant.")
+    job = recording_job.job_of(config)
+    if job is not None and job.active:
+        _progress(config)
+        return
+    if job is not None and job.status == "cancelled":
+        st.info(provenance.plain(job.error), icon=":material/pause_circle:")
+    elif job is not None and job.error:
+        st.error(provenance.plain(job.error), icon=":material/error:")
+    if st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run_main"):
+        recording_job.start(config)
+        st.rerun()
+
+
+def button() -> None:
+    """Run from the sidebar where the page has nothing to show yet; also says what others run."""
+    try:
+        config = state.config()
+        if loading.load(config) is None:
+            picked.check_model(config.model)
+            picked.sae_facts(config.saes[0])
+            _button(config)
+    except SaeEvalError:
+        return  # the page says what is wrong
+
+
+def _button(config: RunConfig) -> None:
+    job = recording_job.job_of(config)
+    running = job is not None and job.active
+    if running:
+        st.caption("Running; the page shows how far it is.")
+    elif st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run", width="stretch"):
+        recording_job.start(config)
+        st.rerun()
+    others = [j for j in recording_job.active_jobs() if j is not job]
+    if others:
+        st.caption(f"{len(others)} other run(s) going on")
+
+
+@st.fragment(run_every=0.7)
+def _progress(config: RunConfig) -> None:
+    """How far the run of these settings is, time left and Cancel; the page goes on when it is done."""
+    job = recording_job.job_of(config)
+    if job is None or not job.active:
+        st.rerun(scope="app")
+        return
+    share = job.done / job.total if job.total else 0.0
+    left = "" if job.eta is None else f", {_duration(job.eta)} left"
+    text = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    st.progress(min(1.0, share), text=f"Cancelling, after this step: {text}" if job.cancelling else text)
+    st.button(
+        "Cancel",
+        key="w_cancel",
+        disabled=job.cancelling,
+        on_click=job.cancel,
+        help="What is done is kept; Run goes on from there.",
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

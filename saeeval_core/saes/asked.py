@@ -1,0 +1,51 @@
+"""What the name of an SAE stands for: told from the name, the files here and SAELens's list, before anything is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.saes.registry import RegistryRow, SaeInfo, inspect_sae, local_folder, nearest, registry
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """A folder in a repository of the Hugging Face Hub that is not in SAELens's registry."""
+
+    repo: str
+    """organisation/name"""
+    folder: str
+    """Path inside; "" is the top."""
+
+
+Asked = SaeInfo | RegistryRow | HubPlace
+"""An SAE on this machine, one of SAELens's registry, or a place on the Hub that only the Hub knows more about."""
+
+
+def what_is(spec: str, search: Sequence[Path] | None = None) -> Asked:
+    """What ``spec`` names. UnsupportedSAE for a name that stands for nothing, with the nearest ones.
+
+    It is tried as: a bundled name, a local folder, ``release/sae_id`` or ``release:sae_id`` of SAELens's registry, and
+    ``hub:org/repo[/folder]`` or ``org/repo[/folder]`` on the Hugging Face Hub.
+    """
+    if spec.startswith("hub:"):
+        return _place(spec, spec.removeprefix("hub:"))
+    if local_folder(spec, search) is not None:
+        return inspect_sae(spec, search)
+    release, _, sae_id = spec.replace(":", "/", 1).partition("/")
+    if row := registry().get((release, sae_id)):
+        return row
+    releases = {row.release for row in registry().values()}
+    looks_like_repo = "/" in spec and ":" not in spec and release not in releases
+    if not looks_like_repo or get_close_matches(release, releases, n=1, cutoff=0.85):
+        raise UnsupportedSAE(nearest(spec, search))
+    return _place(spec, spec)
+
+
+def _place(spec: str, path: str) -> HubPlace:
+    org, _, rest = path.partition("/")
+    name, _, folder = rest.strip("/").partition("/")
+    if not org or not name:
+        raise UnsupportedSAE(f"'{spec}' is not a Hub repository; expected hub:org/repo or hub:org/repo/folder")
+    return HubPlace(f"{org}/{name}", folder)
