@@ -2,9 +2,14 @@
 
 import gc
 import threading
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from app import theme
+from app.services.border import Allowed, Border
 
 OPTIONS = {
     "server.headless": True,
@@ -26,17 +31,32 @@ OPTIONS = {
     "theme.light.primaryColor": theme.PRIMARY.light,
     "theme.dark.primaryColor": theme.PRIMARY.dark,
 }
-"""The same as app/.streamlit/config.toml, which ``streamlit run app/main.py`` reads."""
+"""The same as app/.streamlit/config.toml, which ``streamlit run app/main.py`` reads, without the border around it."""
 
 
 def main(port: int = 8501, *, open_browser: bool = False) -> None:
-    """Serve until interrupted at http://localhost:PORT. ``open_browser`` also opens it."""
-    from streamlit.web import bootstrap
+    """Serve until interrupted at http://localhost:PORT, to this machine alone. ``open_browser`` also opens it."""
+    _serve(OPTIONS | {"server.port": port}, Allowed(), f"http://localhost:{port}" if open_browser else "")
 
-    options = OPTIONS | {"server.port": port, "server.headless": not open_browser}
-    bootstrap.load_config_options(options)
-    threading.Thread(target=warm, daemon=True, name="saeeval-warm").start()
-    bootstrap.run(str(Path(__file__).with_name("main.py")), False, [], options)
+
+def _serve(options: dict[str, Any], allowed: Allowed, opened: str) -> None:
+    """Serve until interrupted. ``opened``: an address to open in a browser once the server answers, or ""."""
+    import streamlit as st
+    from starlette.middleware import Middleware
+
+    @asynccontextmanager
+    async def started(_app: st.App) -> AsyncIterator[None]:
+        threading.Thread(target=warm, daemon=True, name="saeeval-warm").start()
+        if opened:
+            threading.Timer(0.5, webbrowser.open, [opened]).start()
+        yield
+
+    script = Path(__file__).with_name("main.py")
+    server = st.App(script, lifespan=started, middleware=[Middleware(Border, allowed=allowed)])
+    try:
+        server.run(config=options)
+    except KeyboardInterrupt:
+        return
 
 
 def warm() -> None:

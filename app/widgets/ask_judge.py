@@ -97,4 +97,4 @@ def _state(loaded: Loaded) -> None:
     elif job.error:
         st.error(provenance.plain(job.error), icon=":material/error:")
     elif job.result is not None:
-        st.caption(judge_job.summary(job.result))
+        st.caption(provenance.plain(judge_job.summary(job.result)))

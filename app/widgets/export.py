@@ -9,6 +9,7 @@ import streamlit as st
 from app.figures.common import to_html
 from app.services import ledger
 from app.services.loading import Loaded
+from app.widgets import provenance
 from saeeval_core.errors import ArtifactError, SaeEvalError
 from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text, set_to_csv, set_to_json
 from saeeval_core.ledger.decisions import DecisionSet
@@ -91,7 +92,7 @@ def set_import(
     try:
         found, warnings = read_set(loaded, metric, task, file.getvalue())
     except SaeEvalError as error:
-        st.error(str(error), icon=":material/error:")
+        provenance.problem(error)
         return
     by_part: dict[str, dict[int, str]] = {}
     for d in found.decisions:
@@ -100,8 +101,8 @@ def set_import(
     for of, decisions in by_part.items():
         keep(name, of, decisions)
     for warning in warnings:
-        st.warning(warning)
-    st.success(f"{len(found.decisions)} decisions imported as '{name}'.")
+        st.warning(provenance.plain(warning))
+    st.success(f"{len(found.decisions)} decisions imported as '{provenance.plain(name)}'.")
 
 
 def read_set(loaded: Loaded, metric: str, task: str, blob: bytes) -> tuple[ExportedSet, list[str]]:

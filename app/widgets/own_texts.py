@@ -74,7 +74,7 @@ def _contrast(name: str, label: str, usable: Mapping[str, Mapping[str, int]]) ->
         return ""
     sizes = usable[column]
     two = st.multiselect(
-        f"{column}: positive, then negative",
+        f"{provenance.plain(column)}: positive, then negative",
         list(sizes),
         list(sizes)[:2],
         max_selections=2,

@@ -118,8 +118,8 @@ def _protocol() -> None:
 def run_box(config: RunConfig) -> None:
     """In place of a view: this SAE has not been run on these texts."""
     st.subheader("Not run yet")
-    sae, texts = provenance.plain(config.saes[0]), provenance.plain(config.task or config.texts)
-    st.write(f"There is no recording of {sae} on {texts}.")
+    sae, texts = config.saes[0], config.task or config.texts
+    st.write(f"There is no recording of {provenance.plain(sae)} on {provenance.plain(texts)}.")
     st.write("One pass of the language model over the texts makes it; every score afterwards is instant.")
     job = recording_job.job_of(config)
     if job is None or not job.active:
@@ -141,9 +141,8 @@ def job_progress(config: RunConfig, where: str) -> None:
         return
     share = job.done / job.total if job.total else 0.0
     left = "" if job.eta is None else f", {_duration(job.eta)} left"
-    st.progress(
-        min(1.0, share), text=f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
-    )
+    told = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    st.progress(min(1.0, share), text=provenance.plain(told))
     if st.button("Cancel", key=f"w_cancel_{where}_{id(job)}", help="What is done is kept; Run goes on from there."):
         job.cancel()
 

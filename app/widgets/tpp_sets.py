@@ -72,7 +72,9 @@ def _choose(shown: TppPage) -> None:
 def _commit(shown: TppPage) -> None:
     nothing = shown.sets.nothing
     st.markdown("**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once.")
-    if st.button("Commit", type="primary", key="w_tpp_commit", disabled=bool(nothing), help=nothing or None):
+    if st.button(
+        "Commit", type="primary", key="w_tpp_commit", disabled=bool(nothing), help=provenance.plain(nothing) or None
+    ):
         log = pressing.press_log()
         made = log.sit(shown.desk, shown.loaded, shown.ablation, shown.n)
         try:

@@ -55,5 +55,5 @@ def _saebench(files: Mapping[str, results.Json], name: str, k: int) -> None:
         on_click="ignore",
         key=f"w_cmp_saebench_{k}",
         icon=":material/folder_zip:",
-        help=f"{name} in SAEBench's format: one scr and one tpp file for each SAE.",
+        help=f"{provenance.plain(name)} in SAEBench's format: one scr and one tpp file for each SAE.",
     )

@@ -6,6 +6,7 @@ from app import state
 from app.services import verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
+from app.widgets import provenance
 from saeeval_core.judging.verdict import Concept, task_concepts
 
 
@@ -49,6 +50,6 @@ def _form(loaded: Loaded, latent: int, who: str) -> None:
 def _rating(concept: Concept, latent: int) -> int:
     label = concept.name + (f" ({concept.gloss})" if concept.gloss else "")
     given = st.select_slider(
-        label, list(SCALE), 0, format_func=SCALE.__getitem__, key=f"w_blind_{latent}_{concept.name}"
+        provenance.plain(label), list(SCALE), 0, format_func=SCALE.__getitem__, key=f"w_blind_{latent}_{concept.name}"
     )
     return int(given or 0)

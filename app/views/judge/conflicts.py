@@ -8,6 +8,7 @@ from app import state
 from app.services import verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
+from app.widgets import provenance
 from saeeval_core.judging import agreement as agree
 
 _SIDES = {"all": None, "sides of 1": 1, "sides of 2": 2}
@@ -31,7 +32,7 @@ def draw(loaded: Loaded) -> None:
     if not found:
         return
     c = _chosen(found, pair, done)
-    st.markdown(f"**Latent {c.item}**")
+    st.markdown(f"**Latent {provenance.plain(str(c.item))}**")
     st.text(f"{c.concept}: {pair[0]} says {c.a}, {pair[1]} says {c.b}")
     rating = st.segmented_control(
         "Settle as", list(SCALE), format_func=SCALE.__getitem__, key=f"w_settle_{c.item}_{c.concept}"

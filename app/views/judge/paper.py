@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.views.judge.agreement import draw as draw_agreement
+from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
 
@@ -26,6 +27,6 @@ def draw() -> None:
         try:
             cells = paper_ratings(read_paper_labels(path))
         except SaeEvalError as error:
-            st.error(str(error), icon=":material/error:")
+            provenance.problem(error)
             return
     draw_agreement(cells, "paper")
