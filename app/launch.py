@@ -62,11 +62,12 @@ def _serve(options: dict[str, Any], allowed: Allowed, opened: str) -> None:
 def warm() -> None:
     """Load the default bundle, so that the first page does not wait for it. Problems are told by the page itself."""
     from app import shell
-    from app.services import loading, scoring
+    from app.services import loading, scoring, worker
     from app.services.evidence import evidence_of
     from saeeval_core.config import RunConfig
     from saeeval_core.errors import SaeEvalError
 
+    worker.warm()
     shell.views()
     try:
         loaded = loading.load(RunConfig())

@@ -7,11 +7,11 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.figures.common import to_html
-from app.services import ledger
+from app.services import ledger, uploads
 from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.errors import ArtifactError, SaeEvalError
-from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text, set_to_csv, set_to_json
+from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_to_csv, set_to_json
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.storage.row_csv import csv_text
 
@@ -107,16 +107,8 @@ def set_import(
 
 def read_set(loaded: Loaded, metric: str, task: str, blob: bytes) -> tuple[ExportedSet, list[str]]:
     """The set in an uploaded file, checked against what is loaded; ArtifactError in one line."""
-    try:
-        text = blob.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ArtifactError("the file is not UTF-8 text; give a set exported by this tool") from None
-    found, warnings = set_from_text(
-        text,
-        n_latents=loaded.latents.n_latents,
-        sae_fingerprint=loaded.latents.sae_fingerprint,
-        recording_fingerprint=loaded.residuals.fingerprint,
-    )
+    prints = loaded.latents.sae_fingerprint, loaded.residuals.fingerprint
+    found, warnings = uploads.read_set(blob, loaded.latents.n_latents, prints)
     if found.metric != metric:
         raise ArtifactError(
             f"the set is for {found.metric.upper()}, this view is for {metric.upper()}; use the other view"

@@ -49,6 +49,7 @@ def form() -> None:
 def use(path: Path, text_column: str, settings: dict[str, str]) -> None:
     """Make the file the task of this session."""
     st.session_state["own_texts"] = {"texts": str(path), "text_column": text_column, **settings}
+    st.session_state["own_lease"] = uploads.lease(path)
     state.put(task="own", pair="", target="", latent="", shift_set="mine", tpp_set="mine", cell="")
 
 
