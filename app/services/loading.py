@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.services import uploads
+from app.services import access, uploads
 from app.services.shared import shared
 from saeeval_core.config import Protocol, RunConfig, get_protocol
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
@@ -60,6 +60,7 @@ def load(config: RunConfig) -> Loaded | None:
 
     Never loads a language model. SaeEvalError when model, SAE or texts cannot be used at all.
     """
+    access.check(config)
     if config.texts:
         uploads.in_use(Path(config.texts))
     texts = texts_of(replace(config, saes=()))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from app.services import worker
+from app.services import access, worker
 from app.services.shared import shared
 from saeeval_core.config import cache_dir
 from saeeval_core.errors import ArtifactError, DataError
@@ -49,6 +49,7 @@ def keep_upload(name: str, content: bytes) -> Path:
     Where the cache cannot be written, a folder for temporary files takes it. DataError where none can, and when the
     quota is used up by files that somebody needs.
     """
+    access.demand("sending files")
     file = f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"
     for folder in (uploads_dir, _temporary):
         try:
@@ -164,6 +165,7 @@ def ratings_of(content: bytes) -> Cells:
 
 def sent(content: bytes, function: Callable[..., Any], *args: object) -> Any:
     """``function(path, *args)`` in another process, of a file with this content that is deleted afterwards."""
+    access.demand("sending files")
     with tempfile.TemporaryDirectory(prefix="saeeval-sent-") as folder:
         path = Path(folder) / "sent"
         path.write_bytes(content)

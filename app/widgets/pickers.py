@@ -2,12 +2,13 @@
 
 import html
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
 from app import state
 from app.jobs import recording as recording_job
-from app.services import loading
+from app.services import access, loading
 from app.services.shared import shared
 from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
@@ -37,6 +38,8 @@ class Choice:
 
 def sidebar() -> None:
     """Draw the pickers; what is picked goes to ``state``."""
+    if off := access.why_not("deciding"):
+        st.caption(provenance.plain(off))
     _name()
     _model()
     _sae()
@@ -125,11 +128,24 @@ def run_box(config: RunConfig) -> None:
     if job is None or not job.active:
         if job is not None and job.error:
             st.error(provenance.plain(job.error), icon=":material/error:")
-        if st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run_main"):
-            recording_job.start(config)
-            st.rerun()
+        _run(config, "w_run_main", "content")
     else:
         job_progress(config, "page")
+
+
+def _run(config: RunConfig, key: str, width: Literal["content", "stretch"]) -> None:
+    off = access.why_not("running")
+    if st.button(
+        "Run",
+        type="primary",
+        icon=":material/play_arrow:",
+        key=key,
+        width=width,
+        disabled=bool(off),
+        help=provenance.plain(off) or None,
+    ):
+        recording_job.start(config)
+        st.rerun()
 
 
 @st.fragment(run_every=0.7)
@@ -148,6 +164,10 @@ def job_progress(config: RunConfig, where: str) -> None:
 
 
 def _name() -> None:
+    if access.rules().accounts:
+        st.text_input("Who is deciding", st.session_state.get("who", ""), key="w_account", disabled=True)
+        st.button("Log out", on_click=st.logout, key="w_logout")
+        return
     if "who" not in st.session_state:
         st.session_state["who"] = keys.known_name()
     st.text_input(
@@ -200,9 +220,8 @@ def _run_button() -> None:
     job = recording_job.job_of(config)
     if job is not None and job.active:
         job_progress(config, "sidebar")
-    elif not known and st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run", width="stretch"):
-        recording_job.start(config)
-        st.rerun()
+    elif not known:
+        _run(config, "w_run", "stretch")
     others = [j for j in recording_job.active_jobs() if j is not job]
     if others:
         st.caption(f"{len(others)} other run(s) going on")
@@ -280,6 +299,7 @@ def _facts(choice: Choice | None, sae: str, model: str) -> None:
 
 def _is_folder(sae: str) -> bool:
     try:
+        access.check(RunConfig(model=BUNDLED_MODEL, saes=(sae,)))
         return local_folder(sae) is not None
     except SaeEvalError:
         return False

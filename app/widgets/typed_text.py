@@ -8,7 +8,7 @@ import streamlit as st
 from app import state
 from app.deciding.desk import shift_place
 from app.jobs import live_model
-from app.services import ledger, scoring, verdicts
+from app.services import access, ledger, scoring, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
 from app.widgets import provenance, shift_pickers, shift_sets, tpp_sets
@@ -48,7 +48,14 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
             f"The first text loads {provenance.plain(loaded.config.model)} and the SAE into memory: 10 to 40 seconds on a laptop. "
             "Everything else on this page works without them."
         )
-    if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
+    off = access.why_not("reading texts")
+    if st.button(
+        "Read it",
+        type="primary",
+        disabled=bool(off) or not text.strip(),
+        key="w_own_read",
+        help=provenance.plain(off) or None,
+    ):
         _read(loaded, text.replace("\0", ""))
     kept, reading = st.session_state.get("reading", ("", None))
     if reading is not None and kept == loaded.latents.fingerprint:
