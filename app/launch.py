@@ -3,7 +3,7 @@
 import gc
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -108,12 +108,22 @@ def has_accounts() -> bool:
     return configured
 
 
-def serve(serving: Serving) -> None:
-    """Serve a lab until interrupted, as ``serving`` says. ConfigError before anything is opened."""
-    allowed, accounts = serving.allowed(), has_accounts()
-    access.put(serving.access(accounts=accounts))
+def serve(serving: Serving, tell: Callable[[str], None]) -> None:
+    """Serve a lab until interrupted, as ``serving`` says; ``tell`` gets its address and what is not protected.
+
+    ConfigError before anything is opened.
+    """
+    from streamlit.web import bootstrap
+
+    allowed = serving.allowed()
     hosts = sorted(allowed.hosts | {o.host for o in allowed.origins})
     own = {"server.address": serving.address, "server.port": serving.port, "server.allowedHosts": hosts}
+    bootstrap.load_config_options(OPTIONS | own)  # before the secrets are looked at, which would load others
+    accounts = has_accounts()
+    access.put(serving.access(accounts=accounts))
+    tell(f"The dashboard: http://{serving.address}:{serving.port} (Ctrl-C ends it)")
+    for line in serving.unprotected(accounts=accounts):
+        tell(f"Not protected: {line}")
     _serve(OPTIONS | own, allowed, "")
 
 

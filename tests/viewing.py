@@ -56,4 +56,5 @@ def texts(at: AppTest) -> str:
     """Everything a view says in plain elements, for ``in``."""
     kinds = (at.info, at.caption, at.markdown, at.error, at.warning, at.success, at.text, at.code)
     said = "\n".join(str(e.value) for kind in kinds for e in kind)
+    said = re.sub(r"`(--[a-z-]+)`", r"\1", said)
     return re.sub(r"\\(?=[^a-zA-Z0-9\s])|\N{WORD JOINER}", "", said)  # as it is shown: escaped marks are marks

@@ -15,6 +15,8 @@ from saeeval_core.scores.uncertainty import Estimate, value_and_interval
 
 _MADE_OF_TEXT = re.compile(r"(?<=:)(?=//|streamlit:)|(?<=www)(?=\.)|(?<=@)|(?<=[-<>~])(?=[-=>])|(?<=<)(?=-)", re.I)
 """Where Streamlit makes links, arrows, dashes and its logo of text that is escaped: an invisible joiner parts it."""
+_OPTION = re.compile(r"(?<![\w`-])(--[a-z][a-z-]*)(?![\w`-])")
+"""Options of the command line are shown as code, where nothing is made of them, so that they can be copied."""
 PAGE_CSS = """<style>
 [data-testid=stMainBlockContainer] {padding-top: 3.6rem; padding-bottom: 2rem;
   padding-left: 1.6rem; padding-right: 1.6rem; max-width: 1900px;}
@@ -58,7 +60,12 @@ def plain(text: str) -> str:
     For everything that renders markdown: texts, boxes, labels, tooltips, and the options of radio buttons, segments,
     sliders and tabs. Options of select boxes are shown as they are.
     """
-    apart = _MADE_OF_TEXT.sub("\N{WORD JOINER}", " ".join(text.split()))
+    parts = _OPTION.split(" ".join(text.split()))
+    return "".join(f"`{part}`" if k % 2 else _escaped(part) for k, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    apart = _MADE_OF_TEXT.sub("\N{WORD JOINER}", text)
     return "".join(f"\\{c}" if c in string.punctuation else c for c in apart)
 
 

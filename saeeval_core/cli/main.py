@@ -45,15 +45,11 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the dashboard to a lab; names come from Streamlit's login where secrets.toml has [auth]."""
-    from app.launch import Serving, has_accounts
+    from app.launch import Serving
     from app.launch import serve as launch
 
     serving = Serving(address, port, read_only, tuple(root or ()), tuple(origin or ()))
-    serving.allowed()
-    console.print(f"The dashboard: http://{address}:{port} (Ctrl-C ends it)", markup=False)
-    for line in serving.unprotected(accounts=has_accounts()):
-        console.print(f"Not protected: {line}", markup=False)
-    launch(serving)
+    launch(serving, lambda line: console.print(line, markup=False, soft_wrap=True))
 
 
 COMMANDS = {

@@ -125,4 +125,6 @@ def test_the_check_finds_a_name(source):
 
 def test_plain_text_is_one_line_with_every_mark_escaped():
     assert plain("a_b\n![x](y)") == r"a\_b \!\[x\]\(y\)"
+    assert plain("give --origin 'x'") == r"give `--origin` \'x\'"
+    assert plain("a --b`c`") == "a \\-\N{WORD JOINER}\\-b\\`c\\`"
     assert plain("professor/teacher, 1.5") == r"professor\/teacher\, 1\.5"
