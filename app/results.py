@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.services import uploads
 from app.services.shared import shared
 from saeeval_core.config import assets_dir
-from saeeval_core.errors import ArtifactError
+from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.formats.saebench_files import export_saebench, load_rows, rows_of
 from saeeval_core.scores.uncertainty import Estimate
@@ -177,9 +178,23 @@ def _add(found: Results, path: Path) -> None:
         found.made_by[path.name] = str(content["made_by"])
 
 
-def uploaded(content: object, name: str) -> list[Stored]:
-    """Scores of a parsed JSON file of that name. ArtifactError for a file of another kind."""
-    return _stored(rows_of(content, name), name)
+@shared(max_entries=16)
+def uploaded(content: bytes, name: str) -> tuple[list[Stored], dict[str, Json]]:
+    """Scores of a JSON file of that name, and the same as SAEBench's files where it is a run of ours.
+
+    Read by another process. DataError for what is not JSON, ArtifactError for a file of another kind.
+    """
+    rows, files = uploads.sent(content, read_result, name)
+    return _stored((ScoreRow(**row) for row in rows), name), files
+
+
+def read_result(path: str, name: str) -> tuple[list[Json], dict[str, Json]]:
+    """As ``uploaded``, in the other process: fields of the rows, and the files."""
+    try:
+        content = parse_json(Path(path).read_bytes())
+    except NotJson as error:
+        raise DataError(f"'{name}' is not JSON ({error}); give a result file") from None
+    return [vars(row) for row in rows_of(content, name)], saebench_files(content, name)
 
 
 def saebench_files(content: object, name: str) -> dict[str, Json]:

@@ -6,7 +6,7 @@ from types import ModuleType
 import streamlit as st
 
 from app import state
-from app.services import loading
+from app.services import access, loading
 from app.widgets import keys, pickers, pressing, provenance, run_box, stored_files
 from saeeval_core.errors import SaeEvalError
 
@@ -24,6 +24,8 @@ VIEWS = {
 def main() -> None:
     """One run of the page: what is picked on the left, the chosen view on the right."""
     st.set_page_config(page_title="SAE eval", page_icon=provenance.favicon(), layout="wide", initial_sidebar_state=260)
+    if access.rules().accounts and not _logged_in():
+        return
     state.restore()
     st.html(provenance.PAGE_CSS)
     if state.presenting():
@@ -40,6 +42,16 @@ def main() -> None:
         pressing.collect()  # after the name is known, before the view shows what is stored
     chosen.run()
     state.write_url()
+
+
+def _logged_in() -> bool:
+    """Take the name from the login; the page that asks for one is drawn, and False returned, where there is none."""
+    if not st.user.is_logged_in:
+        st.subheader("SAE eval")
+        st.button("Log in", on_click=st.login, type="primary", key="w_login")
+        return False
+    st.session_state["who"] = str(st.user.get("email") or st.user.get("name") or st.user.get("sub"))
+    return True
 
 
 def views() -> dict[str, ModuleType]:

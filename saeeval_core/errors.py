@@ -7,9 +7,14 @@ does so for OSError alone. Anything else is a bug.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from saeeval_core.redaction import redacted
+
 
 class SaeEvalError(Exception):
-    """Base of every error whose message is meant for the user."""
+    """Base of every error whose message is meant for the user; keys are taken out of it."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(str(message)))
 
 
 class ConfigError(SaeEvalError):

@@ -1,5 +1,6 @@
 """AppTest on single views over the planted bundle of ``conftest.py``, and small things to put in its store."""
 
+import re
 from collections.abc import Mapping
 
 from streamlit.testing.v1 import AppTest
@@ -54,4 +55,6 @@ def verdict(loaded: Loaded, latent: int, rater: str, kind: str, ratings: dict[st
 def texts(at: AppTest) -> str:
     """Everything a view says in plain elements, for ``in``."""
     kinds = (at.info, at.caption, at.markdown, at.error, at.warning, at.success, at.text, at.code)
-    return "\n".join(str(e.value) for kind in kinds for e in kind)
+    said = "\n".join(str(e.value) for kind in kinds for e in kind)
+    said = re.sub(r"`(--[a-z-]+)`", r"\1", said)
+    return re.sub(r"\\(?=[^a-zA-Z0-9\s])|\N{WORD JOINER}", "", said)  # as it is shown: escaped marks are marks

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from app.deciding.class_sets import ATTRIBUTION, class_sets, open_sets
 from app.deciding.desk import Desk, shift_place
-from app.services import loading, scoring
+from app.services import access, loading, scoring
 from app.services.loading import Loaded
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import DataError, SaeEvalError, unknown_name
@@ -214,6 +214,7 @@ def carry_out(
 
 
 def _carry_out(store: Store, log: PressLog, press: Press, commit: Committing, find: Finding) -> Done:
+    access.demand("deciding")
     desk = log.desks.get(press.made.desk) or find(press.made)
     if desk is None:
         raise DataError(

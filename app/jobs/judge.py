@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 
 from app.jobs.background import Background
-from app.services import ledger
+from app.services import access, ledger
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.judging.command import JudgeOptions, JudgeOutcome, judge_command
@@ -38,7 +38,11 @@ def job_of(loaded: Loaded) -> JudgeJob | None:
 
 
 def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
-    """Ask in the background, or join a run in progress. ``api_key`` "" means the server's environment variable."""
+    """Ask in the background, or join a run in progress. ``api_key`` "" means the server's environment variable.
+
+    DataError on a read-only server.
+    """
+    access.demand("asking a judge")
     with _guard:
         job = _jobs.get(_key(loaded))
         if job is None or not job.active:

@@ -5,6 +5,7 @@ from typing import Any
 
 from scipy.sparse import csr_array
 
+from app.services import access
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.evidence.live_text import TextReading, read_text
@@ -20,6 +21,8 @@ def is_ready(loaded: Loaded) -> bool:
 
 def read(loaded: Loaded, text: str) -> TextReading:
     """Read a text as a recording would. SaeEvalError when model or SAE cannot be loaded or the text has no token."""
+    access.demand("reading texts")
+    access.check(loaded.config)
     model, sae = _model(loaded.config.model, loaded.config.dtype), _sae(loaded.latents.sae)
     with _one_text:
         reading = read_text(model, sae, loaded.residuals.key.hook, text)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.jobs.background import Background
+from app.services import access
 from app.services.loading import texts_of
 from saeeval_core.config import RunConfig, cache_dir
 from saeeval_core.recordings.obtain import obtain_recordings
@@ -49,7 +50,12 @@ def job_of(config: RunConfig) -> RecordingJob | None:
 
 
 def start(config: RunConfig) -> RecordingJob:
-    """Record the SAEs of ``config`` in the background, or join a run of the same settings in progress."""
+    """Record the SAEs of ``config`` in the background, or join a run of the same settings in progress.
+
+    DataError on a read-only server, ConfigError for a folder that this server does not read.
+    """
+    access.demand("running")
+    access.check(config)
     with _guard:
         job = _jobs.get(_key(config))
         if job is None or not job.active:

@@ -1,8 +1,10 @@
 """Load one model, SAE and task set with its recordings from disk. A language model is never loaded here."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
+from app.services import access, uploads
 from app.services.shared import shared
 from saeeval_core.config import Protocol, RunConfig, get_protocol
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
@@ -18,6 +20,7 @@ from saeeval_core.saes.registry import local_folder
 from saeeval_core.storage.json_files import require
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts import news
+from saeeval_core.texts.hub_tasks import with_labels
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import TaskSet
 
@@ -39,7 +42,17 @@ class Loaded:
 @shared(max_entries=8)
 def texts_of(config: RunConfig) -> TaskSet:
     """Texts and tasks of the settings. DataError for a missing or unusable source."""
-    return TaskSet(general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
+    if config.task == GENERAL and not config.texts:
+        return TaskSet(general_texts())
+    if config.texts and (path := Path(config.texts)).parent == uploads.uploads_dir():
+        return _sent(config, path)
+    return task_set_of(config)
+
+
+def _sent(config: RunConfig, path: Path) -> TaskSet:
+    """As ``task_set_of``, of a file that somebody sent: another process reads it."""
+    found = with_labels(uploads.read_upload(path, config.text_column), config.target, config.spurious, config.classes)
+    return found.drawn(seed=config.seed, protocol=get_protocol(config.protocol), per_cell=config.texts_per_cell)
 
 
 def load(config: RunConfig) -> Loaded | None:
@@ -47,6 +60,9 @@ def load(config: RunConfig) -> Loaded | None:
 
     Never loads a language model. SaeEvalError when model, SAE or texts cannot be used at all.
     """
+    access.check(config)
+    if config.texts:
+        uploads.in_use(Path(config.texts))
     texts = texts_of(replace(config, saes=()))
     known = _known(config.saes[0])
     if known is None:

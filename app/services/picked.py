@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+from app.services import access
 from app.services.shared import shared
+from saeeval_core.config import RunConfig
 from saeeval_core.errors import ModelError
-from saeeval_core.ledger.connection import default_path
 from saeeval_core.models.identity import BUNDLED_MODEL, is_folder
 from saeeval_core.recordings.recording import recorded_latents, recorded_passes
 from saeeval_core.saes.asked import what_is
@@ -17,7 +18,8 @@ _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.A
 
 
 def sae_facts(spec: str) -> SaeFacts:
-    """What a picked or typed name stands for. UnsupportedSAE, with the nearest names, if it is none."""
+    """What a picked or typed name stands for. SaeEvalError if it is none, with the nearest ones, or not to be read here."""
+    access.check(RunConfig(saes=(spec,)))
     here = _recorded_here().get(spec)
     return here if here is not None and local_folder(spec) is None else facts(spec, what_is(spec), here and here.l0)
 
@@ -29,6 +31,7 @@ def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:
 
 def check_model(spec: str) -> None:
     """ModelError for a name that is neither the bundled model, a folder in transformers' format nor like a Hub id."""
+    access.check(RunConfig(model=spec, saes=()))
     if spec == BUNDLED_MODEL:
         return
     folder = Path(spec).expanduser() if spec.startswith("~") else Path(spec)
@@ -43,7 +46,8 @@ def check_model(spec: str) -> None:
 
 def keep_sae(name: str, content: bytes) -> Path:
     """The folder of a zipped SAE, beside the store: it stays until somebody removes it. UnsupportedSAE in one line."""
-    return unpack_sae(name, content, default_path().parent / "saes")
+    access.demand("sending files")
+    return unpack_sae(name, content, access.kept_saes())
 
 
 @shared(max_entries=32)

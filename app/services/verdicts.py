@@ -102,4 +102,4 @@ def _current(loaded: Loaded, _newest: int) -> list[Verdict]:
 @shared(max_entries=32)
 def _ship_verdicts(_store_path: str, loaded: Loaded) -> int:
     """Put the verdicts that come with the bundle into the store, once."""
-    return load_shipped_verdicts(ledger.store(), loaded.latents)
+    return load_shipped_verdicts(ledger.own_store(), loaded.latents)

@@ -99,7 +99,9 @@ def _shift_headline(loaded: Loaded) -> None:
 
 def _tpp_headline(loaded: Loaded) -> None:
     if loaded.task_set.tpp is not None and not scoring.evaluation(loaded).tpp_is_live:
-        st.write(f"Protocol {loaded.protocol.name} draws new negatives for every TPP number: saeeval run scores it.")
+        st.write(
+            f"Protocol {provenance.plain(loaded.protocol.name)} draws new negatives for every TPP number: saeeval run scores it."
+        )
         _go("tpp_matrix", "Open the TPP matrix")
         return
     found = scoring.tpp_variants_of(loaded, TEST)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from app.jobs import judge as judge_job
+from app.services import access
 from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.judging.claude import ClaudeSettings
@@ -63,10 +64,12 @@ def _claude() -> tuple[str, int | None]:
 
 def _start_button(label: str, loaded: Loaded, options: JudgeOptions, *, count: bool = False, key: str = "") -> None:
     job = judge_job.job_of(loaded)
+    off = access.why_not("asking a judge")
     pressed = st.button(
         label,
         key=key or f"w_ask_{'count' if count else 'go'}",
-        disabled=job is not None and job.active,
+        disabled=bool(off) or (job is not None and job.active),
+        help=provenance.plain(off) or None,
         type="primary" if label == "Ask" else "secondary",
     )
     if pressed:  # a callback would be called with the options of the last drawing, before what was just typed
@@ -97,4 +100,4 @@ def _state(loaded: Loaded) -> None:
     elif job.error:
         st.error(provenance.plain(job.error), icon=":material/error:")
     elif job.result is not None:
-        st.caption(judge_job.summary(job.result))
+        st.caption(provenance.plain(judge_job.summary(job.result)))

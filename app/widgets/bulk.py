@@ -9,7 +9,7 @@ from app.deciding.class_sets import ATTRIBUTION
 from app.deciding.desk import shift_desk, shift_place
 from app.services import ledger
 from app.services.loading import Loaded
-from app.widgets import pressing, shift_pickers, shift_sets, tpp_sets
+from app.widgets import pressing, provenance, shift_pickers, shift_sets, tpp_sets
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE, find_set
@@ -49,7 +49,7 @@ def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequen
     many = len(latents) > MOST
     args = (loaded, direction, place)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        st.caption(what)
+        st.caption(provenance.plain(what))
         for decision, label in _BUTTONS.items():
             st.button(
                 label,
@@ -68,9 +68,9 @@ def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequen
             help="Takes back your last step in this set.",
         )
     if error := st.session_state.pop("bulk_error", None):
-        st.error(error, icon=":material/error:")
+        st.error(provenance.plain(error), icon=":material/error:")
     elif said := st.session_state.pop("bulk_said", None):
-        st.caption(said)
+        st.caption(provenance.plain(said))
 
 
 def _decide(loaded: Loaded, direction: Direction | None, place: str, latents: list[int], decision: str) -> None:

@@ -7,10 +7,11 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.figures.common import to_html
-from app.services import ledger
+from app.services import ledger, uploads
 from app.services.loading import Loaded
+from app.widgets import provenance
 from saeeval_core.errors import ArtifactError, SaeEvalError
-from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text, set_to_csv, set_to_json
+from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_to_csv, set_to_json
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.storage.row_csv import csv_text
 
@@ -91,7 +92,7 @@ def set_import(
     try:
         found, warnings = read_set(loaded, metric, task, file.getvalue())
     except SaeEvalError as error:
-        st.error(str(error), icon=":material/error:")
+        provenance.problem(error)
         return
     by_part: dict[str, dict[int, str]] = {}
     for d in found.decisions:
@@ -100,22 +101,14 @@ def set_import(
     for of, decisions in by_part.items():
         keep(name, of, decisions)
     for warning in warnings:
-        st.warning(warning)
-    st.success(f"{len(found.decisions)} decisions imported as '{name}'.")
+        st.warning(provenance.plain(warning))
+    st.success(f"{len(found.decisions)} decisions imported as '{provenance.plain(name)}'.")
 
 
 def read_set(loaded: Loaded, metric: str, task: str, blob: bytes) -> tuple[ExportedSet, list[str]]:
     """The set in an uploaded file, checked against what is loaded; ArtifactError in one line."""
-    try:
-        text = blob.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ArtifactError("the file is not UTF-8 text; give a set exported by this tool") from None
-    found, warnings = set_from_text(
-        text,
-        n_latents=loaded.latents.n_latents,
-        sae_fingerprint=loaded.latents.sae_fingerprint,
-        recording_fingerprint=loaded.residuals.fingerprint,
-    )
+    prints = loaded.latents.sae_fingerprint, loaded.residuals.fingerprint
+    found, warnings = uploads.read_set(blob, loaded.latents.n_latents, prints)
     if found.metric != metric:
         raise ArtifactError(
             f"the set is for {found.metric.upper()}, this view is for {metric.upper()}; use the other view"

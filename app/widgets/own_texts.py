@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import state
-from app.services import uploads
+from app.services import access, uploads
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.choices import write_choice
@@ -21,7 +21,14 @@ def form() -> None:
         "An SAE or language model of your own: type its folder, registry entry or Hub id in the sidebar and press Run. "
         "Texts of your own: a file with one text per row and label columns."
     )
-    file = st.file_uploader("Labelled texts (CSV, Parquet or JSONL)", type=list(TYPES), key="w_own_file")
+    off = access.why_not("sending files")
+    file = st.file_uploader(
+        "Labelled texts (CSV, Parquet or JSONL)",
+        type=list(TYPES),
+        key="w_own_file",
+        disabled=bool(off),
+        help=provenance.plain(off) or None,
+    )
     if file is None:
         st.code(
             "saeeval run --texts FILE --text-column text --target COLUMN=POS,NEG --spurious COLUMN=POS,NEG --classes COLUMN=A,B,C",
@@ -49,6 +56,7 @@ def form() -> None:
 def use(path: Path, text_column: str, settings: dict[str, str]) -> None:
     """Make the file the task of this session."""
     st.session_state["own_texts"] = {"texts": str(path), "text_column": text_column, **settings}
+    st.session_state["own_lease"] = uploads.lease(path)
     state.put(task="own", pair="", target="", latent="", shift_set="mine", tpp_set="mine", cell="")
 
 
@@ -74,7 +82,7 @@ def _contrast(name: str, label: str, usable: Mapping[str, Mapping[str, int]]) ->
         return ""
     sizes = usable[column]
     two = st.multiselect(
-        f"{column}: positive, then negative",
+        f"{provenance.plain(column)}: positive, then negative",
         list(sizes),
         list(sizes)[:2],
         max_selections=2,

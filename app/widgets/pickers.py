@@ -3,9 +3,10 @@
 import streamlit as st
 
 from app import state
+from app.services import access
 from app.services.picked import saes_on_offer
 from app.services.shared import shared
-from app.widgets import keys, run_box, sae_box
+from app.widgets import keys, provenance, run_box, sae_box
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.models.identity import BUNDLED_MODEL
 from saeeval_core.recordings.recording import recorded_passes
@@ -18,6 +19,8 @@ _TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news
 
 def sidebar() -> None:
     """Draw the pickers; what is picked goes to ``state``."""
+    if off := access.why_not("deciding"):
+        st.caption(provenance.plain(off))
     _name()
     _model()
     _sae()
@@ -98,6 +101,10 @@ def _protocol() -> None:
 
 
 def _name() -> None:
+    if access.rules().accounts:
+        st.text_input("Who is deciding", st.session_state.get("who", ""), key="w_account", disabled=True)
+        st.button("Log out", on_click=st.logout, key="w_logout")
+        return
     if "who" not in st.session_state:
         st.session_state["who"] = keys.known_name()
     st.text_input(

@@ -1,6 +1,8 @@
 """Small parts every view uses: the error box, how a number was computed, where things come from, and the page's look."""
 
 import html
+import re
+import string
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +13,10 @@ from app import theme
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.scores.uncertainty import Estimate, value_and_interval
 
+_MADE_OF_TEXT = re.compile(r"(?<=:)(?=//|streamlit:)|(?<=www)(?=\.)|(?<=@)|(?<=[-<>~])(?=[-=>])|(?<=<)(?=-)", re.I)
+"""Where Streamlit makes links, arrows, dashes and its logo of text that is escaped: an invisible joiner parts it."""
+_OPTION = re.compile(r"(?<![\w`-])(--[a-z][a-z-]*)(?![\w`-])")
+"""Options of the command line are shown as code, where nothing is made of them, so that they can be copied."""
 PAGE_CSS = """<style>
 [data-testid=stMainBlockContainer] {padding-top: 3.6rem; padding-bottom: 2rem;
   padding-left: 1.6rem; padding-right: 1.6rem; max-width: 1900px;}
@@ -49,8 +55,18 @@ def problem(error: SaeEvalError) -> None:
 
 
 def plain(text: str) -> str:
-    """Text as st.markdown shows it verbatim: file and label names may hold markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>$~:" else c for c in text)
+    """Text as Streamlit's markdown shows it verbatim, in one line: names of files and labels may hold markup.
+
+    For everything that renders markdown: texts, boxes, labels, tooltips, and the options of radio buttons, segments,
+    sliders and tabs. Options of select boxes are shown as they are.
+    """
+    parts = _OPTION.split(" ".join(text.split()))
+    return "".join(f"`{part}`" if k % 2 else _escaped(part) for k, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    apart = _MADE_OF_TEXT.sub("\N{WORD JOINER}", text)
+    return "".join(f"\\{c}" if c in string.punctuation else c for c in apart)
 
 
 def how(text: str) -> None:
@@ -84,6 +100,6 @@ def left_out(beyond: Sequence[int], n_latents: int) -> None:
     if beyond:
         named = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
         st.warning(
-            f"Stored decisions on latents that this SAE does not have ({named}; it has 0 to {n_latents - 1}) are left out.",
+            f"Stored decisions on latents that this SAE does not have ({plain(named)}; it has 0 to {n_latents - 1}) are left out.",
             icon=":material/warning:",
         )

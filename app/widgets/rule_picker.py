@@ -4,6 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
+from app.widgets import provenance
 from saeeval_core.scores.selections import PAPERS_RULE, Rule
 
 _ORDERS = {"top-then-filter": "top N, then filter (the paper)", "filter-then-top": "filter, then the first N"}
@@ -24,7 +25,7 @@ def rule_popover(box: DeltaGenerator, key: str = "rule") -> bool:
     st.session_state.update(shown)
     with box.popover("Judge's rule", icon=":material/rule:"):
         _parts(key)
-        st.caption(rule.words)
+        st.caption(provenance.plain(rule.words))
         st.button(
             "The paper's rule",
             key=f"w_{key}_paper",

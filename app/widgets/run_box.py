@@ -1,10 +1,12 @@
 """Running an SAE that has no recording yet: the button, one place for its progress, and Cancel."""
 
+from typing import Literal
+
 import streamlit as st
 
 from app import state
 from app.jobs import recording as recording_job
-from app.services import loading, picked
+from app.services import access, loading, picked
 from app.widgets import provenance
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import SaeEvalError
@@ -15,8 +17,8 @@ def draw(config: RunConfig) -> None:
     picked.check_model(config.model)
     picked.sae_facts(config.saes[0])
     st.subheader("Not run yet")
-    sae, texts = provenance.plain(config.saes[0]), provenance.plain(config.task or config.texts)
-    st.write(f"There is no recording of {sae} on {texts}.")
+    sae, texts = config.saes[0], config.task or config.texts
+    st.write(f"There is no recording of {provenance.plain(sae)} on {provenance.plain(texts)}.")
     st.write("One pass of the language model over the texts makes it; every score afterwards is instant.")
     job = recording_job.job_of(config)
     if job is not None and job.active:
@@ -26,7 +28,20 @@ def draw(config: RunConfig) -> None:
         st.info(provenance.plain(job.error), icon=":material/pause_circle:")
     elif job is not None and job.error:
         st.error(provenance.plain(job.error), icon=":material/error:")
-    if st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run_main"):
+    _run(config, "w_run_main", "content")
+
+
+def _run(config: RunConfig, key: str, width: Literal["content", "stretch"]) -> None:
+    off = access.why_not("running")
+    if st.button(
+        "Run",
+        type="primary",
+        icon=":material/play_arrow:",
+        key=key,
+        width=width,
+        disabled=bool(off),
+        help=provenance.plain(off) or None,
+    ):
         recording_job.start(config)
         st.rerun()
 
@@ -48,9 +63,8 @@ def _button(config: RunConfig) -> None:
     running = job is not None and job.active
     if running:
         st.caption("Running; the page shows how far it is.")
-    elif st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run", width="stretch"):
-        recording_job.start(config)
-        st.rerun()
+    else:
+        _run(config, "w_run", "stretch")
     others = [j for j in recording_job.active_jobs() if j is not job]
     if others:
         st.caption(f"{len(others)} other run(s) going on")
@@ -65,8 +79,9 @@ def _progress(config: RunConfig) -> None:
         return
     share = job.done / job.total if job.total else 0.0
     left = "" if job.eta is None else f", {_duration(job.eta)} left"
-    text = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
-    st.progress(min(1.0, share), text=f"Cancelling, after this step: {text}" if job.cancelling else text)
+    told = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    told = f"Cancelling, after this step: {told}" if job.cancelling else told
+    st.progress(min(1.0, share), text=provenance.plain(told))
     st.button(
         "Cancel",
         key="w_cancel",

@@ -5,7 +5,7 @@ import html
 import streamlit as st
 
 from app import state
-from app.services import picked
+from app.services import access, picked
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.saes.facts import BUNDLED, SaeFacts
@@ -50,7 +50,8 @@ def drop() -> None:
     with st.popover("SAE from a zip file", icon=":material/folder_zip:", width="stretch"):
         st.caption("cfg.json and weights as SAELens saves them, the folder zipped. Kept on this machine.")
         file = st.file_uploader("Zipped SAE folder", type=["zip"], key="w_sae_zip", max_upload_size=LARGEST_ZIP)
-        if file is None or not st.button("Use it", key="w_sae_zip_use"):
+        off = access.why_not("sending files")
+        if not st.button("Use it", key="w_sae_zip_use", disabled=file is None or bool(off)) or file is None:
             return
         try:
             folder = picked.keep_sae(file.name, file.getvalue())

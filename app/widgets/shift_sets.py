@@ -10,6 +10,7 @@ from app.deciding.desk import shift_place
 from app.deciding.lab import Lab
 from app.services import ledger
 from app.services.loading import Loaded
+from app.widgets import provenance
 from app.widgets.pressing import guarded
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE, find_set, new_set, open_set, own_set, reset
@@ -64,7 +65,7 @@ def _actions(lab: Lab) -> None:
     for rival in lab.judged():
         if rival.ids is not None:
             st.button(
-                f"Use {rival.name}",
+                f"Use {provenance.plain(rival.name)}",
                 on_click=_reset,
                 args=(lab, rival.ids, f"reset to {rival.name}"),
                 width="stretch",

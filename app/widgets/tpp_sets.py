@@ -62,9 +62,13 @@ def _choose(shown: TppPage) -> None:
         st.rerun()  # this is a fragment of its own: the matrix above must follow
     new = st.text_input("Save these changes under a new name", key="w_tpp_name", max_chars=60).strip()
     if st.button("Save as", disabled=not new or sets.empty, key="w_tpp_save"):
-        for row, decisions in enumerate(sets.decisions):
-            if decisions:
-                store_decisions(shown.loaded, _named(shown.loaded, new, shown.n), row, decisions, shown.who)
+        try:
+            for row, decisions in enumerate(sets.decisions):
+                if decisions:
+                    store_decisions(shown.loaded, _named(shown.loaded, new, shown.n), row, decisions, shown.who)
+        except SaeEvalError as error:
+            provenance.problem(error)
+            return
         state.put(tpp_set=new)
         st.rerun()
 
@@ -72,7 +76,9 @@ def _choose(shown: TppPage) -> None:
 def _commit(shown: TppPage) -> None:
     nothing = shown.sets.nothing
     st.markdown("**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once.")
-    if st.button("Commit", type="primary", key="w_tpp_commit", disabled=bool(nothing), help=nothing or None):
+    if st.button(
+        "Commit", type="primary", key="w_tpp_commit", disabled=bool(nothing), help=provenance.plain(nothing) or None
+    ):
         log = pressing.press_log()
         made = log.sit(shown.desk, shown.loaded, shown.ablation, shown.n)
         try:

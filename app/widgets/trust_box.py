@@ -77,7 +77,8 @@ def checks(
             key=f"w_{key}_retrain",
             icon=":material/model_training:",
             disabled=bool(retraining.why_not),
-            help=retraining.why_not or "Trains a new probe on texts from which this set is removed, and scores that.",
+            help=provenance.plain(retraining.why_not)
+            or "Trains a new probe on texts from which this set is removed, and scores that.",
         )
     try:
         if wants_controls:

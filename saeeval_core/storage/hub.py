@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.redaction import redacted
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def hub_errors(what: str, repo: str, no_file: str) -> Iterator[None]:
     except (OSError, HTTPError) as error:
         if offline:
             raise UnsupportedSAE(_offline_line(what)) from None
-        reason = " ".join(str(error).split())[:120]
+        reason = " ".join(redacted(str(error)).split())[:120]
         raise UnsupportedSAE(f"{what} cannot be fetched ({reason}); try again or give a local folder") from None
 
 

@@ -4,12 +4,14 @@ import sys
 from collections.abc import Callable
 
 from saeeval_core.errors import ArtifactError
+from saeeval_core.redaction import redacted
 
 _said: dict[str, None] = {}
 
 
 def notice(line: str) -> None:
-    """Write a line to stderr, unless this process wrote the same line before."""
+    """Write a line to stderr, unless this process wrote the same line before; without keys."""
+    line = redacted(line)
     if line not in _said:
         _said[line] = None
         sys.stderr.write(f"{line}\n")

@@ -17,6 +17,7 @@ from app.payloads.as_json import as_json
 from app.payloads.score_card import Look, score_card, shares
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring
+from app.widgets.provenance import plain
 from saeeval_core.config import RunConfig
 from saeeval_core.ledger.places import find_set, new_set, open_set, reset
 from saeeval_core.scores.contributions import share
@@ -223,7 +224,7 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     place = shift_place(
         loaded, next(d for d in scoring.shift_directions(loaded) if d.task.target.column == "profession")
     )
-    use = next(b for b in test.button if b.label.startswith("Use judge, judge"))
+    use = next(b for b in test.button if b.label.startswith(plain("Use judge, judge")))
     use.click().run()
     assert not test.exception
     mine = find_set(ledger.store(), place, "anonymous")
@@ -233,7 +234,7 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     assert test.session_state["view"]["judge_threshold"] == "1" and any(
         "rates it 1 or more" in c.value for c in test.caption
     )
-    next(b for b in test.button if b.label.startswith("Use judge, judge")).click().run()
+    next(b for b in test.button if b.label.startswith(plain("Use judge, judge"))).click().run()
     assert ledger.store().ablated(mine.id) == sorted(top)
 
 

@@ -6,6 +6,7 @@ from app import results
 from app.services.loading import Loaded
 from app.views.compare import differences, paired, planted, ranks, sweep
 from app.views.compare.upload import own_rows
+from app.widgets import provenance
 from app.widgets.tabs import tabs
 
 TITLE = "Compare SAEs"
@@ -23,7 +24,7 @@ def render(loaded: Loaded) -> None:
     """Stored results first, then two choices on what is loaded."""
     found = results.stored()
     for problem in found.problems:
-        st.warning(problem)
+        st.warning(provenance.plain(problem))
     shown = tabs("compare_tab", TABS)
     with shown[0]:
         sweep.draw([*found.rows, *own_rows()], found.made_by)

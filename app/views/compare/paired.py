@@ -73,10 +73,14 @@ def _choice(loaded: Loaded, column: DeltaGenerator, side: str) -> Choice | None:
         chosen = st.selectbox(f"Set {side}", list(SETS), format_func=SETS.__getitem__, key=f"w_two_set_{side}")
         other = loading.load(replace(loaded.config, saes=(sae,)))
         if other is None:
-            st.info(f"{sae} has not been recorded on these texts. Pick it in the sidebar and press Run.")
+            st.info(
+                f"{provenance.plain(sae)} has not been recorded on these texts. Pick it in the sidebar and press Run."
+            )
             return None
         if other.residuals.fingerprint != loaded.residuals.fingerprint:
-            st.info(f"{sae} reads another hook, so it is not on the same recording and cannot be paired.")
+            st.info(
+                f"{provenance.plain(sae)} reads another hook, so it is not on the same recording and cannot be paired."
+            )
             return None
         return Choice(other, n, chosen)
 
@@ -107,7 +111,7 @@ def _shift(loaded: Loaded, a: Choice, b: Choice, ablation: str) -> Paired:
     every = scoring.shift_directions(loaded)
     pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
     direction = scoring.default_direction(loaded, pair)
-    st.caption(f"{pair}, {direction.task.direction}")
+    st.caption(provenance.plain(f"{pair}, {direction.task.direction}"))
     target, part = direction.task.target.column, scoring.live_part(loaded)
     views = [scoring.shift_view(c.loaded, pair, target, part) for c in (a, b)]
     return paired.shift(

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.results import Json, Planted, Results
 from app.views.compare.words import METRICS, named
+from app.widgets import provenance
 from saeeval_core.scores.uncertainty import say
 
 _FAULT_COLUMNS = {
@@ -54,7 +55,7 @@ def _planted(content: Planted, k: int) -> None:
     ]
     st.dataframe(table, hide_index=True, key=f"cmp_planted_{k}")
     for line in content.verdict[-1:]:
-        st.caption(line)
+        st.caption(provenance.plain(line))
 
 
 def _faults(rows: Sequence[Json]) -> None:

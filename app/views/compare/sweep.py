@@ -11,7 +11,7 @@ from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
 from app.views.compare.words import CONFIG, METRICS, narrowed
-from app.widgets import export
+from app.widgets import export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.scores.area import AREA, MEAN, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL
@@ -58,7 +58,7 @@ def draw(rows: Sequence[Stored], made_by: Mapping[str, str]) -> None:
     _numbers(chosen, x, usable)
     _failed(rows)
     for name, command in made_by.items():
-        st.caption(f"{name} was made by:")
+        st.caption(f"{provenance.plain(name)} was made by:")
         st.code(command, language="bash")
 
 

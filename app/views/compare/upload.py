@@ -9,7 +9,6 @@ from app import results
 from app.results import Stored
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.storage.parse_json import NotJson, parse_json
 
 _KEPT = "compare_own"
 
@@ -28,14 +27,9 @@ def upload_box() -> None:
         own: list[Stored] = []
         for k, file in enumerate(files or ()):
             try:
-                content = parse_json(file.getvalue())
-                own += results.uploaded(content, file.name)
-                _saebench(results.saebench_files(content, file.name), file.name, k)
-            except NotJson as error:
-                st.error(
-                    provenance.plain(f"'{file.name}' is not JSON ({error}); give a result file"),
-                    icon=":material/error:",
-                )
+                rows, saebench = results.uploaded(file.getvalue(), file.name)
+                own += rows
+                _saebench(saebench, file.name, k)
             except SaeEvalError as error:
                 provenance.problem(error)
         if own != own_rows():
@@ -55,5 +49,5 @@ def _saebench(files: Mapping[str, results.Json], name: str, k: int) -> None:
         on_click="ignore",
         key=f"w_cmp_saebench_{k}",
         icon=":material/folder_zip:",
-        help=f"{name} in SAEBench's format: one scr and one tpp file for each SAE.",
+        help=f"{provenance.plain(name)} in SAEBench's format: one scr and one tpp file for each SAE.",
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from app.figures.compared import confusion_matrix
-from app.widgets import export
+from app.widgets import export, provenance
 from saeeval_core.judging import agreement as agree
 from saeeval_core.scores.uncertainty import say
 
@@ -25,14 +25,14 @@ def draw(cells: Mapping[str, agree.Cells], key: str) -> None:
     raters = list(cells)
     if len(raters) < 2:
         st.info(
-            f"Agreement needs two raters on the same latents; there is {raters[0] if raters else 'none'}. Rate some blind, "
-            "run another judge, or import ratings."
+            f"Agreement needs two raters on the same latents; there is {provenance.plain(raters[0] if raters else 'none')}. "
+            "Rate some blind, run another judge, or import ratings."
         )
         return
     a, b, zero = _pickers(raters, key)
     if zero:
         cells = agree.with_missing_as_zero(cells, [b])
-        st.warning(f"Missing ratings of {b} are read as 0 (never do this for a result of your own).")
+        st.warning(f"Missing ratings of {provenance.plain(b)} are read as 0 (never do this for a result of your own).")
     pair = agree.agreement(a, b, cells[a], cells[b])
     if not pair.n:
         st.info("These two have no latent in common.")

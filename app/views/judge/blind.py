@@ -3,9 +3,11 @@
 import streamlit as st
 
 from app import state
-from app.services import verdicts
+from app.services import access, verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
+from app.widgets import provenance
+from saeeval_core.errors import SaeEvalError
 from saeeval_core.judging.verdict import Concept, task_concepts
 
 
@@ -40,8 +42,15 @@ def _form(loaded: Loaded, latent: int, who: str) -> None:
         explanation = st.text_input("One sentence", max_chars=300, key=f"w_blind_what_{latent}")
         ratings = {c.name: _rating(c, latent) for c in task_concepts(loaded.task_set)}
         reason = st.text_input("Why (optional)", max_chars=500, key=f"w_blind_why_{latent}")
-        if st.form_submit_button("Save and next", type="primary"):
-            verdicts.rate(loaded, latent, who, ratings, explanation, reason)
+        off = access.why_not("rating")
+        if st.form_submit_button(
+            "Save and next", type="primary", disabled=bool(off), help=provenance.plain(off) or None
+        ):
+            try:
+                verdicts.rate(loaded, latent, who, ratings, explanation, reason)
+            except SaeEvalError as error:
+                provenance.problem(error)
+                return
             st.session_state["blind_last"] = latent
             st.rerun()
 
@@ -49,6 +58,6 @@ def _form(loaded: Loaded, latent: int, who: str) -> None:
 def _rating(concept: Concept, latent: int) -> int:
     label = concept.name + (f" ({concept.gloss})" if concept.gloss else "")
     given = st.select_slider(
-        label, list(SCALE), 0, format_func=SCALE.__getitem__, key=f"w_blind_{latent}_{concept.name}"
+        provenance.plain(label), list(SCALE), 0, format_func=SCALE.__getitem__, key=f"w_blind_{latent}_{concept.name}"
     )
     return int(given or 0)

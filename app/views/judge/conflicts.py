@@ -5,9 +5,11 @@ from itertools import combinations
 import streamlit as st
 
 from app import state
-from app.services import verdicts
+from app.services import access, verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
+from app.widgets import provenance
+from saeeval_core.errors import SaeEvalError
 from saeeval_core.judging import agreement as agree
 
 _SIDES = {"all": None, "sides of 1": 1, "sides of 2": 2}
@@ -31,13 +33,18 @@ def draw(loaded: Loaded) -> None:
     if not found:
         return
     c = _chosen(found, pair, done)
-    st.markdown(f"**Latent {c.item}**")
+    st.markdown(f"**Latent {provenance.plain(str(c.item))}**")
     st.text(f"{c.concept}: {pair[0]} says {c.a}, {pair[1]} says {c.b}")
     rating = st.segmented_control(
         "Settle as", list(SCALE), format_func=SCALE.__getitem__, key=f"w_settle_{c.item}_{c.concept}"
     )
-    if st.button("Save", disabled=rating is None, key="w_settle_save"):
-        verdicts.settle(loaded, c, int(rating or 0), state.who(), pair)
+    off = access.why_not("rating")
+    if st.button("Save", disabled=bool(off) or rating is None, key="w_settle_save", help=provenance.plain(off) or None):
+        try:
+            verdicts.settle(loaded, c, int(rating or 0), state.who(), pair)
+        except SaeEvalError as error:
+            provenance.problem(error)
+            return
         st.rerun()
     reasons([v for v in verdicts.current(loaded) if v.latent == c.item and v.rater in pair])
     evidence(loaded, int(c.item), blind=False)

@@ -1,13 +1,11 @@
 """Judge, last tab: the ratings of the paper's authors, of a second person and of their judge, from their label file."""
 
-import tempfile
-from pathlib import Path
-
 import streamlit as st
 
+from app.services import uploads
 from app.views.judge.agreement import draw as draw_agreement
+from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
 
 
 @st.fragment
@@ -20,12 +18,9 @@ def draw() -> None:
     file = st.file_uploader("paper_labels.json", type="json", key="w_paper", max_upload_size=20)
     if file is None:
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "paper_labels.json"
-        path.write_bytes(file.getvalue())
-        try:
-            cells = paper_ratings(read_paper_labels(path))
-        except SaeEvalError as error:
-            st.error(str(error), icon=":material/error:")
-            return
+    try:
+        cells = uploads.ratings_of(file.getvalue())
+    except SaeEvalError as error:
+        provenance.problem(error)
+        return
     draw_agreement(cells, "paper")

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.services.evidence import evidence_of
 from app.services.loading import Loaded
+from app.widgets import provenance
 from app.widgets.ask_judge import retry_button
 from app.widgets.token_text import plain_html, tokens_html
 from saeeval_core.evidence.evidence import EvidenceContext, for_judge
@@ -54,7 +55,7 @@ def evidence(loaded: Loaded, latent: int, *, blind: bool) -> None:
         st.html(plain_html("promotes: " + "   ".join(t.token.strip() for t in shown.promoted)))
     for (source, heading), contexts in shown.groups().items():
         where = "texts of the task" if blind and source == loaded.task_set.texts.name else source
-        st.caption(f"{where}: {heading}".replace("$", "\\$"))
+        st.caption(provenance.plain(f"{where}: {heading}"))
         top = max((abs(c.peak) for c in contexts), default=1.0)
         for c in contexts[:CONTEXTS]:
             st.html(_context(c, top))
