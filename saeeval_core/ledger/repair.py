@@ -63,7 +63,8 @@ def make_ready(path: Path) -> None:
 def repair(path: Path) -> Repair | None:
     """Repair a store, or finish the repair that another process began; None if it is sound by now.
 
-    StoreError if the file holds no row and no trace of a store, or the disk is full; then it is left as it is.
+    StoreError if nothing in the file or beside it says that it was a store, or the disk is full; then it is left as
+    it is.
     """
     path = path.resolve()
     with _alone(path):
@@ -86,10 +87,10 @@ def _repair(path: Path) -> Repair | None:
     work.mkdir()
     try:
         found = _carved(path, work / "copy")
-        if not found.ours:
+        if not found.ours and newest_backup(path) is None:
             raise StoreError(
                 f"{path} cannot be opened: it is no store ({health.faults[0]}); "
-                f"move it away or point SAEEVAL_STORE elsewhere{_hint(path, {})}"
+                "move it away or point SAEEVAL_STORE elsewhere"
             )
         aside = _keep_aside(work / "copy", path)
         done = Repair(aside, *_build(work / "fresh.sqlite", found, aside))
