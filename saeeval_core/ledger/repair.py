@@ -70,7 +70,7 @@ def repair(path: Path) -> Repair | None:
     with _alone(path):
         try:
             return _repair(path)
-        except (OSError, sqlite3.Error, subprocess.SubprocessError) as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path} is damaged and cannot be repaired now: {error}; free some space") from None
 
 
@@ -135,7 +135,9 @@ def _carved(path: Path, copy: Path) -> Carved:
 def _copy(source: Path, target: Path) -> None:
     # In a process of its own: closing a file drops all locks that this process holds on it, SQLite's among them.
     code = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
-    subprocess.run([sys.executable, "-c", code, str(source), str(target)], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code, str(source), str(target)], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{source} cannot be copied: {''.join(done.stderr.splitlines()[-1:])}")
 
 
 def _keep_aside(copy: Path, path: Path) -> Path:
