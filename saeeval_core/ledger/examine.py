@@ -66,8 +66,8 @@ def _examine_file(path: Path, mode: str, torn: bool) -> Health:
     try:
         with closing(open_file(path, mode)) as c, _one_moment(c):
             return _examine(c, torn)
-    except sqlite3.Error as error:
-        if is_damage(error):
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter for damaged names in the schema
+        if isinstance(error, UnicodeDecodeError) or is_damage(error):
             return Health((_short(error),), torn=torn)
         raise StoreError(f"{path} cannot be read: {error}; check the disk or point SAEEVAL_STORE elsewhere") from None
 
