@@ -52,10 +52,14 @@ def command_line() -> str:
 
 @contextmanager
 def bar(label: str) -> Iterator[Callable[..., None]]:
-    """Progress with the time left, on stderr: yields advance(done, total, what="")."""
+    """Progress with the time left, on stderr: yields advance(done, total, what=""). It is gone where work fails."""
     with _progress(label, "label") as shown:
         task = shown.add_task("", total=None, label="")
-        yield lambda done, total, what="": shown.update(task, completed=done, total=total, label=what)
+        try:
+            yield lambda done, total, what="": shown.update(task, completed=done, total=total, label=what)
+        except BaseException:
+            shown.live.transient = True  # an error is one line, not a bar and a line
+            raise
 
 
 @contextmanager

@@ -139,7 +139,7 @@ class ClaudeJudge:
     async def _count(self, questions: Sequence[v.Question]) -> TokenCount:
         import anthropic
 
-        self._need_key()
+        self.need_key()
         slots = asyncio.Semaphore(self.settings.concurrency)
         async with self._client() as client:
 
@@ -214,7 +214,7 @@ class ClaudeJudge:
     async def _submit(self, questions: Sequence[v.Question]) -> str:
         import anthropic
 
-        self._need_key()
+        self.need_key()
         requests: Any = [{"custom_id": custom_id(q), "params": self._params(q)} for q in questions]
         async with self._client() as client:
             try:
@@ -225,7 +225,7 @@ class ClaudeJudge:
     async def _collect(self, batch_id: str, questions: Mapping[str, v.Question]) -> list[Verdict] | None:
         import anthropic
 
-        self._need_key()
+        self.need_key()
         found: dict[str, Verdict] = {}
         async with self._client() as client:
             try:
@@ -263,9 +263,10 @@ class ClaudeJudge:
             return q.failed(kinds.get(inner.type, v.SERVER), self.clean(str(inner.message)))
         return q.failed(v.EXPIRED if result.type == "expired" else v.CANCELLED)
 
-    def _need_key(self) -> None:
+    def need_key(self) -> None:
+        """JudgeError where there is no key: called before anything is asked."""
         if not self.__key:
-            raise JudgeError("no API key: set ANTHROPIC_API_KEY, or use --judge local, which needs none")
+            raise JudgeError("no API key: set ANTHROPIC_API_KEY, or use the local judge, which needs none")
 
     def _refusal(self, what: str, error: "anthropic.APIError") -> JudgeError:
         return JudgeError(
