@@ -7,9 +7,22 @@ does so for OSError alone. Anything else is a bug.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 1000
+"""Characters of a message; names in it come from files of any kind."""
+
+
+def one_line(text: str) -> str:
+    """Text in one line that any terminal and page can hold: controls, direction marks and half characters escaped."""
+    flat = " ".join(text[: 4 * LONGEST].split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+
 
 class SaeEvalError(Exception):
     """Base of every error whose message is meant for the user."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(SaeEvalError):

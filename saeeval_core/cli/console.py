@@ -82,4 +82,6 @@ def recording_bar() -> Iterator[Callable[["RecorderProgress"], None]]:
 
 def _progress(label: str, field: str, *, transient: bool = False) -> Progress:
     columns = TextColumn(label), BarColumn(), TextColumn(f"{{task.percentage:>3.0f}}% {{task.fields[{field}]}}")
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=transient)
+    err = Console(stderr=True)
+    # A file or pipe takes the lines of errors and notices alone.
+    return Progress(*columns, TimeRemainingColumn(), console=err, transient=transient, disable=not err.is_terminal)

@@ -1,6 +1,6 @@
 """The typed result of ``saeeval run``. Its JSON is written and read by ``result_json`` alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from saeeval_core.config import RunConfig
@@ -281,7 +281,17 @@ def require_shapes(result: RunResult) -> RunResult:
             _require_test("the mean over pairs", *sae.shift.aggregate.values(), *filter(None, [sae.shift.area]))
         if sae.tpp:
             _require_square(sae.tpp)
+        if below := [n for n in _numbers(sae) if n < 1]:
+            raise ValueError(f"a set of N = {below[0]} latents")
     return result
+
+
+def _numbers(sae: SaeResult) -> Iterator[int]:
+    """Every N that a result names."""
+    for direction in sae.shift.directions if sae.shift else ():
+        yield from (a.n for a in direction.by_n)
+    yield from sae.shift.aggregate if sae.shift else ()
+    yield from (a.n for a in sae.tpp.by_n) if sae.tpp else ()
 
 
 def _require_test(what: str, *parts: Mapping[str, object]) -> None:

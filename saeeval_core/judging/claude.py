@@ -18,6 +18,7 @@ from saeeval_core.ledger.verdicts import Verdict
 if TYPE_CHECKING:
     import anthropic
 
+_COUNTS = ("input", "cache_creation_input", "cache_read_input", "output")
 _COUNTED = 64  # requests whose tokens are counted one by one; the rest is scaled by length
 _HOPELESS = (v.NO_KEY, v.KEY_REJECTED, v.NO_CREDIT)  # asking for the next latent would fail the same way
 
@@ -191,7 +192,7 @@ class ClaudeJudge:
             message = await client.messages.create(**self._params(q))
         except anthropic.APIError as error:
             return q.failed(status_of(error), self.clean(_body(error))), Usage()
-        except (ValueError, TypeError) as error:  # a 200 reply that is no JSON, or a setting the SDK refuses
+        except (ValueError, TypeError, RecursionError) as error:  # a reply that is no JSON, a setting the SDK refuses
             return q.failed(v.INVALID, self.clean(str(error))), Usage()
         return self._read(q, message)
 
@@ -236,7 +237,7 @@ class ClaudeJudge:
                         found[row.custom_id] = self._batch_row(questions[row.custom_id], row.result)
             except anthropic.APIError as error:
                 raise self._refusal(f"batch {batch_id} could not be read", error) from None
-            except ValueError as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise JudgeError(
                     f"batch {batch_id} could not be read ({self.clean(str(error))[:80]}); try again"
                 ) from None
@@ -324,7 +325,6 @@ def _usage(message: Any) -> Usage:
     u = getattr(message, "usage", None)
     if u is None:
         return Usage()
-    written = getattr(u, "cache_creation_input_tokens", None) or 0
-    return Usage(
-        (u.input_tokens or 0) + written, getattr(u, "cache_read_input_tokens", None) or 0, u.output_tokens or 0
-    )
+    counted = (getattr(u, f"{name}_tokens", None) for name in _COUNTS)
+    sent, written, cached, output = (n if type(n) is int and n >= 0 else 0 for n in counted)
+    return Usage(sent + written, cached, output)

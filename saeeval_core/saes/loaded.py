@@ -224,7 +224,7 @@ def _from_hub(spec: str, path: str, device: str, dtype: str) -> LoadedSAE:
 
     org, _, rest = path.partition("/")
     name, _, subfolder = rest.strip("/").partition("/")
-    if not org or not name:
+    if not org or not name or {".", ".."} & set(path.split("/")):
         raise UnsupportedSAE(f"'{spec}' is not a Hub repository; expected hub:org/repo or hub:org/repo/folder")
     repo, prefix = f"{org}/{name}", f"{subfolder}/" if subfolder else ""
     with hub_errors(f"SAE '{spec}'", repo, _no_file_line(spec, repo)):
@@ -259,7 +259,8 @@ def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
         needs_sequences=temporal,
         module=module,
     )
-    verify_affine(sae)
+    with _load_errors(info.id, info.location):  # the first use of SAELens's own code with these settings
+        verify_affine(sae)
     return sae
 
 

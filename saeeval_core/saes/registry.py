@@ -225,14 +225,18 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
 
 
 def _check_words(spec: str, cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-    """UnsupportedSAE for names that are no text: lists, numbers, objects."""
+    """UnsupportedSAE for names that are no text (lists, numbers, objects), and for switches that are neither on nor off."""
     named = [(k, cfg.get(k)) for k in ("architecture", "activation_fn", "activation_fn_str", "reshape_activations")]
     named += [(k, metadata.get(k)) for k in ("hook_name", "hook_name_out", "model_name", "training_architecture")]
+    named.append(("neuronpedia_id", metadata.get("neuronpedia_id")))
     normalise = cfg.get("normalize_activations")
     named.append(("normalize_activations", None if isinstance(normalise, bool) else normalise))
     for key, value in named:
         if value is not None and not isinstance(value, str):
             raise UnsupportedSAE(f"SAE '{spec}': cfg.json has {key} = {_short(value)}; expected a name in quotes")
+    for key in ("apply_b_dec_to_input", "rescale_acts_by_decoder_norm"):
+        if not isinstance(cfg.get(key), bool | None):
+            raise UnsupportedSAE(f"SAE '{spec}': cfg.json has {key} = {_short(cfg[key])}; expected true or false")
 
 
 def _check_k(spec: str, k: object, n_latents: int) -> None:

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable
 
-from saeeval_core.errors import ArtifactError
+from saeeval_core.errors import ArtifactError, one_line
 
 _said: dict[str, None] = {}
 
 
 def notice(line: str) -> None:
     """Write a line to stderr, unless this process wrote the same line before."""
+    line = one_line(line)
     if line not in _said:
         _said[line] = None
         sys.stderr.write(f"{line}\n")
