@@ -16,7 +16,10 @@ from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.formats.saebench_files import export_saebench, load_rows, rows_of
 from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.storage.field_types import require_types
+from saeeval_core.storage.json_files import as_artifact, require
 from saeeval_core.storage.parse_json import NotJson, parse_json
+from saeeval_core.storage.row_json import check_result
 from saeeval_core.sweep.columns import ScoreRow
 
 COMMAND = "saeeval sweep --suite FOLDER --task bios --task reviews --json assets/results/sweep.json"
@@ -51,15 +54,16 @@ class PairDifference:
 
     @classmethod
     def of_file(cls, row: Json) -> "PairDifference":
-        """From a row of a sweep's file. KeyError for a row without its SAEs, setting or value."""
+        """From a row of a sweep's file. KeyError or ValueError for a row without its SAEs, setting or value."""
         ci = None if row.get("ci_low") is None else (row["ci_low"], row["ci_high"])
-        return cls(
+        own = cls(
             *(row[k] for k in ("sae_a", "sae_b", "metric", "variant", "protocol", "task", "n")),
             Estimate(row["value"], ci, row.get("reason") or "undefined"),
             row.get("half_width"),
             row.get("level"),
             row.get("part", "test"),
         )
+        return require_types(own)
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,9 @@ class PlantedScore:
 
     @classmethod
     def of_file(cls, metric: str, protocol: str, r: Json) -> "PlantedScore":
-        """From one entry of the file that ``saeeval validate`` writes; what it lacks is None."""
+        """From one entry of the file that ``saeeval validate`` writes; what it lacks is None. ValueError as above."""
         ci = r.get("spearman_ci")
-        return cls(
+        own = cls(
             metric,
             protocol,
             r.get("headline"),
@@ -104,6 +108,7 @@ class PlantedScore:
             f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
             *(r.get(k) for k in ("oracle_rank", "random_score", "permuted_score", "trend_with_training")),
         )
+        return require_types(own)
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Planted:
             for metric in ("shift", "tpp")
             for protocol, r in (content.get(metric) or {}).items()
         ]
-        return cls(tuple(scores), tuple(content.get("verdict", ())))
+        return require_types(cls(tuple(scores), tuple(content.get("verdict", ()))))
 
 
 @dataclass(frozen=True)
@@ -165,15 +170,18 @@ def _add(found: Results, path: Path) -> None:
         content = parse_json(path.read_bytes())
     except (OSError, NotJson) as error:
         raise ArtifactError(f"'{path.name}' is not readable JSON ({error}); make it again") from None
+    check_result(path, content)
     kind = content.get("kind") if isinstance(content, Mapping) else None
     if kind == "planted":
-        found.planted.append(Planted.of_file(content))
+        with as_artifact(path):
+            found.planted.append(Planted.of_file(content))
     elif kind == "faults":
-        found.faults.extend(content.get("rows", []))
+        with as_artifact(path):
+            found.faults.extend(map(_plain_row, content.get("rows", [])))
     else:
         found.rows.extend(_stored(load_rows(path), path.name))
         if kind == "sweep":
-            _add_summary(found, content, path.name)
+            _add_summary(found, content, path)
     if isinstance(content, Mapping) and content.get("made_by"):
         found.made_by[path.name] = str(content["made_by"])
 
@@ -226,11 +234,17 @@ def _stored(rows: Iterable[ScoreRow], file: str) -> list[Stored]:
     return [Stored(**vars(row), file=file) for row in rows]
 
 
-def _add_summary(found: Results, content: Json, file: str) -> None:
-    try:
-        found.differences.extend(map(PairDifference.of_file, content.get("differences") or []))
-        found.rank_agreement.extend(
-            RankAgreement(r["x"], r["y"], r["spearman"], r["n_saes"], file) for r in content.get("rank_agreement") or []
-        )
-    except KeyError as error:
-        raise ArtifactError(f"'{file}' has a summary without {error}; run the sweep again") from None
+def _add_summary(found: Results, content: Json, path: Path) -> None:
+    with as_artifact(path):
+        differences = [PairDifference.of_file(d) for d in content.get("differences") or []]
+        ranks = [
+            require_types(RankAgreement(r["x"], r["y"], r["spearman"], r["n_saes"], path.name))
+            for r in content.get("rank_agreement") or []
+        ]
+        found.differences.extend(differences)
+        found.rank_agreement.extend(ranks)
+
+
+def _plain_row(row: Json) -> Json:
+    require(all(isinstance(v, str | int | float | None) for v in row.values()), "a row holds lists or objects")
+    return row

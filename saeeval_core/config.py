@@ -124,12 +124,20 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "RunConfig":
-        """Inverse of ``to_json``; unknown keys are a ConfigError."""
-        values = json.loads(text)
+        """Inverse of ``to_json``; ConfigError for unknown keys and for anything but an object of settings."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            raise ConfigError("a config is no JSON object; give what RunConfig.to_json wrote")
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
             raise ConfigError(f"config holds unknown keys {sorted(unknown)}; known keys: {sorted(known)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise ConfigError(f"config holds a value of another kind ({error}); give what to_json wrote") from None
 
 
 def digest(value: Any) -> str:

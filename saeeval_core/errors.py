@@ -9,12 +9,25 @@ from difflib import get_close_matches
 
 from saeeval_core.redaction import redacted
 
+LONGEST = 1000
+"""Characters of a message; names in it come from files of any kind."""
+
+
+def one_line(text: str) -> str:
+    """Text in one line that any terminal and page can hold: controls, direction marks and half characters escaped."""
+    flat = " ".join(text[: 4 * LONGEST].split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+
 
 class SaeEvalError(Exception):
     """Base of every error whose message is meant for the user; keys are taken out of it."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(redacted(str(message)))
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(SaeEvalError):

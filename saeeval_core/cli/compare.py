@@ -9,7 +9,7 @@ from rich.table import Table
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import bar, command_line, console, write_json
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
-from saeeval_core.errors import ConfigError
+from saeeval_core.errors import ConfigError, DataError
 
 
 def sweep(
@@ -74,6 +74,8 @@ def sweep(
     console.print(f"{len(result['rows'])} rows; the Compare view opens them from assets/results or --json FILE")
     for name, message in failed:
         console.print(f"failed: {name}: {message}", style="red", markup=False)
+    if failed and all(r.get("error") for r in result["rows"]):
+        raise DataError(f"none of {len(failed)} SAE(s) could be scored; the first: {failed[0][1]}")
 
 
 def validate(protocol: o.Protocols = "robust,saebench,paper", json_path: o.Json = None) -> None:

@@ -52,10 +52,14 @@ def command_line() -> str:
 
 @contextmanager
 def bar(label: str) -> Iterator[Callable[..., None]]:
-    """Progress with the time left, on stderr: yields advance(done, total, what="")."""
+    """Progress with the time left, on stderr: yields advance(done, total, what=""). It is gone where work fails."""
     with _progress(label, "label") as shown:
         task = shown.add_task("", total=None, label="")
-        yield lambda done, total, what="": shown.update(task, completed=done, total=total, label=what)
+        try:
+            yield lambda done, total, what="": shown.update(task, completed=done, total=total, label=what)
+        except BaseException:
+            shown.live.transient = True  # an error is one line, not a bar and a line
+            raise
 
 
 @contextmanager
@@ -78,4 +82,6 @@ def recording_bar() -> Iterator[Callable[["RecorderProgress"], None]]:
 
 def _progress(label: str, field: str, *, transient: bool = False) -> Progress:
     columns = TextColumn(label), BarColumn(), TextColumn(f"{{task.percentage:>3.0f}}% {{task.fields[{field}]}}")
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=transient)
+    err = Console(stderr=True)
+    # A file or pipe takes the lines of errors and notices alone.
+    return Progress(*columns, TimeRemainingColumn(), console=err, transient=transient, disable=not err.is_terminal)

@@ -8,7 +8,7 @@ import typer
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import bar, finish
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
-from saeeval_core.errors import ConfigError
+from saeeval_core.errors import ConfigError, JudgeError
 
 
 def judge(
@@ -55,6 +55,9 @@ def judge(
     with bar("judging") as advance:
         result = judge_command(RunConfig(model=model, saes=(sae,), task=task), options, on_progress=advance)
     finish(json_path, result.to_dict())
+    if result.run is not None and not result.run.answered + result.run.from_store:
+        why = ", ".join(f"{status} {n}" for status, n in result.run.failures.items()) or "the budget allows no request"
+        raise JudgeError(f"no verdict on any of {result.latents} latents: {why}; mend that and run the same again")
 
 
 def import_explanations(

@@ -12,7 +12,7 @@ import typer
 
 from saeeval_core.cli import commit, compare, judge, listing, run, store, train
 from saeeval_core.cli.console import console
-from saeeval_core.errors import SaeEvalError
+from saeeval_core.errors import SaeEvalError, one_line
 
 _STOPPED = "stopped; what was finished is kept, and the same command continues from there"
 
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _stop(line: str, code: int) -> None:
-    sys.stderr.write(f"saeeval: {line}\n")
+    sys.stderr.write(f"saeeval: {one_line(line)}\n")
     sys.stderr.flush()
     # Libraries' background threads must not delay or decorate the exit.
     os._exit(code) if code == 130 else sys.exit(code)

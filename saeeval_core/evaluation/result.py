@@ -1,6 +1,6 @@
 """The typed result of ``saeeval run``. Its JSON is written and read by ``result_json`` alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from saeeval_core.config import RunConfig
@@ -270,3 +270,41 @@ class RunResult:
     def small(self) -> bool:
         """The texts are too few to separate SAEs well."""
         return bool(self.task.small)
+
+
+def require_shapes(result: RunResult) -> RunResult:
+    """The same result. ValueError unless its lists are as long as each other and every set has a score on test."""
+    for sae in result.saes:
+        for direction in sae.shift.directions if sae.shift else ():
+            _require_test(direction.pair, *(a.parts for a in direction.by_n))
+        if sae.shift:
+            _require_test("the mean over pairs", *sae.shift.aggregate.values(), *filter(None, [sae.shift.area]))
+        if sae.tpp:
+            _require_square(sae.tpp)
+        if below := [n for n in _numbers(sae) if n < 1]:
+            raise ValueError(f"a set of N = {below[0]} latents")
+    return result
+
+
+def _numbers(sae: SaeResult) -> Iterator[int]:
+    """Every N that a result names."""
+    for direction in sae.shift.directions if sae.shift else ():
+        yield from (a.n for a in direction.by_n)
+    yield from sae.shift.aggregate if sae.shift else ()
+    yield from (a.n for a in sae.tpp.by_n) if sae.tpp else ()
+
+
+def _require_test(what: str, *parts: Mapping[str, object]) -> None:
+    if not parts or any("test" not in p for p in parts):
+        raise ValueError(f"{what} has no score on test texts")
+
+
+def _require_square(tpp: TppResult) -> None:
+    m = len(tpp.classes)
+    _require_test("TPP", *(a.parts for a in tpp.by_n), *filter(None, [tpp.area]))
+    cells = [c for a in tpp.by_n for cell in a.parts.values() for c in (cell, cell.mean_ablation) if c is not None]
+    lengths = {m, *(len(c.matrix) for c in cells), *(len(row) for c in cells for row in c.matrix)}
+    lengths |= {len(a.n_ablated) for a in tpp.by_n} | {len(clean) for clean in tpp.clean.values()}
+    lengths |= {len(own) for a in tpp.by_n for own in (a.ids, a.states) if own is not None}
+    if lengths != {m} or m < 2 or len(set(tpp.classes)) < m:
+        raise ValueError(f"TPP has {m} classes, but lists of {', '.join(map(str, sorted(lengths)))} values")

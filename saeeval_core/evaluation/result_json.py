@@ -31,8 +31,10 @@ from saeeval_core.evaluation.result import (
     TppCell,
     TppProbe,
     TppResult,
+    require_shapes,
 )
 from saeeval_core.scores.uncertainty import Estimate, undefined
+from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.parse_json import NotJson, parse_json
 
 Json = dict[str, Any]
@@ -70,7 +72,7 @@ def from_json(content: Any, source: str = "the file") -> RunResult:
     if missing := [k for k in ("config", "task", "results", "versions") if k not in content]:
         raise ArtifactError(f"{source} has no '{missing[0]}'; give the JSON that saeeval run --json wrote")
     try:
-        return _result(content)
+        return require_shapes(require_types(_result(content)))
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ArtifactError(
             f"{source} looks like a result of a run but cannot be read ({type(error).__name__}: {error}); run it again"
@@ -82,9 +84,7 @@ def read_result(path: Path) -> RunResult:
     try:
         content = parse_json(path.read_bytes())
     except (OSError, NotJson) as error:
-        raise ArtifactError(
-            f"'{path}' is not readable JSON ({error}); give a file written by saeeval run --json"
-        ) from None
+        raise ArtifactError(f"'{path}' is not JSON ({error}); give a file of saeeval run --json") from None
     return from_json(content, f"'{path.name}'")
 
 

@@ -6,6 +6,7 @@ file can hold. Everything else of ours (other N, intervals, TPP matrix, reasons)
 """
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from saeeval_core.evaluation.result import PairMean, RunResult, SaeResult, Shift
 from saeeval_core.evaluation.result_json import from_json, shift_json, tpp_json
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import mean_known
+from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.sweep.columns import ScoreRow, cells
 
@@ -64,9 +66,9 @@ def load_rows(path: Path) -> list[ScoreRow]:
 
 def rows_of(content: object, source: str) -> list[ScoreRow]:
     """As ``load_rows`` for parsed JSON; ``source`` names it in messages."""
-    if isinstance(content, Mapping) and isinstance(content.get("results"), list):
-        return list(run_rows(from_json(content, f"'{source}'")))
     try:
+        if isinstance(content, Mapping) and isinstance(content.get("results"), list):
+            return list(run_rows(from_json(content, f"'{source}'")))
         if isinstance(content, Mapping) and "eval_result_metrics" in content:
             return _published(content, source)
         if isinstance(content, Mapping) and content.get("kind") == "sweep":
@@ -270,7 +272,7 @@ def _published(content: Mapping[str, Any], source: str) -> list[ScoreRow]:
             continue
         n, which = (match[2], match[1]) if kind == "scr" else (match[1], match[2])
         if which in ("metric", "total_metric"):
-            number = None if value is None else float(value)
-            reason = None if value is not None else "not in this file"
-            rows.append(replace(common, n=int(n), value=number, reason=reason))
+            known = isinstance(value, float | int) and math.isfinite(value)
+            reason = None if known else "not in this file" if value is None else "no number in this file"
+            rows.append(require_types(replace(common, n=int(n), value=value if known else None, reason=reason)))
     return rows

@@ -20,6 +20,7 @@ from saeeval_core.redaction import redacted
 if TYPE_CHECKING:
     import anthropic
 
+_COUNTS = ("input", "cache_creation_input", "cache_read_input", "output")
 _COUNTED = 64  # requests whose tokens are counted one by one; the rest is scaled by length
 _HOPELESS = (v.NO_KEY, v.KEY_REJECTED, v.NO_CREDIT)  # asking for the next latent would fail the same way
 
@@ -148,7 +149,7 @@ class ClaudeJudge:
     async def _count(self, questions: Sequence[v.Question]) -> TokenCount:
         import anthropic
 
-        self._need_key()
+        self.need_key()
         slots = asyncio.Semaphore(self.settings.concurrency)
         async with self._client() as client:
 
@@ -201,7 +202,7 @@ class ClaudeJudge:
             message = await client.messages.create(**self._params(q))
         except anthropic.APIError as error:
             return q.failed(status_of(error), _body(error)), Usage()
-        except (ValueError, TypeError) as error:  # a 200 reply that is no JSON, or a setting the SDK refuses
+        except (ValueError, TypeError, RecursionError) as error:  # a reply that is no JSON, a setting the SDK refuses
             return q.failed(v.INVALID, str(error)), Usage()
         return self._read(q, message)
 
@@ -222,7 +223,7 @@ class ClaudeJudge:
     async def _submit(self, questions: Sequence[v.Question]) -> str:
         import anthropic
 
-        self._need_key()
+        self.need_key()
         requests: Any = [{"custom_id": custom_id(q), "params": self._params(q)} for q in questions]
         async with self._client() as client:
             try:
@@ -233,7 +234,7 @@ class ClaudeJudge:
     async def _collect(self, batch_id: str, questions: Mapping[str, v.Question]) -> list[Verdict] | None:
         import anthropic
 
-        self._need_key()
+        self.need_key()
         found: dict[str, Verdict] = {}
         async with self._client() as client:
             try:
@@ -244,7 +245,7 @@ class ClaudeJudge:
                         found[row.custom_id] = self._without_key(self._batch_row(questions[row.custom_id], row.result))
             except anthropic.APIError as error:
                 raise self._refusal(f"batch {batch_id} could not be read", error) from None
-            except ValueError as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise JudgeError(
                     f"batch {batch_id} could not be read ({self.clean(str(error))[:80]}); try again"
                 ) from None
@@ -271,9 +272,10 @@ class ClaudeJudge:
             return q.failed(kinds.get(inner.type, v.SERVER), str(inner.message))
         return q.failed(v.EXPIRED if result.type == "expired" else v.CANCELLED)
 
-    def _need_key(self) -> None:
+    def need_key(self) -> None:
+        """JudgeError where there is no key: called before anything is asked."""
         if not self.__key:
-            raise JudgeError("no API key: set ANTHROPIC_API_KEY, or use --judge local, which needs none")
+            raise JudgeError("no API key: set ANTHROPIC_API_KEY, or use the local judge, which needs none")
 
     def _refusal(self, what: str, error: "anthropic.APIError") -> JudgeError:
         return JudgeError(
@@ -340,7 +342,6 @@ def _usage(message: Any) -> Usage:
     u = getattr(message, "usage", None)
     if u is None:
         return Usage()
-    written = getattr(u, "cache_creation_input_tokens", None) or 0
-    return Usage(
-        (u.input_tokens or 0) + written, getattr(u, "cache_read_input_tokens", None) or 0, u.output_tokens or 0
-    )
+    counted = (getattr(u, f"{name}_tokens", None) for name in _COUNTS)
+    sent, written, cached, output = (n if type(n) is int and n >= 0 else 0 for n in counted)
+    return Usage(sent + written, cached, output)

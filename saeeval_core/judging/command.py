@@ -215,6 +215,8 @@ def _ask_claude(
     if store.open_batches() and not options.dry_run:
         batches = collect_batches(store, asker, wait=options.wait if options.batch else 0.0)
     left = [q for q in questions if store.find_verdict(q.blank.key) is None]
+    if left:
+        asker.need_key()
     there = len(questions) - len(left)
     most = None
     if left and (options.dry_run or options.batch or budget.limited):

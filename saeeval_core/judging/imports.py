@@ -47,11 +47,19 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
         raise DataError(f"file '{path}' does not exist; give a .csv or .jsonl file") from None
     except UnicodeDecodeError:
         raise DataError(f"'{path.name}' is not UTF-8; save it again with UTF-8 encoding") from None
+    except (OSError, ValueError) as error:  # a folder, a name that is too long, NUL, half characters
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"'{path}' cannot be read ({why}); give a .csv or .jsonl file") from None
     if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(content.splitlines())
+        reader = csv.DictReader(content.splitlines(), strict=True)
         csv.field_size_limit(2**31 - 1)  # an explanation may be longer than the 131,072 characters Python allows
-        for row in reader:
-            yield reader.line_num, {k: v for k, v in row.items() if k is not None}
+        try:
+            for row in reader:
+                yield reader.line_num, {k: v for k, v in row.items() if k is not None}
+        except csv.Error as error:
+            raise DataError(
+                f"'{path.name}' is no CSV from line {reader.line_num} on ({error}); save it again"
+            ) from None
         return
     if path.suffix.lower() not in (".jsonl", ".ndjson"):
         raise DataError(f"'{path.name}' ends in '{path.suffix}'; give a .csv or .jsonl file")

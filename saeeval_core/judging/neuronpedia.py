@@ -5,7 +5,7 @@ a local server only: it has not been verified against the live service.
 """
 
 import gzip
-import json
+import io
 import urllib.error
 import urllib.request
 import zlib
@@ -15,9 +15,11 @@ from saeeval_core.errors import DataError
 from saeeval_core.judging.imports import Row, check_latents
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 BASE_URL = "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com"
 _LARGEST = 64 * 2**20  # bytes of one compressed batch
+_LARGEST_UNPACKED = 512 * 2**20
 _MOST_BATCHES = 2000
 
 
@@ -59,9 +61,11 @@ def _rows(folder: str, timeout: float) -> Iterator[Row]:
         if content is None:
             return
         try:
-            lines = gzip.decompress(content).decode("utf-8").splitlines()
-            rows = [json.loads(line) for line in lines if line.strip()]
-        except (OSError, EOFError, zlib.error, ValueError):
+            unpacked = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_LARGEST_UNPACKED + 1)
+            if len(unpacked) > _LARGEST_UNPACKED:
+                raise DataError(f"batch {number} of {folder} is larger than {_LARGEST_UNPACKED >> 20} MB when unpacked")
+            rows = [parse_json(line) for line in unpacked.split(b"\n") if line.strip()]
+        except (OSError, EOFError, zlib.error, NotJson):
             raise DataError(
                 f"batch {number} of {folder} is damaged or not gzipped JSON lines; try again later"
             ) from None

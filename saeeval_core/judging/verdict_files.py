@@ -12,6 +12,8 @@ from saeeval_core.ledger.verdicts import RATER_KINDS, Verdict
 from saeeval_core.recordings.known_saes import KnownSae, recorded_sae
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.field_types import require_types
+from saeeval_core.storage.json_files import require
 from saeeval_core.storage.manifest import is_as_shipped
 
 _SHARED = ("sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "status")
@@ -53,7 +55,11 @@ def read_verdicts(path: Path) -> list[Verdict]:
                 f"line {line} of '{path.name}' is not a verdict; it needs exactly {', '.join(_OWN)}, and above it "
                 f"a line with {', '.join(_SHARED)}: make the file again with saeeval build-bundle --step verdicts"
             )
-        out.append(Verdict(**row))
+        try:
+            out.append(require_types(Verdict(**row)))
+            require(out[-1].latent >= 0, f"latent {out[-1].latent}")
+        except ValueError as error:
+            raise DataError(f"line {line} of '{path.name}' is not a verdict: {error}; make the file again") from None
     return out
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 
 from saeeval_core.config import MAX_TOKENS, cache_dir
 from saeeval_core.errors import ModelError, SaeEvalError
+from saeeval_core.models.folder import check_folder
 from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
 from saeeval_core.redaction import redacted
 from saeeval_core.storage.hub import fail_fast
@@ -201,6 +202,7 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
     if _looks_local(spec):
         if not is_folder(spec) or not (Path(spec) / "config.json").exists():
             raise ModelError(f"no config.json in '{spec}'; expected a folder saved by transformers' save_pretrained")
+        check_folder(spec, Path(spec))
         return _finish(str(Path(spec)), spec, device, dtype)
     return _finish(spec, spec, device, dtype)
 
@@ -210,7 +212,9 @@ def resolve_device(device: str) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(name for name, ok in there.items() if ok)
-    if not there.get(device.split(":")[0], False):
+    kind, _, number = device.partition(":")
+    known = not number or (kind == "cuda" and number.isdecimal() and int(number) < torch.cuda.device_count())
+    if not known or not there.get(kind, False):
         raise ModelError(f"device '{device}' is not available; found: {', '.join(n for n, ok in there.items() if ok)}")
     return device
 
@@ -226,7 +230,9 @@ def _finish(
     safely: dict[str, Any] = {"token": os.environ.get("HF_TOKEN"), "trust_remote_code": False}
     with _clear_load_errors(name), fail_fast():
         tokenizer = AutoTokenizer.from_pretrained(source, **safely)
-        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **safely)
+        kind = getattr(torch, dtype)
+        hf, found = AutoModelForCausalLM.from_pretrained(source, dtype=kind, output_loading_info=True, **safely)
+    _refuse_random(name, hf, found["missing_keys"])
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer of '{name}' has no fast version; a tokenizer.json is needed for token positions"
@@ -237,6 +243,16 @@ def _finish(
     if bos_id is None:
         raise ModelError(f"'{name}' declares neither a bos nor an eos token; one is needed as the first position")
     return LanguageModel(name, hf.eval().to(device).requires_grad_(False), tokenizer, int(bos_id), device, dtype, note)
+
+
+def _refuse_random(name: str, hf: Any, missing: Iterable[str]) -> None:
+    """ModelError where weights below the output were not in the files: transformers fills them with random numbers."""
+    below = sorted(k for k in missing if k.startswith(f"{hf.base_model_prefix}."))
+    if below:
+        raise ModelError(
+            f"{len(below)} weights of '{name}' are not in its files (such as {below[0]}), so they would be random; "
+            "get the files of this model again, or mend config.json"
+        )
 
 
 @contextmanager

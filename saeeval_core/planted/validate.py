@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import DEFAULT_NS, PROTOCOLS, Protocol
+from saeeval_core.config import DEFAULT_NS, PROTOCOLS, Protocol, get_protocol
+from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.variants import direction_variants
 from saeeval_core.planted.damaged import PlantedSAE, damaged_saes, shuffled_controls, trained_saes
@@ -63,7 +64,14 @@ def validate(
     steps: int = 1200,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Everything that ``saeeval validate`` prints and writes. Finished worlds are stored and reused (cache folder)."""
+    """Everything that ``saeeval validate`` prints and writes. Finished worlds are stored and reused (cache folder).
+
+    ConfigError for an unknown protocol or none, before anything is computed.
+    """
+    if not protocols:
+        raise ConfigError("no protocol to check; give --protocol robust,saebench,paper or some of them")
+    for name in protocols:
+        get_protocol(name)
     points: list[dict[str, Any]] = []
     configs = [*((c, False) for c in development), *((c, True) for c in held_out)]
     for i, (config, held) in enumerate(configs):

@@ -46,6 +46,6 @@ def what_is(spec: str, search: Sequence[Path] | None = None) -> Asked:
 def _place(spec: str, path: str) -> HubPlace:
     org, _, rest = path.partition("/")
     name, _, folder = rest.strip("/").partition("/")
-    if not org or not name:
+    if not org or not name or {".", ".."} & set(path.split("/")):
         raise UnsupportedSAE(f"'{spec}' is not a Hub repository; expected hub:org/repo or hub:org/repo/folder")
     return HubPlace(f"{org}/{name}", folder)

@@ -34,6 +34,7 @@ from saeeval_core.saes.registry import (
     registry,
 )
 from saeeval_core.storage.hub import hub_errors
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 # Files that SAELens's trainer leaves beside a checkpoint whose normalisation is not folded into the weights yet.
 SCALER_FILE, WHITENING_FILE = "activation_scaler.json", "activation_whitening.safetensors"
@@ -245,7 +246,8 @@ def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
         needs_sequences=temporal,
         module=module,
     )
-    verify_affine(sae)
+    with _load_errors(info.id, info.location):  # the first use of SAELens's own code with these settings
+        verify_affine(sae)
     return sae
 
 
@@ -289,7 +291,7 @@ def _fold(spec: str, module: Any, folder: Path) -> Path:
         raise UnsupportedSAE(_unfolded_line(spec, kind, f"no {path.name} beside its weights"))
     try:
         if kind == "expected_average_only_in":
-            factor = json.loads(path.read_text(encoding="utf-8")).get("scaling_factor")
+            factor = parse_json(path.read_bytes()).get("scaling_factor")
             if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < float("inf"):
                 raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} holds no scaling_factor"))
             module.fold_activation_norm_scaling_factor(float(factor))
@@ -299,7 +301,7 @@ def _fold(spec: str, module: Any, folder: Path) -> Path:
                 module.fold_activation_whitening(stored["mean"], stored["matrix"], stored["inverse_matrix"])
     except NotImplementedError:
         raise UnsupportedSAE(_unfolded_line(spec, kind, f"{type(module).__name__} cannot fold it")) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError):
+    except (NotJson, OSError, AttributeError):
         raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} is not readable")) from None
     return path
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.config import assets_dir
-from saeeval_core.errors import UnsupportedSAE, unknown_name
+from saeeval_core.errors import ArtifactError, UnsupportedSAE, unknown_name
 from saeeval_core.saes.release_names import hook_of, short_model_name, width_of
+from saeeval_core.storage.manifest import check_file
+from saeeval_core.storage.notices import notice
 from saeeval_core.storage.parse_json import NotJson, parse_json
 
 CFG_FILE, WEIGHTS_FILE = "cfg.json", "sae_weights.safetensors"
@@ -122,9 +124,15 @@ def bundled_dirs() -> list[Path]:
 
 
 def list_bundled(search: Sequence[Path] | None = None) -> list[SaeInfo]:
-    """Every bundled SAE, by name; UnsupportedSAE if one of them is damaged."""
-    folders = [f for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir())]
-    return [_inspect_folder(f.name, f) for f in folders if (f / CFG_FILE).exists()]
+    """Every bundled SAE, by name; one whose settings are damaged is named on stderr and left out."""
+    found = []
+    for folder in (f for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir())):
+        if (folder / CFG_FILE).exists():
+            try:
+                found.append(_inspect_folder(folder.name, folder))
+            except UnsupportedSAE as error:
+                notice(f"bundled SAE left out: {error}")
+    return found
 
 
 def inspect_sae(spec: str, search: Sequence[Path] | None = None) -> SaeInfo:
@@ -217,14 +225,18 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
 
 
 def _check_words(spec: str, cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-    """UnsupportedSAE for names that are no text: lists, numbers, objects."""
+    """UnsupportedSAE for names that are no text (lists, numbers, objects), and for switches that are neither on nor off."""
     named = [(k, cfg.get(k)) for k in ("architecture", "activation_fn", "activation_fn_str", "reshape_activations")]
     named += [(k, metadata.get(k)) for k in ("hook_name", "hook_name_out", "model_name", "training_architecture")]
+    named.append(("neuronpedia_id", metadata.get("neuronpedia_id")))
     normalise = cfg.get("normalize_activations")
     named.append(("normalize_activations", None if isinstance(normalise, bool) else normalise))
     for key, value in named:
         if value is not None and not isinstance(value, str):
             raise UnsupportedSAE(f"SAE '{spec}': cfg.json has {key} = {_short(value)}; expected a name in quotes")
+    for key in ("apply_b_dec_to_input", "rescale_acts_by_decoder_norm"):
+        if not isinstance(cfg.get(key), bool | None):
+            raise UnsupportedSAE(f"SAE '{spec}': cfg.json has {key} = {_short(cfg[key])}; expected true or false")
 
 
 def _check_k(spec: str, k: object, n_latents: int) -> None:
@@ -324,7 +336,10 @@ def _inspect_folder(spec: str, folder: Path) -> SaeInfo:
                 f"no {name} in '{folder}'; expected {CFG_FILE} and {WEIGHTS_FILE} as SAELens saves them"
             )
     try:
+        check_file(folder / CFG_FILE)
         cfg = parse_json((folder / CFG_FILE).read_bytes())
+    except ArtifactError as error:
+        raise UnsupportedSAE(f"bundled SAE '{spec}': {error}") from None
     except (NotJson, OSError) as error:
         raise UnsupportedSAE(f"{folder / CFG_FILE} is not readable JSON ({error}); save the SAE again") from None
     if not isinstance(cfg, dict) or not isinstance(cfg.get("metadata") or {}, dict):

@@ -33,6 +33,7 @@ def hub_errors(what: str, repo: str, no_file: str) -> Iterator[None]:
         EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         HTTPError,
         LocalEntryNotFoundError,
     )
@@ -41,6 +42,9 @@ def hub_errors(what: str, repo: str, no_file: str) -> Iterator[None]:
     try:
         with fail_fast():
             yield
+    except HFValidationError as error:
+        why = " ".join(str(error).split())[:160]
+        raise UnsupportedSAE(f"{what}: {repo} can be no repository of the Hub ({why}); check its name") from None
     except LocalEntryNotFoundError:
         raise UnsupportedSAE(_offline_line(what)) from None
     except EntryNotFoundError:

@@ -33,7 +33,7 @@ def as_artifact(path: Path) -> Iterator[None]:
         yield
     except _ODD as error:
         line = " ".join(f"{error}".split())[:120]
-        what = f"'{line}' is missing" if isinstance(error, KeyError) else line
+        what = f"{line} is missing" if isinstance(error, KeyError) else line
         raise ArtifactError(f"{path} does not fit: {what}; delete it and rebuild") from None
 
 

@@ -1,6 +1,6 @@
-"""``assets/manifest.json``: the digest of every shipped artifact.
+"""``assets/manifest.json``: the digest of every shipped file that is read.
 
-Artifacts shipped by earlier versions carry no seal of their own and keep their bytes, so what they must be stands here.
+Files shipped by earlier versions carry no seal of their own and keep their bytes, so what they must be stands here.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from saeeval_core.storage.json_files import read_json
 from saeeval_core.storage.notices import notice
 
 MANIFEST = "manifest.json"
-_FOLDERS = ("recordings", "saes", "verdicts")
+_FOLDERS = ("recordings", "results", "saes", "texts", "verdicts")
 
 
 def shipped_digest(path: Path) -> str | None:
@@ -30,12 +30,24 @@ def shipped_digest(path: Path) -> str | None:
 
 
 def is_as_shipped(path: Path) -> bool:
-    """False for a shipped file whose bytes are not those that the manifest names; such a file is named on stderr."""
+    """False for a shipped file that is not what the manifest says; such a file is named on stderr, and never moved."""
+    try:
+        check_file(path)
+    except ArtifactError as error:
+        notice(f"shipped file ignored: {error}")
+        return False
+    return True
+
+
+def check_file(path: Path) -> None:
+    """ArtifactError for a shipped file that is not what the manifest says; nothing for one that it does not name."""
     expected = shipped_digest(path)
-    if expected is None or expected == _bytes_digest(path):
-        return True
-    notice(f"shipped file ignored: {path} is not what {MANIFEST} says; restore it from the repository")
-    return False
+    try:
+        fits = expected is None or expected == _digest(path)
+    except (ArtifactError, OSError):
+        fits = False
+    if not fits:
+        raise ArtifactError(f"{path} is not what {MANIFEST} says; restore it from the repository")
 
 
 def build_manifest() -> Path:
@@ -48,25 +60,23 @@ def build_manifest() -> Path:
 
 
 def _shipped(folder: Path) -> Iterator[Path]:
-    """Files that the engine reads as artifacts; arrays are covered by their sidecar, which holds their checksum."""
+    """Files that are read; arrays with a sidecar are covered by it, because it holds their checksum."""
     for room in _FOLDERS:
         for path in sorted((folder / room).rglob("*")):
-            weights = path.suffix == ".safetensors" and not path.with_suffix(".json").exists()
-            if path.suffix in (".json", ".jsonl") and path.name not in ("cfg.json", "about.json") or weights:
+            arrays = path.suffix == ".safetensors" and not path.with_suffix(".json").exists()
+            if path.suffix in (".json", ".jsonl", ".parquet") or arrays:
                 yield path
 
 
 def _digest(path: Path) -> str:
-    return digest(read_json(path)) if path.suffix == ".json" else _bytes_digest(path)
-
-
-def _bytes_digest(path: Path) -> str:
     stat = path.stat()
     return _hashed(path, stat.st_mtime_ns, stat.st_size)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _hashed(path: Path, _modified: int, _size: int) -> str:
+    if path.suffix == ".json":
+        return digest(read_json(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -85,6 +95,6 @@ def _read(path: Path, _modified: int, _size: int) -> dict[str, str]:
     try:
         found = read_json(path)
     except ArtifactError as error:
-        notice(f"shipped recordings cannot be checked and are made again: {error}")
+        notice(f"shipped files cannot be checked, and recordings are made again: {error}")
         return {}
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}

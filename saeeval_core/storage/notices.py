@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from saeeval_core.errors import ArtifactError
+from saeeval_core.errors import ArtifactError, one_line
 from saeeval_core.redaction import redacted
 
 _said: dict[str, None] = {}
@@ -11,7 +11,7 @@ _said: dict[str, None] = {}
 
 def notice(line: str) -> None:
     """Write a line to stderr, unless this process wrote the same line before; without keys."""
-    line = redacted(line)
+    line = one_line(redacted(line))
     if line not in _said:
         _said[line] = None
         sys.stderr.write(f"{line}\n")

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from saeeval_core.scores.area import TOP_N
 from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.storage.field_types import require_types
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class ScoreRow:
 
     @classmethod
     def of_file(cls, row: Mapping[str, Any], **more: object) -> Self:
-        """From a row of a file: columns it lacks are blank, unknown columns are ignored."""
+        """From a row of a file: columns it lacks are blank, unknown columns are ignored. ValueError for an odd value."""
         known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in row.items() if k in known}, **more)
+        return require_types(cls(**{k: v for k, v in row.items() if k in known}, **more))
 
 
 def cells(score: Estimate) -> dict[str, Any]:

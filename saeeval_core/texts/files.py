@@ -1,6 +1,7 @@
 """Labelled texts from tables: CSV, Parquet and JSONL files, and data frames of any origin."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def from_frame(frame: "pd.DataFrame", name: str, text_column: str, group_column:
     """
     import pandas as pd
 
-    for column in filter(None, (text_column, group_column)):
+    for column in (text_column, *filter(None, (group_column,))):
         if column not in frame:
             raise DataError(
                 unknown_name(
@@ -114,7 +115,7 @@ def read_frame(path: Path, bounds: Bounds = LARGE) -> "pd.DataFrame":
 
     readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda p: pd.read_json(p, lines=True)}
     kind = path.suffix.lower()
-    if not path.exists():
+    if not os.path.exists(path):  # False, too, for what can be no name of a file
         raise DataError(f"file '{path}' does not exist; give a .csv, .parquet or .jsonl file")
     if not path.is_file():
         raise DataError(f"'{path}' is a folder, pipe or device; give a .csv, .parquet or .jsonl file")
@@ -191,6 +192,8 @@ def _unpacked(column: Any) -> int:
     """Bytes of the texts of one column of a batch, read as dictionary and indices."""
     import pyarrow.compute as pc
 
+    if not hasattr(column, "dictionary"):  # of two columns of one name
+        return column.nbytes
     lengths = pc.binary_length(column.dictionary)
     return pc.sum(pc.cast(pc.take(lengths, column.indices), "int64")).as_py() or 0
 

@@ -104,15 +104,18 @@ def download(repo: str, config: str | None) -> "pd.DataFrame":
     """
     import datasets
     import pandas as pd
+    from datasets.exceptions import DatasetsError
 
     try:
         with fail_fast():
             parts: Any = datasets.load_dataset(repo, config)
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        return pd.concat([part.to_pandas().assign(split=name) for name, part in parts.items()], ignore_index=True)
+    # What datasets, pyarrow and fsspec raise for names, folders and tables they cannot read.
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError, DatasetsError) as e:
         raise DataError(
-            f"data set '{repo}' cannot be loaded ({type(error).__name__}); with no network, save it as a Parquet file and use --texts FILE"
+            f"data set {ascii(repo[:80])} cannot be loaded ({type(e).__name__}); with no network, save it as a Parquet "
+            "file and use --texts FILE"
         ) from None
-    return pd.concat([part.to_pandas().assign(split=name) for name, part in parts.items()], ignore_index=True)
 
 
 def with_labels(texts: LabelledTexts, target: str, spurious: str, classes: str) -> TaskSet:

@@ -1,10 +1,11 @@
 """Sources of labelled texts: bundled sets, the installed news corpus, a file, or the Hub; and their named tasks."""
 
-import json
 from pathlib import Path
 
 from saeeval_core.config import assets_dir
-from saeeval_core.errors import DataError, unknown_name
+from saeeval_core.errors import ArtifactError, DataError, unknown_name
+from saeeval_core.storage.json_files import read_json
+from saeeval_core.storage.manifest import check_file
 from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame
 from saeeval_core.texts.hub_tasks import HUB_TASKS, download, hub_task, with_labels
 from saeeval_core.texts.labelled import LabelledTexts
@@ -72,8 +73,13 @@ def _bundled(name: str) -> TaskSet:
         raise DataError(
             f"the bundled texts '{name}' are missing from {path.parent}; run: saeeval build-bundle --step texts"
         )
+    try:
+        check_file(path)
+        check_file(path.with_suffix(".json"))
+        about = read_json(path.with_suffix(".json"))
+    except ArtifactError as error:
+        raise DataError(f"the bundled texts '{name}' cannot be used: {error}") from None
     frame = read_frame(path)
-    about = json.loads(path.with_suffix(".json").read_text())
     texts = from_frame(frame, name, "text", "", about.get("source", "rendered from hand-written patterns"))
     texts = LabelledTexts(texts.name, texts.texts, texts.columns, texts.numeric, texts.split, None, texts.source, True)
     target, spurious = about["target"], about["spurious"]

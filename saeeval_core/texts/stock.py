@@ -10,7 +10,6 @@ right article before the filler.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 
 from saeeval_core.config import derive_rng
 from saeeval_core.errors import DataError
+from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.texts.wording import number_words
 
 ROLES = ("open", "body", "close")
@@ -183,10 +183,10 @@ def load_stock(path: Path | str) -> Stock:
     path = Path(path)
     try:
         raw = path.read_bytes()
-        data = json.loads(raw)
+        data = parse_json(raw)
     except FileNotFoundError as error:
         raise DataError(f"no stock file at {path}: give the path of a stock JSON") from error
-    except ValueError as error:
+    except NotJson as error:
         raise DataError(f"{path.name} is not JSON ({error}): mend it at that place") from error
     missing = sorted(_KEYS - set(data))
     if missing:

@@ -4,7 +4,11 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from saeeval_core.errors import ArtifactError
 from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.field_types import require_types
+from saeeval_core.storage.json_files import as_artifact, read_json, require
+from saeeval_core.storage.manifest import is_as_shipped
 
 ABOUT_FILE = "about.json"
 
@@ -67,10 +71,13 @@ def write_about(folder: Path, about: About) -> None:
 
 
 def read_about(folder: Path) -> About | None:
-    """What the file in an SAE's folder says; None if there is none or it cannot be read."""
+    """What the file in an SAE's folder says; None if there is none, it cannot be read, or says what cannot be."""
+    path = folder / ABOUT_FILE
     try:
-        content = json.loads((folder / ABOUT_FILE).read_text())
-        known = {f.name for f in fields(About)}
-        return About(**{k: v for k, v in content.items() if k in known})
-    except (OSError, ValueError, AttributeError):
+        with as_artifact(path):
+            require(is_as_shipped(path), "it is damaged")
+            content = read_json(path)
+            known = {f.name for f in fields(About)}
+            return require_types(About(**{k: v for k, v in content.items() if k in known}))
+    except ArtifactError:
         return None

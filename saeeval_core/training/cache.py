@@ -15,6 +15,7 @@ import torch
 from saeeval_core.config import derive_rng, fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.models.language_model import LanguageModel, padded_batches
+from saeeval_core.texts.files import LARGE, read_frame
 
 _SHARD_TEXTS = 512
 _HELD_OUT_TOKENS = 50_000
@@ -118,21 +119,28 @@ def read_corpus(path: Path) -> list[str]:
 
     DataError if there is no file, no such column or no text.
     """
-    import pandas as pd
-
     if not path.exists():
         raise DataError(f"corpus file '{path}' does not exist; give a .parquet or .jsonl with a text column, or a .txt")
     if path.suffix == ".txt":
-        texts = path.read_text(encoding="utf-8", errors="replace").split("\n\n")
+        texts = _paragraphs(path)
     else:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_json(path, lines=True)
+        frame = read_frame(path)
         if "text" not in frame:
-            raise DataError(f"'{path}' has columns {list(frame.columns)}; a corpus needs a column named text")
+            few = ", ".join(map(str, frame.columns[:6]))
+            raise DataError(f"'{path.name}' has columns {few}; a corpus needs a column named text")
         texts = frame["text"].tolist()
-    texts = [t for t in texts if isinstance(t, str) and t.strip()]
+    texts = [t for t in texts if isinstance(t, str) and t.strip() and "\0" not in t]
     if not texts:
         raise DataError(f"'{path}' holds no text; a corpus needs at least a few thousand passages")
     return texts
+
+
+def _paragraphs(path: Path) -> list[str]:
+    if not path.is_file():
+        raise DataError(f"'{path}' is a folder, pipe or device; give a .parquet, .jsonl or .txt file")
+    if path.stat().st_size > LARGE.size:
+        raise DataError(f"'{path.name}' has more than {LARGE.size:,} bytes; split the file or keep only what is needed")
+    return path.read_text(encoding="utf-8", errors="replace").split("\n\n")
 
 
 def _valid_activations(model: LanguageModel, hook: str, texts: Sequence[str]) -> np.ndarray:

@@ -130,7 +130,7 @@ def test_without_a_key_the_page_says_so(fake, loaded):
     at.selectbox(key="w_ask_judge").set_value("claude").run()
     at.text_input(key="w_ask_latents").set_value("5").run()
     at.button(key="w_ask_go").click().run()
-    assert "no key 1" in texts(finished(loaded, at)) and fake.requests == []
+    assert "no API key" in texts(finished(loaded, at)) and fake.requests == []
 
 
 def test_latents_that_cannot_be_read_are_one_box(fake, loaded):

@@ -279,4 +279,4 @@ def test_only_a_run_has_saebench_files_and_a_broken_one_is_one_line():
 def test_a_sweep_whose_summary_lacks_columns_is_a_warning(folder):
     (folder / "sweep.json").write_text(json.dumps(sweep() | {"differences": [{"value": 1.0}]}))
     at = view("compare")
-    assert not at.exception and "summary without 'sae_a'" in texts(at)
+    assert not at.exception and "'sae_a' is missing" in texts(at)

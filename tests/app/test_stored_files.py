@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.results import stored
 from app.services import loading, uploads
 from saeeval_core.config import RunConfig, cache_dir
 from saeeval_core.errors import DataError, SaeEvalError
-from saeeval_core.storage import artifacts
+from saeeval_core.saes.registry import list_bundled
+from saeeval_core.storage import artifacts, row_json
+from saeeval_core.storage.manifest import build_manifest
+from saeeval_core.texts.sources import load_task_set
+from saeeval_core.training.about import read_about
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,3 +113,44 @@ def test_a_cache_that_is_no_folder_leaves_the_page_alive(own, tmp_path, monkeypa
     except SaeEvalError as error:
         pytest.fail(str(error))
     assert not page().exception
+
+
+FLIPPED = ["texts/bios.parquet", "texts/bios.json", "saes/*/cfg.json", "saes/*/about.json", "results/own.json"]
+
+
+@pytest.mark.parametrize("name", FLIPPED)
+def test_a_damaged_shipped_file_is_named_and_left_where_it_is(own, name, capsys):
+    (own / "results").mkdir(exist_ok=True)
+    (own / "results" / "own.json").write_text('{"kind": "planted", "verdict": ["shown"]}')
+    for folder in (own / "saes").iterdir():
+        (folder / "about.json").write_text('{"l0": 48.0}')
+    build_manifest()
+    file = next(own.glob(name))
+    content = file.read_bytes()
+    at = content.find(b"s") + 1  # a letter inside a word: the file can still be read, and says something else
+    file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    for view in ("", "compare", "overview"):
+        assert not page(view=view).exception
+    found = stored()
+    if name.startswith("results"):
+        assert not found.planted and "own.json is not what manifest.json says" in " ".join(found.problems)
+    if name.startswith("texts"):
+        with pytest.raises(DataError, match=r"bios.*is not what manifest\.json says; restore it from the repository"):
+            load_task_set("bios")
+    if name.endswith("about.json"):
+        assert read_about(file.parent) is None and str(file) in capsys.readouterr().err
+    if name.endswith("cfg.json"):
+        assert file.parent.name not in [i.id for i in list_bundled()] and str(file) in capsys.readouterr().err
+    assert file.exists()
+
+
+def test_results_made_here_take_the_place_of_shipped_ones_and_are_checked_by_their_own_seal(own):
+    (own / "results").mkdir(exist_ok=True)
+    file = own / "results" / "own.json"
+    file.write_text('{"kind": "planted", "verdict": ["shipped"]}')
+    build_manifest()
+    file.write_text(row_json.dumps({"kind": "planted", "verdict": ["made here"]}))
+    assert stored().planted[0].verdict == ("made here",)
+    file.write_text(file.read_text().replace("made here", "made hers"))
+    found = stored()
+    assert not found.planted and "its seal does not fit" in found.problems[0]

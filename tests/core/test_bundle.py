@@ -41,7 +41,7 @@ def test_every_recording_is_undamaged_and_belongs_to_a_bundled_sae():
 def test_the_manifest_names_every_shipped_artifact_as_it_is(tmp_path, monkeypatch):
     said = json.loads((ASSETS / MANIFEST).read_text())
     monkeypatch.setenv("SAEEVAL_ASSETS", str(tmp_path))
-    for name in ("recordings", "saes", "verdicts"):
+    for name in ("recordings", "results", "saes", "texts", "verdicts"):
         (tmp_path / name).symlink_to(ASSETS / name)
     assert json.loads(build_manifest().read_text()) == said, "saeeval build-bundle --step manifest makes it again"
     lines: list[str] = []
@@ -51,7 +51,9 @@ def test_the_manifest_names_every_shipped_artifact_as_it_is(tmp_path, monkeypatc
     named = {ASSETS / name for name in said}
     assert {p for p in arrays if p.exists()} <= named
     assert {p.with_suffix(".safetensors") for p in arrays if not p.exists()} <= named
-    assert set((ASSETS / "verdicts").iterdir()) | set((ASSETS / "recordings").glob("controls-*")) <= named
+    whole = [ASSETS / name for name in ("results", "texts", "verdicts")]
+    assert {p for folder in whole for p in folder.iterdir()} | set((ASSETS / "recordings").glob("controls-*")) <= named
+    assert {p for p in (ASSETS / "saes").rglob("*.json")} <= named
 
 
 def test_every_sae_says_how_it_was_made():

@@ -95,12 +95,14 @@ def test_batch_is_sent_and_collected_by_the_same_command(
     assert (len(fake.batches), fake.requests) == (1, [])
 
 
-def test_without_a_key_every_latent_says_so(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
+@pytest.mark.parametrize("options", [{}, {"dry_run": True}, {"batch": True}], ids=str)
+def test_without_a_key_nothing_is_asked(
+    fake: FakeClaude, config: RunConfig, store: Store, options: dict, monkeypatch
+) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    found = judge_command(config, claude(fake, latents="1,2"), store=store).to_dict()
-    assert found["failures"] == {"no key": 2}
-    with pytest.raises(JudgeError, match="no API key"):
-        judge_command(config, claude(fake, dry_run=True), store=store)
+    with pytest.raises(JudgeError, match="no API key: set ANTHROPIC_API_KEY"):
+        judge_command(config, claude(fake, latents="1,2", **options), store=store)
+    assert not fake.requests and not store.raters("")
 
 
 def test_general_text_from_a_file_stands_beside_the_tasks_own(
