@@ -31,7 +31,7 @@ DEFAULTS: Mapping[str, str] = {
     "n": "20",
     "latent": "",
     "shift_set": "mine",  # SHIFT lab: "mine", or the number of a set
-    "tpp_set": "mine",  # TPP: "attribution", the name of a set of one's own, NAME@WHO or judge:RATER
+    "tpp_set": "mine",  # TPP: see deciding/class_refs.py
     "cell": "",  # TPP matrix: "ablated class,probe"
     "scale": "",
     "compare": "",  # Compare: further SAEs, separated by spaces
@@ -254,11 +254,22 @@ def write_url() -> None:
         st.query_params.from_dict(wanted)
 
 
-def config() -> RunConfig:
-    """Settings of the engine for what is picked in the sidebar; SaeEvalError for a link that cannot be followed."""
-    chosen = {"model": get("model"), "saes": (get("sae"),), "protocol": get("protocol"), "seed": number("seed", 0)}
-    if get("task") != "own":
-        return RunConfig(**chosen, task=get("task"))
+def config(**instead: str) -> RunConfig:
+    """Settings of the engine for what is picked in the sidebar; SaeEvalError for a link that cannot be followed.
+
+    ``instead``: values of a link (any of DEFAULTS) in place of those of this page; DataError where one cannot be used.
+    """
+    if bad := [name for name, text in instead.items() if KINDS[name].read(text) is None]:
+        raise DataError(f"{bad[0]} is {ascii(instead[bad[0]])[:60]}; it must be {KINDS[bad[0]].words}")
+    here = {name: get(name) for name in DEFAULTS} | instead
+    chosen = {
+        "model": here["model"],
+        "saes": (here["sae"],),
+        "protocol": here["protocol"],
+        "seed": int(here["seed"] or 0),
+    }
+    if here["task"] != "own":
+        return RunConfig(**chosen, task=here["task"])
     if "own_texts" not in st.session_state:
         raise DataError(
             "the link names a file that was loaded in another session; choose a task, then load the file in Overview"

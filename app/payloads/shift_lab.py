@@ -94,7 +94,7 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
     current = asked.current if known else next(iter(order), None)
     name = MINE if chosen is None else chosen.name
     look = Look(ids, before, name, len(decisions), lab.rank, lab.ablation, lab.n, asked.carry)
-    if chosen is not None:
+    if chosen is not None and chosen.who == lab.who:
         store.note_look(chosen.id, lab.who, ids)
     return LabPayload(
         f"{made.desk}/{lab.rank}",

@@ -45,6 +45,7 @@ def render(loaded: Loaded) -> None:
         rule_popover(box)
         shift_export.popover(box, lab)
         _trust(box, lab)
+    pressing.answers(shift_sets.ANSWERS)
     _about(lab)
     _live(lab)
 
@@ -86,7 +87,7 @@ def _about(lab: Lab) -> None:
 @st.fragment
 def _live(lab: Lab) -> None:
     """Queue, card and score. A press runs this function alone."""
-    pressing.show_problem()
+    pressing.show_problem(lab.desk.name)
     asked = st.session_state.pop("lab_asked", None) or Asked(current=state.number("latent", -1))
     seen = st.session_state.setdefault("lab_seen", Seen())
     try:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import state
 from app.components import tpp
-from app.deciding.class_sets import ATTRIBUTION
+from app.deciding.class_refs import ATTRIBUTION
 from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
 from app.payloads.matrix import Around, Matrix, matrix, number_cards
@@ -45,22 +45,23 @@ def render(loaded: Loaded) -> None:
 @st.fragment
 def _live(loaded: Loaded) -> None:
     """Slider, cards, matrix and the chosen cell: the only part that runs again on a move."""
-    pressing.show_problem()
     if (latent := st.session_state.pop("tpp_open", None)) is not None:
         state.put(latent=latent)
         if "pages" in st.session_state:
             st.switch_page(st.session_state["pages"]["latents"])
     page, log = tpp_sets.page(loaded), pressing.press_log()
+    desk = page.desk
+    pressing.show_problem(desk.name)
     page.sets.note_look(page.who, page.ids)
     around = Around(
         number_cards(page, _before(page)),
         page.sets.note,
-        log.sit(page.desk, loaded, page.ablation, page.n),
+        log.sit(desk, loaded, page.ablation, page.n),
         log.acks,
         log.refused,
         st.session_state.get("tpp_heard", {}),
         state.presenting(),
-        bool(page.desk.locked),
+        bool(desk.locked),
     )
     tpp.show(_matrix(page), around, _did, KEY)
 

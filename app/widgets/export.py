@@ -6,12 +6,16 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.deciding import set_presses
 from app.figures.common import to_html
 from app.services import ledger
 from app.services.loading import Loaded
-from saeeval_core.errors import ArtifactError, SaeEvalError
+from app.widgets import pressing
+from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text, set_to_csv, set_to_json
 from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import Place
+from saeeval_core.ledger.store import PressId
 from saeeval_core.storage.row_csv import csv_text
 
 Rows = Sequence[Mapping[str, Any]]
@@ -46,7 +50,7 @@ def exported(
     """One set (SHIFT) or one per class (TPP: ``parts`` names each) with who decided what, when and why."""
     decisions = []
     for of, stored in parts:
-        now = ledger.store().decisions(stored.id)
+        now = ledger.store().decisions(stored.id, loaded.latents.n_latents)
         last = {d.latent: d for d in ledger.store().history(stored.id)}
         decisions += [
             ExportedDecision(k, d, of, last[k].who, "human", str(last[k].at), last[k].reason)
@@ -80,28 +84,27 @@ def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
         )
 
 
-def set_import(
-    loaded: Loaded, metric: str, task: str, keep: Callable[[str, str, dict[int, str]], None], key: str
-) -> None:
-    """Upload a set; ``keep(name, of, decisions)`` stores each part. Says what was checked, refuses another SAE's set."""
-    label = "Import a decision set (JSON or CSV)"
-    file = st.file_uploader(label, type=["json", "csv"], key=f"w_import_{key}", max_upload_size=5)
-    if file is None or not st.button("Import it", key=f"w_import_go_{key}"):
-        return
-    try:
+def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callable[[DecisionSet], None]) -> None:
+    """Upload a set for these places: SHIFT's one, or one per class. Refuses another SAE's set; ``show`` opens it.
+
+    Says how many decisions were stored, and how many were not and why.
+    """
+    metric = places[0].metric
+    key, label = f"w_import_{metric}", "Import a decision set (JSON or CSV)"
+    file = st.file_uploader(label, type=["json", "csv"], key=key, max_upload_size=5)
+
+    def work(press: PressId) -> str:
+        if file is None:
+            raise DataError("choose a file first: a set exported by this tool")
         found, warnings = read_set(loaded, metric, task, file.getvalue())
-    except SaeEvalError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    by_part: dict[str, dict[int, str]] = {}
-    for d in found.decisions:
-        by_part.setdefault(d.of, {})[d.latent] = d.decision
-    name = f"{found.name or 'imported'} (imported)"
-    for of, decisions in by_part.items():
-        keep(name, of, decisions)
-    for warning in warnings:
-        st.warning(warning)
-    st.success(f"{len(found.decisions)} decisions imported as '{name}'.")
+        made = set_presses.import_set(ledger.store(), press, places, found)
+        if made is None:
+            return ""
+        show(made.first)
+        return "; ".join([f"{made.stored} decisions imported as '{made.first.name}'", *made.notes, *warnings]) + "."
+
+    pressing.button("Import it", f"{key}_go", "import", work)
+    pressing.answers(f"{key}_go")
 
 
 def read_set(loaded: Loaded, metric: str, task: str, blob: bytes) -> tuple[ExportedSet, list[str]]:

@@ -17,7 +17,6 @@ from app.widgets import export
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import new_set
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say
 
@@ -51,11 +50,7 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
         st.code(_command(lab), "bash", wrap_lines=True)
         st.caption("The address of this page is a link to exactly this view.")
 
-        def keep(set_name: str, _of: str, wanted: dict[int, str]) -> None:
-            made = new_set(ledger.store(), place, lab.who, set_name, wanted, "imported")
-            state.put(shift_set=made.id)
-
-        export.set_import(loaded, "shift", task, keep, "shift")
+        export.set_import(loaded, task, [place], lambda made: state.put(shift_set=made.id))
 
 
 def report(lab: Lab) -> str:

@@ -48,8 +48,11 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
             f"The first text loads {loaded.config.model} and the SAE into memory: 10 to 40 seconds on a laptop. "
             "Everything else on this page works without them."
         )
-    if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
-        _read(loaded, text.replace("\0", ""))
+    if st.button("Read it", type="primary", key="w_own_read"):  # never locked: text and click come together
+        if text.strip():
+            _read(loaded, text.replace("\0", ""))
+        else:
+            st.info("Type a text first.")
     kept, reading = st.session_state.get("reading", ("", None))
     if reading is not None and kept == loaded.latents.fingerprint:
         _show(loaded, direction, reading)

@@ -99,37 +99,40 @@ class DecisionRows(Database):
             return [DecisionSet(**row) for row in rows]
 
     def rename_set(self, set_id: int, name: str, who: str) -> DecisionSet:
-        """Give a set another name; earlier names stay in the file."""
+        """Give one's own set another name; earlier names stay in the file. DataError for a set of somebody else."""
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             insert(c, "set_names", {"set_id": set_id, "name": _named(name), "who": who})
             return self._set(c, set_id)
 
-    def duplicate_set(self, set_id: int, name: str, who: str) -> DecisionSet:
-        """A new set that starts with the current decisions of another one."""
+    def duplicate_set(self, set_id: int, name: str, who: str, n_latents: int) -> DecisionSet:
+        """A new set that starts with the current decisions of another one; ``n_latents``: as in ``decisions``."""
         with self._write() as c:
             source = self._set(c, set_id)
             values = {k: getattr(source, k) for k in _SET_COLUMNS}
             new = self._insert_set(c, values | {"name": _named(name), "who": who, "copied_from": set_id})
-            self._append(c, new.id, who, self._current(c, set_id), f"copied from {source.name}")
+            self._append(c, new.id, who, self._current(c, set_id, n_latents), f"copied from {source.name}")
             return new
 
     def decide(self, set_id: int, who: str, decisions: Mapping[int, str], reason: str = "") -> list[Decision]:
         """Record latent -> decision, without those that change nothing. Decisions of one call are undone together.
 
-        DataError for an unknown decision or set; then nothing is recorded.
+        DataError for an unknown decision or set, and for a set of somebody else; then nothing is recorded.
         """
         for latent, new in decisions.items():
             if new not in DECISIONS:
                 raise DataError(f"decision '{new}' for latent {latent} is unknown; use one of {', '.join(DECISIONS)}")
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             return self._append(c, set_id, who, {int(i): new for i, new in decisions.items()}, reason)
 
     def undo(self, set_id: int, who: str) -> list[Decision]:
-        """Undo this person's last decision and those recorded with it; [] if nothing is left to undo."""
+        """Undo this person's last decision and those recorded with it; [] if nothing is left to undo.
+
+        DataError for a set of somebody else.
+        """
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             last = c.execute(text(_LAST_NOT_UNDONE), {"s": set_id, "w": who}).first()
             if last is None:
                 return []
@@ -140,23 +143,28 @@ class DecisionRows(Database):
             rows = c.execute(text(f"{query} order by id desc"), {"s": set_id, "i": last.id, "b": last.batch}).mappings()
             return self._append(c, set_id, who, {}, "", undone=[Decision(**r) for r in rows])
 
-    def decisions(self, set_id: int, n_latents: int | None = None) -> dict[int, str]:
+    def decisions(self, set_id: int, n_latents: int) -> dict[int, str]:
         """Current decision per latent; latents set back to "none" are left out.
 
         ``n_latents``: width of the SAE. Rows of earlier versions, which did not check, may name latents from there on:
         those are left out too, and ``beyond`` lists them.
         """
         with self._read() as c:
-            found = self._current(c, set_id)
-        return found if n_latents is None else {i: d for i, d in found.items() if i < n_latents}
+            return self._current(c, set_id, n_latents)
 
     def beyond(self, set_id: int, n_latents: int) -> list[int]:
         """Latents with a decision that an SAE of this width does not have, ascending."""
-        return sorted(i for i in self.decisions(set_id) if i >= n_latents)
+        with self._read() as c:
+            return sorted(i for i in self._current(c, set_id) if i >= n_latents)
 
-    def ablated(self, set_id: int, n_latents: int | None = None) -> list[int]:
+    def ablated(self, set_id: int, n_latents: int) -> list[int]:
         """Ids currently marked "ablate", ascending; ``n_latents``: as in ``decisions``."""
         return sorted(i for i, d in self.decisions(set_id, n_latents).items() if d == "ablate")
+
+    def check_owner(self, set_id: int, who: str) -> None:
+        """DataError for a set of somebody else: only its owner changes it."""
+        with self._read() as c:
+            self._own(c, set_id, who)
 
     def history(self, set_id: int, latent: int | None = None) -> list[Decision]:
         """The log of a set (or of one latent in it), oldest first."""
@@ -169,11 +177,12 @@ class DecisionRows(Database):
     def note_look(self, set_id: int, who: str, ids: Sequence[int]) -> int:
         """Record that the dev score of exactly these latents was shown; returns the number of different ones so far.
 
-        The same score shown again (a page redrawn) counts once.
+        The same score shown again (a page redrawn) counts once. DataError for a set of somebody else: what others see
+        of it does not make it better.
         """
         shown = fingerprint(sorted(int(i) for i in ids))
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             insert(c, "looks", {"set_id": set_id, "who": who, "ids_fingerprint": shown}, "or ignore")
             return self._looks(c, set_id)
 
@@ -193,7 +202,14 @@ class DecisionRows(Database):
             raise DataError(f"decision set {set_id} does not exist in {self.path}; choose one from the list")
         return DecisionSet(**row)
 
-    def _current(self, c: Connection, set_id: int) -> dict[int, str]:
+    def _own(self, c: Connection, set_id: int, who: str) -> DecisionSet:
+        """The set, for its owner to change. DataError for everybody else, by whatever way they came here."""
+        found = self._set(c, set_id)
+        if found.who != who:
+            raise DataError(f"set '{found.name}' belongs to {found.who}; duplicate it and change your copy")
+        return found
+
+    def _current(self, c: Connection, set_id: int, n_latents: int | None = None) -> dict[int, str]:
         rows = c.execute(
             text(
                 "select latent, new from decisions where id in "
@@ -201,7 +217,7 @@ class DecisionRows(Database):
             ),
             {"s": set_id},
         )
-        return {r.latent: r.new for r in rows if r.new != "none"}
+        return {r.latent: r.new for r in rows if r.new != "none" and (n_latents is None or r.latent < n_latents)}
 
     def _append(
         self,

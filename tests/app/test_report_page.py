@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from viewing import opened
+from viewing import opened, store_decisions
 
 from app import report_page
-from app.deciding.class_sets import class_sets, store_decisions
+from app.deciding.class_sets import class_sets
 from app.deciding.tpp_page import TppPage
 from app.widgets import tpp_export
 from saeeval_core.config import RunConfig

@@ -6,7 +6,9 @@ from app import state
 from app.services import verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
+from app.widgets import pressing
 from saeeval_core.judging.verdict import Concept, task_concepts
+from saeeval_core.ledger.store import PressId
 
 
 @st.fragment
@@ -32,6 +34,7 @@ def draw(loaded: Loaded) -> None:
     with left:
         evidence(loaded, latent, blind=True)
     with right:
+        pressing.answers("blind")
         _form(loaded, latent, who)
 
 
@@ -40,10 +43,21 @@ def _form(loaded: Loaded, latent: int, who: str) -> None:
         explanation = st.text_input("One sentence", max_chars=300, key=f"w_blind_what_{latent}")
         ratings = {c.name: _rating(c, latent) for c in task_concepts(loaded.task_set)}
         reason = st.text_input("Why (optional)", max_chars=500, key=f"w_blind_why_{latent}")
-        if st.form_submit_button("Save and next", type="primary"):
-            verdicts.rate(loaded, latent, who, ratings, explanation, reason)
+
+        def save(press: PressId) -> None:
+            verdicts.rate(loaded, latent, who, ratings, explanation, reason, press)
             st.session_state["blind_last"] = latent
-            st.rerun()
+
+        pressing.button(
+            "Save and next",
+            f"w_blind_save_{latent}",
+            "rate",
+            save,
+            group="blind",
+            about=(loaded.latents.fingerprint, latent, who),
+            draw=st.form_submit_button,
+            type="primary",
+        )
 
 
 def _rating(concept: Concept, latent: int) -> int:

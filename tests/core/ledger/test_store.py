@@ -14,9 +14,12 @@ from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.ledger.connection import StoreError
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.migrations import MIGRATIONS, migrate
+from saeeval_core.ledger.places import reset
 from saeeval_core.ledger.store import PressId, Store
 from saeeval_core.ledger.verdicts import Verdict
 
+WIDTH = 100_000
+"""More latents than are decided on here."""
 VERDICT = Verdict(
     latent=7,
     sae_fingerprint="s",
@@ -49,8 +52,8 @@ def test_newest_decision_wins_and_nothing_is_lost(store: Store) -> None:
     s = make_set(store)
     store.decide(s.id, "ann", {3: "ablate"}, "pronouns")
     store.decide(s.id, "ann", {3: "keep", 4: "ablate"})
-    assert store.decisions(s.id) == {3: "keep", 4: "ablate"}
-    assert store.ablated(s.id) == [4]
+    assert store.decisions(s.id, WIDTH) == {3: "keep", 4: "ablate"}
+    assert store.ablated(s.id, WIDTH) == [4]
     log = [(d.latent, d.old, d.new) for d in store.history(s.id)]
     assert log == [(3, "none", "ablate"), (3, "ablate", "keep"), (4, "none", "ablate")]
     assert store.history(s.id, 3)[0].reason == "pronouns"
@@ -68,9 +71,9 @@ def test_undo_walks_back_and_takes_a_bulk_decision_as_one(store: Store) -> None:
     store.decide(s.id, "ann", {1: "ablate"})
     store.decide(s.id, "ann", {1: "keep", 2: "ablate", 3: "ablate"})
     assert len(store.undo(s.id, "ann")) == 3
-    assert store.decisions(s.id) == {1: "ablate"}
+    assert store.decisions(s.id, WIDTH) == {1: "ablate"}
     store.undo(s.id, "ann")
-    assert store.decisions(s.id) == {}
+    assert store.decisions(s.id, WIDTH) == {}
     assert store.undo(s.id, "ann") == []
     assert len(store.history(s.id)) == 8
 
@@ -81,25 +84,46 @@ def test_undo_after_a_new_decision_takes_that_one_back(store: Store) -> None:
     store.undo(s.id, "ann")
     store.decide(s.id, "ann", {1: "unsure"})
     store.undo(s.id, "ann")
-    assert store.decisions(s.id) == {}
+    assert store.decisions(s.id, WIDTH) == {}
 
 
-def test_undo_touches_only_ones_own_decisions(store: Store) -> None:
+DOORS = {
+    "decide": lambda store, s: store.decide(s.id, "bob", {2: "ablate"}),
+    "undo": lambda store, s: store.undo(s.id, "bob"),
+    "rename": lambda store, s: store.rename_set(s.id, "bob's now", "bob"),
+    "commit": lambda store, s: store.commit(s.id, "bob", [1], {"score": 0.5}),
+    "look": lambda store, s: store.note_look(s.id, "bob", [1]),
+    "reset": lambda store, s: reset(store, s.id, "bob", [2], "reset", WIDTH),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_set_is_changed_by_its_owner_only(store: Store, door: str) -> None:
     s = make_set(store)
     store.decide(s.id, "ann", {1: "ablate"})
-    store.decide(s.id, "bob", {2: "ablate"})
-    undone = store.undo(s.id, "ann")
-    assert [(d.latent, d.new, d.who) for d in undone] == [(1, "none", "ann")]
-    assert store.decisions(s.id) == {2: "ablate"}
+    with pytest.raises(DataError, match="set 'mine' belongs to ann; duplicate it") as error:
+        DOORS[door](store, s)
+    assert "\n" not in str(error.value)
+    assert store.decisions(s.id, WIDTH) == {1: "ablate"} and len(store.history(s.id)) == 1
+    assert store.list_sets() == [s] and store.commits() == [] and store.dev_looks(s.id) == 0
+
+
+def test_a_copy_leaves_out_latents_beyond_the_width(store: Store) -> None:
+    s = make_set(store)
+    store.decide(s.id, "ann", {1: "ablate", 500: "ablate"})
+    copy = store.duplicate_set(s.id, "copy", "bob", 100)
+    assert [d.latent for d in store.history(copy.id)] == [1]
+    reset(store, s.id, "ann", [2], "reset", 100)
+    assert store.decisions(s.id, WIDTH) == {2: "ablate", 500: "ablate"} and store.ablated(s.id, 100) == [2]
 
 
 def test_sets_are_listed_renamed_and_duplicated(store: Store) -> None:
     s = make_set(store)
     make_set(store, "other", direction="swapped")
     store.decide(s.id, "ann", {1: "ablate", 2: "keep"})
-    assert store.rename_set(s.id, "final", "bob").name == "final"
-    copy = store.duplicate_set(s.id, "bob's", "bob")
-    assert (copy.copied_from, copy.who, store.decisions(copy.id)) == (s.id, "bob", {1: "ablate", 2: "keep"})
+    assert store.rename_set(s.id, "final", "ann").name == "final"
+    copy = store.duplicate_set(s.id, "bob's", "bob", WIDTH)
+    assert (copy.copied_from, copy.who, store.decisions(copy.id, WIDTH)) == (s.id, "bob", {1: "ablate", 2: "keep"})
     found = store.list_sets(metric="shift", task="bios", direction=s.direction, sae_fingerprint="s")
     assert [x.name for x in found] == ["final", "bob's"]
     assert store.list_sets(sae_fingerprint="another SAE") == []
@@ -196,9 +220,9 @@ def test_oldest_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> No
         c.execute(text("insert into decisions (set_id, who, latent, old, new) values (1, 'ann', 5, 'none', 'ablate')"))
     engine.dispose()
     store = Store(path)
-    assert store.decisions(1) == {4: "keep", 5: "ablate"}
+    assert store.decisions(1, WIDTH) == {4: "keep", 5: "ablate"}
     store.undo(1, "ann")
-    assert store.decisions(1) == {4: "keep"}
+    assert store.decisions(1, WIDTH) == {4: "keep"}
     store.add_verdicts([VERDICT])
     store.close()
     assert Store(path).raters("s") == [("judge", "llm", 1)]
@@ -236,13 +260,13 @@ def test_a_press_and_its_effect_are_stored_together_or_not_at_all(store: Store) 
 def test_a_moved_store_is_noticed_and_one_put_back_is_used(store: Store) -> None:
     s = make_set(store)
     away = store.path.rename(store.path.with_name("away"))
-    for use in (lambda: store.decide(s.id, "ann", {3: "ablate"}), lambda: store.decisions(s.id)):
+    for use in (lambda: store.decide(s.id, "ann", {3: "ablate"}), lambda: store.decisions(s.id, WIDTH)):
         with pytest.raises(StoreError, match="moved or deleted"):
             use()
     assert not store.path.exists()
     shutil.copy(away, store.path)  # another file with the same content
     store.decide(s.id, "ann", {4: "ablate"})
-    assert Store(store.path).decisions(s.id) == {4: "ablate"}
+    assert Store(store.path).decisions(s.id, WIDTH) == {4: "ablate"}
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -266,8 +290,8 @@ from pathlib import Path
 from saeeval_core.ledger.store import Store
 store = Store(Path(sys.argv[1]))
 for latent in range(20 if len(sys.argv) > 2 else 0):
-    store.decide(int(sys.argv[3]), sys.argv[2], {latent: "ablate" if latent % 2 else "keep"})
-    store.decide(int(sys.argv[3]), sys.argv[2], {latent: "none"})
+    store.decide(int(sys.argv[2]), "ann", {latent: "ablate" if latent % 2 else "keep"})
+    store.decide(int(sys.argv[2]), "ann", {latent: "none"})
 """
 
 
@@ -282,7 +306,7 @@ def test_ten_processes_write_at_once(tmp_path: Path) -> None:
     assert [p.wait(60) for p in openers] == [0] * 3
     store = Store(path)
     set_id = make_set(store).id
-    writers = [start(f"p{i}", set_id) for i in range(10)]
+    writers = [start(set_id) for _ in range(10)]
     assert [p.wait(120) for p in writers] == [0] * 10
     state: dict[int, str] = {}
     for d in store.history(set_id):
