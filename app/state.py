@@ -7,6 +7,7 @@ Names of people never enter the URL: a link that is passed on must not decide in
 """
 
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -51,6 +52,8 @@ DEFAULTS: Mapping[str, str] = {
     "present": "",
 }
 """Every value a link carries, with what it is when the link does not say."""
+GUEST = "guest "
+"""Start of the name of everybody who has given none; the id of their browser follows."""
 _DIGITS = re.compile(r"[+-]?[0-9]{1,15}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
@@ -278,8 +281,18 @@ def config(**instead: str) -> RunConfig:
 
 
 def who() -> str:
-    """Name of the person deciding in this session; "anonymous" until one is given."""
-    return st.session_state.get("who") or "anonymous"
+    """Name of the person deciding in this session; until one is given, that of this browser's guest."""
+    return st.session_state.get("who") or guest()
+
+
+def guest() -> str:
+    """What somebody without a name is called: never the same in two browsers."""
+    return st.session_state.setdefault("guest", f"{GUEST}{secrets.token_hex(5)}")
+
+
+def is_guest() -> bool:
+    """True until a name is given."""
+    return not st.session_state.get("who")
 
 
 def presenting() -> bool:

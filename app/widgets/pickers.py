@@ -9,7 +9,7 @@ from app import state
 from app.jobs import recording as recording_job
 from app.services import loading
 from app.services.shared import shared
-from app.widgets import keys, provenance
+from app.widgets import provenance, who
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL
@@ -37,7 +37,7 @@ class Choice:
 
 def sidebar() -> None:
     """Draw the pickers; what is picked goes to ``state``."""
-    _name()
+    who.draw()
     _model()
     _sae()
     _task()
@@ -146,24 +146,6 @@ def job_progress(config: RunConfig, where: str) -> None:
     )
     if st.button("Cancel", key=f"w_cancel_{where}_{id(job)}", help="What is done is kept; Run goes on from there."):
         job.cancel()
-
-
-def _name() -> None:
-    if "who" not in st.session_state:
-        st.session_state["who"] = keys.known_name()
-    st.text_input(
-        "Who is deciding",
-        st.session_state["who"],
-        key="w_who",
-        on_change=_name_chosen,
-        placeholder="your name",
-        max_chars=60,
-        help="Stored with every decision; asked once per browser.",
-    )
-
-
-def _name_chosen() -> None:
-    st.session_state["who"] = st.session_state["w_who"].strip()
 
 
 def _model_chosen() -> None:

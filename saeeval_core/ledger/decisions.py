@@ -34,6 +34,8 @@ class DecisionSet:
     """Id of the set whose decisions it started with."""
     created: str
     """UTC, ISO 8601, as all times here."""
+    looks_before: int | None = 0
+    """Dev scores seen before the set came into this store, as its file says; None for an import that does not say."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,41 @@ class DecisionRows(Database):
             return self._set(c, set_id)
 
     def duplicate_set(self, set_id: int, name: str, who: str, n_latents: int) -> DecisionSet:
-        """A new set that starts with the current decisions of another one; ``n_latents``: as in ``decisions``."""
+        """A new set that starts as another one stands, with its log and the dev scores seen of it.
+
+        Who decided what, when and why stays as it was; only what one decided oneself can be undone. ``n_latents``: as
+        in ``decisions``.
+        """
         with self._write() as c:
             source = self._set(c, set_id)
             values = {k: getattr(source, k) for k in _SET_COLUMNS}
             new = self._insert_set(c, values | {"name": _named(name), "who": who, "copied_from": set_id})
-            self._append(c, new.id, who, self._current(c, set_id, n_latents), f"copied from {source.name}")
-            return new
+            self._copy_log(c, set_id, new.id, n_latents)
+            c.execute(text(_COPY_LOOKS), {"new": new.id, "old": set_id})
+            if source.looks_before != 0:
+                insert(c, "set_origins", {"set_id": new.id, "dev_looks": source.looks_before})
+            return self._set(c, new.id)
+
+    def note_origin(self, set_id: int, dev_looks: int | None) -> None:
+        """Remember once that a set came from a file, and how many dev scores the file says were seen; None: unknown."""
+        with self._write() as c:
+            insert(c, "set_origins", {"set_id": set_id, "dev_looks": dev_looks})
+
+    def take_over(self, was: str, who: str) -> list[DecisionSet]:
+        """All sets of one person become another's: of a guest who gave a name. Numbers, and so links, stay.
+
+        A name that the new owner has already in the same place (in TPP: for any class) gets "(as guest)".
+        """
+        with self._write() as c:
+            every = [DecisionSet(**row) for row in c.execute(text(f"{_SELECT_SET} order by s.id")).mappings()]
+            taken = {_kin(s, s.name) for s in every if s.who == who}
+            for s in (s for s in every if s.who == was):
+                insert(c, "set_owners", {"set_id": s.id, "who": who})
+                if _kin(s, s.name) in taken:
+                    marks = (f"{s.name} (as guest{k})" for k in ("", *(f" {n}" for n in range(2, len(every) + 3))))
+                    free = next(name for name in marks if _kin(s, name) not in taken)
+                    insert(c, "set_names", {"set_id": s.id, "name": free, "who": who})
+            return [self._set(c, s.id) for s in every if s.who == was]
 
     def decide(self, set_id: int, who: str, decisions: Mapping[int, str], reason: str = "") -> list[Decision]:
         """Record latent -> decision, without those that change nothing. Decisions of one call are undone together.
@@ -129,7 +159,7 @@ class DecisionRows(Database):
     def undo(self, set_id: int, who: str) -> list[Decision]:
         """Undo this person's last decision and those recorded with it; [] if nothing is left to undo.
 
-        DataError for a set of somebody else.
+        What was decided in the set before it passed to this person counts as theirs. DataError for a set of somebody else.
         """
         with self._write() as c:
             self._own(c, set_id, who)
@@ -187,7 +217,7 @@ class DecisionRows(Database):
             return self._looks(c, set_id)
 
     def dev_looks(self, set_id: int) -> int:
-        """Number of different dev scores of this set that have been shown."""
+        """Number of different dev scores of this set that are known to have been shown, here or before an import."""
         with self._read() as c:
             return self._looks(c, set_id)
 
@@ -241,24 +271,49 @@ class DecisionRows(Database):
             Decision(**c.execute(text("select * from decisions where id = :i"), {"i": i}).mappings().one()) for i in ids
         ]
 
+    def _copy_log(self, c: Connection, old: int, new: int, n_latents: int) -> None:
+        query = "select * from decisions where set_id = :s and latent < :n order by id"
+        ids: dict[int, int] = {}
+        for row in c.execute(text(query), {"s": old, "n": n_latents}).mappings().all():
+            values = {k: v for k, v in row.items() if k != "id"} | {"set_id": new}
+            ids[row["id"]] = insert(c, "decisions", values | {"undoes": ids.get(row["undoes"])})
+
     def _looks(self, c: Connection, set_id: int) -> int:
-        return int(c.execute(text("select count(*) from looks where set_id = :s"), {"s": set_id}).scalar_one())
+        return int(c.execute(text(_LOOKS), {"s": set_id}).scalar_one())
 
 
 _SET_COLUMNS = ("metric", "task", "direction", "sae_fingerprint", "recording_fingerprint")
 _SELECT_SET = (
     "select s.id, "
     "coalesce((select n.name from set_names n where n.set_id = s.id order by n.id desc limit 1), s.name) as name, "
-    "s.who, s.metric, s.task, s.direction, s.sae_fingerprint, s.recording_fingerprint, s.copied_from, s.created "
-    "from decision_sets s"
+    "coalesce((select o.who from set_owners o where o.set_id = s.id order by o.id desc limit 1), s.who) as who, "
+    "s.metric, s.task, s.direction, s.sae_fingerprint, s.recording_fingerprint, s.copied_from, s.created, "
+    "case when g.id is null then 0 else g.dev_looks end as looks_before "
+    "from decision_sets s left join set_origins g on g.set_id = s.id"
+)
+_LOOKS = (
+    "select (select count(*) from looks where set_id = :s) "
+    "+ coalesce((select dev_looks from set_origins where set_id = :s), 0)"
+)
+_COPY_LOOKS = (
+    "insert into looks (set_id, who, at, ids_fingerprint) "
+    "select :new, who, at, ids_fingerprint from looks where set_id = :old order by id"
 )
 _LAST_NOT_UNDONE = (
-    "select id, batch from decisions d where set_id = :s and who = :w and undoes is null "
+    "select id, batch from decisions d where set_id = :s and undoes is null and (who = :w or who in "
+    "(select who from decision_sets where id = :s and exists (select 1 from set_owners where set_id = :s) "
+    "union select who from set_owners where set_id = :s)) "
     "and not exists (select 1 from decisions u where u.undoes = d.id) order by id desc limit 1"
 )
 
 
 def _named(name: str) -> str:
+    """Exactly as given, without spaces around it."""
     if not name.strip():
         raise DataError("a decision set needs a name; type at least one letter")
     return name.strip()
+
+
+def _kin(s: DecisionSet, name: str) -> tuple[str, ...]:
+    """Equal for sets that a name would not tell apart: in TPP those of all classes."""
+    return s.metric, s.task, s.sae_fingerprint, s.direction if s.metric == "shift" else "", name

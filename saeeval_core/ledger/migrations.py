@@ -91,11 +91,28 @@ def m004_presses(c: Connection) -> None:
     _append_only(c, "presses")
 
 
+def m005_owners(c: Connection) -> None:
+    """Sets that passed to another owner; what is known of a set before it came into this store."""
+    _run(
+        c,
+        f"""
+        create table set_owners (
+          id integer primary key autoincrement, set_id integer not null references decision_sets(id),
+          who text not null, at text not null default ({_NOW}));
+        create index set_owners_set on set_owners(set_id);
+        create table set_origins (
+          id integer primary key autoincrement, set_id integer not null unique references decision_sets(id),
+          dev_looks integer, at text not null default ({_NOW}))""",
+    )
+    _append_only(c, "set_owners", "set_origins")
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     m001_decisions,
     m002_undo_looks_commits,
     m003_verdicts,
     m004_presses,
+    m005_owners,
 )
 
 

@@ -127,9 +127,9 @@ def test_a_toggle_on_the_ranking_goes_to_a_set_of_ones_own(loaded, browser):
 
 
 def test_what_the_page_shows_of_the_ranking_follows_a_toggle(loaded, browser):
-    here = browser.tpp(ATTRIBUTION, who="anonymous")
+    here = browser.tpp(ATTRIBUTION, who="Ada")
     sent = {"client": "browser", "seq": 1, "log": [browser.press(here, of="nurse", latents=[9], decision="ablate")]}
-    session = {"press_log": browser.log, "tpp": {"did": sent | {"n": 8}}}
+    session = {"who": "Ada", "press_log": browser.log, "tpp": {"did": sent | {"n": 8}}}
     at = view("tpp_matrix", {"tpp_set": ATTRIBUTION, "n": "5"}, session, before="tpp_matrix._did()")
     assert not at.exception and at.session_state["view"]["tpp_set"] == "mine" and at.session_state["view"]["n"] == "8"
     assert at.selectbox(key="w_tpp_set").value == "mine" and at.session_state["tpp_heard"] == {"browser": 1}
@@ -137,12 +137,12 @@ def test_what_the_page_shows_of_the_ranking_follows_a_toggle(loaded, browser):
 
 
 def test_the_link_is_left_alone_when_the_press_was_made_at_another_set(loaded, browser):
-    here = browser.tpp("mine", who="anonymous")
+    here = browser.tpp("mine", who="Ada")
     sent = {"client": "browser", "seq": 1, "log": [browser.press(here, of="nurse", latents=[9], decision="ablate")]}
-    session = {"press_log": browser.log, "tpp": {"did": sent}}
+    session = {"who": "Ada", "press_log": browser.log, "tpp": {"did": sent}}
     at = view("tpp_matrix", {"tpp_set": ATTRIBUTION}, session, before="tpp_matrix._did()")
     assert at.session_state["view"]["tpp_set"] == ATTRIBUTION
-    assert class_sets(loaded, "mine", "anonymous").decisions[0] == {9: "ablate"}
+    assert class_sets(loaded, "mine", "Ada").decisions[0] == {9: "ablate"}
 
 
 def test_sets_of_others_refuse_presses_and_say_whose_they_are(loaded, browser):

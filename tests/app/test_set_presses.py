@@ -247,9 +247,9 @@ import streamlit as st
 from viewing import opened
 from app import state
 from app.views import shift_lab
-from app.widgets import pickers
+from app.widgets import who
 state.restore()
-pickers._name()
+who.draw()
 shift_lab.render(opened(state.config()))
 """
     page = AppTest.from_string(script, default_timeout=60).run()

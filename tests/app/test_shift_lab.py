@@ -228,7 +228,7 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     use = next(b for b in test.button if b.label.startswith("Use judge, judge"))
     use.click().run()
     assert not test.exception
-    mine = find_set(ledger.store(), place, "anonymous")
+    mine = find_set(ledger.store(), place, test.session_state["guest"])
     assert ledger.store().ablated(mine.id, WIDTH) == sorted(top[:2])
     assert view.score(top[:2]).score.value != view.score([]).score.value
     test.radio(key="w_rule_threshold").set_value(1).run()

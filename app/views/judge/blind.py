@@ -15,7 +15,7 @@ from saeeval_core.ledger.store import PressId
 def draw(loaded: Loaded) -> None:
     """The next candidate in a random order of one's own, and what the others said of the one before."""
     who = state.who()
-    if who == "anonymous":
+    if state.is_guest():
         st.info("Give your name in the sidebar first: ratings are kept under it.", icon=":material/person:")
         return
     done = {v.latent for v in verdicts.current(loaded) if v.rater == who and v.ok}

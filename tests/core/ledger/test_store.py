@@ -313,3 +313,67 @@ def test_ten_processes_write_at_once(tmp_path: Path) -> None:
         assert d.old == state.get(d.latent, "none")
         state[d.latent] = d.new
     assert len(store.history(set_id)) > 200
+
+
+def test_a_copy_keeps_the_log_and_the_looks(store: Store) -> None:
+    s = make_set(store)
+    store.decide(s.id, "ann", {1: "ablate", 2: "keep"}, "pronouns")
+    store.decide(s.id, "ann", {3: "ablate"})
+    store.undo(s.id, "ann")
+    for ids in ([], [1], [1, 3]):
+        store.note_look(s.id, "ann", ids)
+    copy = store.duplicate_set(s.id, "bob's", "bob", WIDTH)
+
+    def log(set_id: int) -> list[tuple[object, ...]]:
+        rows = store.history(set_id)
+        at = {d.id: k for k, d in enumerate(rows)}
+        return [(d.latent, d.old, d.new, d.who, d.at, d.reason, d.undoes and at[d.undoes]) for d in rows]
+
+    assert log(copy.id) == log(s.id) and store.decisions(copy.id, WIDTH) == {1: "ablate", 2: "keep"}
+    assert store.dev_looks(copy.id) == 3 and store.note_look(copy.id, "bob", [1]) == 3
+    assert store.undo(copy.id, "bob") == []  # what ann decided is not bob's to undo
+    store.decide(copy.id, "bob", {9: "ablate"})
+    assert [d.latent for d in store.undo(copy.id, "bob")] == [9] and store.undo(copy.id, "bob") == []
+    mine = store.duplicate_set(s.id, "again", "ann", WIDTH)
+    store.undo(mine.id, "ann")
+    assert store.decisions(mine.id, WIDTH) == {} and store.decisions(s.id, WIDTH) == {1: "ablate", 2: "keep"}
+
+
+def test_looks_before_an_import_are_counted_or_unknown_in_every_copy(store: Store) -> None:
+    known, unknown = make_set(store, "known"), make_set(store, "unknown")
+    store.note_origin(known.id, 8)
+    store.note_origin(unknown.id, None)
+    for s, before, looks in ((known, 8, 9), (unknown, None, 1)):
+        store.note_look(s.id, "ann", [1])
+        copy = store.duplicate_set(s.id, "copy", "bob", WIDTH)
+        assert [store.dev_looks(i) for i in (s.id, copy.id)] == [looks, looks]
+        assert copy.looks_before == before
+        assert store.commit(copy.id, "bob", [1], {}).dev_looks == looks
+    assert make_set(store).looks_before == 0
+
+
+def test_what_a_guest_decided_passes_to_the_name_given_later(store: Store) -> None:
+    guests, own = make_set(store, "mine"), make_set(store, "other")
+    assert [s.who for s in store.take_over("ann", "Ada")] == ["Ada", "Ada"]
+    store.decide(guests.id, "Ada", {1: "ablate"})
+    with pytest.raises(DataError, match="belongs to Ada"):
+        store.decide(own.id, "ann", {1: "ablate"})
+    assert store.take_over("ann", "Ada") == []
+
+
+def test_taking_over_keeps_numbers_names_and_undo(store: Store) -> None:
+    place = {"task": "bios", "sae_fingerprint": "s", "recording_fingerprint": "r"}
+
+    def make(who: str, metric: str, direction: str) -> DecisionSet:
+        return store.create_set("mine", who, metric=metric, direction=direction, **place)
+
+    hers = [make("Ada", "shift", "d"), make("Ada", "tpp", "nurse")]
+    guests = [make("guest 1", "shift", d) for d in ("d", "e")] + [make("guest 1", "tpp", c) for c in ("tea", "soup")]
+    make("guest 2", "shift", "d")
+    store.decide(guests[0].id, "guest 1", {1: "ablate"})
+    taken = store.take_over("guest 1", "Ada")
+    assert [s.id for s in taken] == [s.id for s in guests]
+    assert [s.name for s in taken] == ["mine (as guest)", "mine", "mine (as guest)", "mine (as guest)"]
+    assert [s.name for s in store.list_sets() if s.id in {h.id for h in hers}] == ["mine", "mine"]
+    assert [(d.latent, d.who) for d in store.undo(guests[0].id, "Ada")] == [(1, "Ada")]
+    assert [s.who for s in store.list_sets()].count("guest 2") == 1
