@@ -12,7 +12,7 @@ from app.services.shared import shared
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.commits import read_tpp
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import MINE, own_set
+from saeeval_core.ledger.places import MINE, looks_words, own_set
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import SELECTED, Rule
 from saeeval_core.scores.uncertainty import say
@@ -66,7 +66,8 @@ class ClassSets:
             return ""
         rule = f"; {self.rule}" if self.rule else ""
         left = [f"{c}: {s}" for c, s in zip(self.classes, self.states, strict=False) if s != SELECTED]
-        return f"set '{self.label}': {self.summary}{rule}" + (f"; {', '.join(left)}" if left else "")
+        named = f"'{self.label}'" if self.rule else f"'{self.name}' of {self.who}"
+        return f"set {named}: {self.summary}{rule}" + (f"; {', '.join(left)}" if left else "")
 
     @property
     def nothing(self) -> str:
@@ -89,9 +90,10 @@ class ClassSets:
     def commits(self) -> list[str]:
         """Committed test scores of this set, newest first, one line each (the classes are committed together)."""
         every = [c for _, stored in self.stored for c in ledger.store().commits(stored.id)]
+        before = None if any(s.looks_before is None for _, s in self.stored) else 0
         batches = {frozen.batch: (c, frozen) for c in every for frozen in (read_tpp(c),)}
         return [
-            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {frozen.dev_looks} dev looks"
+            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {looks_words(frozen.dev_looks, before)}"
             for c, frozen in sorted(batches.values(), key=lambda pair: pair[0].id, reverse=True)
         ]
 
@@ -157,4 +159,4 @@ def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
 
 
 def _locked(sets: ClassSets) -> str:
-    return "" if sets.mine else f"this set belongs to {sets.who}; save it under a name of your own first"
+    return "" if sets.mine else f"this set belongs to {sets.who}; duplicate it and change your copy"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from app.deciding.class_refs import NUMBERED
 from app.deciding.class_sets import ClassSets
 from app.deciding.desk import tpp_place
+from app.deciding.presses import LONGEST_REASON
 from app.services.loading import Loaded
 from saeeval_core.errors import DataError
 from saeeval_core.formats.decision_sets import ExportedSet
@@ -66,7 +67,7 @@ def reset_to(
 
 
 def save_as(store: Store, press: PressId, loaded: Loaded, sets: ClassSets, name: str) -> str | None:
-    """The changes of a TPP set under a new name of one's own; what a link says for it.
+    """The changes of a TPP set under a new name of one's own ("": "copy of ..."); what a link says for it.
 
     DataError for a name that one's own sets have already, and where there is nothing to save.
     """
@@ -75,14 +76,20 @@ def save_as(store: Store, press: PressId, loaded: Loaded, sets: ClassSets, name:
             return None
         if sets.empty:
             raise DataError("this set changes nothing on top of the ranking; toggle a latent first")
-        if name.strip() in _names(store, tpp_place(loaded, sets.classes[0]), press.who):
-            raise DataError(f"you have a set '{name.strip()}' already; give another name")
-        made = [
-            new_set(store, tpp_place(loaded, c), press.who, name, changes, f"saved from {sets.label}")
-            for c, changes in zip(sets.classes, sets.decisions, strict=True)
-            if changes
-        ]
-        return f"{NUMBERED}{made[0].id}"
+        name = name.strip() or f"copy of {sets.name}"
+        if name in _names(store, tpp_place(loaded, sets.classes[0]), press.who):
+            raise DataError(f"you have a set '{name}' already; give another name")
+        made = [_saved(store, press.who, loaded, sets, row, name) for row in range(len(sets.classes))]
+        return f"{NUMBERED}{next(s.id for s in made if s is not None)}"
+
+
+def _saved(store: Store, who: str, loaded: Loaded, sets: ClassSets, row: int, name: str) -> DecisionSet | None:
+    """One class of a set under a new name, with its log and looks where it is stored; None where nothing is changed."""
+    label, changes = sets.classes[row], sets.decisions[row]
+    if label in sets.by_class:
+        return store.duplicate_set(sets.by_class[label].id, name, who, loaded.latents.n_latents)
+    place = tpp_place(loaded, label)
+    return new_set(store, place, who, name, changes, f"saved from {sets.label}") if changes else None
 
 
 def import_set(store: Store, press: PressId, places: Sequence[Place], found: ExportedSet) -> Imported | None:
@@ -98,8 +105,23 @@ def import_set(store: Store, press: PressId, places: Sequence[Place], found: Exp
         if not any(by_part.values()):
             raise DataError(f"nothing was imported: {'; '.join(_notes(left)) or 'the file holds no decision'}")
         name = _free_name(found.name, _names(store, places[0], press.who))
-        made = [new_set(store, p, press.who, name, by_part[_part(p)], "imported") for p in places if by_part[_part(p)]]
+        made = [
+            new_set(store, p, press.who, name, by_part[_part(p)], _reasons(found, _part(p)))
+            for p in places
+            if by_part[_part(p)]
+        ]
+        for s in made:
+            store.note_origin(s.id, found.dev_looks)
         return Imported(made[0], sum(map(len, by_part.values())), _notes(left))
+
+
+def _reasons(found: ExportedSet, of: str) -> dict[int, str]:
+    """Latent -> that it was imported, and what the file says about who decided it, when and why."""
+    return {
+        d.latent: f"imported: {d.rater or 'nobody named'} {d.when[:16]} {d.reason}".strip()[:LONGEST_REASON]
+        for d in found.decisions
+        if d.of == of
+    }
 
 
 def _part(place: Place) -> str:

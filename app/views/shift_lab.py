@@ -44,8 +44,11 @@ def render(loaded: Loaded) -> None:
         shift_sets.picker(box, lab)
         rule_popover(box)
         shift_export.popover(box, lab)
+        shift_sets.share(box, lab)
         _trust(box, lab)
     pressing.answers(shift_sets.ANSWERS)
+    shift_sets.banner(lab)
+    st.session_state["lab_empty"] = lab.chosen() is None
     _about(lab)
     _live(lab)
 
@@ -96,6 +99,8 @@ def _live(lab: Lab) -> None:
         provenance.problem(error)
         return
     lab_component.show(values, _did, KEY)
+    if st.session_state.get("lab_empty") and values.decisions:
+        st.rerun()  # the first decision: what stands above says so too, and can be taken out and shared
     if began := st.session_state.pop("lab_began", None):
         timings.note_time(time.perf_counter() - began)
 

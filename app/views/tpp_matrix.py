@@ -37,6 +37,10 @@ def render(loaded: Loaded) -> None:
             f"Protocol {loaded.protocol.name} draws new negatives for every number (saeeval run does); what is live here scores "
             "all texts, every other class with the same weight."
         )
+    if not state.presenting():
+        shown = tpp_sets.page(loaded)
+        tpp_sets.banner(shown)
+        st.session_state["tpp_empty"] = not shown.sets.stored
     _live(loaded)
     if not state.presenting():
         _below(loaded)
@@ -64,6 +68,8 @@ def _live(loaded: Loaded) -> None:
         bool(desk.locked),
     )
     tpp.show(_matrix(page), around, _did, KEY)
+    if st.session_state.get("tpp_empty") and page.sets.stored:
+        st.rerun()  # the first decision: what stands below can be taken out and shared
 
 
 def _matrix(page: TppPage) -> Matrix:

@@ -16,6 +16,7 @@ from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, se
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
+from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.storage.row_csv import csv_text
 
 Rows = Sequence[Mapping[str, Any]]
@@ -36,7 +37,7 @@ def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], na
         st.download_button(
             "Numbers (CSV)",
             lambda: csv_text(rows()),
-            f"{name}.csv",
+            f"{name}_numbers.csv",
             "text/csv",
             on_click="ignore",
             key=f"w_csv_{name}",
@@ -57,12 +58,28 @@ def exported(
             for k, d in sorted(now.items())
         ]
     prints = loaded.latents.sae_fingerprint, loaded.residuals.fingerprint
-    return ExportedSet(name, metric, task, loaded.latents.sae, *prints, tuple(decisions))
+    own = [s for _, s in parts]
+    looks = [None if s.looks_before is None else ledger.store().dev_looks(s.id) for s in own]
+    known = None if None in looks else max(looks, default=0)
+    log = [{"of": of} | vars(d) for of, stored in parts for d in ledger.store().history(stored.id)]
+    owner = own[0].who if own else ""
+    return ExportedSet(name, metric, task, loaded.latents.sae, *prints, tuple(decisions), owner, known, tuple(log))
 
 
-def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
-    """Download a decision set as JSON or CSV."""
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+def columns(name: str, e: Estimate) -> dict[str, object]:
+    """A number and the ends of its interval, and why there is none."""
+    low, high = e.ci or (None, None)
+    return {name: e.value, f"{name}_low": low, f"{name}_high": high, f"{name}_reason": e.reason}
+
+
+def file_name(*parts: str) -> str:
+    """Of a download: the parts in plain letters, digits and hyphens, joined by underscores."""
+    plain = ("".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in p.strip()) for p in parts)
+    return "_".join(p.strip("-") for p in plain if p.strip("-"))
+
+
+def set_buttons(made: Callable[[], ExportedSet], safe: str, why_not: str = "") -> None:
+    """Download a decision set as JSON or CSV, named ``safe``; locked with the reason when there is none."""
     with st.container(horizontal=True):
         st.download_button(
             "Set (JSON)",
@@ -71,6 +88,8 @@ def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
             "application/json",
             on_click="ignore",
             key=f"w_set_json_{safe}",
+            disabled=bool(why_not),
+            help=why_not or None,
             icon=":material/download:",
         )
         st.download_button(
@@ -80,6 +99,8 @@ def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
             "text/csv",
             on_click="ignore",
             key=f"w_set_csv_{safe}",
+            disabled=bool(why_not),
+            help=why_not or None,
             icon=":material/table_view:",
         )
 
@@ -101,7 +122,9 @@ def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callabl
         if made is None:
             return ""
         show(made.first)
-        return "; ".join([f"{made.stored} decisions imported as '{made.first.name}'", *made.notes, *warnings]) + "."
+        looks = "unknown" if found.dev_looks is None else f"{found.dev_looks}, as the file says"
+        lines = [f"{made.stored} decisions imported as '{made.first.name}'", *made.notes, *warnings]
+        return "; ".join([*lines, f"dev looks before the export: {looks}"]) + "."
 
     pressing.button("Import it", f"{key}_go", "import", work)
     pressing.answers(f"{key}_go")

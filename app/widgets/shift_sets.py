@@ -12,7 +12,8 @@ from app.deciding.desk import shift_place
 from app.deciding.lab import Lab
 from app.services import ledger
 from app.services.loading import Loaded
-from app.widgets import pressing
+from app.widgets import pressing, provenance
+from app.widgets.share import popover as share_popover
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import MINE, find_set
@@ -47,12 +48,42 @@ def picker(box: DeltaGenerator, lab: Lab) -> None:
         _actions(lab)
 
 
+def share(box: DeltaGenerator, lab: Lab) -> None:
+    """The link of this set in this direction."""
+    chosen = lab.chosen()
+    where = {"pair": lab.direction.pair, "target": lab.direction.task.target.column}
+    if chosen is None:
+        note = "Nothing is decided yet: the link opens this direction, where everybody sees their own set."
+    else:
+        where |= {"shift_set": str(chosen.id)}
+        note = f"Opens set '{chosen.name}' of {chosen.who}; others can read and duplicate it."
+    share_popover(box, provenance.plain(note), **where)
+
+
 def _labels(loaded: Loaded, direction: Direction, who: str) -> dict[str, str]:
-    """Value in the link -> label of every set there is; a person's own one first."""
+    """Value in the link -> label of every set there is; a person's own one first, by its number if a link says so."""
     store, place = ledger.store(), shift_place(loaded, direction)
     mine = find_set(store, place, who)
     others = [s for s in store.list_sets(**place.scope) if mine is None or s.id != mine.id]
-    return {MINE: f"mine ({who})"} | {str(s.id): f"{s.name} ({s.who})" for s in others}
+    own = str(mine.id) if mine is not None and state.get("shift_set") == str(mine.id) else MINE
+    return {own: f"{MINE} ({who})"} | {str(s.id): f"{s.name} ({s.who})" for s in others}
+
+
+def banner(lab: Lab) -> None:
+    """Over somebody else's set: whose it is, and how to get a copy that can be changed."""
+    chosen = lab.chosen()
+    if chosen is None or not lab.locked(chosen):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(provenance.plain(f"Set '{chosen.name}' belongs to {chosen.who}: you can read it, not change it."))
+        args = lab.place, lab.choice, ""
+        _button(
+            "Duplicate to edit",
+            "w_dup_theirs",
+            lambda press: _open(set_presses.duplicate(ledger.store(), press, *args, lab.width)),
+            about=chosen.id,
+            width="content",
+        )
 
 
 def _actions(lab: Lab) -> None:
@@ -72,8 +103,10 @@ def _actions(lab: Lab) -> None:
     st.caption("A reset is one step of the log: Z takes it back.")
 
 
-def _button(label: str, key: str, work: Callable[[PressId], None], about: object = None) -> None:
-    pressing.button(label, key, "set", work, group=ANSWERS, about=about, width="stretch")
+def _button(
+    label: str, key: str, work: Callable[[PressId], None], about: object = None, width: str = "stretch"
+) -> None:
+    pressing.button(label, key, "set", work, group=ANSWERS, about=about, width=width)
 
 
 def _open(made: DecisionSet | None) -> None:

@@ -1,12 +1,10 @@
 """Named TPP sets: choose, save under a new name, commit, take out and in."""
 
-from functools import partial
-
 import streamlit as st
 
 from app import state
 from app.deciding import set_presses
-from app.deciding.class_refs import NUMBERED
+from app.deciding.class_refs import ATTRIBUTION, NUMBERED
 from app.deciding.class_sets import ClassSets, class_sets
 from app.deciding.desk import tpp_place
 from app.deciding.presses import Press
@@ -14,8 +12,9 @@ from app.deciding.tpp_page import TppPage
 from app.payloads.matrix import nearest_step
 from app.services import ledger, scoring
 from app.services.loading import Loaded
-from app.widgets import export, pressing, provenance
+from app.widgets import export, pressing, provenance, share
 from app.widgets.rule_picker import rule_from_state, rule_popover
+from saeeval_core.formats.decision_sets import ExportedSet
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.uncertainty import say
@@ -37,15 +36,51 @@ def panel(loaded: Loaded) -> None:
     left, right = st.columns(2)
     with left:
         _choose(shown)
+        share_popover(shown)
     with right:
         _commit(shown)
-    sets, name = shown.sets, loaded.task_set.texts.name
-    if not sets.empty:
-        made = partial(export.exported, loaded, sets.label, "tpp", sets.task, sets.stored)
-        export.set_buttons(made, f"tpp_{name}_{sets.label}")
-
+    sets = shown.sets
+    why_not = "" if sets.stored else "Nothing is decided in this set yet: there is nothing to take out."
+    export.set_buttons(lambda: _exported(loaded), file_name(shown), why_not)
     places = [tpp_place(loaded, c) for c in sets.classes]
     export.set_import(loaded, sets.task, places, lambda made: state.put(tpp_set=f"{NUMBERED}{made.id}"))
+
+
+def file_name(shown: TppPage) -> str:
+    """Of what is taken out of this set."""
+    return export.file_name("tpp", shown.loaded.task_set.texts.name, shown.sets.name, shown.sets.who)
+
+
+def _exported(loaded: Loaded) -> ExportedSet:
+    """The set as it is when asked for."""
+    sets = page(loaded).sets
+    return export.exported(loaded, sets.name, "tpp", sets.task, sets.stored)
+
+
+def banner(shown: TppPage) -> None:
+    """Over somebody else's set: whose it is, and how to get a copy that can be changed."""
+    if not shown.sets.mine and shown.sets.stored:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            line = f"Set '{shown.sets.name}' belongs to {shown.sets.who}: you can read it, not change it."
+            st.info(provenance.plain(line))
+            pressing.button(
+                "Duplicate to edit",
+                "w_tpp_dup",
+                "duplicate",
+                lambda press: _save(press, shown, ""),
+                about=shown.sets.value,
+            )
+        pressing.answers("w_tpp_dup")
+
+
+def share_popover(shown: TppPage) -> None:
+    """The link of this set, at this N."""
+    sets = shown.sets
+    value = f"{NUMBERED}{min(s.id for _, s in sets.stored)}" if sets.stored else sets.value
+    note = "Opens the ranking alone." if value == ATTRIBUTION else f"Opens set '{sets.name}' of {sets.who}."
+    if not sets.stored and sets.mine and value != ATTRIBUTION:
+        note = "Nothing is decided yet: the link opens this page, where everybody sees their own set."
+    share.popover(st.container(), provenance.plain(note), tpp_set=value, n=str(shown.n))
 
 
 def _choose(shown: TppPage) -> None:

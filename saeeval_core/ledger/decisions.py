@@ -144,8 +144,12 @@ class DecisionRows(Database):
                     insert(c, "set_names", {"set_id": s.id, "name": free, "who": who})
             return [self._set(c, s.id) for s in every if s.who == was]
 
-    def decide(self, set_id: int, who: str, decisions: Mapping[int, str], reason: str = "") -> list[Decision]:
+    def decide(
+        self, set_id: int, who: str, decisions: Mapping[int, str], reason: str | Mapping[int, str] = ""
+    ) -> list[Decision]:
         """Record latent -> decision, without those that change nothing. Decisions of one call are undone together.
+
+        ``reason``: one for all, or latent -> reason.
 
         DataError for an unknown decision or set, and for a set of somebody else; then nothing is recorded.
         """
@@ -255,17 +259,22 @@ class DecisionRows(Database):
         set_id: int,
         who: str,
         wanted: Mapping[int, str],
-        reason: str,
+        reason: str | Mapping[int, str],
         undone: Sequence[Decision] = (),
     ) -> list[Decision]:
         now = self._current(c, set_id)
         batch = uuid.uuid4().hex
         rows = [(latent, new, None) for latent, new in wanted.items() if now.get(latent, "none") != new]
         rows += [(d.latent, d.old, d.id) for d in undone]
-        shared = {"set_id": set_id, "who": who, "reason": reason, "batch": batch}
+        why = reason if isinstance(reason, Mapping) else {i: reason for i, _, _ in rows}
+        shared = {"set_id": set_id, "who": who, "batch": batch}
         ids = [
-            insert(c, "decisions", shared | {"latent": i, "old": now.get(i, "none"), "new": new, "undoes": undoes})
-            for i, new, undoes in rows
+            insert(
+                c,
+                "decisions",
+                shared | {"latent": i, "old": now.get(i, "none"), "new": new, "undoes": back, "reason": why.get(i, "")},
+            )
+            for i, new, back in rows
         ]
         return [
             Decision(**c.execute(text("select * from decisions where id = :i"), {"i": i}).mappings().one()) for i in ids

@@ -78,9 +78,14 @@ def own_set(store: Store, place: Place, who: str, choice: str = MINE) -> Decisio
 
 
 def new_set(
-    store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = ""
+    store: Store,
+    place: Place,
+    who: str,
+    name: str,
+    start: Mapping[int, str] | None = None,
+    reason: str | Mapping[int, str] = "",
 ) -> DecisionSet:
-    """A new set, empty or starting with ``start``."""
+    """A new set, empty or starting with ``start``, for one reason or one per latent."""
     made = store.create_set(
         name,
         who,
@@ -111,6 +116,13 @@ def left_out(beyond: Sequence[int], n_latents: int) -> str:
         return ""
     named = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
     return f"decisions on latents that this SAE does not have ({named}; it has 0 to {n_latents - 1}) are left out"
+
+
+def looks_words(looks: int, before: int | None) -> str:
+    """How many dev scores of a set were seen; ``before``: ``DecisionSet.looks_before``."""
+    if before is None:
+        return f"{looks} dev looks here, and an unknown number before it was imported"
+    return f"{looks} dev looks" + (f", {before} of them before it was imported, as the file says" if before else "")
 
 
 def say_left_out(name: str, beyond: Sequence[int], n_latents: int) -> None:

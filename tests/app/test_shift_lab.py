@@ -143,7 +143,7 @@ def test_what_the_browser_gets_is_what_it_lacks(loaded):
     decide(loaded, {6: "ablate"})
     moved = lab_payload(lab, log, seen, replace(asked, have=frozenset()), present=False)
     assert list(moved.cards) == [str(first.current)] and moved.score.delta is not None
-    assert moved.record.log[0][2] == "6" and moved.record.looks == 2
+    assert moved.record.log[0][2] == "6" and moved.record.looks == "2 dev looks"
 
 
 def test_a_card_carries_the_decisions_on_its_latent(loaded):
