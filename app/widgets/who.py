@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import streamlit as st
@@ -57,10 +58,20 @@ def _chosen() -> None:
 
 
 def _other_guest() -> None:
-    """Two tabs of a new browser started at once: the id of the one that wrote its cookie first counts."""
-    known = (st.session_state.get(who_component.KEY) or {}).get("guest")
-    if isinstance(known, str) and _ID.fullmatch(known):
-        st.session_state["guest"] = f"{state.GUEST}{known}"
+    """Two tabs of a new browser started at once: the id of the one that wrote its cookie first counts.
+
+    What was decided here under the other id passes to it, and so does what is on its way.
+    """
+    known, was = (st.session_state.get(who_component.KEY) or {}).get("guest"), state.guest()
+    if not isinstance(known, str) or not _ID.fullmatch(known) or was == f"{state.GUEST}{known}":
+        return
+    st.session_state["guest"] = now = f"{state.GUEST}{known}"
+    log = pressing.press_log()
+    log.desks = {name: replace(d, who=now) if d.who == was else d for name, d in log.desks.items()}
+    try:
+        ledger.store().take_over(was, now)
+    except SaeEvalError:
+        return  # the view says what is wrong with the store
 
 
 def _offer() -> None:

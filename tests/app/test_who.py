@@ -4,7 +4,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from viewing import opened
 
-from app.deciding.desk import shift_place
+from app.deciding.desk import shift_desk, shift_place
+from app.deciding.presses import PressLog
 from app.services import ledger, scoring
 from saeeval_core.config import RunConfig
 from saeeval_core.ledger.places import new_set
@@ -88,3 +89,36 @@ def test_a_damaged_store_leaves_the_field(loaded, monkeypatch, tmp_path):
     bad.write_bytes(b"this is not a database" * 100)
     monkeypatch.setenv("SAEEVAL_STORE", str(bad))
     assert not named(page(), "Ada").exception
+
+
+def test_a_tab_that_was_not_first_passes_what_it_decided_to_the_browsers_guest(loaded, place):
+    script = (
+        SCRIPT
+        + """
+from app.widgets import pressing
+st.session_state["desks"] = {n: d.who for n, d in pressing.press_log().desks.items()}
+"""
+    )
+    at = AppTest.from_string(script.replace("who.draw()", "who._other_guest(); who.draw()"), default_timeout=30)
+    desk = shift_desk(loaded, scoring.shift_directions(loaded)[0], "guest 0123456789", "mine")
+    log = PressLog()
+    log.sit(desk, loaded, "mean", 20)
+    new_set(ledger.store(), place, "guest 0123456789", "mine", {1: "ablate"})
+    for name, value in (
+        ("guest", "guest 0123456789"),
+        ("press_log", log),
+        ("who_is_deciding", {"guest": "9876543210"}),
+    ):
+        at.session_state[name] = value
+    at.run()
+    assert not at.exception and at.session_state["is"] == "guest 9876543210"
+    assert at.session_state["desks"] == {desk.name: "guest 9876543210"}
+    assert [s.who for s in ledger.store().list_sets()] == ["guest 9876543210"]
+
+
+@pytest.mark.parametrize("odd", [3, "x", "9876543210' or 1=1", None, {"a": 1}], ids=repr)
+def test_an_odd_id_of_a_guest_is_none(loaded, odd):
+    at = AppTest.from_string(SCRIPT.replace("who.draw()", "who._other_guest(); who.draw()"), default_timeout=30)
+    at.session_state["guest"] = "guest 0123456789"
+    at.session_state["who_is_deciding"] = {"guest": odd}
+    assert at.run().session_state["is"] == "guest 0123456789"
