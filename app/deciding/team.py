@@ -51,6 +51,13 @@ def agreed(a: Decided, b: Decided) -> Agreement:
     return agreement(a.label, b.label, a.sides, b.sides)
 
 
+def copied(a: Decided, b: Decided) -> Decided | None:
+    """The one that started as a copy of the other, if one did: then they are not two people's independent views."""
+    if b.stored.copied_from == a.stored.id:
+        return b
+    return a if a.stored.copied_from == b.stored.id else None
+
+
 def same(a: Decided, b: Decided) -> dict[int, str]:
     """latent -> what both say."""
     return {i: d for i, d in a.decisions.items() if d in SIDES and b.decisions.get(i) == d}

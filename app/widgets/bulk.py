@@ -11,7 +11,7 @@ from app.deciding.desk import shift_desk, shift_place
 from app.deciding.presses import Press
 from app.services import ledger
 from app.services.loading import Loaded
-from app.widgets import pressing, shift_pickers, shift_sets, tpp_sets
+from app.widgets import pressing, provenance, shift_pickers, shift_sets, tpp_sets
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE, find_set
 from saeeval_core.ledger.store import PressId
@@ -47,11 +47,27 @@ def decided(loaded: Loaded, direction: Direction | None, place: str) -> Mapping[
     return ledger.store().decisions(stored.id, loaded.latents.n_latents) if stored is not None else {}
 
 
+def _set_of(loaded: Loaded, direction: Direction | None, place: str) -> str:
+    """Name and owner of the set that decisions go to."""
+    who = state.who()
+    if place.startswith(TPP):
+        sets = tpp_sets.page(loaded).sets
+        return f"{MINE} ({who})" if sets.value == ATTRIBUTION else f"{sets.name} ({sets.who})"
+    if direction is None:
+        return ""
+    stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
+    return f"{MINE} ({who})" if stored is None else f"{stored.name} ({stored.who})"
+
+
 def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequence[int], what: str) -> None:
     """Buttons that decide on all of ``latents`` (``what`` names them), and undo as one step."""
     many, rows = len(latents) > MOST, tuple(latents)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        st.caption(what)
+        st.caption(
+            provenance.plain(
+                f"{what}, into set {set_name}" if (set_name := _set_of(loaded, direction, place)) else what
+            )
+        )
         for decision, label in _BUTTONS.items():
             pressing.button(
                 label,

@@ -42,6 +42,16 @@ def test_agreement_is_of_what_both_ablate_or_keep(two):
     assert team.same(a, b) == {1: "ablate", 3: "keep"} and team.conflicts(a, b) == [2, 4]
 
 
+def test_a_copy_is_no_second_opinion(two, loaded, place):
+    store = ledger.store()
+    store.duplicate_set(two[0].stored.id, "copy", "Eve", 256)
+    a, b, copy = team.decided(store, place, 256)
+    assert team.copied(a, copy) is copy is team.copied(copy, a) and team.copied(a, b) is None
+    at = view("judge", {"tab": "team"}, {"who": "Eve"})
+    at.selectbox(key="w_team_B").set_value(copy.stored.id).run()
+    assert any("what was copied agrees by itself" in w.value for w in at.warning)
+
+
 def test_an_adjudicated_set_says_who_had_said_what(two, loaded, place):
     a, b = two
     store, press = ledger.store(), PressId("button", 1, "Eve", "settle")
@@ -92,5 +102,5 @@ def test_one_person_alone_and_nobody(loaded):
     assert "Nobody has decided" in texts(view("judge", {"tab": "team"}))
     new_set(ledger.store(), tpp_place(loaded, "nurse"), "Ada", "mine", {1: "ablate"})
     at = view("judge", {"tab": "team"})
-    at.selectbox(key="w_team_place").set_value("TPP latents of nurse").run()
+    assert at.selectbox(key="w_team_place").value == "TPP latents of nurse"  # where somebody decided
     assert not at.exception and "needs two sets" in texts(at)

@@ -43,18 +43,23 @@ def draw(loaded: Loaded) -> None:
 
 
 def _places(loaded: Loaded) -> dict[str, tuple[Place, Link]]:
-    """Label -> every direction and class, with what a link says for it; what the page's link shows comes first."""
-    here = (state.get("pair"), state.get("target"))
-    directions = sorted(scoring.shift_directions(loaded), key=lambda d: (d.pair, d.task.target.column) != here)
+    """Label -> every direction and class, with what a link says for it.
+
+    What the page's link shows comes first, then where most sets are.
+    """
     found: dict[str, tuple[Place, Link]] = {
         f"SHIFT {d.pair}, {d.task.direction}": (
             shift_place(loaded, d),
             {"pair": d.pair, "target": d.task.target.column},
         )
-        for d in directions
+        for d in scoring.shift_directions(loaded)
     }
     classes = loaded.task_set.tpp[1] if loaded.task_set.tpp is not None else ()
-    return found | {f"TPP latents of {c}": (tpp_place(loaded, c), {}) for c in classes}
+    found |= {f"TPP latents of {c}": (tpp_place(loaded, c), {}) for c in classes}
+    here = {"pair": state.get("pair"), "target": state.get("target")}
+    every = ledger.store().list_sets(sae_fingerprint=loaded.latents.sae_fingerprint)
+    sets = {label: sum(map(place.holds, every)) for label, (place, _) in found.items()}
+    return dict(sorted(found.items(), key=lambda item: (item[1][1] != here, -sets[item[0]])))
 
 
 def _row(d: Decided) -> dict[str, object]:
@@ -87,6 +92,9 @@ def _two(loaded: Loaded, place: Place, link: Link, every: list[Decided]) -> None
         return
     st.markdown(f"**n = {pair.n}** latents that both ablate or keep; 95 % intervals resample latents.")
     st.text(f"same decision: {say(pair.exact)}\nkappa: {say(pair.kappa_ge1)}")
+    if copy := team.copied(a, b):
+        line = f"{copy.label} started as a copy of the other set: what was copied agrees by itself."
+        st.warning(provenance.plain(line), icon=":material/content_copy:")
     _rule(loaded, place, link, every, a, b)
 
 
