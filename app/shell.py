@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import state
 from app.services import access, loading
-from app.widgets import keys, pickers, pressing, provenance, run_box, stored_files
+from app.widgets import keys, pickers, pressing, provenance, run_box, stored_files, who
 from saeeval_core.errors import SaeEvalError
 
 VIEWS = {
@@ -37,7 +37,7 @@ def main() -> None:
     with st.sidebar:
         pickers.sidebar()
         stored_files.notes()
-        keys.remember_name()  # in the sidebar, so that they take no room on the page
+        who.remember()  # in the sidebar, so that they take no room on the page
         keys.leave_present()
         pressing.collect()  # after the name is known, before the view shows what is stored
     chosen.run()

@@ -7,6 +7,7 @@ Names of people never enter the URL: a link that is passed on must not decide in
 """
 
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,7 +32,7 @@ DEFAULTS: Mapping[str, str] = {
     "n": "20",
     "latent": "",
     "shift_set": "mine",  # SHIFT lab: "mine", or the number of a set
-    "tpp_set": "mine",  # TPP: "attribution", the name of a set of one's own, NAME@WHO or judge:RATER
+    "tpp_set": "mine",  # TPP: see deciding/class_refs.py
     "cell": "",  # TPP matrix: "ablated class,probe"
     "scale": "",
     "compare": "",  # Compare: further SAEs, separated by spaces
@@ -51,6 +52,8 @@ DEFAULTS: Mapping[str, str] = {
     "present": "",
 }
 """Every value a link carries, with what it is when the link does not say."""
+GUEST = "guest "
+"""Start of the name of everybody who has given none; the id of their browser follows."""
 _DIGITS = re.compile(r"[+-]?[0-9]{1,15}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
@@ -254,11 +257,22 @@ def write_url() -> None:
         st.query_params.from_dict(wanted)
 
 
-def config() -> RunConfig:
-    """Settings of the engine for what is picked in the sidebar; SaeEvalError for a link that cannot be followed."""
-    chosen = {"model": get("model"), "saes": (get("sae"),), "protocol": get("protocol"), "seed": number("seed", 0)}
-    if get("task") != "own":
-        return RunConfig(**chosen, task=get("task"))
+def config(**instead: str) -> RunConfig:
+    """Settings of the engine for what is picked in the sidebar; SaeEvalError for a link that cannot be followed.
+
+    ``instead``: values of a link (any of DEFAULTS) in place of those of this page; DataError where one cannot be used.
+    """
+    if bad := [name for name, text in instead.items() if KINDS[name].read(text) is None]:
+        raise DataError(f"{bad[0]} is {ascii(instead[bad[0]])[:60]}; it must be {KINDS[bad[0]].words}")
+    here = {name: get(name) for name in DEFAULTS} | instead
+    chosen = {
+        "model": here["model"],
+        "saes": (here["sae"],),
+        "protocol": here["protocol"],
+        "seed": int(here["seed"] or 0),
+    }
+    if here["task"] != "own":
+        return RunConfig(**chosen, task=here["task"])
     if "own_texts" not in st.session_state:
         raise DataError(
             "the link names a file that was loaded in another session; choose a task, then load the file in Overview"
@@ -267,8 +281,18 @@ def config() -> RunConfig:
 
 
 def who() -> str:
-    """Name of the person deciding in this session; "anonymous" until one is given."""
-    return st.session_state.get("who") or "anonymous"
+    """Name of the person deciding in this session; until one is given, that of this browser's guest."""
+    return st.session_state.get("who") or guest()
+
+
+def guest() -> str:
+    """What somebody without a name is called: never the same in two browsers."""
+    return st.session_state.setdefault("guest", f"{GUEST}{secrets.token_hex(5)}")
+
+
+def is_guest() -> bool:
+    """True until a name is given."""
+    return not st.session_state.get("who")
 
 
 def presenting() -> bool:

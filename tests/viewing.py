@@ -5,9 +5,12 @@ from collections.abc import Mapping
 
 from streamlit.testing.v1 import AppTest
 
-from app.services import loading
+from app.deciding.class_sets import ClassSets
+from app.deciding.desk import tpp_place
+from app.services import ledger, loading
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
+from saeeval_core.ledger.places import own_set
 from saeeval_core.ledger.verdicts import Verdict
 
 
@@ -36,6 +39,13 @@ state.restore()
     for k, v in (session or {}).items():
         at.session_state[k] = v
     return at.run()
+
+
+def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[int, str], who: str) -> None:
+    """Decisions of the set's owner for one class."""
+    label, store = sets.classes[row], ledger.store()
+    stored = sets.by_class.get(label) or own_set(store, tpp_place(loaded, label), who, sets.name)
+    store.decide(stored.id, who, decisions)
 
 
 def verdict(loaded: Loaded, latent: int, rater: str, kind: str, ratings: dict[str, int], **more: str) -> Verdict:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.deciding import judged
+from app.deciding import class_refs, judged
+from app.deciding.class_refs import ATTRIBUTION, JUDGE, Owned
 from app.deciding.desk import Desk, tpp_place
 from app.services import ledger, scoring, verdicts
 from app.services.loading import Loaded
@@ -11,15 +12,10 @@ from app.services.shared import shared
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.commits import read_tpp
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import MINE, own_set
+from saeeval_core.ledger.places import MINE, looks_words, own_set
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import SELECTED, Rule
 from saeeval_core.scores.uncertainty import say
-
-JUDGE = "judge:"
-"""Start of the picker's value for what a judge would ablate; the rater's name follows."""
-ATTRIBUTION = "attribution"
-"""Value of the set picker for the ranking alone."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,8 @@ class ClassSets:
             return ""
         rule = f"; {self.rule}" if self.rule else ""
         left = [f"{c}: {s}" for c, s in zip(self.classes, self.states, strict=False) if s != SELECTED]
-        return f"set '{self.label}': {self.summary}{rule}" + (f"; {', '.join(left)}" if left else "")
+        named = f"'{self.label}'" if self.rule else f"'{self.name}' of {self.who}"
+        return f"set {named}: {self.summary}{rule}" + (f"; {', '.join(left)}" if left else "")
 
     @property
     def nothing(self) -> str:
@@ -85,17 +82,18 @@ class ClassSets:
         return [(c, self.by_class[c]) for c in self.classes if c in self.by_class]
 
     def note_look(self, who: str, ids: Sequence[Sequence[int]]) -> None:
-        """Remember which dev scores of changed sets were seen (the store counts each set of latents once)."""
+        """Remember which dev scores of one's own changed sets were seen (the store counts each set of latents once)."""
         for c, own, changed in zip(self.classes, ids, self.decisions, strict=True):
-            if changed and c in self.by_class:
+            if changed and c in self.by_class and who == self.who:
                 ledger.store().note_look(self.by_class[c].id, who, own)
 
     def commits(self) -> list[str]:
         """Committed test scores of this set, newest first, one line each (the classes are committed together)."""
         every = [c for _, stored in self.stored for c in ledger.store().commits(stored.id)]
+        before = None if any(s.looks_before is None for _, s in self.stored) else 0
         batches = {frozen.batch: (c, frozen) for c in every for frozen in (read_tpp(c),)}
         return [
-            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {frozen.dev_looks} dev looks"
+            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {looks_words(frozen.dev_looks, before)}"
             for c, frozen in sorted(batches.values(), key=lambda pair: pair[0].id, reverse=True)
         ]
 
@@ -109,27 +107,22 @@ def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | N
     classes = loaded.task_set.tpp[1]
     task = tpp_place(loaded, classes[0]).task
     every = ledger.store().list_sets(metric="tpp", task=task, sae_fingerprint=loaded.latents.sae_fingerprint)
-    owners = dict.fromkeys((s.name, s.who) for s in every)
-    special = value == ATTRIBUTION or "@" in value or value.startswith(JUDGE)
-    own_name = MINE if special else value
+    judges = {f"{JUDGE}{name}": f"kept by {name}" for name in judged.judges(loaded)}
+    found = None if value == ATTRIBUTION or value in judges else class_refs.meant(value, who, every)
+    if found is None and value != ATTRIBUTION and value not in judges:
+        value, found = MINE, Owned(MINE, who)
     options = [(ATTRIBUTION, "top N by attribution, nothing changed")]
-    options += [(name, name) for name in dict.fromkeys([*(n for n, w in owners if w == who), own_name, MINE])]
-    options += [(f"{n}@{w}", f"{n} (by {w})") for n, w in owners if w != who]
-    judges = judged.judges(loaded)
-    options += [(f"{JUDGE}{name}", f"kept by {name}") for name in judges]
-    if value not in dict(options):
-        value = MINE
-    if value.startswith(JUDGE):
+    options += [*class_refs.options(found, value, who, every), *judges.items()]
+    if value in judges:
         rater = value.removeprefix(JUDGE)
         rule = rule or Rule()
         kept, states = _judged(loaded, rater, n, rule, verdicts.newest(loaded))
         return ClassSets(value, rater, rater, False, task, tuple(classes), {}, kept, options, states, rule)
-    name, _, owner = value.partition("@")
-    owner = owner or who
-    chosen = {} if value == ATTRIBUTION else {s.direction: s for s in every if s.name == name and s.who == owner}
+    owned = found or Owned(ATTRIBUTION, who)
+    chosen = {s.direction: s for s in every if found == Owned(s.name, s.who)}
     width = loaded.latents.n_latents
     decisions = [ledger.store().decisions(chosen[c].id, width) if c in chosen else {} for c in classes]
-    return ClassSets(value, name, owner, owner == who, task, tuple(classes), chosen, decisions, options)
+    return ClassSets(value, owned.name, owned.who, owned.who == who, task, tuple(classes), chosen, decisions, options)
 
 
 @shared(max_entries=128)
@@ -165,14 +158,5 @@ def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
     return [sets.by_class.get(p.direction) or own_set(store, p, desk.who, desk.target) for p in desk.places]
 
 
-def store_decisions(loaded: Loaded, sets: ClassSets, row: int, decisions: dict[int, str], who: str) -> None:
-    """Record decisions for one class, creating its stored set when it is the first. DataError for a set of others."""
-    if why := _locked(sets):
-        raise DataError(why)
-    label = sets.classes[row]
-    stored = sets.by_class.get(label) or own_set(ledger.store(), tpp_place(loaded, label), who, sets.name)
-    ledger.store().decide(stored.id, who, decisions)
-
-
 def _locked(sets: ClassSets) -> str:
-    return "" if sets.mine else f"this set belongs to {sets.who}; save it under a name of your own first"
+    return "" if sets.mine else f"this set belongs to {sets.who}; duplicate it and change your copy"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.deciding.desk import Desk, shift_desk
+from app.deciding.desk import Desk, shift_desk, shift_place
 from app.deciding.judged import judge_sets
 from app.services import ledger, scoring
 from app.services.loading import Loaded
@@ -54,7 +54,13 @@ class Lab:
     @property
     def place(self) -> Place:
         """Where the sets of this direction are."""
-        return self.desk.place("")
+        return shift_place(self.loaded, self.direction)
+
+    def locked(self, chosen: DecisionSet | None) -> str:
+        """Why ``chosen``, the stored set, takes no decisions; "" for one's own and before the first decision."""
+        if chosen is None or chosen.who == self.who:
+            return ""
+        return f"this set belongs to {chosen.who}; duplicate it and change your copy"
 
     @property
     def width(self) -> int:

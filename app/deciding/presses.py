@@ -5,11 +5,11 @@ the desk it was made at, so it lands there, whatever is on screen when it arrive
 effect, so one that is sent again, to this session or to another one after a restart, is answered and not done twice.
 """
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.deciding.class_sets import ATTRIBUTION, class_sets, open_sets
+from app.deciding.class_refs import ATTRIBUTION
+from app.deciding.class_sets import class_sets, open_sets
 from app.deciding.desk import Desk, shift_place
 from app.services import access, loading, scoring
 from app.services.loading import Loaded
@@ -31,6 +31,8 @@ MOST_LATENTS = 100_000
 """Latents in one press; more is no press of a person."""
 LARGEST = 2**53 - 1
 """Largest whole number that a browser counts to."""
+OWN_TEXTS = "own"
+"""In place of a task: texts that a person brought."""
 REMEMBERED = 50
 """Refusals that a session tells its pages about."""
 
@@ -43,8 +45,10 @@ class Made:
     """Name of the desk."""
     choice: str
     """The set on screen there, as the link names it: with it a session that has never been there finds the desk."""
+    model: str
+    """As the link names it, like ``sae`` and ``task``: where the desk is found when another page is open."""
+    sae: str
     task: str
-    """Name of the texts."""
     protocol: str
     seed: int
     ablation: str
@@ -85,6 +89,15 @@ class Refused:
     why: DataError
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A press that was not carried out."""
+
+    desk: str
+    """Name of the desk it was made at; "" where that could not be read."""
+    why: SaeEvalError
+
+
 Committing = Callable[[Store, Desk, Press], ShiftCommit | TppCommit | None]
 Finding = Callable[[Made], Desk | None]
 
@@ -107,22 +120,16 @@ class PressLog:
     """Client -> number of its last press that was answered: stored, or refused. What the store says, kept at hand."""
     refused: list[tuple[str, int, str]] = field(default_factory=list)
     """(client, number, why) of the last presses that were refused."""
-    client: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """Of presses on buttons that the server draws."""
-    seq: int = 0
+    at: str = ""
+    """Name of the desk that was drawn last."""
 
     def sit(self, desk: Desk, loaded: Loaded, ablation: str, n: int) -> Made:
         """Take presses from this desk from now on; what they are marked with."""
-        name, config = desk.name, loaded.config
-        self.desks[name] = desk
-        return Made(name, desk.choice, loaded.task_set.texts.name, config.protocol, config.seed, ablation, n)
-
-    def own(
-        self, made: Made, kind: str, *, of: str = "", latents: Sequence[int] = (), decision: str = "", reason: str = ""
-    ) -> Press:
-        """A press on a button that the server draws."""
-        self.seq += 1
-        return Press(self.client, self.seq, made, kind, of, tuple(latents), decision, reason)
+        config = loaded.config
+        self.at = desk.name
+        self.desks[self.at] = desk
+        where = config.model, config.saes[0], config.task or OWN_TEXTS
+        return Made(self.at, desk.choice, *where, config.protocol, config.seed, ablation, n)
 
 
 def read_press(sent: object) -> Press:
@@ -139,7 +146,9 @@ def read_press(sent: object) -> Press:
         Made(
             _text(made, "desk", 80),
             _text(made, "choice", 1000),
-            _text(made, "task", 1000),
+            _text(made, "model", 2000),
+            _text(made, "sae", 2000),
+            _text(made, "task", 2000),
             _one_of(made, "protocol", PROTOCOLS),
             _whole(made.get("seed"), "seed"),
             _one_of(made, "ablation", ABLATIONS),
@@ -174,9 +183,9 @@ def apply(
     find: Finding = lambda _: None,
 ) -> list[Done]:
     """As ``carry_out``; the error of what was refused is raised after the rest has been done."""
-    done, refused = carry_out(store, log, presses, commit, find)
-    if refused:
-        raise refused
+    done, refusals = carry_out(store, log, presses, commit, find)
+    if refusals:
+        raise refusals[0].why
     return done
 
 
@@ -186,16 +195,16 @@ def carry_out(
     presses: Sequence[Press | Refused],
     commit: Committing | None = None,
     find: Finding = lambda _: None,
-) -> tuple[list[Done], SaeEvalError | None]:
+) -> tuple[list[Done], list[Refusal]]:
     """Carry out presses that are numbered above ``log.acks`` of their client, in order; what was done, what refused.
 
     A press lands where it was made; ``find`` gives a desk that this session has not been at. A press that the store
     knows is answered and not done again. One that cannot be done (its desk is nowhere, its set refuses it) is answered
-    too, so that it is reported once: the first such SaeEvalError is returned. StoreError is raised at once: that press
-    and those after it are not answered and may be sent again.
+    too, so that it is reported once. StoreError is raised at once: that press and those after it are not answered and
+    may be sent again.
     """
-    refused: SaeEvalError | None = None
     done: list[Done] = []
+    refused: list[Refusal] = []
     pages = list(dict.fromkeys(p.client for p in presses))
     for press in sorted(presses, key=lambda p: (pages.index(p.client), p.seq)):
         if press.seq <= log.acks.get(press.client, 0):
@@ -203,27 +212,30 @@ def carry_out(
         try:
             if isinstance(press, Refused):
                 raise press.why
-            done.append(_carry_out(store, log, press, commit or commit_press, find))
+            done.append(carry_out_one(store, log, press, commit, find))
         except StoreError:
             raise
         except SaeEvalError as error:
-            refused = refused or error
+            refused.append(Refusal("" if isinstance(press, Refused) else press.made.desk, error))
             log.refused = [*log.refused, (press.client, press.seq, str(error))][-REMEMBERED:]
         log.acks[press.client] = press.seq
     return done, refused
 
 
-def _carry_out(store: Store, log: PressLog, press: Press, commit: Committing, find: Finding) -> Done:
+def carry_out_one(
+    store: Store, log: PressLog, press: Press, commit: Committing | None = None, find: Finding = lambda _: None
+) -> Done:
+    """Carry out one press where it was made, unless the store knows it. SaeEvalError where it is refused."""
     access.demand("deciding")
     desk = log.desks.get(press.made.desk) or find(press.made)
     if desk is None:
         raise DataError(
-            "a press belongs to another SAE, texts, set or person than this page; open them and decide again"
+            "a press belongs to another SAE, texts, set or person than can be opened here; open them and decide again"
         )
     log.desks[press.made.desk] = desk
     given = press.given_by(desk.who)
     if press.kind == "commit":
-        return Done(desk, committed=None if store.carried_out(given) else commit(store, desk, press))
+        return Done(desk, committed=None if store.carried_out(given) else (commit or commit_press)(store, desk, press))
     with store.once(given) as fresh:
         return Done(desk, _change(store, desk, press) if fresh else [])
 

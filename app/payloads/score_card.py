@@ -8,6 +8,7 @@ from saeeval_core.config import DEFAULT_NS
 from saeeval_core.ledger.commit_rows import Commit
 from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import Decision, DecisionSet
+from saeeval_core.ledger.places import looks_words
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.contributions import share
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
@@ -132,7 +133,7 @@ class CommitNote:
 
     text: str
     n: int
-    looks: int
+    looks: str
     who: str
     at: str
     stale: bool
@@ -145,8 +146,8 @@ class Record:
 
     commits: tuple[CommitNote, ...]
     """Newest first."""
-    looks: int
-    """Different dev scores that were shown."""
+    looks: str
+    """Different dev scores that were shown, in words."""
     log: tuple[tuple[str, str, str, str], ...]
     """(when, who, latent, change) of the newest decisions."""
     can_commit: bool
@@ -190,17 +191,19 @@ def shares(view: ShiftLatents, ids: tuple[int, ...], latent: int, ablation: str)
     return Shares(latent, s.inside, s.solo, s.change)
 
 
-def record(store: Store, chosen: DecisionSet | None, ids: tuple[int, ...], part: int) -> Record:
+def record(store: Store, chosen: DecisionSet | None, ids: tuple[int, ...], part: int, locked: str = "") -> Record:
     """Commits, looks and the newest decisions of the set; whether it can be committed."""
-    note = "Commit: ablate at least one latent first"
+    note = locked or "Commit: ablate at least one latent first"
     if part == TEST:
         note = "this protocol has no dev part: what you see is test"
-    can = bool(ids) and part != TEST
+    can = bool(ids) and part != TEST and not locked
     if chosen is None:
-        return Record((), 0, (), can, note)
-    commits = tuple(_commit(c, ids) for c in reversed(store.commits(chosen.id)[-5:]))
+        return Record((), looks_words(0, 0), (), can, note)
+    before = chosen.looks_before
+    commits = tuple(_commit(c, ids, before) for c in reversed(store.commits(chosen.id)[-5:]))
     newest = reversed(store.history(chosen.id)[-12:])
-    return Record(commits, store.dev_looks(chosen.id), tuple(map(_change, newest)), can, note)
+    looks = looks_words(store.dev_looks(chosen.id), before)
+    return Record(commits, looks, tuple(map(_change, newest)), can, note)
 
 
 def latent_history(decisions: Sequence[Decision]) -> tuple[tuple[str, str, str, str], ...]:
@@ -262,10 +265,10 @@ def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation:
     return tuple(sorted(rows, key=lambda r: -abs(r.change.value or 0.0)))
 
 
-def _commit(c: Commit, ids: tuple[int, ...]) -> CommitNote:
+def _commit(c: Commit, ids: tuple[int, ...], before: int | None) -> CommitNote:
     e = read_shift(c).score
     text = "n/a" if e.value is None else f"S {say(e)}"
-    return CommitNote(text, len(c.ids), c.dev_looks, c.who, when(c.at), tuple(c.ids) != ids)
+    return CommitNote(text, len(c.ids), looks_words(c.dev_looks, before), c.who, when(c.at), tuple(c.ids) != ids)
 
 
 def _change(d: Decision) -> tuple[str, str, str, str]:

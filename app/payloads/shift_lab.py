@@ -69,6 +69,8 @@ class LabPayload:
     ack: Mapping[str, int]
     refused: Sequence[tuple[str, int, str]]
     present: bool
+    locked: str
+    """Why nothing can be decided: somebody else's set. "" when it can."""
     queue: list[Row] | None
     """None when the browser has these rows."""
     queue_hash: str
@@ -85,16 +87,17 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
     store, view, chosen = ledger.store(), lab.view, lab.chosen()
     decisions = {} if chosen is None else store.decisions(chosen.id, lab.width)
     ids = tuple(sorted(i for i, d in decisions.items() if d == "ablate"))
-    desk = lab.desk
+    locked = lab.locked(chosen)
+    desk = replace(lab.desk, locked=locked)
     made = log.sit(desk, lab.loaded, lab.ablation, lab.n)
     before = seen.before((desk.name, lab.ablation), ids)
     rows, hash_ = queue_rows(lab.loaded, view, lab.rank, decisions)
     order = [r[0] for r in rows]
     known = asked.current is not None and 0 <= asked.current < lab.loaded.latents.n_latents
     current = asked.current if known else next(iter(order), None)
-    name = MINE if chosen is None else chosen.name
+    name = f"{MINE if chosen is None else chosen.name} ({lab.who if chosen is None else chosen.who})"
     look = Look(ids, before, name, len(decisions), lab.rank, lab.ablation, lab.n, asked.carry)
-    if chosen is not None:
+    if chosen is not None and not locked:
         store.note_look(chosen.id, lab.who, ids)
     return LabPayload(
         f"{made.desk}/{lab.rank}",
@@ -102,6 +105,7 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
         log.acks,
         log.refused,
         present,
+        locked,
         None if asked.queue == hash_ else rows,
         hash_,
         decisions,
@@ -109,7 +113,7 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
         _cards(lab, chosen, order, current, asked),
         None if current is None else shares(view, ids, current, lab.ablation),
         score_card(view, look, lab.rivals(chosen)),
-        record(store, chosen, ids, lab.part),
+        record(store, chosen, ids, lab.part, locked),
     )
 
 

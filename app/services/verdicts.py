@@ -12,6 +12,7 @@ from saeeval_core.config import derive_rng
 from saeeval_core.judging.agreement import Conflict, ratings_by_rater
 from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.connection import default_path
+from saeeval_core.ledger.store import PressId
 from saeeval_core.ledger.verdicts import Verdict
 
 ADJUDICATED = "adjudicated"
@@ -48,16 +49,26 @@ def cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:
 
 
 def rate(
-    loaded: Loaded, latent: int, who: str, ratings: Mapping[str, int], explanation: str = "", reason: str = ""
+    loaded: Loaded,
+    latent: int,
+    who: str,
+    ratings: Mapping[str, int],
+    explanation: str = "",
+    reason: str = "",
+    press: PressId | None = None,
 ) -> None:
-    """Store a person's verdict on one latent, with the hash of the evidence that is shown for it."""
+    """Store a person's verdict on one latent, with the hash of the evidence that is shown for it; once for a press."""
     about = (loaded.latents.sae_fingerprint, loaded.latents.sae, loaded.task_set.texts.name)
     shown = evidence_of(loaded, latent).hash
     verdict = Verdict(latent, *about, who, "human", dict(ratings), explanation, reason, evidence_hash=shown)
-    ledger.store().add_verdicts([verdict])
+    with ledger.store().once(press) as fresh:
+        if fresh:
+            ledger.store().add_verdicts([verdict])
 
 
-def settle(loaded: Loaded, conflict: Conflict, rating: int, who: str, between: tuple[str, str]) -> None:
+def settle(
+    loaded: Loaded, conflict: Conflict, rating: int, who: str, between: tuple[str, str], press: PressId | None = None
+) -> None:
     """Store a person's ruling on one conflict of two raters under ADJUDICATED, with earlier rulings on that latent.
 
     All rulings share one rater name, so that two of them never count as a conflict of raters; the reason says who
@@ -68,7 +79,7 @@ def settle(loaded: Loaded, conflict: Conflict, rating: int, who: str, between: t
     own = [v for v in current(loaded) if v.latent == conflict.item and v.rater in between]
     reason = f"settled by {who} between {between[0]} and {between[1]}"
     ruling = kept | {conflict.concept: rating}
-    rate(loaded, int(conflict.item), ADJUDICATED, ruling, own[0].explanation if own else "", reason)
+    rate(loaded, int(conflict.item), ADJUDICATED, ruling, own[0].explanation if own else "", reason, press)
 
 
 @shared(max_entries=32)
@@ -96,7 +107,8 @@ def _named(loaded: Loaded, _newest: int) -> dict[int, tuple[str, str]]:
 
 @shared(max_entries=16)
 def _current(loaded: Loaded, _newest: int) -> list[Verdict]:
-    return ledger.store().verdicts(loaded.latents.sae_fingerprint, task=loaded.task_set.texts.name)
+    every = ledger.store().verdicts(loaded.latents.sae_fingerprint, task=loaded.task_set.texts.name)
+    return [v for v in every if v.latent < loaded.latents.n_latents]  # an import of an earlier version was not checked
 
 
 @shared(max_entries=32)

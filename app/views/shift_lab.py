@@ -45,7 +45,11 @@ def render(loaded: Loaded) -> None:
         shift_sets.picker(box, lab)
         rule_popover(box)
         shift_export.popover(box, lab)
+        shift_sets.share(box, lab)
         _trust(box, lab)
+    pressing.answers(shift_sets.ANSWERS)
+    shift_sets.banner(lab)
+    st.session_state["lab_empty"] = lab.chosen() is None
     _about(lab)
     _live(lab)
 
@@ -87,7 +91,7 @@ def _about(lab: Lab) -> None:
 @st.fragment
 def _live(lab: Lab) -> None:
     """Queue, card and score. A press runs this function alone."""
-    pressing.show_problem()
+    pressing.show_problem(lab.desk.name)
     asked = st.session_state.pop("lab_asked", None) or Asked(current=state.number("latent", -1))
     seen = st.session_state.setdefault("lab_seen", Seen())
     try:
@@ -96,6 +100,8 @@ def _live(lab: Lab) -> None:
         provenance.problem(error)
         return
     lab_component.show(values, _did, KEY)
+    if st.session_state.get("lab_empty") and values.decisions:
+        st.rerun()  # the first decision: what stands above says so too, and can be taken out and shared
     if began := st.session_state.pop("lab_began", None):
         timings.note_time(time.perf_counter() - began)
 

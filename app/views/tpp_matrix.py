@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import state
 from app.components import tpp
-from app.deciding.class_sets import ATTRIBUTION
+from app.deciding.class_refs import ATTRIBUTION
 from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
 from app.payloads.matrix import Around, Matrix, matrix, number_cards
@@ -38,6 +38,10 @@ def render(loaded: Loaded) -> None:
             f"Protocol {loaded.protocol.name} draws new negatives for every number (saeeval run does); what is live here scores "
             "all texts, every other class with the same weight."
         )
+    if not state.presenting():
+        shown = tpp_sets.page(loaded)
+        tpp_sets.banner(shown)
+        st.session_state["tpp_empty"] = not shown.sets.stored
     _live(loaded)
     if not state.presenting():
         _below(loaded)
@@ -46,24 +50,27 @@ def render(loaded: Loaded) -> None:
 @st.fragment
 def _live(loaded: Loaded) -> None:
     """Slider, cards, matrix and the chosen cell: the only part that runs again on a move."""
-    pressing.show_problem()
     if (latent := st.session_state.pop("tpp_open", None)) is not None:
         state.put(latent=latent)
         if "pages" in st.session_state:
             st.switch_page(st.session_state["pages"]["latents"])
     page, log = tpp_sets.page(loaded), pressing.press_log()
+    desk = page.desk
+    pressing.show_problem(desk.name)
     page.sets.note_look(page.who, page.ids)
     around = Around(
         number_cards(page, _before(page)),
         page.sets.note,
-        log.sit(page.desk, loaded, page.ablation, page.n),
+        log.sit(desk, loaded, page.ablation, page.n),
         log.acks,
         log.refused,
         st.session_state.get("tpp_heard", {}),
         state.presenting(),
-        bool(page.desk.locked),
+        bool(desk.locked),
     )
     tpp.show(_matrix(page), around, _did, KEY)
+    if st.session_state.get("tpp_empty") and page.sets.stored:
+        st.rerun()  # the first decision: what stands below can be taken out and shared
 
 
 def _matrix(page: TppPage) -> Matrix:

@@ -1,18 +1,20 @@
 """Deciding on many latents at once: the rows of a table, in one SHIFT direction's set or in one TPP class's."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 
 from app import state
-from app.deciding.class_sets import ATTRIBUTION
+from app.deciding.class_refs import ATTRIBUTION
 from app.deciding.desk import shift_desk, shift_place
+from app.deciding.presses import Press
 from app.services import ledger
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance, shift_pickers, shift_sets, tpp_sets
-from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE, find_set
+from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.ablation import ABLATIONS
 
 MOST = 500
@@ -20,6 +22,7 @@ MOST = 500
 TPP = "tpp:"
 """Start of the value that stands for one class's set; "shift" stands for the direction's."""
 SHIFT = "shift"
+_ANSWERS = "bulk"
 _REASON = "bulk, Latents table"
 _BUTTONS = {"ablate": "Ablate", "keep": "Keep", "unsure": "Unsure", "none": "Clear"}
 _SAYS = {"ablate": "set to ablate", "keep": "set to keep", "unsure": "set to unsure", "none": "cleared"}
@@ -44,62 +47,82 @@ def decided(loaded: Loaded, direction: Direction | None, place: str) -> Mapping[
     return ledger.store().decisions(stored.id, loaded.latents.n_latents) if stored is not None else {}
 
 
+def _set_of(loaded: Loaded, direction: Direction | None, place: str) -> str:
+    """Name and owner of the set that decisions go to."""
+    who = state.who()
+    if place.startswith(TPP):
+        sets = tpp_sets.page(loaded).sets
+        return f"{MINE} ({who})" if sets.value == ATTRIBUTION else f"{sets.name} ({sets.who})"
+    if direction is None:
+        return ""
+    stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
+    return f"{MINE} ({who})" if stored is None else f"{stored.name} ({stored.who})"
+
+
 def bar(loaded: Loaded, direction: Direction | None, place: str, latents: Sequence[int], what: str) -> None:
     """Buttons that decide on all of ``latents`` (``what`` names them), and undo as one step."""
-    many = len(latents) > MOST
-    args = (loaded, direction, place)
+    many, rows = len(latents) > MOST, tuple(latents)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        st.caption(provenance.plain(what))
+        st.caption(
+            provenance.plain(
+                f"{what}, into set {set_name}" if (set_name := _set_of(loaded, direction, place)) else what
+            )
+        )
         for decision, label in _BUTTONS.items():
-            st.button(
+            pressing.button(
                 label,
-                key=f"w_bulk_{decision}",
+                f"w_bulk_{decision}",
+                "decide",
+                partial(_decide, loaded, direction, place, rows, decision),
+                group=_ANSWERS,
+                about=(place, rows),
                 disabled=many or not latents,
-                on_click=_decide,
-                args=(*args, list(latents), decision),
                 help=f"Narrow the table to at most {MOST} latents, or select rows." if many else None,
             )
-        st.button(
+        pressing.button(
             "Undo",
-            key="w_bulk_undo",
+            "w_bulk_undo",
+            "undo",
+            partial(_undo, loaded, direction, place),
+            group=_ANSWERS,
+            about=place,
             icon=":material/undo:",
-            on_click=_undo,
-            args=args,
             help="Takes back your last step in this set.",
         )
-    if error := st.session_state.pop("bulk_error", None):
-        st.error(provenance.plain(error), icon=":material/error:")
-    elif said := st.session_state.pop("bulk_said", None):
-        st.caption(provenance.plain(said))
+    pressing.answers(_ANSWERS)
 
 
-def _decide(loaded: Loaded, direction: Direction | None, place: str, latents: list[int], decision: str) -> None:
-    if _press(loaded, direction, place, "decide", latents, decision) is not None:
-        st.session_state["bulk_said"] = f"{len(latents)} latents {_SAYS[decision]}: {places(loaded, direction)[place]}."
+def _decide(
+    loaded: Loaded, direction: Direction | None, place: str, latents: Sequence[int], decision: str, press: PressId
+) -> str:
+    _press(loaded, direction, place, press, latents, decision)
+    return f"{len(latents)} latents {_SAYS[decision]}: {places(loaded, direction)[place]}."
 
 
-def _undo(loaded: Loaded, direction: Direction | None, place: str) -> None:
-    undone = _press(loaded, direction, place, "undo")
-    if undone is not None:
-        st.session_state["bulk_said"] = f"{undone} decisions taken back." if undone else "Nothing to take back."
+def _undo(loaded: Loaded, direction: Direction | None, place: str, press: PressId) -> str:
+    undone = _press(loaded, direction, place, press)
+    return f"{undone} decisions taken back." if undone else "Nothing to take back."
 
 
 def _press(
-    loaded: Loaded, direction: Direction | None, place: str, kind: str, latents: Sequence[int] = (), decision: str = ""
-) -> int | None:
-    """Press at the chosen set of that place; how many decisions changed, None when it was refused."""
+    loaded: Loaded,
+    direction: Direction | None,
+    place: str,
+    press: PressId,
+    latents: Sequence[int] = (),
+    decision: str = "",
+) -> int:
+    """Press at the chosen set of that place; how many decisions changed. SaeEvalError when it is refused."""
     log, page = pressing.press_log(), tpp_sets.page(loaded) if place.startswith(TPP) else None
     if page is None and direction is None:
-        return None
+        return 0
     who = state.who()
     desk = page.desk if page else shift_desk(loaded, direction, who, shift_sets.choice(loaded, direction, who))
     made = log.sit(desk, loaded, state.one_of("ablation", ABLATIONS), page.n if page else shift_pickers.n(loaded))
     of = place.removeprefix(TPP) if page else ""
-    try:
-        done = pressing.press(log.own(made, kind, of=of, latents=latents, decision=decision, reason=_REASON))
-    except SaeEvalError as error:
-        st.session_state["bulk_error"] = str(error)
-        return None
-    if kind == "decide" and desk.choice == ATTRIBUTION:
+    done = pressing.press(
+        Press(press.client, press.seq, made, press.kind, of, tuple(latents), decision, _REASON if latents else "")
+    )
+    if press.kind == "decide" and desk.choice == ATTRIBUTION:
         state.put(tpp_set=MINE)  # a change needs a set of one's own to live in
-    return sum(len(d.changed) for d in done)
+    return len(done.changed)

@@ -6,13 +6,17 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.deciding import set_presses
 from app.figures.common import to_html
 from app.services import ledger, uploads
 from app.services.loading import Loaded
-from app.widgets import provenance
-from saeeval_core.errors import ArtifactError, SaeEvalError
+from app.widgets import pressing
+from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_to_csv, set_to_json
 from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import Place
+from saeeval_core.ledger.store import PressId
+from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.storage.row_csv import csv_text
 
 Rows = Sequence[Mapping[str, Any]]
@@ -33,7 +37,7 @@ def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], na
         st.download_button(
             "Numbers (CSV)",
             lambda: csv_text(rows()),
-            f"{name}.csv",
+            f"{name}_numbers.csv",
             "text/csv",
             on_click="ignore",
             key=f"w_csv_{name}",
@@ -47,19 +51,35 @@ def exported(
     """One set (SHIFT) or one per class (TPP: ``parts`` names each) with who decided what, when and why."""
     decisions = []
     for of, stored in parts:
-        now = ledger.store().decisions(stored.id)
+        now = ledger.store().decisions(stored.id, loaded.latents.n_latents)
         last = {d.latent: d for d in ledger.store().history(stored.id)}
         decisions += [
             ExportedDecision(k, d, of, last[k].who, "human", str(last[k].at), last[k].reason)
             for k, d in sorted(now.items())
         ]
     prints = loaded.latents.sae_fingerprint, loaded.residuals.fingerprint
-    return ExportedSet(name, metric, task, loaded.latents.sae, *prints, tuple(decisions))
+    own = [s for _, s in parts]
+    looks = [None if s.looks_before is None else ledger.store().dev_looks(s.id) for s in own]
+    known = None if None in looks else max(looks, default=0)
+    log = [{"of": of} | vars(d) for of, stored in parts for d in ledger.store().history(stored.id)]
+    owner = own[0].who if own else ""
+    return ExportedSet(name, metric, task, loaded.latents.sae, *prints, tuple(decisions), owner, known, tuple(log))
 
 
-def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
-    """Download a decision set as JSON or CSV."""
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+def columns(name: str, e: Estimate) -> dict[str, object]:
+    """A number and the ends of its interval, and why there is none."""
+    low, high = e.ci or (None, None)
+    return {name: e.value, f"{name}_low": low, f"{name}_high": high, f"{name}_reason": e.reason}
+
+
+def file_name(*parts: str) -> str:
+    """Of a download: the parts in plain letters, digits and hyphens, joined by underscores."""
+    plain = ("".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in p.strip()) for p in parts)
+    return "_".join(p.strip("-") for p in plain if p.strip("-"))
+
+
+def set_buttons(made: Callable[[], ExportedSet], safe: str, why_not: str = "") -> None:
+    """Download a decision set as JSON or CSV, named ``safe``; locked with the reason when there is none."""
     with st.container(horizontal=True):
         st.download_button(
             "Set (JSON)",
@@ -68,6 +88,8 @@ def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
             "application/json",
             on_click="ignore",
             key=f"w_set_json_{safe}",
+            disabled=bool(why_not),
+            help=why_not or None,
             icon=":material/download:",
         )
         st.download_button(
@@ -77,32 +99,35 @@ def set_buttons(made: Callable[[], ExportedSet], name: str) -> None:
             "text/csv",
             on_click="ignore",
             key=f"w_set_csv_{safe}",
+            disabled=bool(why_not),
+            help=why_not or None,
             icon=":material/table_view:",
         )
 
 
-def set_import(
-    loaded: Loaded, metric: str, task: str, keep: Callable[[str, str, dict[int, str]], None], key: str
-) -> None:
-    """Upload a set; ``keep(name, of, decisions)`` stores each part. Says what was checked, refuses another SAE's set."""
-    label = "Import a decision set (JSON or CSV)"
-    file = st.file_uploader(label, type=["json", "csv"], key=f"w_import_{key}", max_upload_size=5)
-    if file is None or not st.button("Import it", key=f"w_import_go_{key}"):
-        return
-    try:
+def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callable[[DecisionSet], None]) -> None:
+    """Upload a set for these places: SHIFT's one, or one per class. Refuses another SAE's set; ``show`` opens it.
+
+    Says how many decisions were stored, and how many were not and why.
+    """
+    metric = places[0].metric
+    key, label = f"w_import_{metric}", "Import a decision set (JSON or CSV)"
+    file = st.file_uploader(label, type=["json", "csv"], key=key, max_upload_size=5)
+
+    def work(press: PressId) -> str:
+        if file is None:
+            raise DataError("choose a file first: a set exported by this tool")
         found, warnings = read_set(loaded, metric, task, file.getvalue())
-    except SaeEvalError as error:
-        provenance.problem(error)
-        return
-    by_part: dict[str, dict[int, str]] = {}
-    for d in found.decisions:
-        by_part.setdefault(d.of, {})[d.latent] = d.decision
-    name = f"{found.name or 'imported'} (imported)"
-    for of, decisions in by_part.items():
-        keep(name, of, decisions)
-    for warning in warnings:
-        st.warning(provenance.plain(warning))
-    st.success(f"{len(found.decisions)} decisions imported as '{provenance.plain(name)}'.")
+        made = set_presses.import_set(ledger.store(), press, places, found)
+        if made is None:
+            return ""
+        show(made.first)
+        looks = "unknown" if found.dev_looks is None else f"{found.dev_looks}, as the file says"
+        lines = [f"{made.stored} decisions imported as '{made.first.name}'", *made.notes, *warnings]
+        return "; ".join([*lines, f"dev looks before the export: {looks}"]) + "."
+
+    pressing.button("Import it", f"{key}_go", "import", work)
+    pressing.answers(f"{key}_go")
 
 
 def read_set(loaded: Loaded, metric: str, task: str, blob: bytes) -> tuple[ExportedSet, list[str]]:

@@ -6,7 +6,7 @@ from app import state
 from app.services import access
 from app.services.picked import saes_on_offer
 from app.services.shared import shared
-from app.widgets import keys, provenance, run_box, sae_box
+from app.widgets import provenance, run_box, sae_box, who
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.models.identity import BUNDLED_MODEL
 from saeeval_core.recordings.recording import recorded_passes
@@ -21,7 +21,7 @@ def sidebar() -> None:
     """Draw the pickers; what is picked goes to ``state``."""
     if off := access.why_not("deciding"):
         st.caption(provenance.plain(off))
-    _name()
+    who.draw()
     _model()
     _sae()
     sae_box.drop()
@@ -98,28 +98,6 @@ def _protocol() -> None:
     st.number_input(
         "Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed")
     )
-
-
-def _name() -> None:
-    if access.rules().accounts:
-        st.text_input("Who is deciding", st.session_state.get("who", ""), key="w_account", disabled=True)
-        st.button("Log out", on_click=st.logout, key="w_logout")
-        return
-    if "who" not in st.session_state:
-        st.session_state["who"] = keys.known_name()
-    st.text_input(
-        "Who is deciding",
-        st.session_state["who"],
-        key="w_who",
-        on_change=_name_chosen,
-        placeholder="your name",
-        max_chars=60,
-        help="Stored with every decision; asked once per browser.",
-    )
-
-
-def _name_chosen() -> None:
-    st.session_state["who"] = st.session_state["w_who"].strip()
 
 
 def _model_chosen() -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from app import theme
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.ledger import places
 from saeeval_core.scores.uncertainty import Estimate, value_and_interval
 
 _MADE_OF_TEXT = re.compile(r"(?<=:)(?=//|streamlit:)|(?<=www)(?=\.)|(?<=@)|(?<=[-<>~])(?=[-=>])|(?<=<)(?=-)", re.I)
@@ -97,9 +98,5 @@ def _parts(estimate: Estimate) -> tuple[str, str]:
 
 def left_out(beyond: Sequence[int], n_latents: int) -> None:
     """Say that stored decisions name latents that this SAE does not have; nothing where there are none."""
-    if beyond:
-        named = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
-        st.warning(
-            f"Stored decisions on latents that this SAE does not have ({plain(named)}; it has 0 to {n_latents - 1}) are left out.",
-            icon=":material/warning:",
-        )
+    if line := places.left_out(beyond, n_latents):
+        st.warning(plain(f"Stored {line}."), icon=":material/warning:")

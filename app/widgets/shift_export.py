@@ -15,27 +15,29 @@ from app.figures.shift import shift_curve
 from app.services import ledger, scoring
 from app.widgets import export
 from saeeval_core.config import DEFAULT_NS
+from saeeval_core.formats.decision_sets import ExportedSet
+from saeeval_core.formats.set_selection import PREFIX, exported_task
 from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import new_set
+from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say
 
+_FIELDS = {"mean": "mean_ablation", "zero": "score"}
+"""Ablation -> the field in which ``saeeval run`` writes S under it."""
 Point = tuple[int, ShiftScore]
 """(latents ablated, score)"""
 
 
 def popover(box: DeltaGenerator, lab: Lab) -> None:
     """Everything is made when pressed, from what the store holds then."""
-    loaded, place = lab.loaded, lab.place
-    name = f"shift_{loaded.task_set.texts.name}_{place.direction}".replace(" ", "_").replace("/", "-")
-    task = f"{place.task}; {place.direction}"
+    loaded, place, chosen = lab.loaded, lab.place, lab.chosen()
+    name = _file_name(lab)
     with box.popover("Export", icon=":material/download:"):
-        chosen = lab.chosen()
-        if chosen is not None:
-            export.set_buttons(lambda: export.exported(loaded, chosen.name, "shift", task, [("", chosen)]), name)
+        why_not = "" if chosen is not None else "Nothing is decided yet: the set is empty."
+        export.set_buttons(lambda: _exported(lab), name, why_not)
         export.figure_buttons(
-            lambda: _curve(lab, _ranked(lab), _you(lab)), lambda: _rows(_ranked(lab), _you(lab)), name
+            lambda: _curve(lab, _ranked(lab), _you(lab)), lambda: _numbers(_ranked(lab), _you(lab)), name
         )
         st.download_button(
             "Report (HTML)",
@@ -47,15 +49,25 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
             icon=":material/description:",
             help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
         )
-        st.caption("The command that scores the attribution's sets from scratch:")
+        st.caption(f"The command that gives this number anywhere{'' if why_not else ', with Set (JSON) beside it'}:")
         st.code(_command(lab), "bash", wrap_lines=True)
-        st.caption("The address of this page is a link to exactly this view.")
+        st.caption(f"In its JSON, under this direction: by_n, {lab.part_name}, {_FIELDS[lab.ablation]}.")
+        task = exported_task(place.task, place.direction)
+        export.set_import(loaded, task, [place], lambda made: state.put(shift_set=made.id))
 
-        def keep(set_name: str, _of: str, wanted: dict[int, str]) -> None:
-            made = new_set(ledger.store(), place, lab.who, set_name, wanted, "imported")
-            state.put(shift_set=made.id)
 
-        export.set_import(loaded, "shift", task, keep, "shift")
+def _exported(lab: Lab) -> ExportedSet:
+    """The set as it is when asked for; without a decision an empty one."""
+    chosen, task = lab.chosen(), exported_task(lab.place.task, lab.place.direction)
+    parts = [] if chosen is None else [("", chosen)]
+    return export.exported(lab.loaded, MINE if chosen is None else chosen.name, "shift", task, parts)
+
+
+def _file_name(lab: Lab) -> str:
+    chosen, task = lab.chosen(), lab.direction.task
+    name, who = (MINE, lab.who) if chosen is None else (chosen.name, chosen.who)
+    about = lab.loaded.task_set.texts.name, lab.direction.pair, f"target {task.target.column}", name, who
+    return export.file_name("shift", *about)
 
 
 def report(lab: Lab) -> str:
@@ -63,7 +75,7 @@ def report(lab: Lab) -> str:
     points, you, chosen = _ranked(lab), _you(lab), lab.chosen()
     compared = _compared(lab, you[1])
     drawn = [
-        ("Accuracy against N", _curve(lab, points, you), _rows(points, you)),
+        ("Accuracy against N", _curve(lab, points, you), _said_rows(points, you)),
         ("Sets compared", set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
@@ -114,13 +126,29 @@ def _curve(lab: Lab, points: Sequence[Point], you: Point) -> go.Figure:
     return shift_curve(points, you, lab.view.board)
 
 
-def _rows(points: Sequence[Point], you: Point) -> list[dict[str, str | int]]:
-    named = [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
-    return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in named]
+def _named(points: Sequence[Point], you: Point) -> list[tuple[str, int, ShiftScore]]:
+    return [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
+
+
+def _said_rows(points: Sequence[Point], you: Point) -> list[dict[str, str | int]]:
+    """As the report shows them."""
+    return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in _named(points, you)]
+
+
+def _numbers(points: Sequence[Point], you: Point) -> list[dict[str, object]]:
+    """As a program reads them: every number in a column of its own, empty where undefined."""
+    return [
+        {"set": name, "n": n} | export.columns("accuracy", s.accuracy) | export.columns("S", s.score)
+        for name, n, s in _named(points, you)
+    ]
 
 
 def _command(lab: Lab) -> str:
-    return report_page.command_line(replace(lab.loaded.config, metrics=("shift",), ns=(lab.n,)))
+    """What scores the set on screen; before the first decision, the ranking's top N."""
+    chosen = lab.chosen()
+    selection = "attribution" if chosen is None else f"{PREFIX}{_file_name(lab)}.json"
+    config = replace(lab.loaded.config, metrics=("shift",), ns=(lab.n,), selection=selection)
+    return f"{report_page.command_line(config)} --no-controls --json result.json"
 
 
 def _said(e: Estimate) -> str:

@@ -1,19 +1,26 @@
 """Named decision sets of one SHIFT direction: choose, make, duplicate, rename, reset."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
+from app.deciding import set_presses
 from app.deciding.desk import shift_place
 from app.deciding.lab import Lab
 from app.services import ledger
 from app.services.loading import Loaded
-from app.widgets import provenance
-from app.widgets.pressing import guarded
+from app.widgets import pressing, provenance
+from app.widgets.share import popover as share_popover
 from saeeval_core.evaluation.boards import Direction
-from saeeval_core.ledger.places import MINE, find_set, new_set, open_set, own_set, reset
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import MINE, find_set
+from saeeval_core.ledger.store import PressId
+
+ANSWERS = "shift_sets"
+"""Group of the answers to presses on sets."""
 
 
 def choice(loaded: Loaded, direction: Direction, who: str) -> str:
@@ -41,63 +48,76 @@ def picker(box: DeltaGenerator, lab: Lab) -> None:
         _actions(lab)
 
 
+def share(box: DeltaGenerator, lab: Lab) -> None:
+    """The link of this set in this direction."""
+    chosen = lab.chosen()
+    where = {"pair": lab.direction.pair, "target": lab.direction.task.target.column}
+    if chosen is None:
+        note = "Nothing is decided yet: the link opens this direction, where everybody sees their own set."
+    else:
+        where |= {"shift_set": str(chosen.id)}
+        note = f"Opens set '{chosen.name}' of {chosen.who}; others can read and duplicate it."
+    share_popover(box, provenance.plain(note), **where)
+
+
 def _labels(loaded: Loaded, direction: Direction, who: str) -> dict[str, str]:
-    """Value in the link -> label of every set there is; a person's own one first."""
+    """Value in the link -> label of every set there is; a person's own one first, by its number if a link says so."""
     store, place = ledger.store(), shift_place(loaded, direction)
     mine = find_set(store, place, who)
     others = [s for s in store.list_sets(**place.scope) if mine is None or s.id != mine.id]
-    return {MINE: f"mine ({who})"} | {str(s.id): f"{s.name} ({s.who})" for s in others}
+    own = str(mine.id) if mine is not None and state.get("shift_set") == str(mine.id) else MINE
+    return {own: f"{MINE} ({who})"} | {str(s.id): f"{s.name} ({s.who})" for s in others}
+
+
+def banner(lab: Lab) -> None:
+    """Over somebody else's set: whose it is, and how to get a copy that can be changed."""
+    chosen = lab.chosen()
+    if chosen is None or not lab.locked(chosen):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(provenance.plain(f"Set '{chosen.name}' belongs to {chosen.who}: you can read it, not change it."))
+        args = lab.place, lab.choice, ""
+        _button(
+            "Duplicate to edit",
+            "w_dup_theirs",
+            lambda press: _open(set_presses.duplicate(ledger.store(), press, *args, lab.width)),
+            about=chosen.id,
+            width="content",
+        )
 
 
 def _actions(lab: Lab) -> None:
-    name = st.text_input("Name", key="w_set_name", placeholder="name of the set", max_chars=80)
-    st.button("New, empty", on_click=_new, args=(lab, name), width="stretch", key="w_new")
-    st.button("Duplicate this set", on_click=_duplicate, args=(lab, name), width="stretch", key="w_dup")
-    st.button("Rename this set", on_click=_rename, args=(lab, name), width="stretch", key="w_rename", disabled=not name)
-    top = f"top {lab.n}"
-    st.button(
-        f"Reset to the {top} by attribution",
-        on_click=_reset,
-        args=(lab, lab.top(), f"reset to {top}"),
-        width="stretch",
-        key="w_top",
+    name = st.text_input("Name", key="w_set_name", placeholder="name of the set", max_chars=set_presses.LONGEST_NAME)
+    args = lab.place, lab.choice
+    _button("New, empty", "w_new", lambda press: _open(set_presses.new(ledger.store(), press, lab.place, name)))
+    _button(
+        "Duplicate this set",
+        "w_dup",
+        lambda press: _open(set_presses.duplicate(ledger.store(), press, *args, name, lab.width)),
     )
-    for rival in lab.judged():
-        if rival.ids is not None:
-            st.button(
-                f"Use {provenance.plain(rival.name)}",
-                on_click=_reset,
-                args=(lab, rival.ids, f"reset to {rival.name}"),
-                width="stretch",
-                key=f"w_reset_{rival.name}",
-            )
+    _button("Rename this set", "w_rename", lambda press: _open(set_presses.rename(ledger.store(), press, *args, name)))
+    resets = [(f"Reset to the top {lab.n} by attribution", "w_top", f"top {lab.n}", lab.top())]
+    resets += [
+        (f"Use {provenance.plain(r.name)}", f"w_reset_{r.name}", r.name, r.ids)
+        for r in lab.judged()
+        if r.ids is not None
+    ]
+    for label, key, what, ids in resets:
+        _button(label, key, partial(_reset, lab, ids, f"reset to {what}"), about=(label, lab.place, lab.choice, ids))
     st.caption("A reset is one step of the log: Z takes it back.")
 
 
-def _new(lab: Lab, name: str) -> None:
-    guarded(lambda: state.put(shift_set=new_set(ledger.store(), lab.place, lab.who, name or "new set").id))
+def _button(
+    label: str, key: str, work: Callable[[PressId], None], about: object = None, width: str = "stretch"
+) -> None:
+    pressing.button(label, key, "set", work, group=ANSWERS, about=about, width=width)
 
 
-def _duplicate(lab: Lab, name: str) -> None:
-    def work() -> None:
-        source = open_set(ledger.store(), lab.place, lab.who, lab.choice)
-        state.put(shift_set=ledger.store().duplicate_set(source.id, name or f"copy of {source.name}", lab.who).id)
-
-    guarded(work)
+def _open(made: DecisionSet | None) -> None:
+    """Show the set that a press made or changed; None: it was done before."""
+    if made is not None:
+        state.put(shift_set=made.id)
 
 
-def _rename(lab: Lab, name: str) -> None:
-    def work() -> None:
-        found = own_set(ledger.store(), lab.place, lab.who, lab.choice)
-        ledger.store().rename_set(found.id, name, lab.who)
-        state.put(shift_set=found.id)
-
-    guarded(work)
-
-
-def _reset(lab: Lab, ids: Sequence[int], reason: str) -> None:
-    def work() -> None:
-        target = own_set(ledger.store(), lab.place, lab.who, lab.choice)
-        reset(ledger.store(), target.id, lab.who, ids, reason)
-
-    guarded(work)
+def _reset(lab: Lab, ids: Sequence[int], reason: str, press: PressId) -> None:
+    set_presses.reset_to(ledger.store(), press, lab.place, lab.choice, ids, reason, lab.width)

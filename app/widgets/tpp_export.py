@@ -12,6 +12,7 @@ from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
 from app.services.loading import Loaded
 from app.widgets import export, provenance, tpp_sets
 from saeeval_core.config import DEFAULT_NS
+from saeeval_core.formats.set_selection import PREFIX
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import say
 
@@ -65,6 +66,15 @@ def table(loaded: Loaded) -> None:
         icon=":material/description:",
         help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
     )
+    st.caption("The command that gives this matrix anywhere, with the set's JSON (Sets and commit) beside it:")
+    st.code(_command(page), "bash", wrap_lines=True)
+
+
+def _command(page: TppPage) -> str:
+    """What gives the matrix on screen, from the set's file; before the first decision, of the ranking."""
+    selection = f"{PREFIX}{tpp_sets.file_name(page)}.json" if page.sets.stored else "attribution"
+    config = replace(page.loaded.config, metrics=("tpp",), ns=(max(page.n, 1),), selection=selection)
+    return f"{report_page.command_line(config)} --no-controls --json result.json"
 
 
 def report(page: TppPage) -> str:
@@ -75,7 +85,6 @@ def report(page: TppPage) -> str:
     rows = [(k, s.score, s.intended, s.unintended) for k, s in _scores(page)]
     curve = tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
     values = (("TPP score", score.score), ("diagonal", score.intended), ("off the diagonal", score.unintended))
-    config = replace(loaded.config, metrics=("tpp",), ns=(max(n, 1),))
     return report_page.view_page(
         loaded,
         [("Matrix", heat, _cells(n, classes, score)), ("Against N", curve, [])],
@@ -83,7 +92,7 @@ def report(page: TppPage) -> str:
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=[(f"{k} ({name})", say(e)) for k, e in values],
         sets=page.sets.stored,
-        command=report_page.command_line(config),
+        command=_command(page),
         part=page.part_name,
     )
 

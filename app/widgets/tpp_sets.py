@@ -1,18 +1,21 @@
 """Named TPP sets: choose, save under a new name, commit, take out and in."""
 
-from functools import partial
-
 import streamlit as st
 
 from app import state
-from app.deciding.class_sets import ClassSets, class_sets, store_decisions
+from app.deciding import set_presses
+from app.deciding.class_refs import ATTRIBUTION, NUMBERED
+from app.deciding.class_sets import ClassSets, class_sets
+from app.deciding.desk import tpp_place
+from app.deciding.presses import Press
 from app.deciding.tpp_page import TppPage
 from app.payloads.matrix import nearest_step
 from app.services import ledger, scoring
 from app.services.loading import Loaded
-from app.widgets import export, pressing, provenance
+from app.widgets import export, pressing, provenance, share
 from app.widgets.rule_picker import rule_from_state, rule_popover
-from saeeval_core.errors import SaeEvalError
+from saeeval_core.formats.decision_sets import ExportedSet
+from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.uncertainty import say
 
@@ -33,26 +36,59 @@ def panel(loaded: Loaded) -> None:
     left, right = st.columns(2)
     with left:
         _choose(shown)
+        share_popover(shown)
     with right:
         _commit(shown)
-    sets, name = shown.sets, loaded.task_set.texts.name
-    if not sets.empty:
-        made = partial(export.exported, loaded, sets.label, "tpp", sets.task, sets.stored)
-        export.set_buttons(made, f"tpp_{name}_{sets.label}")
+    sets = shown.sets
+    why_not = "" if sets.stored else "Nothing is decided in this set yet: there is nothing to take out."
+    export.set_buttons(lambda: _exported(loaded), file_name(shown), why_not)
+    places = [tpp_place(loaded, c) for c in sets.classes]
+    export.set_import(loaded, sets.task, places, lambda made: state.put(tpp_set=f"{NUMBERED}{made.id}"))
 
-    def keep(title: str, of: str, decisions: dict[int, str]) -> None:
-        if of in sets.classes:
-            store_decisions(loaded, _named(loaded, title, shown.n), sets.classes.index(of), decisions, shown.who)
 
-    export.set_import(loaded, "tpp", sets.task, keep, "tpp")
+def file_name(shown: TppPage) -> str:
+    """Of what is taken out of this set."""
+    return export.file_name("tpp", shown.loaded.task_set.texts.name, shown.sets.name, shown.sets.who)
+
+
+def _exported(loaded: Loaded) -> ExportedSet:
+    """The set as it is when asked for."""
+    sets = page(loaded).sets
+    return export.exported(loaded, sets.name, "tpp", sets.task, sets.stored)
+
+
+def banner(shown: TppPage) -> None:
+    """Over somebody else's set: whose it is, and how to get a copy that can be changed."""
+    if not shown.sets.mine and shown.sets.stored:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            line = f"Set '{shown.sets.name}' belongs to {shown.sets.who}: you can read it, not change it."
+            st.info(provenance.plain(line))
+            pressing.button(
+                "Duplicate to edit",
+                "w_tpp_dup",
+                "duplicate",
+                lambda press: _save(press, shown, ""),
+                about=shown.sets.value,
+            )
+        pressing.answers("w_tpp_dup")
+
+
+def share_popover(shown: TppPage) -> None:
+    """The link of this set, at this N."""
+    sets = shown.sets
+    value = f"{NUMBERED}{min(s.id for _, s in sets.stored)}" if sets.stored else sets.value
+    note = "Opens the ranking alone." if value == ATTRIBUTION else f"Opens set '{sets.name}' of {sets.who}."
+    if not sets.stored and sets.mine and value != ATTRIBUTION:
+        note = "Nothing is decided yet: the link opens this page, where everybody sees their own set."
+    share.popover(st.container(), provenance.plain(note), tpp_set=value, n=str(shown.n))
 
 
 def _choose(shown: TppPage) -> None:
     sets, labels = shown.sets, dict(shown.sets.options)
+    st.session_state["w_tpp_set"] = sets.value  # a set becomes the one on screen without this box, too
     st.selectbox(
         "Set",
         list(labels),
-        index=list(labels).index(sets.value),
         format_func=labels.__getitem__,
         key="w_tpp_set",
         on_change=_chosen,
@@ -60,34 +96,37 @@ def _choose(shown: TppPage) -> None:
     )
     if rule_popover(st.container(), "tpp_rule") or st.session_state.pop("tpp_set_chosen", False):
         st.rerun()  # this is a fragment of its own: the matrix above must follow
-    new = st.text_input("Save these changes under a new name", key="w_tpp_name", max_chars=60).strip()
-    if st.button("Save as", disabled=not new or sets.empty, key="w_tpp_save"):
-        try:
-            for row, decisions in enumerate(sets.decisions):
-                if decisions:
-                    store_decisions(shown.loaded, _named(shown.loaded, new, shown.n), row, decisions, shown.who)
-        except SaeEvalError as error:
-            provenance.problem(error)
-            return
-        state.put(tpp_set=new)
-        st.rerun()
+    new = st.text_input("Save these changes under a new name", key="w_tpp_name", max_chars=set_presses.LONGEST_NAME)
+    pressing.button("Save as", "w_tpp_save", "save", lambda press: _save(press, shown, new))
+    pressing.answers("w_tpp_save")
+
+
+def _save(press: PressId, shown: TppPage, name: str) -> None:
+    if (value := set_presses.save_as(ledger.store(), press, shown.loaded, shown.sets, name)) is not None:
+        state.put(tpp_set=value)
 
 
 def _commit(shown: TppPage) -> None:
     nothing = shown.sets.nothing
     st.markdown("**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once.")
-    if st.button(
-        "Commit", type="primary", key="w_tpp_commit", disabled=bool(nothing), help=provenance.plain(nothing) or None
-    ):
-        log = pressing.press_log()
-        made = log.sit(shown.desk, shown.loaded, shown.ablation, shown.n)
-        try:
-            (done,) = pressing.press(log.own(made, "commit"))
-            st.success(f"Committed. Test score {say(done.committed.score)}")
-        except SaeEvalError as error:
-            provenance.problem(error)
+    pressing.button(
+        "Commit",
+        "w_tpp_commit",
+        "commit",
+        lambda press: _committed(press, shown),
+        type="primary",
+        disabled=bool(nothing),
+        help=provenance.plain(nothing) or None,
+    )
+    pressing.answers("w_tpp_commit")
     for line in page(shown.loaded).sets.commits():
         st.text(line)
+
+
+def _committed(press: PressId, shown: TppPage) -> str:
+    made = pressing.press_log().sit(shown.desk, shown.loaded, shown.ablation, shown.n)
+    done = pressing.press(Press(press.client, press.seq, made, "commit"))
+    return "" if done.committed is None else f"Committed. Test score {say(done.committed.score)}"
 
 
 def _chosen() -> None:

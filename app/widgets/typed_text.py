@@ -49,14 +49,12 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
             "Everything else on this page works without them."
         )
     off = access.why_not("reading texts")
-    if st.button(
-        "Read it",
-        type="primary",
-        disabled=bool(off) or not text.strip(),
-        key="w_own_read",
-        help=provenance.plain(off) or None,
-    ):
-        _read(loaded, text.replace("\0", ""))
+    # Without a text it is not locked: text and click may come together.
+    if st.button("Read it", type="primary", key="w_own_read", disabled=bool(off), help=provenance.plain(off) or None):
+        if text.strip():
+            _read(loaded, text.replace("\0", ""))
+        else:
+            st.info("Type a text first.")
     kept, reading = st.session_state.get("reading", ("", None))
     if reading is not None and kept == loaded.latents.fingerprint:
         _show(loaded, direction, reading)

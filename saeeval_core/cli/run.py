@@ -13,6 +13,7 @@ from saeeval_core.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from saeeval_core.evaluation.result import RunResult
+    from saeeval_core.evaluation.select import Selector
 
 FORMATS = ("saeeval", "saebench")
 
@@ -33,7 +34,8 @@ def run(
     seed: o.Seed = 0,
     texts_per_cell: o.TextsPerCell = 1500,
     select: Annotated[
-        str, typer.Option("--select", help="attribution, judge, task-unrelated or human:SET.")
+        str,
+        typer.Option("--select", help="attribution, judge, task-unrelated, human:SET or set:FILE (an exported set)."),
     ] = "attribution",
     rater: o.Rater = "",
     threshold: o.Threshold = 2,
@@ -85,8 +87,13 @@ def run(
     )
     if refits:
         attach.check_refits(config, select, refits)
-    chooser = None
-    if select != "attribution":
+    chooser: Selector | None = None
+    if select.startswith("set:"):
+        from saeeval_core.formats.set_selection import set_of_file
+        from saeeval_core.recordings.obtain import task_set_of
+
+        chooser = set_of_file(select, task_set_of(config).texts.name)
+    elif select != "attribution":
         from saeeval_core.judging.command import selector
         from saeeval_core.scores.selections import Rule
 

@@ -45,6 +45,11 @@ class ExportedSet:
     sae_fingerprint: str
     recording_fingerprint: str
     decisions: tuple[ExportedDecision, ...]
+    owner: str = ""
+    dev_looks: int | None = None
+    """Number of dev scores of it that were seen; None: unknown."""
+    log: tuple[Mapping[str, object], ...] = ()
+    """Everything that was ever decided in it, oldest first; in JSON only, and not read back."""
 
 
 def set_to_json(decisions: ExportedSet) -> str:
@@ -55,7 +60,7 @@ def set_to_json(decisions: ExportedSet) -> str:
 
 def set_to_csv(decisions: ExportedSet) -> str:
     """One row per decision, each with the set's identity; inverse of ``set_from_text``."""
-    identity = {k: getattr(decisions, k) for k in _IDENTITY}
+    identity = {k: getattr(decisions, k) for k in (*_IDENTITY, "owner", "dev_looks")}
     return csv_text([identity | {k: getattr(d, k) for k in _SET_COLUMNS} for d in decisions.decisions])
 
 
@@ -67,17 +72,8 @@ def set_from_text(
     ArtifactError for another SAE, latents that this SAE does not have, or unknown decisions. Another recording (other
     texts) is a warning only: the latents are the same. A person's decisions are marked as imported.
     """
-    found = _parse_json(text) if text.lstrip().startswith("{") else _parse_csv(text)
-    if found.sae_fingerprint != sae_fingerprint:
-        raise ArtifactError(
-            f"the set was made on SAE '{found.sae}' ({found.sae_fingerprint or 'no fingerprint'}), this one is "
-            f"{sae_fingerprint}; choose that SAE before importing"
-        )
-    for d in found.decisions:
-        if not 0 <= d.latent < n_latents:
-            raise ArtifactError(f"latent {d.latent} does not exist: this SAE has {n_latents} latents; check the file")
-        if d.decision not in DECISIONS:
-            raise ArtifactError(f"latent {d.latent} is marked '{d.decision}'; expected one of {', '.join(DECISIONS)}")
+    found = read_set_text(text)
+    check_set(found, n_latents=n_latents, sae_fingerprint=sae_fingerprint)
     kept: dict[tuple[str, int], ExportedDecision] = {}
     for d in found.decisions:
         kept[d.of, d.latent] = d
@@ -88,6 +84,25 @@ def set_from_text(
         warnings.append("the set was made on other texts or another model recording; its scores here may differ")
     imported = tuple(replace(d, rater_kind="imported") if d.rater_kind == "human" else d for d in kept.values())
     return replace(found, decisions=imported), warnings
+
+
+def read_set_text(text: str) -> ExportedSet:
+    """A decision set from JSON or CSV as it stands there; ArtifactError for anything else."""
+    return _parse_json(text) if text.lstrip().startswith("{") else _parse_csv(text)
+
+
+def check_set(found: ExportedSet, *, n_latents: int, sae_fingerprint: str) -> None:
+    """ArtifactError for a set of another SAE, latents that this one does not have, or unknown decisions."""
+    if found.sae_fingerprint != sae_fingerprint:
+        raise ArtifactError(
+            f"the set was made on SAE '{found.sae}' ({found.sae_fingerprint or 'no fingerprint'}), this one is "
+            f"{sae_fingerprint}; choose that SAE first"
+        )
+    for d in found.decisions:
+        if not 0 <= d.latent < n_latents:
+            raise ArtifactError(f"latent {d.latent} does not exist: this SAE has {n_latents} latents; check the file")
+        if d.decision not in DECISIONS:
+            raise ArtifactError(f"latent {d.latent} is marked '{d.decision}'; expected one of {', '.join(DECISIONS)}")
 
 
 def _parse_json(text: str) -> ExportedSet:
@@ -128,4 +143,13 @@ def _built(identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Ex
         decisions.append(
             ExportedDecision(latent=latent, rater_kind=read_cell(row.get("rater_kind")) or "imported", **texts)
         )
-    return ExportedSet(*(read_cell(identity.get(k)) for k in _IDENTITY), decisions=tuple(decisions))
+    about = [read_cell(identity.get(k)) for k in _IDENTITY]
+    return ExportedSet(
+        *about, tuple(decisions), read_cell(identity.get("owner")), _number_of_looks(identity.get("dev_looks"))
+    )
+
+
+def _number_of_looks(value: object) -> int | None:
+    """None for files of earlier versions and for anything that is no number of looks."""
+    text = read_cell(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,6 +1,7 @@
 """``saeeval judge``: make the questions about an SAE's latents on a task, and ask a judge."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -269,10 +270,11 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
 
 
 def _marked_sets(store: Store, name: str) -> list[tuple[DecisionSet, list[int]]]:
-    """Every decision set of that name, or the one with that number, with the latents marked in it."""
+    """The decision set with that number, else every one of that name, with the latents marked in it: of every SAE, so
+    of whatever width; the selector takes those of its own."""
     sets = store.list_sets()
-    found = [s for s in sets if name in (str(s.id), s.name)]
+    found = [s for s in sets if name == str(s.id)] or [s for s in sets if name == s.name]
     if not found:
         known = dict.fromkeys(s.name for s in sets)
         raise ConfigError(unknown_name("decision set", name, known, "use --select human:SET (a name or number)"))
-    return [(s, store.ablated(s.id)) for s in found]
+    return [(s, store.ablated(s.id, sys.maxsize)) for s in found]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.judging.verdict import contrast_concepts
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import Place, shift_place, tpp_place
+from saeeval_core.ledger.places import Place, say_left_out, shift_place, tpp_place
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.selections import (
     SELECTIONS,
@@ -65,7 +65,7 @@ class VerdictSelector:
         if self.selection == "human":
             pairs = (task.name, task.swapped().name)  # a set names the pair in its own direction
             places = [shift_place(self.texts, pair, task.direction, view.recording) for pair in pairs]
-            return by_person(self._marked(places), ns)
+            return by_person(self._marked(places, view.recording.n_latents), ns)
         return by_attribution(view.attribute_ranking, ns)
 
     def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
@@ -80,16 +80,17 @@ class VerdictSelector:
             return [by_attribution(ranking, ns) for ranking in view.rankings]
         if self.selection == "human":
             places = [tpp_place(self.texts, name, view.recording) for name in classes]
-            return [by_person(self._marked([place]), ns) for place in places]
+            return [by_person(self._marked([place], view.recording.n_latents), ns) for place in places]
         raise ConfigError(
             f"selection '{self.selection}' is not defined for TPP; use attribution, judge or human, or --metrics shift"
         )
 
-    def _marked(self, places: Sequence[Place]) -> Sequence[int]:
-        """Ids marked in the newest set of one of these places."""
+    def _marked(self, places: Sequence[Place], n_latents: int) -> Sequence[int]:
+        """Ids marked in the newest set of one of these places; those that the SAE does not have are left out."""
         for found, ids in sorted(self.human, key=lambda x: -x[0].id):
             if any(place.holds(found) for place in places):
-                return ids
+                say_left_out(found.name, [i for i in ids if i >= n_latents], n_latents)
+                return [i for i in ids if i < n_latents]
         return ()
 
 

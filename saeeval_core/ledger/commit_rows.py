@@ -33,11 +33,11 @@ class CommitRows(DecisionRows):
     def commit(self, set_id: int, who: str, ids: Sequence[int], test: Mapping[str, object]) -> Commit:
         """Store these latents with their test score (plain JSON values) and the number of dev looks so far.
 
-        DataError if there is no such set; ValueError if ``test`` holds NaN.
+        DataError if there is no such set or it belongs to somebody else; ValueError if ``test`` holds NaN.
         """
         content = {"ids": json.dumps(sorted(int(i) for i in ids)), "test": json.dumps(dict(test), allow_nan=False)}
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             values = {"set_id": set_id, "who": who, "dev_looks": self._looks(c, set_id), **content}
             row = insert(c, "commits", values)
             return _commit(next(sound("commits", c.execute(text("select * from commits where id = :i"), {"i": row}))))

@@ -1,10 +1,12 @@
 """Commit a stored set by its name: its direction or classes are looked up on the texts, and it is scored on test."""
 
+from collections.abc import Sequence
+
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp, nothing_ablated
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import new_set, shift_place, tpp_place
+from saeeval_core.ledger.places import new_set, say_left_out, shift_place, tpp_place
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.tpp_cells import chosen_sets
@@ -50,13 +52,15 @@ def commit_set(
 
     A set of TPP is committed with the sets of the same name and person for the other classes, each as changes to the
     top ``n`` of its class; a class without one gets an empty set. DataError where the set belongs to another SAE or
-    other texts.
+    other texts, or to somebody else. Latents beyond the SAE's width are left out, with a notice.
     """
+    store.check_owner(chosen.id, who)
     if chosen.metric == "tpp":
         return _commit_tpp(store, evaluation, latents, chosen, who, ablation, n)
     texts = evaluation.draw.task_set.texts.name
     for d in evaluation.directions:
         if shift_place(texts, d.pair, d.task.direction, latents).holds(chosen):
+            _say_left_out(store, [chosen], latents)
             view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id, latents.n_latents)
             return commit_shift(store, chosen, who, view, ids, ablation, evaluation.protocol.name, evaluation.seed)
     raise _elsewhere(chosen, latents, texts)
@@ -71,6 +75,7 @@ def _commit_tpp(
         raise _elsewhere(chosen, latents, texts)
     same = [s for s in store.list_sets(metric="tpp") if (s.name, s.who) == (chosen.name, chosen.who)]
     found = [next((s for s in reversed(same) if place.holds(s)), None) for place in places]
+    _say_left_out(store, [s for s in found if s], latents)
     view = evaluation.tpp_view(latents, TEST)
     ids = chosen_sets(view.rankings, n, [store.decisions(s.id, latents.n_latents) if s else {} for s in found])
     if not any(map(len, ids)):
@@ -78,6 +83,11 @@ def _commit_tpp(
     sets = [s or new_set(store, p, chosen.who, chosen.name) for s, p in zip(found, places, strict=True)]
     protocol, seed = evaluation.protocol.name, evaluation.seed
     return commit_tpp(store, sets, who, view, ids, n, ablation, protocol, seed)
+
+
+def _say_left_out(store: Store, sets: Sequence[DecisionSet], latents: LatentRecording) -> None:
+    for s in sets:
+        say_left_out(s.name, store.beyond(s.id, latents.n_latents), latents.n_latents)
 
 
 def _elsewhere(chosen: DecisionSet, latents: LatentRecording, texts: str) -> DataError:

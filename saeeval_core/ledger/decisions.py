@@ -5,7 +5,8 @@ The newest row per latent is the current decision; older ones are the history.
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -34,6 +35,8 @@ class DecisionSet:
     """Id of the set whose decisions it started with."""
     created: str
     """UTC, ISO 8601, as all times here."""
+    looks_before: int | None = 0
+    """Dev scores seen before the set came into this store, as its file says; None for an import that does not say."""
 
 
 @dataclass(frozen=True)
@@ -97,64 +100,103 @@ class DecisionRows(Database):
             return self._sets(c, " and ".join(["1 = 1", *(f"s.{k} = :{k}" for k in wanted)]), wanted)
 
     def rename_set(self, set_id: int, name: str, who: str) -> DecisionSet:
-        """Give a set another name; earlier names stay in the file."""
+        """Give one's own set another name; earlier names stay in the file. DataError for a set of somebody else."""
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             insert(c, "set_names", {"set_id": set_id, "name": _named(name), "who": who})
             return self._set(c, set_id)
 
-    def duplicate_set(self, set_id: int, name: str, who: str) -> DecisionSet:
-        """A new set that starts with the current decisions of another one."""
+    def duplicate_set(self, set_id: int, name: str, who: str, n_latents: int) -> DecisionSet:
+        """A new set that starts as another one stands, with its log and the dev scores seen of it.
+
+        Who decided what, when and why stays as it was; only what one decided oneself can be undone. ``n_latents``: as
+        in ``decisions``.
+        """
         with self._write() as c:
             source = self._set(c, set_id)
             values = {k: getattr(source, k) for k in _SET_COLUMNS}
             new = self._insert_set(c, values | {"name": _named(name), "who": who, "copied_from": set_id})
-            self._append(c, new.id, who, self._current(c, set_id), f"copied from {source.name}")
-            return new
+            self._copy_log(c, set_id, new.id, n_latents)
+            self._copy_looks(c, set_id, new.id)
+            if source.looks_before != 0:
+                insert(c, "set_origins", {"set_id": new.id, "dev_looks": source.looks_before})
+            return self._set(c, new.id)
 
-    def decide(self, set_id: int, who: str, decisions: Mapping[int, str], reason: str = "") -> list[Decision]:
+    def note_origin(self, set_id: int, dev_looks: int | None) -> None:
+        """Remember once that a set came from a file, and how many dev scores the file says were seen; None: unknown."""
+        with self._write() as c:
+            insert(c, "set_origins", {"set_id": set_id, "dev_looks": dev_looks})
+
+    def take_over(self, was: str, who: str) -> list[DecisionSet]:
+        """All sets of one person become another's: of a guest who gave a name. Numbers, and so links, stay.
+
+        A name that the new owner has already in the same place (in TPP: for any class) gets "(as guest)".
+        """
+        with self._write() as c:
+            every = self._sets(c, "1 = 1", {})
+            taken = {_kin(s, s.name) for s in every if s.who == who}
+            for s in (s for s in every if s.who == was):
+                insert(c, "set_owners", {"set_id": s.id, "who": who})
+                if _kin(s, s.name) in taken:
+                    marks = (f"{s.name} (as guest{k})" for k in ("", *(f" {n}" for n in range(2, len(every) + 3))))
+                    free = next(name for name in marks if _kin(s, name) not in taken)
+                    insert(c, "set_names", {"set_id": s.id, "name": free, "who": who})
+            return [self._set(c, s.id) for s in every if s.who == was]
+
+    def decide(
+        self, set_id: int, who: str, decisions: Mapping[int, str], reason: str | Mapping[int, str] = ""
+    ) -> list[Decision]:
         """Record latent -> decision, without those that change nothing. Decisions of one call are undone together.
 
-        DataError for an unknown decision or set; then nothing is recorded.
+        ``reason``: one for all, or latent -> reason.
+
+        DataError for an unknown decision or set, and for a set of somebody else; then nothing is recorded.
         """
         for latent, new in decisions.items():
             if new not in DECISIONS:
                 raise DataError(f"decision '{new}' for latent {latent} is unknown; use one of {', '.join(DECISIONS)}")
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             return self._append(c, set_id, who, {int(i): new for i, new in decisions.items()}, reason)
 
     def undo(self, set_id: int, who: str) -> list[Decision]:
-        """Undo this person's last decision and those recorded with it; [] if nothing is left to undo."""
+        """Undo this person's last decision and those recorded with it; [] if nothing is left to undo.
+
+        What was decided in the set before it passed to this person counts as theirs. DataError for a set of somebody else.
+        """
         with self._write() as c:
-            self._set(c, set_id)
-            log = self._log(c, set_id)
+            self._own(c, set_id, who)
+            log, own = self._log(c, set_id), self._owners(c, set_id) | {who}
             undone = {d.undoes for d in log}
-            own = (d for d in reversed(log) if d.who == who and d.undoes is None and d.id not in undone)
-            last = next(own, None)
+            last = next((d for d in reversed(log) if d.who in own and d.undoes is None and d.id not in undone), None)
             if last is None:
                 return []
             # Rows written before batches were recorded have none: they stand alone.
             together = [d for d in log if d.undoes is None and (d.id == last.id or d.batch == last.batch != "")]
             return self._append(c, set_id, who, {}, "", undone=together[::-1])
 
-    def decisions(self, set_id: int, n_latents: int | None = None) -> dict[int, str]:
+    def decisions(self, set_id: int, n_latents: int) -> dict[int, str]:
         """Current decision per latent; latents set back to "none" are left out.
 
         ``n_latents``: width of the SAE. Rows of earlier versions, which did not check, may name latents from there on:
         those are left out too, and ``beyond`` lists them.
         """
         with self._read() as c:
-            found = self._current(c, set_id)
-        return found if n_latents is None else {i: d for i, d in found.items() if i < n_latents}
+            return self._current(c, set_id, n_latents)
 
     def beyond(self, set_id: int, n_latents: int) -> list[int]:
         """Latents with a decision that an SAE of this width does not have, ascending."""
-        return sorted(i for i in self.decisions(set_id) if i >= n_latents)
+        with self._read() as c:
+            return sorted(i for i in self._current(c, set_id) if i >= n_latents)
 
-    def ablated(self, set_id: int, n_latents: int | None = None) -> list[int]:
+    def ablated(self, set_id: int, n_latents: int) -> list[int]:
         """Ids currently marked "ablate", ascending; ``n_latents``: as in ``decisions``."""
         return sorted(i for i, d in self.decisions(set_id, n_latents).items() if d == "ablate")
+
+    def check_owner(self, set_id: int, who: str) -> None:
+        """DataError for a set of somebody else: only its owner changes it."""
+        with self._read() as c:
+            self._own(c, set_id, who)
 
     def history(self, set_id: int, latent: int | None = None) -> list[Decision]:
         """The log of a set (or of one latent in it), oldest first."""
@@ -164,11 +206,12 @@ class DecisionRows(Database):
     def note_look(self, set_id: int, who: str, ids: Sequence[int]) -> int:
         """Record that the dev score of exactly these latents was shown; returns the number of different ones so far.
 
-        The same score shown again (a page redrawn) counts once.
+        The same score shown again (a page redrawn) counts once. DataError for a set of somebody else: what others see
+        of it does not make it better.
         """
         shown = fingerprint(sorted(int(i) for i in ids))
         with self._write() as c:
-            self._set(c, set_id)
+            self._own(c, set_id, who)
             look = {"set_id": set_id, "ids_fingerprint": shown}
             known = "select 1 from looks where set_id = :set_id and ids_fingerprint = :ids_fingerprint"
             if c.execute(text(known), look).first() is None:
@@ -176,7 +219,7 @@ class DecisionRows(Database):
             return self._looks(c, set_id)
 
     def dev_looks(self, set_id: int) -> int:
-        """Number of different dev scores of this set that have been shown."""
+        """Number of different dev scores of this set that are known to have been shown, here or before an import."""
         with self._read() as c:
             return self._looks(c, set_id)
 
@@ -192,11 +235,28 @@ class DecisionRows(Database):
         return found[0]
 
     def _sets(self, c: Connection, where: str, wanted: Mapping[str, object]) -> list[DecisionSet]:
-        """Sets ``s`` that match, oldest first, each with its newest name."""
-        own = c.execute(text(f"select s.* from decision_sets s where {where} order by s.id"), wanted)
-        query = f"select n.* from set_names n join decision_sets s on n.set_id = s.id where {where} order by n.id"
-        names = {n["set_id"]: n["name"] for n in sound("set_names", c.execute(text(query), wanted))}
-        return [DecisionSet(**r | {"name": names.get(r["id"], r["name"])}) for r in sound("decision_sets", own)]
+        """Sets ``s`` that match, oldest first, each with its newest name and owner."""
+        own = sound(
+            "decision_sets", c.execute(text(f"select s.* from decision_sets s where {where} order by s.id"), wanted)
+        )
+
+        def newest(table: str, column: str) -> dict[int, Any]:
+            query = f"select n.* from {table} n join decision_sets s on n.set_id = s.id where {where} order by n.id"
+            return {n["set_id"]: n[column] for n in sound(table, c.execute(text(query), wanted))}
+
+        names, owners = newest("set_names", "name"), newest("set_owners", "who")
+        looks = newest("set_origins", "dev_looks")
+        return [
+            DecisionSet(
+                **r
+                | {
+                    "name": names.get(r["id"], r["name"]),
+                    "who": owners.get(r["id"], r["who"]),
+                    "looks_before": looks.get(r["id"], 0),
+                }
+            )
+            for r in own
+        ]
 
     def _log(self, c: Connection, set_id: int, latent: int | None = None) -> list[Decision]:
         wanted = given(set_id=set_id, latent=latent)
@@ -204,7 +264,20 @@ class DecisionRows(Database):
         rows = c.execute(text(f"select * from decisions where {where} order by id"), wanted)
         return [Decision(**r) for r in sound("decisions", rows)]
 
-    def _current(self, c: Connection, set_id: int) -> dict[int, str]:
+    def _own(self, c: Connection, set_id: int, who: str) -> DecisionSet:
+        """The set, for its owner to change. DataError for everybody else, by whatever way they came here."""
+        found = self._set(c, set_id)
+        if found.who != who:
+            raise DataError(f"set '{found.name}' belongs to {found.who}; duplicate it and change your copy")
+        return found
+
+    def _owners(self, c: Connection, set_id: int) -> set[str]:
+        """Everybody whose set it has been; empty where it never passed to another."""
+        passed = list(sound("set_owners", c.execute(text("select * from set_owners where set_id = :i"), {"i": set_id})))
+        made = sound("decision_sets", c.execute(text("select * from decision_sets where id = :i"), {"i": set_id}))
+        return {str(row["who"]) for row in (*passed, *made)} if passed else set()
+
+    def _current(self, c: Connection, set_id: int, n_latents: int | None = None) -> dict[int, str]:
         query = (
             "select * from decisions where id in "
             "(select max(id) from decisions where set_id = :s group by latent) order by latent"
@@ -214,7 +287,7 @@ class DecisionRows(Database):
         if len(newest) < len(rows):  # of a damaged row even the latent may be wrong: the sound ones decide
             log = {d.latent: d.new for d in self._log(c, set_id)}
             newest = sorted(log.items())
-        return {latent: new for latent, new in newest if new != "none"}
+        return {i: new for i, new in newest if new != "none" and (n_latents is None or i < n_latents)}
 
     def _append(
         self,
@@ -222,29 +295,53 @@ class DecisionRows(Database):
         set_id: int,
         who: str,
         wanted: Mapping[int, str],
-        reason: str,
+        reason: str | Mapping[int, str],
         undone: Sequence[Decision] = (),
     ) -> list[Decision]:
         now = self._current(c, set_id)
         batch = uuid.uuid4().hex
         rows = [(latent, new, None) for latent, new in wanted.items() if now.get(latent, "none") != new]
         rows += [(d.latent, d.old, d.id) for d in undone]
-        shared = {"set_id": set_id, "who": who, "reason": reason, "batch": batch}
+        why = reason if isinstance(reason, Mapping) else {i: reason for i, _, _ in rows}
+        shared = {"set_id": set_id, "who": who, "batch": batch}
         added = [
-            insert(c, "decisions", shared | {"latent": i, "old": now.get(i, "none"), "new": new, "undoes": undoes})
-            for i, new, undoes in rows
+            insert(
+                c,
+                "decisions",
+                shared | {"latent": i, "old": now.get(i, "none"), "new": new, "undoes": back, "reason": why.get(i, "")},
+            )
+            for i, new, back in rows
         ]
         query = text("select * from decisions where id >= :i order by id")
         return [Decision(**r) for r in sound("decisions", c.execute(query, {"i": added[0]}))] if added else []
 
+    def _copy_log(self, c: Connection, old: int, new: int, n_latents: int) -> None:
+        ids: dict[int, int] = {}
+        for d in self._log(c, old):
+            if d.latent < n_latents:
+                values = asdict(d) | {"set_id": new, "undoes": None if d.undoes is None else ids.get(d.undoes)}
+                ids[values.pop("id")] = insert(c, "decisions", values)
+
+    def _copy_looks(self, c: Connection, old: int, new: int) -> None:
+        rows = c.execute(text("select * from looks where set_id = :s order by id"), {"s": old})
+        for look in sound("looks", rows):
+            insert(c, "looks", {k: v for k, v in look.items() if k != "id"} | {"set_id": new})
+
     def _looks(self, c: Connection, set_id: int) -> int:
-        return int(c.execute(text("select count(*) from looks where set_id = :s"), {"s": set_id}).scalar_one())
+        here = c.execute(text("select count(*) from looks where set_id = :s"), {"s": set_id}).scalar_one()
+        return int(here) + (self._set(c, set_id).looks_before or 0)
 
 
 _SET_COLUMNS = ("metric", "task", "direction", "sae_fingerprint", "recording_fingerprint")
 
 
 def _named(name: str) -> str:
+    """Exactly as given, without spaces around it."""
     if not name.strip():
         raise DataError("a decision set needs a name; type at least one letter")
     return name.strip()
+
+
+def _kin(s: DecisionSet, name: str) -> tuple[str, ...]:
+    """Equal for sets that a name would not tell apart: in TPP those of all classes."""
+    return s.metric, s.task, s.sae_fingerprint, s.direction if s.metric == "shift" else "", name

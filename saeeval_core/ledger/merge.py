@@ -23,8 +23,8 @@ from saeeval_core.ledger.tables import TABLES, Row, Value
 from saeeval_core.ledger.verdicts import Verdict
 
 Values = dict[str, Value]
-_OF_SETS = ("set_names", "decisions", "looks", "commits")
-_NEWEST_COUNTS = ("set_names", "decisions")
+_OF_SETS = ("set_names", "set_owners", "set_origins", "decisions", "looks", "commits")
+_NEWEST_COUNTS = ("set_names", "set_owners", "decisions")
 """Tables of a set in which the newest row decides."""
 _RENAMED = "0" * 16
 """Identity of a name that a merge gave; it stays in the store that it was given in."""
@@ -229,7 +229,11 @@ class _Merge:
         for i in ids:
             identity = self.theirs.identity[table, i]
             row = self.theirs.rows[table][i] | {"set_id": target}
-            if identity in here or (table == "looks" and row["ids_fingerprint"] in looks):
+            if (
+                identity in here
+                or (table == "looks" and row["ids_fingerprint"] in looks)
+                or (table == "set_origins" and here)
+            ):
                 moved[i] = here.get(identity, i)
                 continue
             if table == "decisions":

@@ -122,11 +122,7 @@ def m005_seals(c: Connection) -> None:
         c.exec_driver_sql(f"alter table {table} add column seal text")
     for table in (*_SEALED, "origins", "repairs"):
         _append_only(c, table)
-        # A server of an earlier version that still runs must not write rows that this one would take for damaged.
-        c.exec_driver_sql(
-            f"create trigger {table}_sealed before insert on {table} when new.seal is null "
-            f"begin select raise(abort, 'the store belongs to a newer version now; restart saeeval'); end"
-        )
+        _only_sealed(c, table)
 
 
 def _seal_all(c: Connection, table: str) -> None:
@@ -137,12 +133,40 @@ def _seal_all(c: Connection, table: str) -> None:
         c.exec_driver_sql(f"update {table} set seal = ? where id = ?", (seal, row[0]))
 
 
+def m006_owners(c: Connection) -> None:
+    """Sets that passed to another owner; what is known of a set before it came into this store."""
+    _run(
+        c,
+        f"""
+        create table set_owners (
+          id integer primary key autoincrement, set_id integer not null references decision_sets(id),
+          who text not null, at text not null default ({_NOW}));
+        create index set_owners_set on set_owners(set_id);
+        create table set_origins (
+          id integer primary key autoincrement, set_id integer not null unique references decision_sets(id),
+          dev_looks integer, at text not null default ({_NOW}))""",
+    )
+    for table in ("set_owners", "set_origins"):
+        c.exec_driver_sql(f"alter table {table} add column seal text")
+        _append_only(c, table)
+        _only_sealed(c, table)
+
+
+def _only_sealed(c: Connection, table: str) -> None:
+    """A server of an earlier version that still runs must not write rows that this one would take for damaged."""
+    c.exec_driver_sql(
+        f"create trigger {table}_sealed before insert on {table} when new.seal is null "
+        f"begin select raise(abort, 'the store belongs to a newer version now; restart saeeval'); end"
+    )
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     m001_decisions,
     m002_undo_looks_commits,
     m003_verdicts,
     m004_presses,
     m005_seals,
+    m006_owners,
 )
 
 

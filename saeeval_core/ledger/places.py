@@ -1,12 +1,13 @@
 """Places: one SAE in one direction of SHIFT, or for one class of TPP; and the decision sets that belong to one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.storage.notices import notice
 
 MINE = "mine"
 """Name of a person's first set in a place."""
@@ -72,15 +73,19 @@ def open_set(store: Store, place: Place, who: str, choice: str = MINE) -> Decisi
 def own_set(store: Store, place: Place, who: str, choice: str = MINE) -> DecisionSet:
     """As ``open_set``. DataError for a set of somebody else: only its owner changes it."""
     found = open_set(store, place, who, choice)
-    if found.who != who:
-        raise DataError(f"set '{found.name}' belongs to {found.who}; duplicate it under Sets and change your copy")
+    store.check_owner(found.id, who)
     return found
 
 
 def new_set(
-    store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = ""
+    store: Store,
+    place: Place,
+    who: str,
+    name: str,
+    start: Mapping[int, str] | None = None,
+    reason: str | Mapping[int, str] = "",
 ) -> DecisionSet:
-    """A new set, empty or starting with ``start``."""
+    """A new set, empty or starting with ``start``, for one reason or one per latent."""
     made = store.create_set(
         name,
         who,
@@ -95,11 +100,35 @@ def new_set(
     return made
 
 
-def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: str) -> None:
-    """Make the set ablate exactly these latents, as one undoable step; other decisions on them are replaced."""
+def reset(store: Store, set_id: int, who: str, ablate: Iterable[int], reason: str, n_latents: int) -> None:
+    """Make the set ablate exactly these latents, as one undoable step; other decisions on them are replaced.
+
+    ``n_latents``: as in ``Store.decisions``.
+    """
     wanted = dict.fromkeys((int(i) for i in ablate), "ablate")
-    gone = {i: "none" for i, d in store.decisions(set_id).items() if i not in wanted and d == "ablate"}
+    gone = {i: "none" for i in store.ablated(set_id, n_latents) if i not in wanted}
     store.decide(set_id, who, gone | wanted, reason)
+
+
+def left_out(beyond: Sequence[int], n_latents: int) -> str:
+    """In words: stored decisions that name latents beyond the SAE's width are left out. "" where there are none."""
+    if not beyond:
+        return ""
+    named = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
+    return f"decisions on latents that this SAE does not have ({named}; it has 0 to {n_latents - 1}) are left out"
+
+
+def looks_words(looks: int, before: int | None) -> str:
+    """How many dev scores of a set were seen; ``before``: ``DecisionSet.looks_before``."""
+    if before is None:
+        return f"{looks} dev looks here, and an unknown number before it was imported"
+    return f"{looks} dev looks" + (f", {before} of them before it was imported, as the file says" if before else "")
+
+
+def say_left_out(name: str, beyond: Sequence[int], n_latents: int) -> None:
+    """The same as a notice about the set of this name; nothing where there are none."""
+    if line := left_out(beyond, n_latents):
+        notice(f"set '{name}': {line}")
 
 
 def _is_number(place: Place, choice: str) -> bool:

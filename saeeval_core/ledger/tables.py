@@ -37,6 +37,10 @@ def _is_id_or_none(value: object) -> bool:
     return value is None or _is_id(value)
 
 
+def _is_count_or_none(value: object) -> bool:
+    return value is None or _is_count(value)
+
+
 def _is_text(value: object) -> bool:
     return type(value) is str
 
@@ -105,6 +109,8 @@ TABLES = {
             },
         ),
         Table("set_names", {"id": _is_id, "set_id": _is_id, "name": _is_text, "who": _is_text, "at": _is_time}),
+        Table("set_owners", {"id": _is_id, "set_id": _is_id, "who": _is_text, "at": _is_time}),
+        Table("set_origins", {"id": _is_id, "set_id": _is_id, "dev_looks": _is_count_or_none, "at": _is_time}),
         Table(
             "decisions",
             {

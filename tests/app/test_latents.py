@@ -15,6 +15,9 @@ from saeeval_core.evidence.live_text import TextReading, probe_verdict
 from saeeval_core.ledger.places import find_set
 from saeeval_core.scores.probes import Probe
 
+WIDTH = 100_000
+"""More latents than are decided on here."""
+
 
 @pytest.fixture
 def loaded(planted_app):
@@ -75,10 +78,10 @@ def test_bulk_decides_on_every_row_shown_and_undo_is_one_step(loaded):
     at.button(key="w_bulk_ablate").click().run()
     assert not at.exception and "20 latents set to ablate" in texts(at)
     stored = find_set(ledger.store(), place, "Ada")
-    assert ledger.store().ablated(stored.id) == sorted(shown)
+    assert ledger.store().ablated(stored.id, WIDTH) == sorted(shown)
     assert set(at.dataframe[0].value["decision"]) == {"ablate"}
     at.button(key="w_bulk_undo").click().run()
-    assert ledger.store().ablated(stored.id) == [] and "20 decisions taken back" in texts(at)
+    assert ledger.store().ablated(stored.id, WIDTH) == [] and "20 decisions taken back" in texts(at)
 
 
 def test_bulk_goes_to_the_class_that_is_chosen_and_clears(loaded):

@@ -4,9 +4,11 @@ from dataclasses import asdict, replace
 from functools import partial
 
 import pytest
+from streamlit.testing.v1 import AppTest
 from viewing import opened, view
 
-from app.deciding.class_sets import ATTRIBUTION, class_desk, class_sets
+from app.deciding.class_refs import ATTRIBUTION
+from app.deciding.class_sets import class_desk, class_sets
 from app.deciding.desk import shift_desk, shift_place, tpp_place
 from app.deciding.presses import Press, PressLog, Refused, apply, carry_out, read_press, read_presses
 from app.deciding.reopened import desk_of
@@ -19,6 +21,9 @@ from saeeval_core.ledger.connection import StoreError
 from saeeval_core.ledger.places import find_set, new_set
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import TEST
+
+WIDTH = 100_000
+"""More latents than are decided on here."""
 
 
 @pytest.fixture
@@ -71,10 +76,10 @@ def test_presses_are_carried_out_once_and_in_order(loaded, browser):
     assert browser.log.acks == {"browser": 2}
     browser.send(*log, browser.press(here, seq=3, latents=[33], decision="ablate"))
     mine = shift_set(loaded)
-    assert store.decisions(mine.id) == {5: "ablate", 17: "keep", 33: "ablate"}
+    assert store.decisions(mine.id, WIDTH) == {5: "ablate", 17: "keep", 33: "ablate"}
     assert [(d.latent, d.reason) for d in store.history(mine.id)] == [(5, "pronouns"), (17, ""), (33, "")]
     browser.send(browser.press(here, "undo", seq=4))
-    assert store.ablated(mine.id) == [5] and browser.log.acks == {"browser": 4}
+    assert store.ablated(mine.id, WIDTH) == [5] and browser.log.acks == {"browser": 4}
 
 
 def test_a_press_lands_where_it_was_made_whatever_is_on_screen(loaded, browser):
@@ -82,14 +87,14 @@ def test_a_press_lands_where_it_was_made_whatever_is_on_screen(loaded, browser):
     late = browser.press(here, latents=[5], decision="ablate")
     browser.shift(1)  # another direction is opened before the press arrives
     browser.send(late)
-    assert ledger.store().ablated(shift_set(loaded, 0).id) == [5] and shift_set(loaded, 1) is None
+    assert ledger.store().ablated(shift_set(loaded, 0).id, WIDTH) == [5] and shift_set(loaded, 1) is None
 
 
 def test_a_press_of_one_view_may_arrive_through_another(loaded, browser):
     shift = browser.press(browser.shift(), latents=[5], decision="ablate")
     tpp = browser.press(browser.tpp(), of="nurse", latents=[7], decision="keep")
     browser.send(shift, tpp)
-    assert ledger.store().ablated(shift_set(loaded).id) == [5]
+    assert ledger.store().ablated(shift_set(loaded).id, WIDTH) == [5]
     assert class_sets(loaded, "mine", "Ada").decisions[0] == {7: "keep"}
 
 
@@ -122,9 +127,9 @@ def test_a_toggle_on_the_ranking_goes_to_a_set_of_ones_own(loaded, browser):
 
 
 def test_what_the_page_shows_of_the_ranking_follows_a_toggle(loaded, browser):
-    here = browser.tpp(ATTRIBUTION, who="anonymous")
+    here = browser.tpp(ATTRIBUTION, who="Ada")
     sent = {"client": "browser", "seq": 1, "log": [browser.press(here, of="nurse", latents=[9], decision="ablate")]}
-    session = {"press_log": browser.log, "tpp": {"did": sent | {"n": 8}}}
+    session = {"who": "Ada", "press_log": browser.log, "tpp": {"did": sent | {"n": 8}}}
     at = view("tpp_matrix", {"tpp_set": ATTRIBUTION, "n": "5"}, session, before="tpp_matrix._did()")
     assert not at.exception and at.session_state["view"]["tpp_set"] == "mine" and at.session_state["view"]["n"] == "8"
     assert at.selectbox(key="w_tpp_set").value == "mine" and at.session_state["tpp_heard"] == {"browser": 1}
@@ -132,12 +137,12 @@ def test_what_the_page_shows_of_the_ranking_follows_a_toggle(loaded, browser):
 
 
 def test_the_link_is_left_alone_when_the_press_was_made_at_another_set(loaded, browser):
-    here = browser.tpp("mine", who="anonymous")
+    here = browser.tpp("mine", who="Ada")
     sent = {"client": "browser", "seq": 1, "log": [browser.press(here, of="nurse", latents=[9], decision="ablate")]}
-    session = {"press_log": browser.log, "tpp": {"did": sent}}
+    session = {"who": "Ada", "press_log": browser.log, "tpp": {"did": sent}}
     at = view("tpp_matrix", {"tpp_set": ATTRIBUTION}, session, before="tpp_matrix._did()")
     assert at.session_state["view"]["tpp_set"] == ATTRIBUTION
-    assert class_sets(loaded, "mine", "anonymous").decisions[0] == {9: "ablate"}
+    assert class_sets(loaded, "mine", "Ada").decisions[0] == {9: "ablate"}
 
 
 def test_sets_of_others_refuse_presses_and_say_whose_they_are(loaded, browser):
@@ -175,7 +180,7 @@ def test_a_failing_store_does_not_repeat_what_was_done_before_it_failed(loaded, 
             browser.send(*log)
     assert browser.log.acks == {"browser": 4}
     browser.send(*log)
-    assert store.ablated(shift_set(loaded).id) == [1, 2, 9]
+    assert store.ablated(shift_set(loaded).id, WIDTH) == [1, 2, 9]
 
 
 def test_a_commit_is_done_in_its_turn_and_once(loaded, browser):
@@ -184,7 +189,7 @@ def test_a_commit_is_done_in_its_turn_and_once(loaded, browser):
     log.append(browser.press(Browser(loaded).shift(1), latents=[6], decision="ablate"))
 
     def commit(store, desk, press):
-        seen.append((press.seq, store.ablated(shift_set(loaded).id)))
+        seen.append((press.seq, store.ablated(shift_set(loaded).id, WIDTH)))
         raise ArtifactError("disk full of damaged recordings")
 
     with pytest.raises(ArtifactError):
@@ -242,11 +247,11 @@ def test_a_number_names_a_set_of_shift_and_a_name_one_of_tpp(loaded, browser):
     direction = scoring.shift_directions(loaded)[0]
     other = new_set(ledger.store(), shift_place(loaded, direction), "Bob", "his")
     browser.send(browser.press(browser.shift(choice=str(other.id), who="Bob"), latents=[5], decision="ablate"))
-    assert ledger.store().ablated(other.id) == [5]
+    assert ledger.store().ablated(other.id, WIDTH) == [5]
     for kind in ("decide", "undo", "commit"):
         with pytest.raises(DataError, match="belongs to Bob"):
             browser.send(browser.press(browser.shift(choice=str(other.id)), kind, latents=[6], decision="ablate"))
-    assert ledger.store().ablated(other.id) == [5] and ledger.store().commits() == []
+    assert ledger.store().ablated(other.id, WIDTH) == [5] and ledger.store().commits() == []
     browser.send(browser.press(browser.tpp("2024"), of="nurse", latents=[5], decision="ablate"))
     assert class_sets(loaded, "2024", "Ada").decisions[0] == {5: "ablate"}
     with pytest.raises(DataError, match="does not belong"):
@@ -316,12 +321,12 @@ def test_a_press_that_the_store_knows_is_answered_in_another_session_and_not_don
     last = [browser.press(here, "undo"), browser.press(here, "commit")]
     browser.send(*last)
     mine = shift_set(loaded)
-    assert store.ablated(mine.id) == [1, 2] and len(store.commits(mine.id)) == 1
+    assert store.ablated(mine.id, WIDTH) == [1, 2] and len(store.commits(mine.id)) == 1
     again = Browser(loaded)  # the server was started anew: nothing but the store knows
     again.shift()
     again.send(*last)
     assert again.log.acks == {"browser": 5} and again.log.refused == []
-    assert store.ablated(mine.id) == [1, 2] and len(store.commits(mine.id)) == 1
+    assert store.ablated(mine.id, WIDTH) == [1, 2] and len(store.commits(mine.id)) == 1
 
 
 def test_a_tpp_commit_that_the_store_knows_is_not_done_again(loaded, browser):
@@ -341,7 +346,7 @@ def test_a_press_reaches_its_desk_in_a_session_that_never_drew_it(loaded, browse
     fresh = Browser(loaded)
     find = partial(desk_of, loaded, who="Ada", rule=Rule())
     apply(ledger.store(), fresh.log, read_presses({"log": presses}), find=find)
-    assert ledger.store().ablated(shift_set(loaded, 1).id) == [5]
+    assert ledger.store().ablated(shift_set(loaded, 1).id, WIDTH) == [5]
     assert class_sets(loaded, "drafts", "Ada").decisions[0] == {7: "keep"}
 
 
@@ -365,7 +370,7 @@ def test_presses_kept_over_a_reload_come_before_those_made_after_it(loaded, brow
         for k, d in ((8, "keep"), (9, "unsure"))
     ]
     browser.send(*kept, browser.press(here, seq=1, latents=[5], decision="ablate"))
-    assert ledger.store().ablated(shift_set(loaded).id) == [5]
+    assert ledger.store().ablated(shift_set(loaded).id, WIDTH) == [5]
     assert browser.log.acks == {"before": 9, "browser": 1}
 
 
@@ -380,7 +385,11 @@ def test_presses_stay_open_while_the_store_is_away_and_are_done_when_it_is_back(
     away.rename(store.path)
     browser.send(*log)
     mine = shift_set(loaded)
-    assert browser.log.acks == {"browser": 3} and store.ablated(mine.id) == [1, 2] and len(store.commits(mine.id)) == 1
+    assert (
+        browser.log.acks == {"browser": 3}
+        and store.ablated(mine.id, WIDTH) == [1, 2]
+        and len(store.commits(mine.id)) == 1
+    )
 
 
 def test_a_commit_that_the_store_cannot_take_stays_open(loaded, browser, monkeypatch):
@@ -400,7 +409,7 @@ def test_undo_on_the_ranking_leaves_ones_own_set_alone(loaded, browser):
     browser.send(browser.press(browser.tpp(), of=name, latents=[7], decision="ablate"))
     (done,) = browser.send(browser.press(browser.tpp("attribution"), "undo", of=name))
     assert done.changed == []
-    assert ledger.store().decisions(find_set(ledger.store(), tpp_place(loaded, name), "Ada").id) == {7: "ablate"}
+    assert ledger.store().decisions(find_set(ledger.store(), tpp_place(loaded, name), "Ada").id, WIDTH) == {7: "ablate"}
 
 
 def test_what_was_done_beside_a_refused_press_is_told(loaded, browser):
@@ -410,4 +419,56 @@ def test_what_was_done_beside_a_refused_press_is_told(loaded, browser):
         browser.press(here, latents=[10**6], decision="keep"),
     ]
     done, refused = carry_out(ledger.store(), browser.log, read_presses({"log": presses}))
-    assert [d.latent for d in done[0].changed] == [9] and "none of this SAE" in str(refused)
+    assert [d.latent for d in done[0].changed] == [9] and "none of this SAE" in str(refused[0].why)
+
+
+RECEIVING = """
+import streamlit as st
+from app import state
+from app.widgets import pressing
+state.restore()
+pressing.receive(st.session_state["sent"])
+"""
+
+
+def received(press, who="Ada", **link):
+    """A fresh session at this link gets the press; its log."""
+    at = AppTest.from_string(RECEIVING, default_timeout=60)
+    for name, value in link.items():
+        at.query_params[name] = value
+    at.session_state["who"] = who
+    at.session_state["sent"] = {"client": "browser", "log": [press]}
+    at.run()
+    assert not at.exception
+    return at.session_state["press_log"]
+
+
+def test_a_press_made_at_other_texts_is_carried_out_there(loaded, browser):
+    press = browser.press(browser.shift(1), latents=[5], decision="ablate")
+    log = received(press, task="reviews", sae="hub:nobody/nothing")
+    assert log.refused == [] and log.acks == {"browser": 1}
+    assert ledger.store().ablated(shift_set(loaded, 1).id, WIDTH) == [5] and shift_set(loaded, 0) is None
+
+
+ELSEWHERE = [
+    ({"sae": "no-such-sae"}, "no recording of 'bios'"),
+    ({"task": "no-such-task"}, "no-such-task"),
+    ({"task": "own"}, "another session"),
+    ({"model": "x\0"}, "model is"),
+    ({"desk": "another"}, "another SAE, texts, set or person"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "why"), ELSEWHERE, ids=lambda w: str(w)[:30])
+def test_a_press_whose_desk_cannot_be_found_is_refused_with_the_reason(browser, wrong, why):
+    made = replace(browser.shift(), **wrong)
+    log = received(browser.press(made, latents=[5], decision="ablate"), task="reviews")
+    ((_, seq, said),) = log.refused
+    assert why in said and "\n" not in said and seq == 1 and ledger.store().list_sets() == []
+
+
+def test_a_press_that_an_earlier_version_kept_is_done_at_the_page_that_is_open(loaded, browser):
+    press = browser.press(browser.shift(), latents=[5], decision="ablate")
+    for name in ("model", "sae"):
+        press["made"].pop(name)
+    assert received(press).refused == [] and ledger.store().ablated(shift_set(loaded).id, WIDTH) == [5]

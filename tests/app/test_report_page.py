@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from viewing import opened
+from viewing import opened, store_decisions
 
 from app import report_page
-from app.deciding.class_sets import class_sets, store_decisions
+from app.deciding.class_sets import class_sets
 from app.deciding.tpp_page import TppPage
 from app.widgets import tpp_export
 from saeeval_core.config import RunConfig
@@ -32,7 +32,14 @@ def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
 def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {5: "ablate"}, "Ada")
     page = tpp_export.report(TppPage(loaded, DEV, "Ada", class_sets(loaded, "mine", "Ada"), 5, "mean"))
-    for part in ("latent 5", "for nurse", "Ada", "Decision log", "saeeval run --metrics tpp --n 5", "sae-lens"):
+    for part in (
+        "latent 5",
+        "for nurse",
+        "Ada",
+        "Decision log",
+        "saeeval run --select set:tpp_bios_mine_Ada.json --metrics tpp --n 5",
+        "sae-lens",
+    ):
         assert part in page
     assert "<script>window.hacked" not in page
 

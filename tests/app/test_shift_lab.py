@@ -24,6 +24,8 @@ from saeeval_core.scores.contributions import share
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV
 
+WIDTH = 100_000
+"""More latents than are decided on here."""
 PAIR = "professor/teacher x female/male"
 
 
@@ -100,10 +102,10 @@ def test_reset_is_one_undoable_step(loaded):
     store, place = ledger.store(), shift_place(loaded, scoring.shift_directions(loaded)[0])
     mine = open_set(store, place, "Ada")
     store.decide(mine.id, "Ada", {1: "ablate", 2: "keep"})
-    reset(store, mine.id, "Ada", np.array([2, 3]), "reset")
-    assert store.decisions(mine.id) == {2: "ablate", 3: "ablate"}
+    reset(store, mine.id, "Ada", np.array([2, 3]), "reset", WIDTH)
+    assert store.decisions(mine.id, WIDTH) == {2: "ablate", 3: "ablate"}
     store.undo(mine.id, "Ada")
-    assert store.decisions(mine.id) == {1: "ablate", 2: "keep"}
+    assert store.decisions(mine.id, WIDTH) == {1: "ablate", 2: "keep"}
 
 
 def test_score_card_agrees_with_the_engine(view):
@@ -133,16 +135,16 @@ def test_what_the_browser_gets_is_what_it_lacks(loaded):
     lab, log, seen = lab_of(loaded), PressLog(), Seen()
     first = lab_payload(lab, log, seen, Asked(), present=False)
     assert first.queue and first.current == first.queue[0][0] and len(first.cards) == 3
-    assert first.made == Made(lab.desk.name, "mine", "bios", "robust", 0, "zero", 5) and log.desks == {
-        lab.desk.name: lab.desk
-    }
+    assert first.made == Made(
+        lab.desk.name, "mine", loaded.config.model, loaded.config.saes[0], "bios", "robust", 0, "zero", 5
+    ) and log.desks == {lab.desk.name: lab.desk}
     asked = Asked(first.current, frozenset(map(int, first.cards)), first.queue_hash, pressed=True)
     again = lab_payload(lab, log, seen, asked, present=False)
     assert again.queue is None and not again.cards and again.score == first.score and again.score.delta is None
     decide(loaded, {6: "ablate"})
     moved = lab_payload(lab, log, seen, replace(asked, have=frozenset()), present=False)
     assert list(moved.cards) == [str(first.current)] and moved.score.delta is not None
-    assert moved.record.log[0][2] == "6" and moved.record.looks == 2
+    assert moved.record.log[0][2] == "6" and moved.record.looks == "2 dev looks"
 
 
 def test_a_card_carries_the_decisions_on_its_latent(loaded):
@@ -227,15 +229,15 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     use = next(b for b in test.button if b.label.startswith(plain("Use judge, judge")))
     use.click().run()
     assert not test.exception
-    mine = find_set(ledger.store(), place, "anonymous")
-    assert ledger.store().ablated(mine.id) == sorted(top[:2])
+    mine = find_set(ledger.store(), place, test.session_state["guest"])
+    assert ledger.store().ablated(mine.id, WIDTH) == sorted(top[:2])
     assert view.score(top[:2]).score.value != view.score([]).score.value
     test.radio(key="w_rule_threshold").set_value(1).run()
     assert test.session_state["view"]["judge_threshold"] == "1" and any(
         "rates it 1 or more" in c.value for c in test.caption
     )
-    next(b for b in test.button if b.label.startswith(plain("Use judge, judge"))).click().run()
-    assert ledger.store().ablated(mine.id) == sorted(top)
+    next(b for b in test.button if b.label.startswith("Use judge, judge")).click().run()
+    assert ledger.store().ablated(mine.id, WIDTH) == sorted(top)
 
 
 def test_a_link_carries_the_rule(planted_app):

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import viewing
-from viewing import opened, texts, verdict, view
+from viewing import opened, store_decisions, texts, verdict, view
 
-from app.deciding.class_sets import ATTRIBUTION, class_sets, store_decisions
-from app.deciding.presses import PressLog, apply
+from app.deciding.class_refs import ATTRIBUTION
+from app.deciding.class_sets import class_sets
+from app.deciding.presses import Press, PressLog, apply
 from app.deciding.tpp_page import TppPage
 from app.payloads.as_json import as_json
 from app.payloads.matrix import matrix
@@ -106,7 +107,7 @@ def test_commit_stores_the_test_score_and_the_looks(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
     shown, log = page(loaded, ablation="mean"), PressLog()
     shown.sets.note_look("Ada", shown.ids)
-    (done,) = apply(ledger.store(), log, [log.own(log.sit(shown.desk, loaded, "mean", 5), "commit")])
+    (done,) = apply(ledger.store(), log, [Press("page", 1, log.sit(shown.desk, loaded, "mean", 5), "commit")])
     (line,) = class_sets(loaded, "mine", "Ada").commits()
     assert f"{done.committed.score.value:.3f}" in line and "after 1 dev looks" in line
     view = scoring.tpp_view(loaded, TEST).mean_ablated
@@ -116,7 +117,7 @@ def test_commit_stores_the_test_score_and_the_looks(loaded):
 def test_committing_the_ranking_keeps_what_one_has_decided_on_screen(loaded):
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {3: "ablate"}, "Ada")
     shown, log = page(loaded, name=ATTRIBUTION), PressLog()
-    apply(ledger.store(), log, [log.own(log.sit(shown.desk, loaded, "zero", 5), "commit")])
+    apply(ledger.store(), log, [Press("page", 1, log.sit(shown.desk, loaded, "zero", 5), "commit")])
     mine = class_sets(loaded, "mine", "Ada")
     assert mine.decisions[0] == {3: "ablate"} and len(mine.commits()) == 1
 

@@ -24,12 +24,12 @@ def old_rows(loaded):
     store = ledger.store()
     places = [shift_place(loaded, d) for d in scoring.shift_directions(loaded)]
     places += [tpp_place(loaded, c) for c in loaded.task_set.tpp[1]]
-    return [new_set(store, place, "anonymous", "mine", {5: "ablate", BEYOND: "ablate"}) for place in places]
+    return [new_set(store, place, "Ada", "mine", {5: "ablate", BEYOND: "ablate"}) for place in places]
 
 
 @pytest.mark.parametrize("name", ["shift_lab", "tpp_matrix", "latents", "overview", "compare", "judge"])
 def test_a_stored_latent_beyond_the_width_kills_no_page(loaded, old_rows, name):
-    at = view(name, {"latent": "5"})
+    at = view(name, {"latent": "5"}, {"who": "Ada"})
     assert not at.exception and not at.error, [*at.exception, *at.error]
     if name in ("shift_lab", "tpp_matrix"):
         assert str(BEYOND) in texts(at) and "left out" in texts(at)

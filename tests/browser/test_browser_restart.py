@@ -59,6 +59,18 @@ def test_a_press_survives_a_reload(open_page, server):
     assert page.evaluate("sessionStorage.getItem('saeeval.presses')") is None
 
 
+def test_a_press_survives_opening_another_link(open_page, server):
+    page = lab(open_page("/shift", who="wanderer"))
+    page.evaluate(LOSSY)
+    lossy(page, True)
+    page.keyboard.press("a")
+    page.wait_for_timeout(200)
+    page.goto(f"{server.url}/tpp?task=reviews")  # texts that were never run: no desk of theirs is drawn
+    page.wait_for_function("sessionStorage.getItem('saeeval.presses') === null", timeout=WAIT)
+    assert [row[3] for row in stored(server, "wanderer")] == ["ablate"]
+    expect(note(page)).to_be_hidden()
+
+
 def test_leaving_asks_only_while_a_press_is_open(open_page):
     page = lab(open_page("/shift", who="leaver"))
     page.evaluate(LOSSY)

@@ -94,6 +94,12 @@ export function ask(line) {
   return !busy;
 }
 
+// Say why a press is not even sent, as for one that was refused.
+export function complain(why) {
+  OUT.problem = why;
+  say();
+}
+
 // Whether the newest question is still open.
 export const asking = (line) => line.asked > 0;
 // Presses that are not stored yet, wherever they were made.

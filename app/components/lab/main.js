@@ -2,7 +2,7 @@
 // A press is shown at once and lands in the set on screen when it was made; see common/press.js.
 import { button, el } from "../common/dom.js";
 import { pageKey } from "../common/keys.js";
-import { hear, makeLine, onTheirWay, overlay, press, resend, send } from "../common/press.js";
+import { complain, hear, makeLine, onTheirWay, overlay, press, resend, send } from "../common/press.js";
 import { isDark } from "../common/theme.js";
 import { drawBadge, drawCard, drawShare } from "./card.js";
 import { actions, buildQueue, drawQueue, markQueue, reveal } from "./queue.js";
@@ -121,7 +121,8 @@ function receive(lab, data, trigger) {
     });
     if (lab.q) lab.q.picked.clear();
   }
-  lab.root.className = "lab" + (data.present ? " present" : "");
+  lab.locked = data.locked;
+  lab.root.className = "lab" + (data.present ? " present" : "") + (data.locked ? " locked" : "");
   lab.root.dataset.mode = isDark(lab.root) ? "dark" : "light";
   hear(lab.line, data, trigger);
   const newQueue = data.queue && data.queueHash !== lab.queueHash;
@@ -171,6 +172,10 @@ function decide(lab, decision, ids) {
 }
 
 function act(lab, kind, what) {
+  if (lab.locked) {
+    complain(lab.locked);
+    return;
+  }
   press(lab.line, kind, what);
   lab.decisions = overlay(lab.line, lab.stored);
   markQueue(lab);

@@ -103,7 +103,7 @@ export function drawScore(lab) {
     lab.commit(),
   );
   commit.disabled = !record.canCommit;
-  right.append(commit, el("p", "how", `${record.looks} different dev scores of this set have been shown.`));
+  right.append(commit, el("p", "how", `Different dev scores of this set that have been shown: ${record.looks}.`));
   for (const c of record.commits)
     right.append(
       el(
@@ -111,7 +111,7 @@ export function drawScore(lab) {
         "note small",
         el("b", "", `test ${c.text}`),
         el("br"),
-        `${c.n} latents, after ${c.looks} dev looks \u00b7 ${c.who}, ${c.at}`,
+        `${c.n} latents, after ${c.looks} \u00b7 ${c.who}, ${c.at}`,
         c.stale ? el("div", "mute", "the set has changed since") : null,
       ),
     );

@@ -1,8 +1,8 @@
-"""Judge & agreement: what every rater said, how far they agree, where they differ, and rating blind oneself."""
+"""Judge & agreement: what every rater said, how far they agree, where they differ, rating blind, and deciding together."""
 
 from app.services import verdicts
 from app.services.loading import Loaded
-from app.views.judge import agreement, blind, conflicts, paper, raters
+from app.views.judge import agreement, blind, conflicts, paper, raters, team
 from app.widgets.ask_judge import ask_panel
 from app.widgets.tabs import tabs
 
@@ -14,6 +14,7 @@ TABS = {
     "conflicts": "Conflicts",
     "blind": "Rate blind",
     "paper": "The paper's labels",
+    "team": "Team",
 }
 
 
@@ -31,3 +32,5 @@ def render(loaded: Loaded) -> None:
         blind.draw(loaded)
     with shown[4]:
         paper.draw()
+    with shown[5]:
+        team.draw(loaded)

@@ -3,19 +3,19 @@
 import streamlit as st
 
 from app import state
-from app.services import access, verdicts
+from app.services import verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
-from app.widgets import provenance
-from saeeval_core.errors import SaeEvalError
+from app.widgets import pressing, provenance
 from saeeval_core.judging.verdict import Concept, task_concepts
+from saeeval_core.ledger.store import PressId
 
 
 @st.fragment
 def draw(loaded: Loaded) -> None:
     """The next candidate in a random order of one's own, and what the others said of the one before."""
     who = state.who()
-    if who == "anonymous":
+    if state.is_guest():
         st.info("Give your name in the sidebar first: ratings are kept under it.", icon=":material/person:")
         return
     done = {v.latent for v in verdicts.current(loaded) if v.rater == who and v.ok}
@@ -34,6 +34,7 @@ def draw(loaded: Loaded) -> None:
     with left:
         evidence(loaded, latent, blind=True)
     with right:
+        pressing.answers("blind")
         _form(loaded, latent, who)
 
 
@@ -42,17 +43,21 @@ def _form(loaded: Loaded, latent: int, who: str) -> None:
         explanation = st.text_input("One sentence", max_chars=300, key=f"w_blind_what_{latent}")
         ratings = {c.name: _rating(c, latent) for c in task_concepts(loaded.task_set)}
         reason = st.text_input("Why (optional)", max_chars=500, key=f"w_blind_why_{latent}")
-        off = access.why_not("rating")
-        if st.form_submit_button(
-            "Save and next", type="primary", disabled=bool(off), help=provenance.plain(off) or None
-        ):
-            try:
-                verdicts.rate(loaded, latent, who, ratings, explanation, reason)
-            except SaeEvalError as error:
-                provenance.problem(error)
-                return
+
+        def save(press: PressId) -> None:
+            verdicts.rate(loaded, latent, who, ratings, explanation, reason, press)
             st.session_state["blind_last"] = latent
-            st.rerun()
+
+        pressing.button(
+            "Save and next",
+            f"w_blind_save_{latent}",
+            "rate",
+            save,
+            group="blind",
+            about=(loaded.latents.fingerprint, latent, who),
+            draw=st.form_submit_button,
+            type="primary",
+        )
 
 
 def _rating(concept: Concept, latent: int) -> int:

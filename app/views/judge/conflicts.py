@@ -5,12 +5,13 @@ from itertools import combinations
 import streamlit as st
 
 from app import state
-from app.services import access, verdicts
+from app.services import verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
-from app.widgets import provenance
-from saeeval_core.errors import SaeEvalError
+from app.widgets import pressing, provenance
+from saeeval_core.errors import DataError
 from saeeval_core.judging import agreement as agree
+from saeeval_core.ledger.store import PressId
 
 _SIDES = {"all": None, "sides of 1": 1, "sides of 2": 2}
 
@@ -38,14 +39,15 @@ def draw(loaded: Loaded) -> None:
     rating = st.segmented_control(
         "Settle as", list(SCALE), format_func=SCALE.__getitem__, key=f"w_settle_{c.item}_{c.concept}"
     )
-    off = access.why_not("rating")
-    if st.button("Save", disabled=bool(off) or rating is None, key="w_settle_save", help=provenance.plain(off) or None):
-        try:
-            verdicts.settle(loaded, c, int(rating or 0), state.who(), pair)
-        except SaeEvalError as error:
-            provenance.problem(error)
-            return
-        st.rerun()
+
+    def settle(press: PressId) -> None:
+        if rating is None:
+            raise DataError("choose a rating first")
+        verdicts.settle(loaded, c, int(rating), state.who(), pair, press)
+
+    about = (loaded.latents.fingerprint, c.item, c.concept, pair)
+    pressing.button("Save", "w_settle_save", "settle", settle, about=about)
+    pressing.answers("w_settle_save")
     reasons([v for v in verdicts.current(loaded) if v.latent == c.item and v.rater in pair])
     evidence(loaded, int(c.item), blind=False)
 

@@ -31,9 +31,9 @@ def test_a_set_is_committed_by_its_name(call, own, place, tmp_path):
     store = Store()
     made = new_set(store, place, "Ada", "pronouns", {0: "ablate"})
     out_file = tmp_path / "commit.json"
-    code, out, err = call("commit", "pronouns", "--who", "Bob", *own, "--json", out_file)
+    code, out, err = call("commit", "pronouns", "--who", "Ada", *own, "--json", out_file)
     assert code == 0, err
-    assert "pronouns (Ada), committed by Bob on test: " in out
+    assert "pronouns (Ada), committed by Ada on test: " in out
     (kept,) = store.commits(made.id)
     assert kept.ids == (0,) and json.loads(out_file.read_text()) == kept.test
 
@@ -42,4 +42,13 @@ def test_what_cannot_be_committed_is_said_in_one_line(call, own, place):
     empty = new_set(Store(), place, "Eve", "empty")
     call.refuses("decision set.*'none'.*empty", "commit", "none", "--who", "Bob", *own)
     call.refuses("'half'.*zero", "commit", "empty", "--who", "Bob", "--ablation", "half", *own)
+    call.refuses("belongs to Eve", "commit", "empty", "--who", "Bob", *own)
     call.refuses("nothing is ablated", "commit", str(empty.id), "--who", "Eve", *own)
+
+
+def test_latents_that_the_sae_lacks_are_named_and_left_out(call, own, place):
+    store = Store()
+    made = new_set(store, place, "Ada", "wide", {0: "ablate", 99_999: "ablate"})
+    code, out, err = call("commit", "wide", "--who", "Ada", *own)
+    assert code == 0 and store.commits(made.id)[0].ids == (0,)
+    assert "set 'wide': decisions on latents that this SAE does not have (99999; it has 0 to" in err

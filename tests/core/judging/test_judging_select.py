@@ -23,7 +23,7 @@ class View:
         task = ShiftTask(target, spurious, none, none, none, none)
         classes = TppTask("job", ("nurse", "surgeon"), none, none, none)
         self.board = SimpleNamespace(task=classes if tpp else task)
-        self.recording = SimpleNamespace(sae_fingerprint="s", fingerprint="r")
+        self.recording = SimpleNamespace(sae_fingerprint="s", fingerprint="r", n_latents=10)
         self.attribute_ranking, self.base_ranking = np.array([4, 2, 7]), np.array([2, 9, 4])
         self.rankings = [np.array([2, 9]), np.array([7])]
 
@@ -89,6 +89,8 @@ def test_a_persons_set_counts_only_where_it_was_made(selector: VerdictSelector) 
     ]
     human = replace(selector, selection="human", human=sets)
     assert ids(human.shift(View(JOB, GENDER), [2])) == [(1, 9)]
+    old = replace(selector, selection="human", human=[(sets[0][0], [9, 1, 10**6])])
+    assert ids(old.shift(View(JOB, GENDER), [2])) == [(1, 9)]  # rows of earlier versions may go beyond the width
     assert [s.state for s in human.shift(View(GENDER, JOB), [2])] == ["nothing marked"]
     nurse, surgeon = human.tpp(View(JOB, GENDER, tpp=True), [1])
     assert (ids(nurse), [s.state for s in surgeon]) == ([(2,)], ["nothing marked"])

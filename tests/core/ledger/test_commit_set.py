@@ -45,11 +45,11 @@ def place_of(prepared, which: int):
 def test_a_shift_set_is_committed_in_its_own_direction(prepared, store, which, ablation):
     direction, place = place_of(prepared, which)
     made = new_set(store, place, "Ada", "pronouns", {0: "ablate", 3: "ablate", 5: "keep"})
-    frozen = commit_set(store, prepared.evaluation, prepared.saes[0], made, "Bob", ablation=ablation, n=20)
+    frozen = commit_set(store, prepared.evaluation, prepared.saes[0], made, "Ada", ablation=ablation, n=20)
     view = prepared.evaluation.shift_view(prepared.saes[0], direction, TEST).under(ablation)
     assert frozen.score == view.score([0, 3]).score
     (kept,) = store.commits(made.id)
-    assert (kept.who, kept.ids) == ("Bob", (0, 3)) and read_shift(kept) == frozen
+    assert (kept.who, kept.ids) == ("Ada", (0, 3)) and read_shift(kept) == frozen
     assert (frozen.settings.part, frozen.settings.ablation, frozen.settings.protocol) == ("test", ablation, "robust")
 
 
@@ -105,3 +105,17 @@ def test_a_set_made_elsewhere_is_not_scored_here(prepared, store):
     with pytest.raises(DataError, match="'pronouns' was made on 'other: pair'"):
         commit_set(store, prepared.evaluation, prepared.saes[0], made, "Ada", ablation="zero", n=20)
     assert not store.commits(made.id)
+
+
+def test_a_set_is_committed_by_its_owner_only_and_without_latents_that_the_sae_lacks(prepared, store):
+    texts, latents = prepared.task_set.texts.name, prepared.saes[0]
+    direction, place = place_of(prepared, 0)
+    wide = {1: "ablate", latents.n_latents: "ablate"}
+    shift = new_set(store, place, "Ada", "pronouns", wide)
+    tpp = new_set(store, tpp_place(texts, "tea", latents), "Ada", "drinks", wide)
+    for made in (shift, tpp):
+        with pytest.raises(DataError, match="belongs to Ada"):
+            commit_set(store, prepared.evaluation, latents, made, "Bob", ablation="zero", n=2)
+    assert store.commits() == [] and len(store.list_sets()) == 2
+    commit_set(store, prepared.evaluation, latents, shift, "Ada", ablation="zero", n=2)
+    assert store.commits(shift.id)[0].ids == (1,)

@@ -46,11 +46,11 @@ def tpp_view(planted):
 def test_a_shift_commit_freezes_the_score_and_its_settings(store, shift_view, ablation):
     chosen = new(store, "shift")
     store.note_look(chosen.id, "Ada", [1])
-    made = commit_shift(store, chosen, "Bob", shift_view, [2, 1], ablation, "robust", 3)
+    made = commit_shift(store, chosen, "Ada", shift_view, [2, 1], ablation, "robust", 3)
     (kept,) = store.commits(chosen.id)
     expected = shift_view.score([1, 2]) if ablation == "zero" else shift_view.mean_ablated.score([1, 2])
     assert made.score == expected.score and made.base == shift_view.board.base and made.n_ablated == 2
-    assert (kept.ids, kept.who, kept.dev_looks) == ((1, 2), "Bob", 1)
+    assert (kept.ids, kept.who, kept.dev_looks) == ((1, 2), "Ada", 1)
     assert set(kept.test) >= SHIFT_KEYS | {"base", "oracle", "protocol", "seed"}
     assert (kept.test["part"], kept.test["protocol"], kept.test["seed"]) == ("test", "robust", 3)
     assert read_shift(kept) == made

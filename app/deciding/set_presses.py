@@ -1,0 +1,149 @@
+"""Presses on whole sets: new, duplicated, renamed, reset, saved under a name, imported.
+
+Each is stored in one transaction with all it does, so a repeat does nothing: then the answer is None.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.deciding.class_refs import NUMBERED
+from app.deciding.class_sets import ClassSets
+from app.deciding.desk import tpp_place
+from app.deciding.presses import LONGEST_REASON
+from app.services.loading import Loaded
+from saeeval_core.errors import DataError
+from saeeval_core.formats.decision_sets import ExportedSet
+from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.places import Place, new_set, open_set, own_set, reset
+from saeeval_core.ledger.store import PressId, Store
+
+LONGEST_NAME = 80
+"""Characters of a set's name."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import stored."""
+
+    first: DecisionSet
+    """The new set, in TPP that of the first class that has decisions."""
+    stored: int
+    """Decisions stored."""
+    notes: tuple[str, ...]
+    """One line for each reason why decisions were left out."""
+
+
+def new(store: Store, press: PressId, place: Place, name: str) -> DecisionSet | None:
+    """An empty set."""
+    with store.once(press) as fresh:
+        return new_set(store, place, press.who, name.strip() or "new set") if fresh else None
+
+
+def duplicate(store: Store, press: PressId, place: Place, choice: str, name: str, n_latents: int) -> DecisionSet | None:
+    """A set of one's own that starts as the chosen one, whoever's that is."""
+    with store.once(press) as fresh:
+        if not fresh:
+            return None
+        source = open_set(store, place, press.who, choice)
+        return store.duplicate_set(source.id, name.strip() or f"copy of {source.name}", press.who, n_latents)
+
+
+def rename(store: Store, press: PressId, place: Place, choice: str, name: str) -> DecisionSet | None:
+    """Another name for one's own set. DataError for an empty name or a set of somebody else."""
+    with store.once(press) as fresh:
+        if not fresh:
+            return None
+        return store.rename_set(own_set(store, place, press.who, choice).id, name, press.who)
+
+
+def reset_to(
+    store: Store, press: PressId, place: Place, choice: str, ids: Iterable[int], reason: str, n_latents: int
+) -> None:
+    """One's own set ablates exactly these latents. DataError for a set of somebody else."""
+    with store.once(press) as fresh:
+        if fresh:
+            reset(store, own_set(store, place, press.who, choice).id, press.who, ids, reason, n_latents)
+
+
+def save_as(store: Store, press: PressId, loaded: Loaded, sets: ClassSets, name: str) -> str | None:
+    """The changes of a TPP set under a new name of one's own ("": "copy of ..."); what a link says for it.
+
+    DataError for a name that one's own sets have already, and where there is nothing to save.
+    """
+    with store.once(press) as fresh:
+        if not fresh:
+            return None
+        if sets.empty:
+            raise DataError("this set changes nothing on top of the ranking; toggle a latent first")
+        name = name.strip() or f"copy of {sets.name}"
+        if name in _names(store, tpp_place(loaded, sets.classes[0]), press.who):
+            raise DataError(f"you have a set '{name}' already; give another name")
+        made = [_saved(store, press.who, loaded, sets, row, name) for row in range(len(sets.classes))]
+        return f"{NUMBERED}{next(s.id for s in made if s is not None)}"
+
+
+def _saved(store: Store, who: str, loaded: Loaded, sets: ClassSets, row: int, name: str) -> DecisionSet | None:
+    """One class of a set under a new name, with its log and looks where it is stored; None where nothing is changed."""
+    label, changes = sets.classes[row], sets.decisions[row]
+    if label in sets.by_class:
+        return store.duplicate_set(sets.by_class[label].id, name, who, loaded.latents.n_latents)
+    place = tpp_place(loaded, label)
+    return new_set(store, place, who, name, changes, f"saved from {sets.label}") if changes else None
+
+
+def import_set(store: Store, press: PressId, places: Sequence[Place], found: ExportedSet) -> Imported | None:
+    """A set from a file as a new one of one's own, all classes or none; ``places``: SHIFT's one, or one per class.
+
+    DataError where not one decision fits.
+    """
+    with store.once(press) as fresh:
+        if not fresh:
+            return None
+        by_part = {_part(p): {d.latent: d.decision for d in found.decisions if d.of == _part(p)} for p in places}
+        left = Counter(d.of for d in found.decisions if d.of not in by_part)
+        if not any(by_part.values()):
+            raise DataError(f"nothing was imported: {'; '.join(_notes(left)) or 'the file holds no decision'}")
+        name = _free_name(found.name, _names(store, places[0], press.who))
+        made = [
+            new_set(store, p, press.who, name, by_part[_part(p)], _reasons(found, _part(p)))
+            for p in places
+            if by_part[_part(p)]
+        ]
+        for s in made:
+            store.note_origin(s.id, found.dev_looks)
+        return Imported(made[0], sum(map(len, by_part.values())), _notes(left))
+
+
+def _reasons(found: ExportedSet, of: str) -> dict[int, str]:
+    """Latent -> that it was imported, and what the file says about who decided it, when and why."""
+    return {
+        d.latent: f"imported: {d.rater or 'nobody named'} {d.when[:16]} {d.reason}".strip()[:LONGEST_REASON]
+        for d in found.decisions
+        if d.of == of
+    }
+
+
+def _part(place: Place) -> str:
+    """What the decisions of a place are marked with in a file: the class, "" in SHIFT."""
+    return place.direction if place.metric == "tpp" else ""
+
+
+def _notes(left: Mapping[str, int]) -> tuple[str, ...]:
+    if not left:
+        return ()
+    classes = ", ".join(f"'{of[:60]}' ({n})" if of else f"no class ({n})" for of, n in left.items())
+    return (f"{sum(left.values())} decisions left out, for classes that are not here: {classes}",)
+
+
+def _names(store: Store, place: Place, who: str) -> set[str]:
+    """Names of this person's sets on the same SAE and texts; in TPP those of all classes."""
+    scope = place.scope | ({"direction": None} if place.metric == "tpp" else {})
+    return {s.name for s in store.list_sets(**scope) if s.who == who}
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """A name from a file: in one printable line, marked as imported, and not one of ``taken``."""
+    plain = "".join(c if c.isprintable() else " " for c in name).strip()[:LONGEST_NAME] or "imported"
+    marks = ["(imported)", *(f"(imported {k})" for k in range(2, len(taken) + 3))]
+    return next(full for mark in marks if (full := f"{plain} {mark}") not in taken)
