@@ -70,7 +70,7 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], Sidecar]:
     if found != meta.get("sha256"):
         raise ArtifactError(
             f"{_data(path)} is damaged: checksum {found[:12]}, expected {str(meta.get('sha256'))[:12]}; "
-            "delete it and rebuild"
+            + ("delete it and rebuild" if shipped_digest(_sidecar(path)) is None else "restore it from the repository")
         )
     try:
         return load_safetensors(blob), meta

@@ -11,6 +11,8 @@ from saeeval_core.config import RunConfig, cache_dir
 from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.storage import artifacts
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

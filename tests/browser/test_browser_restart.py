@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 from test_browser_presses import LOSSY, WAIT, first_box, lab, lossy, stored, tpp
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def own_server(server):
