@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Command, sweep
 from damage import DAMAGES, swap
 from forks import forked, own_folders
+from worlds import Command, sweep
 
 KINDS = (
     "recordings/residuals-*.json",

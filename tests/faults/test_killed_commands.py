@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Command, sweep
 from forks import STAGES, die_at, forked, names_of_writes, own_folders
+from worlds import Command, sweep
 
 RUN = (
     "residuals.safetensors",
