@@ -5,7 +5,7 @@ import signal
 import stat
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +41,22 @@ class Ended:
 
 def forked(work: Callable[[], object], folder: Path) -> Ended:
     """Run ``work`` in a fork; what it writes goes through two files in ``folder``."""
+    return together([work], folder)[0]
+
+
+def together(works: Sequence[Callable[[], object]], folder: Path) -> list[Ended]:
+    """The same for several forks at once."""
     _load()
-    names = folder / "fork.out", folder / "fork.err"
     sys.stdout.flush(), sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        os._exit(_child(work, names))
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Ended(status, *(p.read_text(errors="replace") for p in names))
+    children = []
+    for i, work in enumerate(works):
+        names = folder / f"fork{i}.out", folder / f"fork{i}.err"
+        child = os.fork()
+        if child == 0:
+            os._exit(_child(work, names))
+        children.append((child, names))
+    ended = [(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), names) for child, names in children]
+    return [Ended(code, *(p.read_text(errors="replace") for p in names)) for code, names in ended]
 
 
 def own_folders(cache: Path) -> None:
