@@ -9,7 +9,9 @@ from saeeval_core.ledger.store import Store
 
 @shared(max_entries=1)
 def _store(path: str) -> Store:
-    return Store(Path(path))
+    opened = Store(Path(path))
+    opened.keep_backups()
+    return opened
 
 
 def store() -> Store:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 
-from saeeval_core.ledger.connection import insert
+from saeeval_core.ledger.connection import insert, sound
 from saeeval_core.ledger.decisions import DecisionRows
 
 
@@ -40,15 +40,15 @@ class CommitRows(DecisionRows):
             self._set(c, set_id)
             values = {"set_id": set_id, "who": who, "dev_looks": self._looks(c, set_id), **content}
             row = insert(c, "commits", values)
-            return _commit(c.execute(text("select * from commits where id = :i"), {"i": row}).mappings().one())
+            return _commit(next(sound("commits", c.execute(text("select * from commits where id = :i"), {"i": row}))))
 
     def commits(self, set_id: int | None = None) -> list[Commit]:
         """Commits of one set or of all, oldest first."""
         where = "" if set_id is None else "where set_id = :s"
         with self._read() as c:
-            rows = c.execute(text(f"select * from commits {where} order by id"), {"s": set_id}).mappings()
-            return [_commit(r) for r in rows]
+            rows = c.execute(text(f"select * from commits {where} order by id"), {"s": set_id})
+            return [_commit(r) for r in sound("commits", rows)]
 
 
-def _commit(row: RowMapping) -> Commit:
-    return Commit(**dict(row) | {"ids": tuple(json.loads(row["ids"])), "test": json.loads(row["test"])})
+def _commit(row: Mapping[str, Any]) -> Commit:
+    return Commit(**row | {"ids": tuple(json.loads(row["ids"])), "test": json.loads(row["test"])})

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import DataError
-from saeeval_core.ledger.connection import Database, given, insert
+from saeeval_core.ledger.connection import Database, given, insert, is_sound, sound
 
 DECISIONS = ("ablate", "keep", "unsure", "none")
 METRICS = ("shift", "tpp")
@@ -93,10 +93,8 @@ class DecisionRows(Database):
     ) -> list[DecisionSet]:
         """Sets that match every given value, oldest first."""
         wanted = given(metric=metric, task=task, direction=direction, sae_fingerprint=sae_fingerprint)
-        where = " and ".join(["1 = 1", *(f"s.{k} = :{k}" for k in wanted)])
         with self._read() as c:
-            rows = c.execute(text(f"{_SELECT_SET} where {where} order by s.id"), wanted).mappings()
-            return [DecisionSet(**row) for row in rows]
+            return self._sets(c, " and ".join(["1 = 1", *(f"s.{k} = :{k}" for k in wanted)]), wanted)
 
     def rename_set(self, set_id: int, name: str, who: str) -> DecisionSet:
         """Give a set another name; earlier names stay in the file."""
@@ -130,15 +128,15 @@ class DecisionRows(Database):
         """Undo this person's last decision and those recorded with it; [] if nothing is left to undo."""
         with self._write() as c:
             self._set(c, set_id)
-            last = c.execute(text(_LAST_NOT_UNDONE), {"s": set_id, "w": who}).first()
+            log = self._log(c, set_id)
+            undone = {d.undoes for d in log}
+            own = (d for d in reversed(log) if d.who == who and d.undoes is None and d.id not in undone)
+            last = next(own, None)
             if last is None:
                 return []
             # Rows written before batches were recorded have none: they stand alone.
-            query = (
-                "select * from decisions where set_id = :s and undoes is null and (id = :i or batch = :b and :b != '')"
-            )
-            rows = c.execute(text(f"{query} order by id desc"), {"s": set_id, "i": last.id, "b": last.batch}).mappings()
-            return self._append(c, set_id, who, {}, "", undone=[Decision(**r) for r in rows])
+            together = [d for d in log if d.undoes is None and (d.id == last.id or d.batch == last.batch != "")]
+            return self._append(c, set_id, who, {}, "", undone=together[::-1])
 
     def decisions(self, set_id: int, n_latents: int | None = None) -> dict[int, str]:
         """Current decision per latent; latents set back to "none" are left out.
@@ -160,11 +158,8 @@ class DecisionRows(Database):
 
     def history(self, set_id: int, latent: int | None = None) -> list[Decision]:
         """The log of a set (or of one latent in it), oldest first."""
-        wanted = given(set_id=set_id, latent=latent)
-        where = " and ".join(f"{k} = :{k}" for k in wanted)
         with self._read() as c:
-            rows = c.execute(text(f"select * from decisions where {where} order by id"), wanted).mappings()
-            return [Decision(**r) for r in rows]
+            return self._log(c, set_id, latent)
 
     def note_look(self, set_id: int, who: str, ids: Sequence[int]) -> int:
         """Record that the dev score of exactly these latents was shown; returns the number of different ones so far.
@@ -174,7 +169,10 @@ class DecisionRows(Database):
         shown = fingerprint(sorted(int(i) for i in ids))
         with self._write() as c:
             self._set(c, set_id)
-            insert(c, "looks", {"set_id": set_id, "who": who, "ids_fingerprint": shown}, "or ignore")
+            look = {"set_id": set_id, "ids_fingerprint": shown}
+            known = "select 1 from looks where set_id = :set_id and ids_fingerprint = :ids_fingerprint"
+            if c.execute(text(known), look).first() is None:
+                insert(c, "looks", look | {"who": who})
             return self._looks(c, set_id)
 
     def dev_looks(self, set_id: int) -> int:
@@ -188,20 +186,35 @@ class DecisionRows(Database):
         return self._set(c, insert(c, "decision_sets", values))
 
     def _set(self, c: Connection, set_id: int) -> DecisionSet:
-        row = c.execute(text(f"{_SELECT_SET} where s.id = :i"), {"i": set_id}).mappings().first()
-        if row is None:
+        found = self._sets(c, "s.id = :id", {"id": set_id})
+        if not found:
             raise DataError(f"decision set {set_id} does not exist in {self.path}; choose one from the list")
-        return DecisionSet(**row)
+        return found[0]
+
+    def _sets(self, c: Connection, where: str, wanted: Mapping[str, object]) -> list[DecisionSet]:
+        """Sets ``s`` that match, oldest first, each with its newest name."""
+        own = c.execute(text(f"select s.* from decision_sets s where {where} order by s.id"), wanted)
+        query = f"select n.* from set_names n join decision_sets s on n.set_id = s.id where {where} order by n.id"
+        names = {n["set_id"]: n["name"] for n in sound("set_names", c.execute(text(query), wanted))}
+        return [DecisionSet(**r | {"name": names.get(r["id"], r["name"])}) for r in sound("decision_sets", own)]
+
+    def _log(self, c: Connection, set_id: int, latent: int | None = None) -> list[Decision]:
+        wanted = given(set_id=set_id, latent=latent)
+        where = " and ".join(f"{k} = :{k}" for k in wanted)
+        rows = c.execute(text(f"select * from decisions where {where} order by id"), wanted)
+        return [Decision(**r) for r in sound("decisions", rows)]
 
     def _current(self, c: Connection, set_id: int) -> dict[int, str]:
-        rows = c.execute(
-            text(
-                "select latent, new from decisions where id in "
-                "(select max(id) from decisions where set_id = :s group by latent) order by latent"
-            ),
-            {"s": set_id},
+        query = (
+            "select * from decisions where id in "
+            "(select max(id) from decisions where set_id = :s group by latent) order by latent"
         )
-        return {r.latent: r.new for r in rows if r.new != "none"}
+        rows = c.execute(text(query), {"s": set_id}).fetchall()
+        newest = [(r.latent, r.new) for r in rows if is_sound("decisions", r)]
+        if len(newest) < len(rows):  # of a damaged row even the latent may be wrong: the sound ones decide
+            log = {d.latent: d.new for d in self._log(c, set_id)}
+            newest = sorted(log.items())
+        return {latent: new for latent, new in newest if new != "none"}
 
     def _append(
         self,
@@ -217,29 +230,18 @@ class DecisionRows(Database):
         rows = [(latent, new, None) for latent, new in wanted.items() if now.get(latent, "none") != new]
         rows += [(d.latent, d.old, d.id) for d in undone]
         shared = {"set_id": set_id, "who": who, "reason": reason, "batch": batch}
-        ids = [
+        added = [
             insert(c, "decisions", shared | {"latent": i, "old": now.get(i, "none"), "new": new, "undoes": undoes})
             for i, new, undoes in rows
         ]
-        return [
-            Decision(**c.execute(text("select * from decisions where id = :i"), {"i": i}).mappings().one()) for i in ids
-        ]
+        query = text("select * from decisions where id >= :i order by id")
+        return [Decision(**r) for r in sound("decisions", c.execute(query, {"i": added[0]}))] if added else []
 
     def _looks(self, c: Connection, set_id: int) -> int:
         return int(c.execute(text("select count(*) from looks where set_id = :s"), {"s": set_id}).scalar_one())
 
 
 _SET_COLUMNS = ("metric", "task", "direction", "sae_fingerprint", "recording_fingerprint")
-_SELECT_SET = (
-    "select s.id, "
-    "coalesce((select n.name from set_names n where n.set_id = s.id order by n.id desc limit 1), s.name) as name, "
-    "s.who, s.metric, s.task, s.direction, s.sae_fingerprint, s.recording_fingerprint, s.copied_from, s.created "
-    "from decision_sets s"
-)
-_LAST_NOT_UNDONE = (
-    "select id, batch from decisions d where set_id = :s and who = :w and undoes is null "
-    "and not exists (select 1 from decisions u where u.undoes = d.id) order by id desc limit 1"
-)
 
 
 def _named(name: str) -> str:

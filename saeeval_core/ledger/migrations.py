@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
+from saeeval_core.ledger.tables import LATER, TABLES
+
 _NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 
 
@@ -91,11 +93,56 @@ def m004_presses(c: Connection) -> None:
     _append_only(c, "presses")
 
 
+_SEALED = ("decision_sets", "set_names", "decisions", "looks", "commits", "verdicts", "judge_batches", "presses")
+"""Tables of the migrations before m005."""
+
+
+def m005_seals(c: Connection) -> None:
+    """A checksum with every row; where rows of other stores came from; repairs of this file.
+
+    Rows that are there already are sealed as they are, and marked as sealed later.
+    """
+    _run(
+        c,
+        f"""
+        create table origins (
+          id integer primary key autoincrement, table_name text not null, row_id integer not null,
+          identity text not null, source text not null, at text not null default ({_NOW}));
+        create index origins_row on origins(table_name, row_id);
+        create table repairs (
+          id integer primary key autoincrement, aside text not null, kept text not null, lost text not null,
+          at text not null default ({_NOW}))""",
+    )
+    for table in _SEALED:
+        c.exec_driver_sql(f"alter table {table} add column seal text")
+        c.exec_driver_sql(f"drop trigger {table}_no_update")
+        _seal_all(c, table)
+        c.exec_driver_sql(f"drop trigger {table}_no_delete")
+    for table in ("origins", "repairs"):
+        c.exec_driver_sql(f"alter table {table} add column seal text")
+    for table in (*_SEALED, "origins", "repairs"):
+        _append_only(c, table)
+        # A server of an earlier version that still runs must not write rows that this one would take for damaged.
+        c.exec_driver_sql(
+            f"create trigger {table}_sealed before insert on {table} when new.seal is null "
+            f"begin select raise(abort, 'the store belongs to a newer version now; restart saeeval'); end"
+        )
+
+
+def _seal_all(c: Connection, table: str) -> None:
+    about = TABLES[table]
+    names = ", ".join(about.columns)
+    for row in c.exec_driver_sql(f"select {names} from {table}").fetchall():
+        seal = LATER + about.seal(tuple(row))
+        c.exec_driver_sql(f"update {table} set seal = ? where id = ?", (seal, row[0]))
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     m001_decisions,
     m002_undo_looks_commits,
     m003_verdicts,
     m004_presses,
+    m005_seals,
 )
 
 

@@ -37,7 +37,7 @@ class PressRows(Database):
         False where the press was carried out before: then nothing may be written. An error inside takes everything
         back, so the press can be sent again. Without a press it is always True.
         """
-        with self._together() as c:
+        with self.together() as c:
             fresh = press is None or not _known(c, press)
             if press is not None and fresh:
                 insert(c, "presses", asdict(press))

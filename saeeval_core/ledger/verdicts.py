@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import DataError
-from saeeval_core.ledger.connection import Database, given, insert
+from saeeval_core.ledger.connection import Database, given, insert, sound
 
 RATER_KINDS = ("llm", "local", "human", "imported")
 OK = "ok"
@@ -72,10 +72,9 @@ class VerdictRows(Database):
 
     def find_verdict(self, key: str) -> Verdict | None:
         """The newest usable answer to exactly this question, or None."""
-        query = text("select * from verdicts where key = :k and status = 'ok' order by id desc limit 1")
+        query = text("select * from verdicts where key = :k and status = 'ok' order by id desc")
         with self._read() as c:
-            row = c.execute(query, {"k": key}).mappings().first()
-            return None if row is None else _verdict(row)
+            return next((_verdict(r) for r in sound("verdicts", c.execute(query, {"k": key}))), None)
 
     def verdicts(
         self, sae_fingerprint: str, *, task: str | None = None, rater: str | None = None, latent: int | None = None
@@ -101,17 +100,16 @@ class VerdictRows(Database):
         wanted = given(sae_fingerprint=sae_fingerprint, task=task, rater=rater, latent=latent)
         where = " and ".join("task in (:task, '')" if k == "task" else f"{k} = :{k}" for k in wanted)
         with self._read() as c:
-            rows = c.execute(text(f"select * from verdicts where {where} order by id"), wanted).mappings()
-            return [_verdict(r) for r in rows]
+            rows = c.execute(text(f"select * from verdicts where {where} order by id"), wanted)
+            return [_verdict(r) for r in sound("verdicts", rows)]
 
     def raters(self, sae_fingerprint: str) -> list[tuple[str, str, int]]:
         """(rater, rater kind, latents with a usable verdict), the most complete first."""
-        query = (
-            "select rater, rater_kind, count(distinct case when status = 'ok' then latent end) as n from verdicts "
-            "where sae_fingerprint = :s group by rater, rater_kind order by n desc, rater"
-        )
-        with self._read() as c:
-            return [(r.rater, r.rater_kind, r.n) for r in c.execute(text(query), {"s": sae_fingerprint})]
+        usable: dict[tuple[str, str], set[int]] = {}
+        for v in self.verdict_history(sae_fingerprint):
+            usable.setdefault((v.rater, v.rater_kind), set()).update([v.latent] if v.ok else [])
+        found = [(rater, kind, len(latents)) for (rater, kind), latents in usable.items()]
+        return sorted(found, key=lambda r: (-r[2], r[0]))
 
     def note_batch(self, batch_id: str, event: str, content: Mapping[str, object]) -> None:
         """Record that a batch was "created" (``content``: its questions, as plain JSON values) or "collected"."""
@@ -120,12 +118,10 @@ class VerdictRows(Database):
 
     def open_batches(self) -> dict[str, dict[str, Any]]:
         """Batches created and not yet collected: id -> the ``content`` given to ``note_batch``."""
-        query = (
-            "select batch_id, content from judge_batches b where event = 'created' and not exists "
-            "(select 1 from judge_batches e where e.batch_id = b.batch_id and e.event = 'collected') order by id"
-        )
         with self._read() as c:
-            return {r.batch_id: json.loads(r.content) for r in c.execute(text(query))}
+            rows = list(sound("judge_batches", c.execute(text("select * from judge_batches order by id"))))
+        collected = {r["batch_id"] for r in rows if r["event"] == "collected"}
+        return {r["batch_id"]: json.loads(r["content"]) for r in rows if r["batch_id"] not in collected}
 
 
 _COLUMNS = (
@@ -154,5 +150,5 @@ def _check(v: Verdict) -> None:
         raise DataError(f"latent {v.latent}: status '{v.status}' cannot carry ratings")
 
 
-def _verdict(row: RowMapping) -> Verdict:
+def _verdict(row: Mapping[str, Any]) -> Verdict:
     return Verdict(**{k: v for k, v in row.items() if k != "key"} | {"ratings": json.loads(row["ratings"])})

@@ -9,29 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
+from stores import VERDICT
 
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.ledger.connection import StoreError
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.migrations import MIGRATIONS, migrate
 from saeeval_core.ledger.store import PressId, Store
-from saeeval_core.ledger.verdicts import Verdict
-
-VERDICT = Verdict(
-    latent=7,
-    sae_fingerprint="s",
-    sae="toy",
-    task="bios",
-    rater="judge",
-    rater_kind="llm",
-    ratings={"nurse": 3, "female": 0},
-    explanation="hospital words",
-    reason="all five contexts",
-    model="m",
-    prompt="p",
-    evidence_hash="e",
-    raw="{}",
-)
 
 
 @pytest.fixture
