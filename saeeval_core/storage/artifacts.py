@@ -108,6 +108,21 @@ def check_seal(file: Path, values: Mapping[str, Any]) -> None:
         raise ArtifactError(f"{file} is damaged: its seal does not fit its content; delete it and rebuild")
 
 
+def check_unchanged(source: str, values: object) -> None:
+    """ArtifactError for a result that is not as it was written; nothing for one without a seal, as others make them."""
+    if not isinstance(values, Mapping) or "seal" not in values:
+        return
+    try:
+        fits = values["seal"] == digest({k: v for k, v in values.items() if k != "seal"})
+    except (TypeError, ValueError, RecursionError):
+        fits = False
+    if not fits:
+        raise ArtifactError(
+            f"{source} is not as it was written: its seal does not fit; make it again, or take 'seal' out of a file "
+            "that was edited on purpose"
+        )
+
+
 def check_shipped(file: Path, value: object, expected: str) -> None:
     """ArtifactError unless ``value``, read from a shipped file, has the digest that the manifest names."""
     if digest(value) != expected:

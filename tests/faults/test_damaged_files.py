@@ -12,6 +12,8 @@ from damage import DAMAGES, swap
 from forks import forked, own_folders
 from worlds import Command, sweep
 
+from saeeval_core.errors import ArtifactError
+
 KINDS = (
     "recordings/residuals-*.json",
     "recordings/residuals-*.safetensors",
@@ -200,3 +202,25 @@ def test_a_shipped_file(shipped, intact, tmp_path, kind, name):
     assert done.out == intact or lost and changed, f"other numbers\n{done.out}"
     assert done.out == intact or path.name in done.err or done.out.startswith(("refused: ", "a run is")), done.err
     assert path.read_bytes() == after and not (path.parent / "aside").exists(), "never moved"
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_result_is_read_as_it_was_written_or_not_at_all(finished, tmp_path, record_property, name):
+    from saeeval_core.evaluation.result_json import read_result
+
+    expected, path = read_result(finished / "topk.json"), tmp_path / "topk.json"
+    for seed in range(100):
+        shutil.copy(finished / "topk.json", path)
+        DAMAGES[name](path, random.Random(seed))
+        try:
+            assert read_result(path) == expected
+        except ArtifactError as error:
+            assert "\n" not in str(error) and path.name in str(error)
+    record_property("tried", 100)
+
+
+def test_a_report_of_a_damaged_result_is_one_line(command, finished, tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text((finished / "topk.json").read_text().replace('"value": 0.', '"value": 0.9', 1))
+    line = command(["report", str(path), "--out", str(tmp_path / "page.html")], tmp_path / "cache").one_line()
+    assert "'result.json' is not as it was written" in line and not (tmp_path / "page.html").exists()
