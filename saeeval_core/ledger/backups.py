@@ -38,7 +38,7 @@ def newest_backup(path: Path) -> Path | None:
 
 def rows_of(file: Path) -> dict[str, set[int]]:
     """Table -> ids of a store that nobody writes, such as a backup; {} if it cannot be read."""
-    with suppress(sqlite3.Error), closing(_still(file)) as c:
+    with suppress(sqlite3.Error), closing(open_file(file, "still")) as c:
         there = {row[0] for row in c.execute("select name from sqlite_master where type = 'table'")}
         return {name: {row[0] for row in c.execute(f"select id from {name}")} for name in TABLES if name in there}
     return {}
@@ -128,7 +128,7 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _counters_of(file: Path) -> dict[str, int]:
-    with suppress(sqlite3.Error), closing(_still(file)) as c:
+    with suppress(sqlite3.Error), closing(open_file(file, "still")) as c:
         return _counters(c)
     return {}
 
@@ -136,8 +136,3 @@ def _counters_of(file: Path) -> dict[str, int]:
 def _counters(c: sqlite3.Connection) -> dict[str, int]:
     """Table -> highest id ever given: rows are only added, so equal counters mean equal content."""
     return {name: seq for name, seq in c.execute("select name, seq from sqlite_sequence") if seq}
-
-
-def _still(file: Path) -> sqlite3.Connection:
-    """Of a file that nobody writes: nothing is made beside it."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)

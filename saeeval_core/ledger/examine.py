@@ -48,19 +48,27 @@ def examine(path: Path) -> Health:
     """Check a whole store. A missing or empty file is sound: it is a store that was not begun.
 
     SQLite's ``integrity_check`` is used, which does what ``quick_check`` does and finds damaged indexes, too. Others may
-    write meanwhile. StoreError if it cannot be read for another reason than damage, or is a database of another program.
+    write meanwhile. StoreError if it cannot be read for another reason than damage.
     """
     log = _settled_log(beside(path, "-wal"))
     if log.damaged:  # before SQLite sees it: opening the file drops what comes after the damage
         return Health(("its log (-wal) is damaged",), torn=log.torn)
     if not path.exists() or (path.stat().st_size == 0 and not log.frames):
         return Health()
+    # While a store is open anywhere there is a log beside it.
+    health = _examine_file(path, "ro" if beside(path, "-wal").exists() else "still", log.torn)
+    if not health.sound and not log.frames and beside(path, "-wal").exists():  # opened by somebody just now
+        return _examine_file(path, "ro", log.torn)
+    return health
+
+
+def _examine_file(path: Path, mode: str, torn: bool) -> Health:
     try:
-        with closing(open_file(path, "ro")) as c, _one_moment(c):
-            return _examine(c, log.torn)
-    except sqlite3.Error as error:
-        if is_damage(error):
-            return Health((_short(error),), torn=log.torn)
+        with closing(open_file(path, mode)) as c, _one_moment(c):
+            return _examine(c, torn)
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter for damaged names in the schema
+        if isinstance(error, UnicodeDecodeError) or is_damage(error):
+            return Health((_short(error),), torn=torn)
         raise StoreError(f"{path} cannot be read: {error}; check the disk or point SAEEVAL_STORE elsewhere") from None
 
 

@@ -46,11 +46,12 @@ def engine_url(path: Path) -> URL:
 
 
 def open_file(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    """A raw connection without implied transactions. ``mode``: "rw", "rwc" (made if missing) or "ro".
+    """A raw connection without implied transactions. ``mode``: "rw", "rwc" (made if missing), "ro" or "still".
 
-    "ro" sees what others write meanwhile and changes nothing. sqlite3.Error if it cannot be opened.
+    "ro" sees what others write meanwhile; "still" is for a file that nobody writes, and makes no files beside it.
+    sqlite3.Error if it cannot be opened.
     """
-    address = f"{path.absolute().as_uri()}?mode={mode}"
+    address = f"{path.absolute().as_uri()}?{'immutable=1' if mode == 'still' else f'mode={mode}'}"
     return sqlite3.connect(address, uri=True, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
 
 

@@ -63,13 +63,14 @@ def make_ready(path: Path) -> None:
 def repair(path: Path) -> Repair | None:
     """Repair a store, or finish the repair that another process began; None if it is sound by now.
 
-    StoreError if the file holds no row and no trace of a store, or the disk is full; then it is left as it is.
+    StoreError if nothing in the file or beside it says that it was a store, or the disk is full; then it is left as
+    it is.
     """
     path = path.resolve()
     with _alone(path):
         try:
             return _repair(path)
-        except (OSError, sqlite3.Error, subprocess.SubprocessError) as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path} is damaged and cannot be repaired now: {error}; free some space") from None
 
 
@@ -86,10 +87,10 @@ def _repair(path: Path) -> Repair | None:
     work.mkdir()
     try:
         found = _carved(path, work / "copy")
-        if not found.ours:
+        if not found.ours and newest_backup(path) is None:
             raise StoreError(
                 f"{path} cannot be opened: it is no store ({health.faults[0]}); "
-                f"move it away or point SAEEVAL_STORE elsewhere{_hint(path, {})}"
+                "move it away or point SAEEVAL_STORE elsewhere"
             )
         aside = _keep_aside(work / "copy", path)
         done = Repair(aside, *_build(work / "fresh.sqlite", found, aside))
@@ -134,7 +135,9 @@ def _carved(path: Path, copy: Path) -> Carved:
 def _copy(source: Path, target: Path) -> None:
     # In a process of its own: closing a file drops all locks that this process holds on it, SQLite's among them.
     code = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
-    subprocess.run([sys.executable, "-c", code, str(source), str(target)], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code, str(source), str(target)], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{source} cannot be copied: {''.join(done.stderr.splitlines()[-1:])}")
 
 
 def _keep_aside(copy: Path, path: Path) -> Path:

@@ -7,7 +7,7 @@ was written or is recognised as damaged.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -208,6 +208,12 @@ def now() -> str:
 
 
 def said(counts: Mapping[str, int]) -> str:
-    """ "3 decisions, 1 verdicts"; "nothing" where all are 0."""
-    names: Iterable[str] = (f"{n} {table.replace('_', ' ')}" for table, n in counts.items() if n)
-    return ", ".join(names) or "nothing"
+    """ "3 decisions, 1 press"; "nothing" where all are 0."""
+    return (
+        ", ".join(f"{n} {_one(table) if n == 1 else table}" for table, n in counts.items() if n).replace("_", " ")
+        or "nothing"
+    )
+
+
+def _one(table: str) -> str:
+    return table[:-2] if table.endswith(("ches", "sses")) else table[:-1]

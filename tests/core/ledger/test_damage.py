@@ -95,6 +95,14 @@ def test_a_damaged_schema_loses_nothing(whole, tmp_path, told, text):
         c.exec_driver_sql("delete from decisions")
 
 
+@pytest.mark.parametrize("text", [b"sae_fingerprint, rater", b"reason text", b"CHECK", b"decisions_setdecisions"])
+def test_a_name_in_the_schema_that_is_no_text(whole, tmp_path, told, text):
+    path, held = copy(whole, tmp_path)
+    flip(path, (path.read_bytes().lower().find(text.lower()) + 1) * 8 + 7)
+    assert not examine(path).sound
+    check(path, held, told(), most_lost=0)
+
+
 @pytest.mark.parametrize("page", range(1, 20, 3))
 def test_a_page_of_zeros(whole, tmp_path, told, page):
     path, held = copy(whole, tmp_path)
@@ -122,9 +130,7 @@ def test_the_person_is_told_what_was_kept_and_what_was_lost(whole, tmp_path, tol
     before = path.read_bytes()
     done = repair(path)
     assert done is not None and done.lost == {"decisions": 1} and done.kept["decisions"] == len(held["decisions"]) - 1
-    assert (
-        done.aside.read_bytes() == before and done.aside.name in told() and "could not be read: 1 decisions" in told()
-    )
+    assert done.aside.read_bytes() == before and done.aside.name in told() and "could not be read: 1 decision" in told()
     assert repair(path) is None and examine(path).sound  # a second one finds nothing to do
     with closing(sqlite3.connect(path)) as c:
         assert c.execute("select aside, lost from repairs").fetchall() == [(done.aside.name, '{"decisions": 1}')]
