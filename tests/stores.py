@@ -5,6 +5,8 @@ from pathlib import Path
 
 from saeeval_core.ledger.store import DecisionSet, PressId, Store, Verdict
 
+WIDTH = 100_000
+"""More latents than are decided on here."""
 VERDICT = Verdict(
     latent=7,
     sae_fingerprint="s",
@@ -36,10 +38,14 @@ def fill(store: Store, presses: int = 30) -> None:
         with store.once(PressId("page", k, "ann", "decide")):
             store.decide(first.id, "ann", {k: "ablate", k + 1: "keep"}, "pronouns" * (k % 3))
     store.undo(first.id, "ann")
-    store.duplicate_set(first.id, "bob's", "bob")
+    store.duplicate_set(first.id, "bob's", "bob", WIDTH)
     store.decide(second.id, "bob", {4: "unsure"})
     store.rename_set(first.id, "final: Zoë's", "ann")
     store.note_look(first.id, "ann", [1])
+    guest = make_set(store, "mine", "guest 0123456789", direction="third")
+    store.decide(guest.id, "guest 0123456789", {5: "ablate"})
+    store.take_over("guest 0123456789", "ann")
+    store.note_origin(second.id, 3)
     store.commit(first.id, "ann", [1, 2], {"score": 0.5})
     store.add_verdicts([replace(VERDICT, latent=k, prompt="p" * (9000 * (k == 3))) for k in range(6)])
     store.note_batch("b1", "created", {"a": [1]})

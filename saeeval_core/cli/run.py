@@ -123,9 +123,10 @@ def _check_format(name: str, json_path: Path | None) -> None:
 
 def _write(result: "RunResult", format_: str, json_path: Path | None) -> None:
     from saeeval_core.evaluation.result_json import to_json
+    from saeeval_core.storage.artifacts import sealed
 
     if json_path is None or format_ == "saeeval":
-        write_json(json_path, to_json(result))
+        write_json(json_path, sealed(to_json(result)))
         return
     from saeeval_core.formats.saebench_files import export_saebench
 

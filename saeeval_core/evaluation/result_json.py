@@ -34,6 +34,7 @@ from saeeval_core.evaluation.result import (
     require_shapes,
 )
 from saeeval_core.scores.uncertainty import Estimate, undefined
+from saeeval_core.storage.artifacts import check_unchanged
 from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.parse_json import NotJson, parse_json
 
@@ -69,6 +70,7 @@ def from_json(content: Any, source: str = "the file") -> RunResult:
     """Inverse of ``to_json``; ArtifactError for the JSON of anything else, naming ``source`` and what it lacks."""
     if not isinstance(content, Mapping):
         raise ArtifactError(f"{source} is no result of a run; give the JSON that saeeval run --json wrote")
+    check_unchanged(source, content)
     if missing := [k for k in ("config", "task", "results", "versions") if k not in content]:
         raise ArtifactError(f"{source} has no '{missing[0]}'; give the JSON that saeeval run --json wrote")
     try:

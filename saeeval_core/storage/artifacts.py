@@ -4,14 +4,15 @@ The sidecar is written last, so an interrupted save leaves no readable artifact.
 shipped artifacts, which keep their bytes, the manifest says what they must be.
 """
 
+import glob
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -23,6 +24,9 @@ from saeeval_core.errors import ArtifactError
 from saeeval_core.storage.json_files import read_json
 from saeeval_core.storage.manifest import MANIFEST, shipped_digest
 from saeeval_core.storage.notices import notice
+
+_LEFT_BEHIND = 6 * 3600.0
+"""Seconds after which nobody is still writing a temporary file."""
 
 Sidecar = dict[str, Any]
 """JSON metadata stored with arrays: the values of the module that stores them, and those that ``save_arrays`` adds."""
@@ -43,7 +47,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
         path.parent.mkdir(parents=True, exist_ok=True)
         _sidecar(path).unlink(missing_ok=True)
         write_atomic(_data(path), blob)
-        write_atomic(_sidecar(path), json.dumps(sidecar, indent=1, sort_keys=True).encode())
+        write_atomic(_sidecar(path), json.dumps(sidecar, indent=1).encode())
     except OSError as error:
         raise ArtifactError(
             f"cannot write {path}: {error.strerror}; free some space or choose another folder"
@@ -66,7 +70,7 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], Sidecar]:
     if found != meta.get("sha256"):
         raise ArtifactError(
             f"{_data(path)} is damaged: checksum {found[:12]}, expected {str(meta.get('sha256'))[:12]}; "
-            "delete it and rebuild"
+            + ("delete it and rebuild" if shipped_digest(_sidecar(path)) is None else "restore it from the repository")
         )
     try:
         return load_safetensors(blob), meta
@@ -104,6 +108,21 @@ def check_seal(file: Path, values: Mapping[str, Any]) -> None:
         raise ArtifactError(f"{file} is damaged: its seal does not fit its content; delete it and rebuild")
 
 
+def check_unchanged(source: str, values: object) -> None:
+    """ArtifactError for a result that is not as it was written; nothing for one without a seal, as others make them."""
+    if not isinstance(values, Mapping) or "seal" not in values:
+        return
+    try:
+        fits = values["seal"] == digest({k: v for k, v in values.items() if k != "seal"})
+    except (TypeError, ValueError, RecursionError):
+        fits = False
+    if not fits:
+        raise ArtifactError(
+            f"{source} is not as it was written: its seal does not fit; make it again, or take 'seal' out of a file "
+            "that was edited on purpose"
+        )
+
+
 def check_shipped(file: Path, value: object, expected: str) -> None:
     """ArtifactError unless ``value``, read from a shipped file, has the digest that the manifest names."""
     if digest(value) != expected:
@@ -131,24 +150,34 @@ def set_aside(path: Path, error: ArtifactError, what: str) -> None:
                 file.replace(path.parent / "aside" / file.name)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Write to a temporary file beside ``path``, then rename it. OSError if that fails; then nothing is left.
 
-    Both the file and its folder reach the disk before this returns: after a power cut the old or the new content is
-    there, never an empty file.
+    ``content``: the bytes, or what writes them into an open file. Both the file and its folder reach the disk before
+    this returns: after a power cut the old or the new content is there, never an empty file. What a killed process left
+    beside ``path`` is removed by the next one that writes there.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            content(file) if callable(content) else file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        _remove_leftovers(path, Path(temporary))
         Path(temporary).chmod(0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _remove_leftovers(path: Path, own: Path) -> None:
+    """Temporary files of ``path`` that are hours older than ``own``; both times are the disk's, whatever clock is right."""
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError):
+            if own.stat().st_mtime - old.stat().st_mtime > _LEFT_BEHIND:
+                old.unlink()
 
 
 def _data(path: Path) -> Path:

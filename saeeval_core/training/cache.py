@@ -15,6 +15,7 @@ import torch
 from saeeval_core.config import derive_rng, fingerprint
 from saeeval_core.errors import DataError
 from saeeval_core.models.language_model import LanguageModel, padded_batches
+from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.texts.files import LARGE, read_frame
 
 _SHARD_TEXTS = 512
@@ -97,7 +98,7 @@ def cache_activations(
         chunk = [texts[i] for i in order[cursor : cursor + _SHARD_TEXTS]]
         if not path.exists():
             rows = _valid_activations(model, hook, model.windows(chunk))
-            _save_npy(path, rows)
+            write_atomic(path, lambda file, rows=rows: np.save(file, rows))
         shards.append(path)
         cursor += _SHARD_TEXTS
         done += np.load(path, mmap_mode="r").shape[0]
@@ -152,12 +153,6 @@ def _valid_activations(model: LanguageModel, hook: str, texts: Sequence[str]) ->
     if not np.isfinite(rows).all():
         raise DataError(f"activations at {hook} exceed float16; choose an earlier layer")
     return rows
-
-
-def _save_npy(path: Path, rows: np.ndarray) -> None:
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, rows)
-    temporary.rename(path)
 
 
 def _open_cache(folder: Path, shards: Sequence[Path], source: ActivationSource) -> ActivationCache:

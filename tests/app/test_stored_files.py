@@ -16,6 +16,8 @@ from saeeval_core.storage.manifest import build_manifest
 from saeeval_core.texts.sources import load_task_set
 from saeeval_core.training.about import read_about
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

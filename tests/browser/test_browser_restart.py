@@ -1,10 +1,13 @@
 """Presses over a server that is killed and started again under an idle page, a reload, and a store that is away."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 from test_browser_presses import LOSSY, WAIT, first_box, lab, lossy, stored, tpp
+
+pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
@@ -144,3 +147,63 @@ def test_killed_after_storing_and_before_answering(open_page, own_server, act, w
     assert page.locator(".lab").get_attribute("data-pending") == "1"
     lab(page)
     assert counts(own_server, act) == wanted
+
+
+# The computer's clock, as a page sees it; ``window.shift`` milliseconds off from now on.
+CLOCK = "() => { const now = Date.now; window.shift = 0; Date.now = () => now() + window.shift; }"
+
+
+def test_a_lost_press_is_sent_again_although_the_clock_was_set_back(open_page, server):
+    page = lab(open_page("/shift", who="clock"))
+    page.evaluate(CLOCK)
+    page.evaluate(LOSSY)
+    lossy(page, True)
+    page.keyboard.press("a")
+    page.wait_for_timeout(300)
+    page.evaluate("window.shift = -3600_000")
+    expect(note(page)).to_have_text("1 press not saved yet", timeout=WAIT)
+    lossy(page, False)
+    lab(page)
+    assert [row[3] for row in stored(server, "clock")] == ["ablate"]
+
+
+def test_a_copied_tab_sends_no_press_twice(open_page, server):
+    page = lab(open_page("/shift", who="tabs"))
+    page.evaluate(LOSSY)
+    lossy(page, True)
+    page.keyboard.press("a")
+    page.wait_for_timeout(300)
+    with page.context.expect_page() as opened:  # such a tab gets a copy of the session's storage
+        page.evaluate("window.open(location.href)")
+    other = lab(opened.value)
+    assert [row[3] for row in stored(server, "tabs")] == ["ablate"]
+    lossy(page, False)
+    lab(page)
+    other.keyboard.press("k")
+    lab(other)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("u")
+    lab(page)
+    assert [row[3] for row in stored(server, "tabs")] == ["ablate", "keep", "unsure"]
+
+
+def test_two_servers_on_one_store_take_turns(open_page, server):
+    second = type(server)(Path(server.env["SAEEVAL_ASSETS"]), server.store.parent)
+    try:
+        page = lab(open_page("/shift", who="turns"))
+        other = page.context.new_page()
+        page.context.add_cookies([{"name": "saeeval_who", "value": "turns", "url": second.url}])
+        other.goto(f"{second.url}/shift")
+        lab(other)
+        for turn in (page, other, page, other):
+            turn.bring_to_front()
+            turn.keyboard.press("a")
+            lab(turn)
+            turn.keyboard.press("ArrowDown")
+        other.keyboard.press("z")
+        lab(other)
+    finally:
+        second.kill()
+    rows = stored(server, "turns")
+    assert rows[-1][3] == "none" and len({row[1] for row in rows}) == 1
+    assert [row[3] for row in rows].count("none") == 1

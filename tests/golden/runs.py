@@ -30,7 +30,7 @@ RUNS = {
 """File -> command. Settings are the shipped ones, so that every recording, and in the robust protocol every probe and
 control, is found and none is made."""
 SWEEP = ["sweep", "--sae", "smollm2-135m-l15-topk-4k", "--sae", SECOND_SAE, "--n", "1,2,3,5,10,20"]
-LEFT_OUT = ("versions", "created", "made_by")
+LEFT_OUT = ("versions", "created", "made_by", "seal")
 """Keys whose values say who and when, not what."""
 
 

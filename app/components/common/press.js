@@ -5,6 +5,8 @@ const QUIET_MS = 2000;
 const COURIER_MS = 8000;
 const RESENDS = 2;
 const KEPT = "saeeval.presses";
+// Milliseconds since the page was loaded: it never goes back, whatever is done to the computer's clock.
+const clock = () => performance.now();
 // Of the page, not of one drawing of a component: what is on its way outlives the view in which it was pressed.
 // A reload keeps the presses with the numbers they have, and numbers new ones under another name: a copied tab, which
 // copies the session's storage too, never gives a number twice.
@@ -15,7 +17,7 @@ const OUT = (window.saeevalPresses ??= {
   lines: 0, // components on the page that send presses
   unanswered: 0, // times sent again since the last answer
   courier: null,
-  carried: Date.now(),
+  carried: clock(),
   wait: COURIER_MS,
   problem: "",
   colours: "",
@@ -25,7 +27,7 @@ const OUT = (window.saeevalPresses ??= {
 
 // A component's line to the server. `more()` gives what it sends beside the presses.
 export function makeLine(root, more) {
-  return { root, more, trigger: null, made: null, sent: 0, heard: Date.now(), asked: 0, stop: null };
+  return { root, more, trigger: null, made: null, sent: 0, heard: clock(), asked: 0, stop: null };
 }
 
 // Every redraw calls this: an answer has come. `data.made` says where presses are made from now on (set, task,
@@ -33,7 +35,7 @@ export function makeLine(root, more) {
 // not stored and why, `data.heard` which question was answered last.
 export function hear(line, data, trigger) {
   line.trigger = trigger;
-  line.heard = Date.now();
+  line.heard = clock();
   line.made = data.made;
   answered(data);
   if ((data.heard?.[OUT.client] ?? 0) >= line.asked) line.asked = 0;
@@ -44,7 +46,7 @@ export function hear(line, data, trigger) {
 // Call when everything is drawn: an answer that left presses open is followed by sending them again in time. A line
 // that gets no answer is left to the courier: a new session knows the page, but none of its fragments.
 export function resend(line) {
-  if (!waits(line) || Date.now() - line.sent < RESEND_MS || OUT.unanswered > RESENDS) return;
+  if (!waits(line) || clock() - line.sent < RESEND_MS || OUT.unanswered > RESENDS) return;
   OUT.unanswered += 1;
   if (OUT.unanswered <= RESENDS) send(line);
 }
@@ -54,7 +56,7 @@ export function press(line, kind, { of = "", latents = [], decision = "", reason
   OUT.pending.push({
     client: OUT.client,
     seq: ++OUT.seq,
-    at: Date.now(),
+    at: clock(),
     made: line.made,
     kind,
     of,
@@ -79,7 +81,7 @@ export function carry(data, deliver) {
 
 // Tell the server, with all presses that it has not stored yet.
 export function send(line) {
-  line.sent = Date.now();
+  line.sent = clock();
   mark(line);
   line.trigger("did", { client: OUT.client, seq: OUT.seq, log: OUT.pending, ...line.more(), at: line.sent });
 }
@@ -87,7 +89,7 @@ export function send(line) {
 // Ask for something that is no press (another N, another cell): open until `data.heard` reaches it, and asked again
 // like a press. False while an answer is on its way: then the caller asks when it has come.
 export function ask(line) {
-  const busy = waits(line) && Date.now() - line.sent < RESEND_MS;
+  const busy = waits(line) && clock() - line.sent < RESEND_MS;
   line.asked = ++OUT.seq;
   mark(line);
   if (!busy) send(line);
@@ -135,7 +137,7 @@ function listen(line) {
   if (line.stop) return;
   OUT.lines += 1;
   const seen = () => {
-    if (!document.hidden && Date.now() - line.heard > QUIET_MS) send(line);
+    if (!document.hidden && clock() - line.heard > QUIET_MS) send(line);
   };
   document.addEventListener("visibilitychange", seen);
   const timer = setInterval(() => resend(line), 1000);
@@ -166,15 +168,15 @@ function watch() {
   say();
   const stuck = OUT.lines > 0 ? OUT.unanswered > RESENDS : OUT.pending.length > 0;
   const since = OUT.lines > 0 ? OUT.carried : Math.max(OUT.carried, OUT.pending[0]?.at ?? 0);
-  if (!stuck || Date.now() - since < OUT.wait) return;
-  OUT.carried = Date.now();
+  if (!stuck || clock() - since < OUT.wait) return;
+  OUT.carried = clock();
   OUT.wait = Math.min(2 * OUT.wait, 8 * COURIER_MS); // a slow server must get the time to finish its answer
   OUT.courier({ client: OUT.client, seq: OUT.seq, log: OUT.pending, at: OUT.carried });
 }
 
 // The one line about presses, over whatever view is open; empty when all is saved.
 function say() {
-  const late = OUT.pending.filter((p) => Date.now() - p.at > QUIET_MS).length;
+  const late = OUT.pending.filter((p) => clock() - p.at > QUIET_MS).length;
   const waiting = late ? `${late} ${late === 1 ? "press" : "presses"} not saved yet` : "";
   const text = [OUT.problem && `not saved: ${OUT.problem}`, waiting].filter(Boolean).join("; ");
   if (!OUT.note && text) document.body.append((OUT.note = makeNote()));
@@ -215,7 +217,8 @@ function keep() {
 function readKept() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-    return Array.isArray(kept) ? kept.filter((p) => typeof p?.client === "string" && p.seq > 0 && p.made) : [];
+    const whole = (p) => typeof p?.client === "string" && p.seq > 0 && p.made;
+    return Array.isArray(kept) ? kept.filter(whole).map((p) => ({ ...p, at: 0 })) : [];
   } catch {
     return [];
   }

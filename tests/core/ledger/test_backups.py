@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from stores import fill, make_set, state
+from stores import WIDTH, fill, make_set, state
 
 from saeeval_core.ledger import backups as making
 from saeeval_core.ledger.backups import Keeper, back_up, backups, rows_of
@@ -61,10 +61,10 @@ def test_ids_and_not_the_clock_say_what_is_newest(store, monkeypatch):
     monkeypatch.setattr("saeeval_core.ledger.connection.now", lambda: next(times))
     for decision in ("ablate", "keep", "unsure"):
         store.decide(made.id, "ann", {3: decision})
-    assert store.decisions(made.id) == {3: "unsure"}
+    assert store.decisions(made.id, WIDTH) == {3: "unsure"}
     monkeypatch.undo()
     store.undo(made.id, "ann")
-    assert store.decisions(made.id) == {3: "keep"}
+    assert store.decisions(made.id, WIDTH) == {3: "keep"}
 
 
 def test_the_keeper_copies_at_the_start_and_every_hour_in_which_something_was_written(store):

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from stores import fill, flip, flip_in, make_set, state
+from stores import WIDTH, fill, flip, flip_in, make_set, state
 
 from saeeval_core.ledger import repair as repairing
 from saeeval_core.ledger.examine import examine
@@ -298,7 +298,7 @@ def test_a_damaged_store_from_before_checksums_is_read_by_form(tmp_path, told):
     engine.dispose()
     flip(path, 8 * 100)  # the kind of the schema's page
     store = Store(path)
-    assert "was damaged" in told() and store.decisions(1) == dict.fromkeys(range(50), "keep")
+    assert "was damaged" in told() and store.decisions(1, WIDTH) == dict.fromkeys(range(50), "keep")
     store.close()
     assert examine(path).sealed_later == 51
 
@@ -339,7 +339,7 @@ def test_a_row_damaged_while_the_store_is_open_is_named_and_never_used(tmp_path,
         for table in ("decisions", "commits"):
             c.exec_driver_sql(f"drop trigger {table}_no_update")
         c.exec_driver_sql("update decisions set new = 'unsure' where id = 2")
-    assert store.decisions(made.id) == {3: "ablate", 4: "ablate"}
+    assert store.decisions(made.id, WIDTH) == {3: "ablate", 4: "ablate"}
     assert [d.id for d in store.history(made.id)] == [1, 3]
     assert "row 2 of decisions is damaged and not used" in told()
     store.commit(made.id, "ann", [1, 2], {})

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stores import VERDICT, fill, flip, make_set, state
+from stores import VERDICT, WIDTH, fill, flip, make_set, state
 
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.backups import back_up
@@ -60,7 +60,7 @@ def test_everything_comes_over_once_with_who_and_when(mine, theirs):
     assert [c.ids for c in mine.commits()] == [(1, 2)] and mine.raters("s") == theirs.raters("s")
     assert mine.open_batches() == {"b1": {"a": [1]}} and mine.carried_out(PressId("page", 3, "ann", "decide"))
     assert mine.undo(2, "ann") and theirs.undo(1, "ann")
-    assert mine.decisions(2) == theirs.decisions(1)
+    assert mine.decisions(2, WIDTH) == theirs.decisions(1, WIDTH)
     with closing(sqlite3.connect(mine.path)) as c:
         assert c.execute("select distinct source from origins").fetchall() == [("lab",)]
 
@@ -96,12 +96,12 @@ def test_a_set_that_went_on_in_both_stays_two(mine):
     done = take(mine, laptop)
     assert done.apart == ("mine (from laptop)",) and mine.history(first.id) == here
     other = mine.list_sets()[-1]
-    assert other.name == "mine (from laptop)" and mine.decisions(other.id) == laptop.decisions(first.id) == {
-        9: "ablate"
-    }
+    assert other.name == "mine (from laptop)" and mine.decisions(other.id, WIDTH) == laptop.decisions(
+        first.id, WIDTH
+    ) == {9: "ablate"}
     assert take(mine, laptop) == NOTHING
     laptop.decide(first.id, "ann", {10: "ablate"})  # goes on there: its copy here follows
-    assert take(mine, laptop).apart == () and mine.decisions(other.id) == {9: "ablate", 10: "ablate"}
+    assert take(mine, laptop).apart == () and mine.decisions(other.id, WIDTH) == {9: "ablate", 10: "ablate"}
     assert mine.history(first.id) == here
 
 
@@ -114,9 +114,9 @@ def test_a_set_of_another_store_never_takes_the_place_of_ones_own(mine, theirs):
     assert len(take(mine, theirs).apart) == 4
     for metric in ("shift", "tpp"):
         found = find_set(mine, Place(metric, "bios", "a", "s", "r"), "ann")
-        assert found is not None and mine.ablated(found.id) == [1]
+        assert found is not None and mine.ablated(found.id, WIDTH) == [1]
         other = find_set(mine, Place(metric, "bios", "a", "s", "r"), "ann", "mine (from lab)")
-        assert other is not None and mine.ablated(other.id) == [2]
+        assert other is not None and mine.ablated(other.id, WIDTH) == [2]
 
 
 def test_classes_of_a_tpp_set_go_the_same_way(mine):
@@ -126,8 +126,10 @@ def test_classes_of_a_tpp_set_go_the_same_way(mine):
     laptop.decide(tea.id, "ann", {2: "ablate"})
     laptop.decide(soup.id, "ann", {3: "ablate"})
     take(mine, laptop)
-    named = {s.direction: mine.ablated(s.id) for s in mine.list_sets() if s.name == "mine (from laptop)"}
-    assert named == {"tea": [2], "soup": [3]} and mine.ablated(tea.id) == [1] and mine.ablated(soup.id) == []
+    named = {s.direction: mine.ablated(s.id, WIDTH) for s in mine.list_sets() if s.name == "mine (from laptop)"}
+    assert (
+        named == {"tea": [2], "soup": [3]} and mine.ablated(tea.id, WIDTH) == [1] and mine.ablated(soup.id, WIDTH) == []
+    )
 
 
 def test_lost_rows_come_home_from_a_backup_under_their_own_ids(tmp_path, told):

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from stores import fill, flip_in, make_set, state
+from stores import WIDTH, fill, flip_in, make_set, state
 
 from saeeval_core.ledger import connection
 from saeeval_core.ledger import repair as repairing
@@ -33,12 +33,12 @@ def test_a_full_disk_is_said_and_the_press_is_taken_when_there_is_space(store):
         c.exec_driver_sql("pragma max_page_count = 1")  # as many as there are
     with pytest.raises(StoreError, match=r"store.sqlite cannot be written: database or disk is full; check the disk"):
         press(store, made.id, 1, "x" * 100_000)
-    assert store.decisions(made.id) == {} and not store.carried_out(PressId("page", 1, "ann", "decide"))
+    assert store.decisions(made.id, WIDTH) == {} and not store.carried_out(PressId("page", 1, "ann", "decide"))
     with store._write() as c:
         c.exec_driver_sql("pragma max_page_count = 1000000")
     press(store, made.id, 1, "x" * 100_000)
     press(store, made.id, 1)
-    assert store.decisions(made.id) == {1: "ablate"} and len(store.history(made.id)) == 1
+    assert store.decisions(made.id, WIDTH) == {1: "ablate"} and len(store.history(made.id)) == 1
 
 
 def test_a_locked_store_is_said_and_the_press_is_taken_when_it_is_free(store, monkeypatch):
@@ -49,9 +49,9 @@ def test_a_locked_store_is_said_and_the_press_is_taken_when_it_is_free(store, mo
     with other._write():
         with pytest.raises(StoreError, match=r"store.sqlite cannot be written: database is locked"):
             press(store, made.id, 1)
-        assert store.decisions(made.id) == {}  # reading goes on
+        assert store.decisions(made.id, WIDTH) == {}  # reading goes on
     press(store, made.id, 1)
-    assert store.decisions(made.id) == {1: "ablate"}
+    assert store.decisions(made.id, WIDTH) == {1: "ablate"}
 
 
 def test_a_repair_without_space_leaves_everything_and_comes_later(store, monkeypatch, told):
@@ -76,8 +76,8 @@ def test_a_server_that_was_open_during_the_repair_goes_on_with_the_same_store(st
     with store._begin() as c:
         c.exec_driver_sql("drop trigger decisions_no_update")
         c.exec_driver_sql("update decisions set latent = 77 where id = 1")
-    assert Store(store.path).decisions(1) == other.decisions(1) == store.decisions(1)
-    assert 77 not in other.decisions(1) and len(other.history(1)) == len(store.history(1))
+    assert Store(store.path).decisions(1, WIDTH) == other.decisions(1, WIDTH) == store.decisions(1, WIDTH)
+    assert 77 not in other.decisions(1, WIDTH) and len(other.history(1)) == len(store.history(1))
     first, second = make_set(store, "a"), make_set(other, "b")
     assert [s.id for s in Store(store.path).list_sets()[-2:]] == [first.id, second.id]
 
@@ -90,14 +90,14 @@ def test_readers_and_writers_of_one_server_share_the_store(store):
         try:
             for k in range(15):
                 press(store, made.id, 100 * who + k)
-                store.decisions(made.id)
+                store.decisions(made.id, WIDTH)
         except BaseException as error:  # noqa: BLE001  # reported by the test
             errors.append(error)
 
     threads = [threading.Thread(target=decide, args=(k,)) for k in range(4)]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    assert errors == [] and len(store.decisions(made.id)) == 60 and examine(store.path).sound
+    assert errors == [] and len(store.decisions(made.id, WIDTH)) == 60 and examine(store.path).sound
 
 
 _SERVER = """
