@@ -320,7 +320,8 @@ class DecisionRows(Database):
         for d in self._log(c, old):
             if d.latent < n_latents:
                 values = asdict(d) | {"set_id": new, "undoes": None if d.undoes is None else ids.get(d.undoes)}
-                ids[values.pop("id")] = insert(c, "decisions", values)
+                del values["id"]  # the copy gets a number of its own
+                ids[d.id] = insert(c, "decisions", values)
 
     def _copy_looks(self, c: Connection, old: int, new: int) -> None:
         rows = c.execute(text("select * from looks where set_id = :s order by id"), {"s": old})
