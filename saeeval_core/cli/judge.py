@@ -11,6 +11,7 @@ from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunCon
 from saeeval_core.errors import ConfigError
 
 
+@o.with_texts
 def judge(
     judge: Annotated[
         str, typer.Option("--judge", help="claude (ANTHROPIC_API_KEY) or local (weak, offline).")
@@ -21,6 +22,7 @@ def judge(
     model: o.Model = DEFAULT_MODEL,
     sae: o.Sae = DEFAULT_SAE,
     task: o.Task = DEFAULT_TASK,
+    own: o.TextOptions = o.TextOptions(),
     judge_model: Annotated[str, typer.Option(help="Claude's model id.")] = "",
     base_url: Annotated[str, typer.Option(help="URL of another server with the Messages API.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
@@ -52,8 +54,9 @@ def judge(
         dry_run,
         general_text,
     )
+    config = RunConfig(model=model, saes=(sae,), **own.settings(task))
     with bar("judging") as advance:
-        result = judge_command(RunConfig(model=model, saes=(sae,), task=task), options, on_progress=advance)
+        result = judge_command(config, options, on_progress=advance)
     finish(json_path, result.to_dict())
 
 
@@ -73,7 +76,7 @@ def import_explanations(
     """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4)."""
     from saeeval_core.judging.import_command import import_command
 
-    finish(json_path, import_command(source, sae, task=task, rater=rater).to_dict())
+    finish(json_path, import_command(source, sae, task=_texts_name(task), rater=rater).to_dict())
 
 
 def agreement(
@@ -96,8 +99,17 @@ def agreement(
     result = agreement_command(
         labels=labels,
         sae="" if labels else sae,
-        task=task or None,
+        task=_texts_name(task) or None,
         missing_as_zero=missing_as_zero,
         resamples=resamples,
     )
     finish(json_path, result.to_dict())
+
+
+def _texts_name(task: str) -> str:
+    """Name under which verdicts on a task are stored."""
+    if not task.startswith("own:"):
+        return task
+    from saeeval_core.texts.own import find_task
+
+    return find_task(task).key

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from saeeval_core.cli import commit, compare, judge, listing, run, train
+from saeeval_core.cli import commit, compare, judge, listing, run, tasks, train
 from saeeval_core.cli.console import console
 from saeeval_core.errors import SaeEvalError
 
@@ -53,6 +53,7 @@ app = typer.Typer(
 )
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(tasks.app, name="task")
 
 
 def main() -> None:

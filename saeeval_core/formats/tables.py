@@ -18,9 +18,11 @@ def print_run(console: Console, result: RunResult) -> None:
     """The tables of ``saeeval run``, readable at 100 columns."""
     task, config = result.task, result.config
     console.print(
-        f"\n[bold]{escape(task.name)}[/] ({'composed, ' if task.composed else ''}{task.texts} texts) on "
+        f"\n[bold]{escape(task.title or task.name)}[/] ({'composed, ' if task.composed else ''}{task.texts} texts) on "
         f"{escape(result.model.name)} {result.model.hook}, protocol {config.protocol}, seed {config.seed}"
     )
+    for line in (*task.notes, *(f"{n:,} not used: {reason}" for reason, n in task.dropped.items())):
+        console.print(f"  {line}", style="dim", markup=False, highlight=False)
     if task.small:
         console.print(task.small, style="yellow", markup=False)
     parts = [PART_NAMES[p] for p in scored_parts(get_protocol(config.protocol))]

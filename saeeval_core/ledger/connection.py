@@ -1,6 +1,5 @@
 """One SQLite file shared by threads and processes: opening it, transactions, and one-line messages for its failures."""
 
-import os
 import sqlite3
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
+from saeeval_core.config import store_path
 from saeeval_core.errors import ArtifactError
 from saeeval_core.ledger.migrations import migrate
 
@@ -20,9 +20,7 @@ _BUSY_MS = 30_000
 
 def default_path() -> Path:
     """$SAEEVAL_STORE, or store.sqlite in the user's data folder."""
-    if given := os.environ.get("SAEEVAL_STORE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "saeeval" / "store.sqlite"
+    return store_path()
 
 
 class StoreError(ArtifactError):

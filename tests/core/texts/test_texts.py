@@ -162,12 +162,13 @@ def test_quadrants_and_names():
 
 
 def test_contrasts_compare_numbers_as_numbers():
-    texts = LabelledTexts("r", ("a", "b"), {"rating": np.array(["5", "1"])}, frozenset({"rating"}))
+    texts = LabelledTexts("r", ("a", "b"), {"rating": np.array(["5", "1"])})
     assert Contrast.parse("rating=5.0,1.0", texts) == Contrast("rating", "5", "1")
     for bad, line in (
         ("rating=5", "is not COLUMN="),
         ("rating=5,5.0", "two different"),
-        ("rating=5,x", "holds numbers"),
+        ("rating=5,x", "has no value 'x'"),
+        ("rating=05,1", "has no value '05'"),
         ("rating=5,2", "has no value '2'; it has 5 \\(1\\), 1 \\(1\\)"),
         ("ratin=5,1", "nearest: rating"),
     ):
