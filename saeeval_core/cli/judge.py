@@ -62,7 +62,8 @@ def judge(
 
 def import_explanations(
     source: Annotated[
-        str, typer.Argument(help="CSV or JSONL file with a column latent, or: neuronpedia (not verified live).")
+        str,
+        typer.Argument(help="Table with a column latent, a file of Neuronpedia, or: neuronpedia (not verified live)."),
     ],
     sae: o.Sae = DEFAULT_SAE,
     task: Annotated[
@@ -71,12 +72,19 @@ def import_explanations(
     rater: Annotated[
         str, typer.Option("--rater", help="Name of the rater where a row has none; default: the file's name.")
     ] = "",
+    encoding: o.Encoding = "",
+    delimiter: o.Delimiter = "",
     json_path: o.Json = None,
 ) -> None:
-    """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4)."""
-    from saeeval_core.judging.import_command import import_command
+    """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4).
 
-    finish(json_path, import_command(source, sae, task=_texts_name(task), rater=rater).to_dict())
+    Neuronpedia's own files (columns index and description; .jsonl, .jsonl.gz, .json, .csv) are read too.
+    """
+    from saeeval_core.judging.import_command import import_command
+    from saeeval_core.texts.tables import FileForm
+
+    form = FileForm(encoding, delimiter)
+    finish(json_path, import_command(source, sae, task=_texts_name(task), rater=rater, form=form).to_dict())
 
 
 def agreement(

@@ -42,9 +42,11 @@ Labels = Annotated[
     ),
 ]
 Encoding = Annotated[
-    str, typer.Option("--encoding", help="Of --texts, such as cp1252 or latin-1; UTF-8 and marked files need none.")
+    str, typer.Option("--encoding", help="Of the file, such as cp1252 or latin-1; UTF-8 and marked files need none.")
 ]
-Delimiter = Annotated[str, typer.Option("--delimiter", help="Of --texts: one character or tab; found out if unclear.")]
+Delimiter = Annotated[
+    str, typer.Option("--delimiter", help="Of the file: one character or tab; needed only where several fit.")
+]
 GroupColumn = Annotated[str, typer.Option("--group-column", help="Texts of one group stay in one part.")]
 
 # How it is scored.

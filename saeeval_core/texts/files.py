@@ -118,13 +118,14 @@ def _labels(values: "pd.Series") -> tuple[list[str], int]:
         key = (type(value), value)
         label = memo.get(key)
         if label is None:
-            label = memo[key] = _label(value)
+            label = memo[key] = label_of(value)
         found.append(label)
         trimmed += isinstance(value, str) and value[:1].isspace() + value[-1:].isspace() > 0 and bool(label)
     return found, trimmed
 
 
-def _label(value: Any) -> str:
+def label_of(value: Any) -> str:
+    """The label of a cell of any type; "" for a missing one. Equal numbers have one label."""
     import pandas as pd
 
     if isinstance(value, str):
