@@ -38,6 +38,8 @@ SUFFIX = ".saeeval-task"
 """End of the name of an exported task."""
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _REF = re.compile(r"([a-z0-9_]{1,40})(?:-([0-9a-f]{8}))?")
+_IDENTITY = re.compile(r"[0-9a-f]{64}")
+_LONGEST_LINE = 4000
 _ABOUT, _TEXTS = "task.json", "texts.parquet"
 _ABOUT_SIZE = 4 << 20
 """Most bytes of an imported task's JSON."""
@@ -229,7 +231,7 @@ def import_task(content: bytes, name: str = "", *, bounds: Bounds = LARGE, folde
             found = _texts(path, given, bounds)
         except (SaeEvalError, ValueError, AttributeError, RecursionError) as error:
             raise DataError(f"the file holds no task that can be used ({error}); export it again") from None
-    made = replace(given, name=name or given.name)
+    made = replace(given, name=name or given.name, texts=len(found.texts))
     check_name(made.name)
     if _identity(found, made.labels, made.text_column, made.group_column) != made.identity:
         raise DataError("the file's texts are not those it names; export it again")
@@ -270,7 +272,20 @@ def _of_json(values: Mapping[str, Any]) -> OwnTask:
         raise ValueError(str(error)) from None
     own |= {"labels": labels, "notes": tuple(own["notes"]), "form": FileForm(**own["form"])}
     found = OwnTask(**own)
-    require(bool(_NAME.fullmatch(str(found.name))) and len(str(found.identity)) == 64, "name or identity")
+    lines = (
+        found.text_column,
+        found.group_column,
+        found.source,
+        found.created,
+        found.sha256,
+        *vars(found.form).values(),
+    )
+    require(all(isinstance(v, str) and len(v) <= _LONGEST_LINE for v in (*lines, *found.notes)), "a text is none")
+    require(isinstance(found.name, str) and bool(_NAME.fullmatch(found.name)), "its name cannot be used")
+    require(isinstance(found.identity, str) and bool(_IDENTITY.fullmatch(found.identity)), "its identity is none")
+    counts = (found.texts, found.size, *found.dropped.values())
+    require(all(type(n) is int and n >= 0 for n in counts), "a number is none")
+    require(set(found.dropped) <= set(Unused), "a reason is unknown")
     return found
 
 
