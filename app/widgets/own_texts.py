@@ -12,7 +12,7 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.choices import write_choice
 from saeeval_core.texts.labelled import LabelledTexts, class_sizes
 
-TYPES = ("csv", "parquet", "jsonl")
+TYPES = ("csv", "tsv", "parquet", "jsonl", "json", "gz")
 
 
 def form() -> None:
@@ -55,7 +55,7 @@ def use(path: Path, text_column: str, settings: dict[str, str]) -> None:
 def _labels(texts: LabelledTexts) -> dict[str, str] | None:
     """target, spurious and classes as the engine takes them; None while nothing complete is chosen."""
     sizes = {c: class_sizes(texts, c) for c in texts.columns}
-    usable = {c: s for c, s in sizes.items() if len(s) >= 2}
+    usable = {c: s for c, s in sizes.items() if 2 <= len(s) <= 1000}  # of more, nobody finds one in a list
     left, right = st.columns(2)
     with left:
         pair = {"target": _contrast("target", "SHIFT: target label", usable)}

@@ -60,6 +60,17 @@ def test_a_given_split_is_kept_and_a_third_of_test_becomes_dev():
     assert counts(make(texts_of(dict.fromkeys(range(4), 64), split)), 2) == [50, 5, 9]
 
 
+def test_a_split_that_divides_nothing_is_left_aside():
+    texts = texts_of(dict.fromkeys(range(4), 60), {q: {"train": 60} for q in range(4)})
+    other = LabelledTexts(
+        "t",
+        (*texts.texts, "x"),
+        {k: np.append(v, "?") for k, v in texts.columns.items()},
+        split=np.append(texts.split, "unsupervised"),
+    )
+    assert counts(make(other), 2) == counts(make(texts), 2) == [36, 12, 12]
+
+
 def test_n_is_the_smallest_quadrant_or_half_the_smallest_agreeing_one():
     sizes = {3: 50, 2: 21, 1: 30, 0: 44}
     split = {q: {"train": n, "test": 6} for q, n in sizes.items()}
