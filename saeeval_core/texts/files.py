@@ -137,6 +137,12 @@ def label_of(value: Any) -> str:
     return text_label(number_label(value)) if hasattr(value, "__float__") else str(value)
 
 
+def column_labels(values: "pd.Series") -> list[str] | None:
+    """Label of every row of one column, "" where there is none; None for a column of lists."""
+    values = _without_categories(values.to_frame()).iloc[:, 0]
+    return None if _holds_lists(values) else _labels(values)[0]
+
+
 def _split(frame: "pd.DataFrame", said: list[str]) -> "np.ndarray | None":
     """str[texts] of the column "split": train, dev, test or a name that is refused later; None where it divides nothing.
 
