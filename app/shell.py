@@ -1,4 +1,7 @@
-"""The page around the views. Each view is a module of ``app.views`` with TITLE, ICON and ``render(loaded)``."""
+"""The page around the views. Each view is a module of ``app.views`` with TITLE, ICON and ``render(loaded)``.
+
+One with ``NEEDS_RECORDING = False`` has ``render()``.
+"""
 
 from importlib import import_module
 from types import ModuleType
@@ -6,7 +9,6 @@ from types import ModuleType
 import streamlit as st
 
 from app import state
-from app.services import loading
 from app.widgets import keys, pickers, pressing, provenance, stored_files
 from saeeval_core.errors import SaeEvalError
 
@@ -17,6 +19,7 @@ VIEWS = {
     "latents": "latents",
     "compare": "compare",
     "judge": "judge",
+    "your_data": "data",
 }
 """Module of app.views -> path in the URL."""
 
@@ -59,12 +62,10 @@ def _page(name: str, view: ModuleType) -> st.Page:
 def show(view: ModuleType) -> None:
     """The view, or the one box that says what is missing; below, what of the link could not be used."""
     try:
-        config = state.config()
-        loaded = loading.load(config)
-        if loaded is None:
-            pickers.run_box(config)
+        if not getattr(view, "NEEDS_RECORDING", True):
+            view.render()
         else:
-            view.render(loaded)
+            pickers.run_box(state.config(), view.render)
     except SaeEvalError as error:
         provenance.problem(error)
     for line in state.unusable():

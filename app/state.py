@@ -257,13 +257,9 @@ def write_url() -> None:
 def config() -> RunConfig:
     """Settings of the engine for what is picked in the sidebar; SaeEvalError for a link that cannot be followed."""
     chosen = {"model": get("model"), "saes": (get("sae"),), "protocol": get("protocol"), "seed": number("seed", 0)}
-    if get("task") != "own":
-        return RunConfig(**chosen, task=get("task"))
-    if "own_texts" not in st.session_state:
-        raise DataError(
-            "the link names a file that was loaded in another session; choose a task, then load the file in Overview"
-        )
-    return RunConfig(**chosen, task="", **st.session_state["own_texts"])
+    if get("task") == "own":  # links of earlier versions
+        raise DataError("the link names a file of one session of an earlier version; keep it as a task under Your data")
+    return RunConfig(**chosen, task=get("task"))
 
 
 def who() -> str:

@@ -21,6 +21,11 @@ class Background:
         """Still waiting or running."""
         return self.status in ("waiting", "running")
 
+    @property
+    def stopping(self) -> bool:
+        """Asked to stop, and still at it."""
+        return self.active and self._stop.is_set()
+
     def cancel(self) -> None:
         """Ask it to stop at the next ``check``."""
         self._stop.set()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from app.services import own_tasks
 from app.services.shared import shared
 from saeeval_core.config import Protocol, RunConfig, get_protocol
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
@@ -36,9 +37,13 @@ class Loaded:
     latents: LatentRecording
 
 
-@shared(max_entries=8)
 def texts_of(config: RunConfig) -> TaskSet:
     """Texts and tasks of the settings. DataError for a missing or unusable source."""
+    return _texts_of(config, own_tasks.stamp(config.task))
+
+
+@shared(max_entries=8)
+def _texts_of(config: RunConfig, _stamp: str) -> TaskSet:
     return TaskSet(general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
 
 
@@ -53,7 +58,7 @@ def load(config: RunConfig) -> Loaded | None:
         return None
     key = recording_key(config, known.hook, texts.texts.fingerprint)
     try:
-        return _loaded(config, key, known.fingerprint)
+        return _loaded(config, key, known.fingerprint, own_tasks.stamp(config.task))
     except LookupError:
         return None
 
@@ -91,7 +96,7 @@ def _known_folder(sae: str, _stamp: tuple[int, ...]) -> KnownSae | None:
 
 
 @shared(max_entries=8)
-def _loaded(config: RunConfig, key: RecordingKey, sae_fingerprint: str) -> Loaded:
+def _loaded(config: RunConfig, key: RecordingKey, sae_fingerprint: str, _stamp: str) -> Loaded:
     """LookupError, which is not kept, while there is no recording that can be used."""
     texts = texts_of(replace(config, saes=()))
     return Loaded(config, get_protocol(config.protocol), texts, _residuals(key), _latents(key, sae_fingerprint))

@@ -10,9 +10,13 @@ from saeeval_core.config import cache_dir
 from saeeval_core.errors import DataError
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.notices import try_to_store
-from saeeval_core.texts.files import SMALL
+from saeeval_core.texts.files import PLAIN, SMALL, read_table
 from saeeval_core.texts.labelled import LabelledTexts
-from saeeval_core.texts.sources import column_names, read_texts
+from saeeval_core.texts.sources import read_texts
+from saeeval_core.texts.survey import FileFacts, survey
+from saeeval_core.texts.tables import FileForm
+
+_SUFFIXES = (*PLAIN, ".ndjson", ".parquet", ".gz")
 
 
 def keep_upload(name: str, content: bytes) -> Path:
@@ -20,7 +24,8 @@ def keep_upload(name: str, content: bytes) -> Path:
 
     Where the cache cannot be written, a folder for temporary files takes it. DataError where none can.
     """
-    file = f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"
+    kind = "".join(s for s in Path(name).suffixes[-2:] if s.lower() in _SUFFIXES).lower()
+    file = f"{hashlib.sha256(content).hexdigest()[:16]}{kind or Path(name).suffix.lower()[:20]}"
     for folder in (lambda: cache_dir() / "uploads", _temporary):
         try:
             path = folder() / file
@@ -47,12 +52,12 @@ def _temporary() -> Path:
 
 
 @shared(max_entries=16)
-def columns_of(path: Path) -> list[str]:
-    """Columns of a file of texts. DataError if it cannot be read."""
-    return column_names(path, SMALL)
+def facts_of(path: Path, form: FileForm) -> FileFacts:
+    """What a file holds. DataError if it cannot be read."""
+    return survey(read_table(path, SMALL, form))
 
 
 @shared(max_entries=16)
-def read_upload(path: Path, text_column: str) -> LabelledTexts:
+def read_upload(path: Path, text_column: str, group_column: str, form: FileForm) -> LabelledTexts:
     """Labelled texts of an uploaded file. DataError says what is wrong with it."""
-    return read_texts(path, text_column, bounds=SMALL)
+    return read_texts(path, text_column, group_column, SMALL, form)

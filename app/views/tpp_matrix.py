@@ -28,7 +28,7 @@ def render(loaded: Loaded) -> None:
     """The page."""
     if loaded.task_set.tpp is None:
         st.info(
-            f"'{loaded.task_set.texts.name}' has no classes for TPP. Choose another task, or give classes as COLUMN=A,B,C.",
+            f"'{loaded.task_set.texts.shown}' has no classes for TPP. Choose another task, or give classes as COLUMN=A,B,C.",
             icon=":material/info:",
         )
         return

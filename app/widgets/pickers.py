@@ -1,25 +1,28 @@
 """The sidebar: language model, SAE and task, who is deciding, the run button, the present switch."""
 
 import html
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import streamlit as st
 
 from app import state
 from app.jobs import recording as recording_job
-from app.services import loading
+from app.services import loading, own_tasks
 from app.services.shared import shared
 from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL
+from saeeval_core.recordings import plan
 from saeeval_core.recordings.recording import recorded_latents, recorded_passes
 from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
 from saeeval_core.texts.hub_tasks import HUB_TASKS
+from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.sources import BUNDLED_TASKS
 
-OWN = "own"
-_TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news": "news (BBC, real)", OWN: "my file"}
+_TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news": "news (BBC, real)"}
 
 
 @dataclass(frozen=True)
@@ -85,17 +88,17 @@ def _sae() -> None:
 
 
 def _task() -> None:
-    own = [OWN] if "own_texts" in st.session_state else []
+    own = {t.ref: f"{t.name} (kept here, {t.texts:,} texts)" for t in own_tasks.listed()}
     tasks = _with([*BUNDLED_TASKS, *own, *HUB_TASKS], state.get("task"))
-    st.session_state["w_task"] = state.get("task")  # texts of one's own become the task without this box
+    st.session_state["w_task"] = state.get("task")  # a kept task is chosen without this box, under Your data
     st.selectbox(
         "Task",
         tasks,
         key="w_task",
         on_change=_chosen,
         args=("task", "w_task"),
-        format_func=lambda t: _TASK_NAMES.get(t, f"{t} (Hub)"),
-        help="Your own file: see Overview, Load your own.",
+        format_func=lambda t: _TASK_NAMES.get(t) or own.get(t) or (t if t.startswith("own:") else f"{t} (Hub)"),
+        help="A file of your own becomes a task under Your data.",
     )
 
 
@@ -115,21 +118,49 @@ def _protocol() -> None:
     )
 
 
-def run_box(config: RunConfig) -> None:
-    """In place of a view: this SAE has not been run on these texts."""
+def run_box(config: RunConfig, ready: Callable[[Any], None]) -> None:
+    """``ready`` with the recordings; in their place, while this SAE has not been run on these texts, the run."""
+    loaded = loading.load(config)
+    if loaded is not None:
+        ready(loaded)
+        return
     st.subheader("Not run yet")
-    sae, texts = provenance.plain(config.saes[0]), provenance.plain(config.task or config.texts)
-    st.write(f"There is no recording of {sae} on {texts}.")
+    texts = loading.texts_of(replace(config, saes=())).texts
+    st.write(f"There is no recording of {provenance.plain(config.saes[0])} on {provenance.plain(texts.shown)}.")
     st.write("One pass of the language model over the texts makes it; every score afterwards is instant.")
     job = recording_job.job_of(config)
-    if job is None or not job.active:
-        if job is not None and job.error:
-            st.error(provenance.plain(job.error), icon=":material/error:")
-        if st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run_main"):
-            recording_job.start(config)
-            st.rerun()
-    else:
+    if job is not None and job.active:
         job_progress(config, "page")
+        return
+    if job is not None and job.status == "cancelled":
+        st.info(provenance.plain(job.error), icon=":material/pause_circle:")
+    elif job is not None and job.error:
+        st.error(provenance.plain(job.error), icon=":material/error:")
+    _foretold(config, texts)
+    if st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run_main"):
+        recording_job.start(config)
+        st.rerun()
+
+
+def _foretold(config: RunConfig, texts: LabelledTexts) -> None:
+    """Tokens, time and memory, before anything is loaded."""
+    sae = next((c for c in _saes(config.model) if c.id == config.saes[0]), None)
+    found = plan.plan(config, texts.texts, sae.n_latents if sae else None)
+    pace = (
+        "at the pace of the last pass here"
+        if found.measured
+        else "from this machine's speed; the first pass says better"
+    )
+    seconds = (
+        "time not known before the first pass"
+        if found.seconds is None
+        else f"about {_duration(found.seconds)} ({pace})"
+    )
+    memory = "" if found.model_bytes is None else f", {found.model_bytes / 1e9:.1f} GB for the model's weights"
+    disk = "" if found.recording_bytes is None else f", at most {found.recording_bytes / 1e6:,.0f} MB kept"
+    provenance.how(
+        f"{found.texts:,} texts, at least {found.tokens:,} tokens: {seconds}, and loading the model{memory}{disk}."
+    )
 
 
 @st.fragment(run_every=0.7)
@@ -141,11 +172,15 @@ def job_progress(config: RunConfig, where: str) -> None:
         return
     share = job.done / job.total if job.total else 0.0
     left = "" if job.eta is None else f", {_duration(job.eta)} left"
-    st.progress(
-        min(1.0, share), text=f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    told = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    st.progress(min(1.0, share), text="cancelling: what is done is kept" if job.stopping else told)
+    st.button(
+        "Cancel",
+        key=f"w_cancel_{where}_{id(job)}",
+        help="What is done is kept; Run goes on from there.",
+        on_click=job.cancel,
+        disabled=job.stopping,
     )
-    if st.button("Cancel", key=f"w_cancel_{where}_{id(job)}", help="What is done is kept; Run goes on from there."):
-        job.cancel()
 
 
 def _name() -> None:
@@ -192,7 +227,7 @@ def _present_chosen() -> None:
 
 
 def _run_button() -> None:
-    """Run from every view; also shows runs that somebody else started."""
+    """Run from every view; its progress is on the page."""
     try:
         config = state.config()
         known = loading.load(config) is not None
@@ -200,7 +235,7 @@ def _run_button() -> None:
         return
     job = recording_job.job_of(config)
     if job is not None and job.active:
-        job_progress(config, "sidebar")
+        st.caption("running: see the page")
     elif not known and st.button("Run", type="primary", icon=":material/play_arrow:", key="w_run", width="stretch"):
         recording_job.start(config)
         st.rerun()

@@ -12,6 +12,7 @@ from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
 from saeeval_core.models.identity import BUNDLED_MODEL, model_stamp
 from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify
+from saeeval_core.recordings.plan import noting_pace
 from saeeval_core.recordings.recording import (
     LatentRecording,
     RecordingKey,
@@ -106,7 +107,7 @@ def obtain_recordings(
             loaded,
             storage=key.storage,
             cells=label_cells(task_set),
-            on_progress=on_progress,
+            on_progress=noting_pace(config, on_progress),
             partial=partial,
         )
         keep_recordings(residuals, latents, partial)

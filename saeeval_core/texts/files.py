@@ -249,9 +249,14 @@ def _kind(path: Path) -> str:
     """The kind of a file by its name. DataError for one that is not read."""
     *_, kind = path.with_suffix("").suffixes if path.suffix.lower() == ".gz" else path.suffixes or [""]
     kind = {".ndjson": ".jsonl"}.get(kind.lower(), kind.lower())
-    if not path.exists():
+    try:
+        there, plain = path.exists(), path.is_file()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"'{ascii(str(path))[1:60]}' can be no path ({why}); give {KINDS}") from None
+    if not there:
         raise DataError(f"file '{path}' does not exist; give {KINDS}")
-    if not path.is_file():
+    if not plain:
         raise DataError(f"'{path}' is a folder, pipe or device; give {KINDS}")
     if kind in (".xlsx", ".xls", ".ods"):
         raise DataError(f"'{path.name}' is a workbook: save the sheet as CSV (UTF-8); give {KINDS}")

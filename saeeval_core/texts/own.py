@@ -10,7 +10,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,11 @@ def find_task(name: str, folder: Path | None = None) -> OwnTask:
 
     DataError where there is none, where other texts have the name, or where a name without hash means several.
     """
-    every = kept_tasks(folder)
+    return task_named(name, kept_tasks(folder))
+
+
+def task_named(name: str, every: Sequence[OwnTask]) -> OwnTask:
+    """The same among these tasks."""
     parts = _REF.fullmatch(name.removeprefix(f"{OWN}:"))
     wanted, hash_ = parts.groups() if parts else (name, None)
     found = [t for t in every if (t.hash == hash_ if hash_ else t.name == wanted)]

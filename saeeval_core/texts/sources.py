@@ -80,11 +80,6 @@ def hub_task_set(
     return with_labels(texts, TaskLabels.read(target, spurious, classes))
 
 
-def column_names(path: Path, bounds: Bounds = LARGE) -> list[str]:
-    """Columns of a file as ``read_texts`` takes it, in its order. DataError if it cannot be read."""
-    return [str(c) for c in read_frame(path, bounds).columns]
-
-
 def read_texts(
     path: Path, text_column: str, group_column: str = "", bounds: Bounds = LARGE, form: FileForm = FileForm()
 ) -> LabelledTexts:

@@ -1,0 +1,124 @@
+"""A new task: the file, its columns and labels, what is odd about its texts, and its name. Errors leave the form."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app.services import own_tasks, uploads
+from app.services.own_tasks import Mapping, SentFile
+from app.views.your_data import checking, kept, mapping
+from app.widgets import provenance
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.texts.own import suggested_name
+from saeeval_core.texts.survey import FileFacts
+from saeeval_core.texts.tables import DELIMITERS, FileForm
+
+TYPES = ("csv", "tsv", "json", "jsonl", "ndjson", "parquet", "gz")
+ENCODINGS = ("utf-8", "cp1252", "latin-1", "utf-16", "mac-roman", "shift_jis", "gb18030")
+FOUND_OUT = "found out"
+
+
+def section() -> None:
+    """The steps, each drawn once the one before it is complete."""
+    st.subheader("1 File")
+    file = _guarded_file()
+    if file is None:
+        _examples()
+        return
+    file = _formed(file)
+    try:
+        facts = file.facts()
+    except SaeEvalError as error:
+        provenance.problem(error)
+        return
+    _found(facts)
+    st.subheader("2 Columns and labels")
+    chosen = mapping.form(file, facts)
+    if chosen is None:
+        return
+    st.subheader("3 Check")
+    checking.show(file, chosen)
+    st.subheader("4 Keep")
+    _keep(file, chosen)
+
+
+def _guarded_file() -> SentFile | None:
+    uploaded = st.file_uploader(
+        "Labelled texts: one text per row, and columns with labels",
+        type=list(TYPES),
+        key=f"w_own_file_{_round()}",
+        help="CSV, TSV, JSON, JSONL (each may be gzipped) or Parquet.",
+    )
+    typed = st.text_input(
+        "or the path of a file on the machine that runs this page", key=f"w_own_path_{_round()}"
+    ).strip()
+    provenance.how("Everybody on this server sees a task and its texts once it is kept.")
+    if uploaded is not None:
+        try:
+            return SentFile(uploads.keep_upload(uploaded.name, uploaded.getvalue()), uploaded.name)
+        except SaeEvalError as error:
+            provenance.problem(error)
+    elif typed:
+        path = Path(typed).expanduser()
+        return SentFile(path, path.name)
+    return None
+
+
+def _round() -> int:
+    return st.session_state.get("own_round", 0)
+
+
+def _formed(file: SentFile) -> SentFile:
+    """The file with encoding and delimiter as chosen."""
+    left, right = st.columns(2)
+    key = file.path.name
+    encoding = left.selectbox(
+        "Encoding",
+        [FOUND_OUT, *ENCODINGS],
+        key=f"w_own_encoding_{key}",
+        accept_new_options=True,
+        help="Or type another.",
+    )
+    names = {FOUND_OUT: "", **{name: sign for sign, name in DELIMITERS.items()}}
+    delimiter = right.selectbox("Delimiter", list(names), key=f"w_own_delimiter_{key}")
+    form = FileForm("" if encoding in (None, FOUND_OUT) else encoding, names.get(delimiter or FOUND_OUT, ""))
+    return SentFile(file.path, file.name, form)
+
+
+def _found(facts: FileFacts) -> None:
+    said = ", ".join(facts.notes) or "encoding utf-8"
+    header = "" if any("no header" in n for n in facts.notes) or not facts.delimiter else ", header found"
+    st.write(provenance.plain(f"{facts.rows:,} rows, {len(facts.columns)} columns; read with {said}{header}."))
+    names = [c.name for c in facts.columns]
+    st.dataframe([dict(zip(names, row, strict=True)) for row in facts.first], hide_index=True)
+
+
+def _keep(file: SentFile, chosen: Mapping) -> None:
+    name = st.text_input(
+        "Name", suggested_name(file.name), key=f"w_own_name_{file.path.name}", help="a-z, 0-9 and _", max_chars=40
+    )
+    st.write("Everybody on this server will see it, under this name, until somebody deletes it.")
+    if st.button("Keep this task", type="primary", key="w_own_keep"):
+        try:
+            task = own_tasks.keep(name.strip(), file, chosen)
+        except SaeEvalError as error:
+            provenance.problem(error)
+            return
+        st.session_state["own_round"] = _round() + 1  # an empty form for the next one
+        kept.open_task(task)
+
+
+def _examples() -> None:
+    try:
+        found = own_tasks.examples()
+    except SaeEvalError:
+        return
+    st.write("To try it: three small files of composed texts.")
+    for example in found:
+        st.download_button(
+            f"{example.name}: {example.about}",
+            example.content,
+            example.name,
+            key=f"w_example_{example.name}",
+            on_click="ignore",
+        )
