@@ -34,7 +34,7 @@ OWN = "own"
 """Own tasks are named "own:NAME", or "own:NAME-HASH" where the content must be the same."""
 MIN_CLASSES = 3
 """With two classes the probes of TPP mirror each other, so its score would be 0 whatever is ablated."""
-SUFFIX = ".saeeval-task"
+SUFFIX = ".saeeval.zip"
 """End of the name of an exported task."""
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _REF = re.compile(r"([a-z0-9_]{1,40})(?:-([0-9a-f]{8}))?")

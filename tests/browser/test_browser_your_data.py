@@ -56,7 +56,7 @@ def choose_latin_1(page: Page) -> None:
     page.get_by_role("option", name="latin-1").click()
 
 
-def test_from_a_spreadsheets_file_to_the_lab_and_still_there(data_page, open_page, server, write):
+def test_from_a_spreadsheets_file_to_the_lab_and_still_there(data_page, open_page, server, write, tmp_path):
     page = data_page(who="owner")
     send(page, write("Jobs 2024.csv", 80))
     choose_latin_1(page)
@@ -82,7 +82,20 @@ def test_from_a_spreadsheets_file_to_the_lab_and_still_there(data_page, open_pag
     server.start()
     lab(open_page(path, who="later", dark=True))
     listed = open_page("/data", who="anyone")
-    expect(listed.get_by_text("jobs_2024 · 320 texts of Jobs 2024.csv")).to_be_visible(timeout=WAIT)
+    kept = listed.get_by_text("jobs_2024 · 320 texts of Jobs 2024.csv")
+    expect(kept).to_be_visible(timeout=WAIT)
+    with listed.expect_download() as export:
+        listed.get_by_role("button", name="Export").click()
+    there = tmp_path / export.value.suggested_filename
+    export.value.save_as(there)
+    listed.get_by_role("button", name="Delete").click()
+    listed.get_by_role("button", name="for everybody").click()
+    expect(kept).to_have_count(0, timeout=WAIT)
+    listed.get_by_text("Import a task").click()
+    listed.locator("input[type=file]").first.set_input_files(str(there))
+    listed.get_by_role("button", name="Import", exact=True).click()
+    expect(kept).to_be_visible(timeout=WAIT)
+    lab(open_page(path, who="again"))
 
 
 def test_thirty_rows_are_refused_in_the_form_and_mended_there(data_page, write):

@@ -38,7 +38,8 @@ def _chosen() -> None:
 def _ready(loaded: Loaded) -> None:
     st.subheader("Ready")
     st.write(f"{provenance.plain(loaded.task_set.texts.shown)} has been read with this model and SAE.")
-    for view, label in (("shift_lab", "Open the SHIFT lab"), ("tpp_matrix", "Open the TPP matrix")):
-        pages = st.session_state.get("pages", {})
-        if view in pages:
-            st.page_link(pages[view], label=label, icon=":material/arrow_forward:")
+    pages = st.session_state.get("pages", {})
+    views = {"shift_lab": "Open the SHIFT lab"} if loaded.task_set.pairs else {}
+    views |= {"tpp_matrix": "Open the TPP matrix"} if loaded.task_set.tpp else {}
+    for view in [v for v in views if v in pages]:
+        st.page_link(pages[view], label=views[view], icon=":material/arrow_forward:")

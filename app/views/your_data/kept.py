@@ -7,7 +7,7 @@ from app.services import own_tasks
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.files import SMALL
-from saeeval_core.texts.own import OwnTask, delete_task, export_task, import_task, rename_task
+from saeeval_core.texts.own import SUFFIX, OwnTask, delete_task, export_task, import_task, rename_task
 
 
 def section() -> None:
@@ -28,7 +28,8 @@ def _row(task: OwnTask) -> None:
     with st.container(border=True):
         labels = ", ".join(str(c) for c in (task.labels.target, task.labels.spurious, task.labels.classes) if c)
         st.markdown(f"**{provenance.plain(task.name)}** · {task.texts:,} texts of {provenance.plain(task.source)}")
-        provenance.how(f"{task.ref} · {labels} · kept {task.created[:10]} · {task.size / 1e6:.1f} MB")
+        unused = "".join(f" · {n:,} rows not used: {why}" for why, n in task.dropped.items())
+        provenance.how(f"{task.ref} · {labels} · kept {task.created[:10]} · {task.size / 1e6:.1f} MB{unused}")
         with st.container(horizontal=True):
             chosen = state.get("task") == task.ref
             if st.button("Chosen" if chosen else "Open", key=f"w_open_{task.hash}", disabled=chosen):
@@ -37,7 +38,7 @@ def _row(task: OwnTask) -> None:
                 _rename(task)
             with st.popover("Delete"):
                 _delete(task)
-            name = f"{task.name}-{task.hash}.saeeval-task"
+            name = f"{task.name}-{task.hash}{SUFFIX}"
             st.download_button(
                 "Export", lambda: export_task(task.ref)[1], name, key=f"w_export_{task.hash}", on_click="ignore"
             )
@@ -76,7 +77,7 @@ def _delete(task: OwnTask) -> None:
 
 
 def _import() -> None:
-    file = st.file_uploader("Exported task", type=["saeeval-task"], key="w_import_file")
+    file = st.file_uploader("Exported task (.saeeval.zip)", type=["zip"], key="w_import_file")
     name = st.text_input("Another name for it here", key="w_import_name", help="Empty: its own name.")
     if file is not None and st.button("Import", key="w_import"):
         try:

@@ -10,7 +10,7 @@ from app.views.your_data import checking, kept, mapping
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.own import suggested_name
-from saeeval_core.texts.survey import FileFacts
+from saeeval_core.texts.survey import ColumnFacts, FileFacts
 from saeeval_core.texts.tables import DELIMITERS, FileForm
 
 TYPES = ("csv", "tsv", "json", "jsonl", "ndjson", "parquet", "gz")
@@ -70,6 +70,8 @@ def _round() -> int:
 
 def _formed(file: SentFile) -> SentFile:
     """The file with encoding and delimiter as chosen."""
+    if file.path.suffix.lower() == ".parquet":
+        return file
     left, right = st.columns(2)
     key = file.path.name
     encoding = left.selectbox(
@@ -86,11 +88,26 @@ def _formed(file: SentFile) -> SentFile:
 
 
 def _found(facts: FileFacts) -> None:
-    said = ", ".join(facts.notes) or "encoding utf-8"
-    header = "" if any("no header" in n for n in facts.notes) or not facts.delimiter else ", header found"
-    st.write(provenance.plain(f"{facts.rows:,} rows, {len(facts.columns)} columns; read with {said}{header}."))
+    said = (
+        [*facts.notes]
+        if any("encoding" in n for n in facts.notes) or not facts.encoding
+        else ["encoding utf-8", *facts.notes]
+    )
+    if facts.delimiter and not any("no header" in n for n in facts.notes):
+        said.append("header found")
+    how = f"; read with {', '.join(said)}" if said else ""
+    st.write(provenance.plain(f"{facts.rows:,} rows, {len(facts.columns)} columns{how}."))
     names = [c.name for c in facts.columns]
     st.dataframe([dict(zip(names, row, strict=True)) for row in facts.first], hide_index=True)
+    with st.expander("Every column with its values"):
+        st.dataframe([_row(c) for c in facts.columns], hide_index=True)
+
+
+def _row(column: ColumnFacts) -> dict[str, str | int]:
+    values = ", ".join(f"{v[:40]} ({n:,})" for v, n in column.values[:12]) if column.distinct < column.filled else ""
+    more = ", ..." if values and column.distinct > 12 else ""
+    what = column.why_not or f"{values}{more}" or "every row another"
+    return {"column": column.name, "different values": column.distinct, "rows with one": column.filled, "values": what}
 
 
 def _keep(file: SentFile, chosen: Mapping) -> None:

@@ -79,10 +79,10 @@ def test_a_kept_task_is_listed_run_and_committed(call, engine, source, tmp_path)
         "a name with its hash outlives a rename"
     )
 
-    code, out, err = call("task", "export", "work", tmp_path / "there" / "x.saeeval-task")
+    code, out, err = call("task", "export", "work", tmp_path / "there" / "x.saeeval.zip")
     assert code == 0 and call("task", "delete", "work")[0] == 0, err
     call.refuses("unknown own task 'own:work'", "run", *engine, "--task", "own:work")
-    code, out, err = call("task", "import", tmp_path / "there" / "x.saeeval-task", "--name", "back")
+    code, out, err = call("task", "import", tmp_path / "there" / "x.saeeval.zip", "--name", "back")
     assert code == 0 and f"own:back-{ref[-8:]}" in out, err
     assert call("commit", "mine", "--who", "Ada", *engine, "--task", "own:back")[0] == 0, "decisions are found again"
 

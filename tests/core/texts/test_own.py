@@ -178,7 +178,7 @@ def test_a_damaged_task_is_named_and_skipped_and_stays(folder):
 def test_an_exported_task_is_the_same_elsewhere(folder, tmp_path):
     made = keep()
     name, content = export_task("jobs")
-    assert name == f"jobs-{made.hash}.saeeval-task"
+    assert name == f"jobs-{made.hash}.saeeval.zip"
     there = import_task(content, "theirs", folder=tmp_path / "there")
     assert (there.identity, there.key, there.source, there.form) == (made.identity, made.key, made.source, made.form)
     assert open_task("theirs", tmp_path / "there").texts.texts == open_task("jobs").texts.texts
