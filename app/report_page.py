@@ -148,6 +148,8 @@ def command_line(config: RunConfig) -> str:
         ("--spurious", "spurious"),
         ("--classes", "classes"),
         ("--group-column", "group_column"),
+        ("--encoding", "encoding"),
+        ("--delimiter", "delimiter"),
         ("--protocol", "protocol"),
         ("--select", "selection"),
         ("--seed", "seed"),

@@ -13,8 +13,18 @@ from saeeval_core.config import tasks_folder
 from saeeval_core.errors import DataError
 from saeeval_core.texts.checks import Finding, Quadrant, check_texts, class_counts, quadrants
 from saeeval_core.texts.choices import LabelChoice, TaskLabels
+from saeeval_core.texts.files import SMALL
 from saeeval_core.texts.labelled import LabelledTexts
-from saeeval_core.texts.own import OWN, OwnTask, keep_task, kept_tasks, task_named
+from saeeval_core.texts.own import (
+    OWN,
+    OwnTask,
+    delete_task,
+    import_task,
+    keep_task,
+    kept_tasks,
+    rename_task,
+    task_named,
+)
 from saeeval_core.texts.sources import load_task_set
 from saeeval_core.texts.survey import FileFacts
 from saeeval_core.texts.tables import FileForm
@@ -116,6 +126,32 @@ def keep(name: str, file: SentFile, mapping: Mapping) -> OwnTask:
         file_name=file.name,
         form=FileForm(facts.encoding, facts.delimiter),
     )
+
+
+def pointed(path: str) -> SentFile:
+    """A file on the machine that runs the server, as typed."""
+    found = Path(path).expanduser()
+    return SentFile(found, found.name)
+
+
+def sent(name: str, content: bytes) -> SentFile:
+    """A file from a browser. DataError where it cannot be stored."""
+    return SentFile(uploads.keep_upload(name, content), name)
+
+
+def rename(task: OwnTask, name: str) -> OwnTask:
+    """For everybody. DataError as ``own.rename_task``."""
+    return rename_task(task.ref, name)
+
+
+def delete(task: OwnTask) -> None:
+    """For everybody. DataError as ``own.delete_task``."""
+    delete_task(task.ref)
+
+
+def take_in(content: bytes, name: str) -> OwnTask:
+    """An exported task, under its own name for "". DataError as ``own.import_task``."""
+    return import_task(content, name, bounds=SMALL)
 
 
 def stamp(task: str) -> str:

@@ -11,7 +11,7 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.checks import Finding
 
 
-def show(file: SentFile, chosen: Mapping) -> None:
+def show_findings(file: SentFile, chosen: Mapping) -> None:
     """One line for everything that was looked for; none of it stops anybody."""
     try:
         with st.spinner("looking at the texts"):

@@ -6,8 +6,7 @@ from app import state
 from app.services import own_tasks
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.texts.files import SMALL
-from saeeval_core.texts.own import SUFFIX, OwnTask, delete_task, export_task, import_task, rename_task
+from saeeval_core.texts.own import SUFFIX, OwnTask, export_task
 
 
 def section() -> None:
@@ -54,7 +53,7 @@ def _rename(task: OwnTask) -> None:
     name = st.text_input("New name", task.name, key=f"w_name_{task.hash}", help="a-z, 0-9 and _")
     if st.button("Rename", key=f"w_rename_{task.hash}"):
         try:
-            renamed = rename_task(task.ref, name.strip())
+            renamed = own_tasks.rename(task, name.strip())
         except SaeEvalError as error:
             provenance.problem(error)
             return
@@ -67,7 +66,7 @@ def _delete(task: OwnTask) -> None:
     st.write("Its texts are removed for everybody. What was decided on it stays in the store.")
     if st.button(f"Delete {provenance.plain(task.name)} for everybody", key=f"w_delete_{task.hash}"):
         try:
-            delete_task(task.ref)
+            own_tasks.delete(task)
         except SaeEvalError as error:
             provenance.problem(error)
             return
@@ -81,6 +80,6 @@ def _import() -> None:
     name = st.text_input("Another name for it here", key="w_import_name", help="Empty: its own name.")
     if file is not None and st.button("Import", key="w_import"):
         try:
-            open_task(import_task(file.getvalue(), name.strip(), bounds=SMALL))
+            open_task(own_tasks.take_in(file.getvalue(), name.strip()))
         except SaeEvalError as error:
             provenance.problem(error)

@@ -19,7 +19,7 @@ NONE = "none"
 _GUESSED_CLASSES = 8
 
 
-def form(file: SentFile, facts: FileFacts) -> Mapping | None:
+def mapping_form(file: SentFile, facts: FileFacts) -> Mapping | None:
     """What was chosen; None while it is not complete or has too few texts, which is said."""
     key = file.path.name
     columns = {c.name: c for c in facts.columns if not c.why_not and c.filled}

@@ -1,12 +1,12 @@
 """A new task: the file, its columns and labels, what is odd about its texts, and its name. Errors leave the form."""
 
-from pathlib import Path
-
 import streamlit as st
 
-from app.services import own_tasks, uploads
+from app.services import own_tasks
 from app.services.own_tasks import Mapping, SentFile
-from app.views.your_data import checking, kept, mapping
+from app.views.your_data.checking import show_findings
+from app.views.your_data.kept import open_task
+from app.views.your_data.mapping import mapping_form
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.own import suggested_name
@@ -33,11 +33,11 @@ def section() -> None:
         return
     _found(facts)
     st.subheader("2 Columns and labels")
-    chosen = mapping.form(file, facts)
+    chosen = mapping_form(file, facts)
     if chosen is None:
         return
     st.subheader("3 Check")
-    checking.show(file, chosen)
+    show_findings(file, chosen)
     st.subheader("4 Keep")
     _keep(file, chosen)
 
@@ -55,12 +55,11 @@ def _guarded_file() -> SentFile | None:
     provenance.how("Everybody on this server sees a task and its texts once it is kept.")
     if uploaded is not None:
         try:
-            return SentFile(uploads.keep_upload(uploaded.name, uploaded.getvalue()), uploaded.name)
+            return own_tasks.sent(uploaded.name, uploaded.getvalue())
         except SaeEvalError as error:
             provenance.problem(error)
     elif typed:
-        path = Path(typed).expanduser()
-        return SentFile(path, path.name)
+        return own_tasks.pointed(typed)
     return None
 
 
@@ -122,7 +121,7 @@ def _keep(file: SentFile, chosen: Mapping) -> None:
             provenance.problem(error)
             return
         st.session_state["own_round"] = _round() + 1  # an empty form for the next one
-        kept.open_task(task)
+        open_task(task)
 
 
 def _examples() -> None:
