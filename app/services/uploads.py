@@ -52,12 +52,12 @@ def _temporary() -> Path:
 
 
 @shared(max_entries=16)
-def facts_of(path: Path, form: FileForm) -> FileFacts:
+def facts_of(path: Path, form: FileForm = FileForm()) -> FileFacts:
     """What a file holds. DataError if it cannot be read."""
     return survey(read_table(path, SMALL, form))
 
 
 @shared(max_entries=16)
-def read_upload(path: Path, text_column: str, group_column: str, form: FileForm) -> LabelledTexts:
+def read_upload(path: Path, text_column: str, group_column: str = "", form: FileForm = FileForm()) -> LabelledTexts:
     """Labelled texts of an uploaded file. DataError says what is wrong with it."""
     return read_texts(path, text_column, group_column, SMALL, form)

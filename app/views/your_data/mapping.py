@@ -5,6 +5,7 @@ from collections.abc import Mapping as Named
 
 import streamlit as st
 
+from app import theme
 from app.services import own_tasks
 from app.services.own_tasks import Checked, Mapping, SentFile
 from app.widgets import provenance
@@ -158,7 +159,7 @@ def _table(four: tuple[Quadrant, ...], target: str, spurious: str) -> str:
 
 
 def _cell(q: Quadrant) -> str:
-    colour = "" if q.enough else "background:color-mix(in srgb, #d33 22%, transparent);"
+    colour = "" if q.enough else f"background:{theme.faded(theme.ORANGE, 0.25)};"
     note = f"{q.training:,} for training" + ("" if q.enough else f", {q.needed} needed")
     return (
         f"<td style='padding:6px 14px;border:1px solid color-mix(in srgb, currentColor 25%, transparent);{colour}'>"
