@@ -15,6 +15,8 @@ from saeeval_core.texts.wording import DistinctTexts
 
 NEAR = 3_000
 """Texts among which near-duplicates are looked for: all pairs of many would take minutes."""
+MANY = 20_000
+"""Texts whose words are looked at."""
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _TELLING, _SHARE = 0.95, 0.1
@@ -162,8 +164,9 @@ def _near(texts: LabelledTexts, used: np.ndarray) -> Finding:
 
 def _long(texts: LabelledTexts, used: np.ndarray) -> Finding:
     most = MAX_TOKENS - 1
-    count = sum(len(_PIECE.findall(texts.texts[i])) > most for i in used)
-    line = f"at least {count:,} of {len(used):,} texts have more than {most} tokens: of them only the beginning is read"
+    some = used[:MANY]
+    count = sum(len(_PIECE.findall(texts.texts[i])) > most for i in some)
+    line = f"at least {count:,} of {'the first ' * (len(used) > MANY)}{len(some):,} texts have more than {most} tokens: of them only the beginning is read"
     return Finding("long texts", count, line if count else f"no text has more than {most} words and signs")
 
 
@@ -183,7 +186,7 @@ def _words(texts: LabelledTexts, used: np.ndarray, choice: LabelChoice) -> Findi
     names = [texts.canonical(choice.column, v) for v in choice.values]
     holds: dict[str, Counter[str]] = defaultdict(Counter)
     sizes: Counter[str] = Counter()
-    for i in used:
+    for i in used[:: max(1, len(used) // MANY)]:
         if (label := str(values[i])) in names:
             sizes[label] += 1
             for word in set(_WORD.findall(texts.texts[i].lower())):

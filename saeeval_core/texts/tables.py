@@ -161,12 +161,12 @@ def _without_nul(name: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _delimited(name: str, lines: Iterator[str], sign: str, check: Check) -> Rows:
+    csv.field_size_limit(2**31 - 1)  # Python allows 131,072 characters of a cell unless told otherwise
     first, whole = _first_lines(lines)
     if first and len(first[0].strip()) == 5 and first[0].startswith("sep="):  # written by Excel
         sign, first = sign or first[0][4], first[1:]
     rest = chain(first, lines)
     sign = sign or _delimiter(name, first, whole)
-    csv.field_size_limit(2**31 - 1)
     reader = csv.reader(rest, delimiter=sign, strict=True)
     try:
         header = next((row for row in reader if row), None)
