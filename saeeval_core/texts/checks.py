@@ -164,9 +164,11 @@ def _near(texts: LabelledTexts, used: np.ndarray) -> Finding:
 
 def _long(texts: LabelledTexts, used: np.ndarray) -> Finding:
     most = MAX_TOKENS - 1
-    some = used[:MANY]
+    some, first = used[:MANY], "the first " if len(used) > MANY else ""
     count = sum(len(_PIECE.findall(texts.texts[i])) > most for i in some)
-    line = f"at least {count:,} of {'the first ' * (len(used) > MANY)}{len(some):,} texts have more than {most} tokens: of them only the beginning is read"
+    line = (
+        f"at least {count:,} of {first}{len(some):,} texts have more than {most} tokens: only their beginning is read"
+    )
     return Finding("long texts", count, line if count else f"no text has more than {most} words and signs")
 
 
