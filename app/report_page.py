@@ -42,13 +42,18 @@ def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
         _controls(sae, n, drawn, headline)
     name = result.task.name + (" (composed texts)" if result.task.composed else "")
     about: dict[str, Mapping[str, object]] = {
-        "model": asdict(result.model),
-        "task": asdict(result.task),
-        "config": json.loads(result.config.to_json()),
+        "model": _given(asdict(result.model)),
+        "task": _given(asdict(result.task)),
+        "config": _given(json.loads(result.config.to_json())),
         "versions": result.versions,
     }
     title, command = f"SHIFT and TPP on {name}", command_line(result.config)
     return report_html(about, drawn, title=title, command=command, when=when, headline=headline)
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    """The values that say something: options that were not given are left out."""
+    return {k: v for k, v in values.items() if v not in ("", None, {}, (), [])}
 
 
 def view_page(
@@ -147,6 +152,8 @@ def command_line(config: RunConfig) -> str:
         ("--spurious", "spurious"),
         ("--classes", "classes"),
         ("--group-column", "group_column"),
+        ("--encoding", "encoding"),
+        ("--delimiter", "delimiter"),
         ("--protocol", "protocol"),
         ("--select", "selection"),
         ("--seed", "seed"),

@@ -1,4 +1,7 @@
-"""The page around the views. Each view is a module of ``app.views`` with TITLE, ICON and ``render(loaded)``."""
+"""The page around the views. Each view is a module of ``app.views`` with TITLE, ICON and ``render(loaded)``.
+
+One with ``NEEDS_RECORDING = False`` has ``render()``.
+"""
 
 from importlib import import_module
 from types import ModuleType
@@ -6,7 +9,7 @@ from types import ModuleType
 import streamlit as st
 
 from app import state
-from app.services import access, loading
+from app.services import access
 from app.widgets import keys, pickers, pressing, provenance, run_box, stored_files, who
 from saeeval_core.errors import SaeEvalError
 
@@ -17,6 +20,7 @@ VIEWS = {
     "latents": "latents",
     "compare": "compare",
     "judge": "judge",
+    "your_data": "data",
 }
 """Module of app.views -> path in the URL."""
 
@@ -71,12 +75,10 @@ def _page(name: str, view: ModuleType) -> st.Page:
 def show(view: ModuleType) -> None:
     """The view, or the one box that says what is missing; below, what of the link could not be used."""
     try:
-        config = state.config()
-        loaded = loading.load(config)
-        if loaded is None:
-            run_box.draw(config)
+        if not getattr(view, "NEEDS_RECORDING", True):
+            view.render()
         else:
-            view.render(loaded)
+            run_box.draw(state.config(), view.render)
     except SaeEvalError as error:
         provenance.problem(error)
     for line in state.unusable():

@@ -271,13 +271,9 @@ def config(**instead: str) -> RunConfig:
         "protocol": here["protocol"],
         "seed": int(here["seed"] or 0),
     }
-    if here["task"] != "own":
-        return RunConfig(**chosen, task=here["task"])
-    if "own_texts" not in st.session_state:
-        raise DataError(
-            "the link names a file that was loaded in another session; choose a task, then load the file in Overview"
-        )
-    return RunConfig(**chosen, task="", **st.session_state["own_texts"])
+    if here["task"] == "own":  # links of earlier versions
+        raise DataError("the link names a file of one session of an earlier version; keep it as a task under Your data")
+    return RunConfig(**chosen, task=here["task"])
 
 
 def who() -> str:

@@ -23,6 +23,9 @@ DEFAULT_TASK = "bios"
 HEADLINE_N = 10
 """The N of the paper's score that is shown first and compared with its controls."""
 
+TASKS_QUOTA = 2_000_000_000
+"""Bytes that own tasks may take."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -88,7 +91,7 @@ class RunConfig:
     model: str = DEFAULT_MODEL
     saes: tuple[str, ...] = (DEFAULT_SAE,)
     task: str = DEFAULT_TASK
-    """Named task, with ":PAIR" for one SHIFT pair; "" when ``texts`` is given."""
+    """Named task or "own:NAME", with ":PAIR" for one SHIFT pair; "" when ``texts`` is given."""
     texts: str = ""
     """File, or "hub:REPO", of labelled texts in place of a named task."""
     text_column: str = "text"
@@ -99,6 +102,10 @@ class RunConfig:
     classes: str = ""
     """COLUMN=A,B,C"""
     group_column: str = ""
+    encoding: str = ""
+    """Of ``texts``; "" is found out."""
+    delimiter: str = ""
+    """Of ``texts``; "" is found out."""
     metrics: tuple[str, ...] = ("shift", "tpp")
     selection: str = "attribution"
     protocol: str = "robust"
@@ -173,6 +180,28 @@ def cache_dir() -> Path:
     with suppress(OSError):
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def store_path() -> Path:
+    """$SAEEVAL_STORE, or store.sqlite in the user's data folder: what people decided."""
+    if given := os.environ.get("SAEEVAL_STORE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "saeeval" / "store.sqlite"
+
+
+def tasks_folder() -> Path:
+    """Folder of own tasks, beside the store."""
+    return store_path().parent / "tasks"
+
+
+def tasks_quota() -> int:
+    """Most bytes that own tasks may take: $SAEEVAL_TASKS_MB megabytes, or TASKS_QUOTA. ConfigError for no number."""
+    given = os.environ.get("SAEEVAL_TASKS_MB")
+    if given is None:
+        return TASKS_QUOTA
+    if not given.isdecimal():
+        raise ConfigError(f"SAEEVAL_TASKS_MB is '{given}'; give a whole number of megabytes")
+    return int(given) * 1_000_000
 
 
 def headline_n(ns: Sequence[int]) -> int:

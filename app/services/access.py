@@ -12,6 +12,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.ledger.connection import default_path
 from saeeval_core.ledger.store import Store
+from saeeval_core.texts.own import OWN
 from saeeval_core.texts.sources import BUNDLED_TASKS
 
 READ_ONLY = "this server is read-only"
@@ -61,13 +62,18 @@ def check(config: RunConfig) -> None:
             _check_folder(name)
         elif _now.read_only and name in config.saes and {"/", ":"} & set(name):
             raise ConfigError(f"{READ_ONLY}: '{name}' would be fetched; choose one of the list")
-    if _now.read_only and (config.texts or (config.task.split(":")[0] not in BUNDLED_TASKS)):
-        raise ConfigError(f"{READ_ONLY}: texts of one's own and of the Hub are switched off; choose a bundled task")
+    if _now.read_only and (config.texts or (config.task.split(":")[0] not in (*BUNDLED_TASKS, OWN))):
+        raise ConfigError(f"{READ_ONLY}: files of texts and the Hub are switched off; choose a task of the list")
 
 
 def kept_saes() -> Path:
     """Where SAEs lie that people sent as zip files: beside the store, so that they stay."""
     return default_path().parent / "saes"
+
+
+def check_file(path: Path) -> None:
+    """ConfigError for a file outside the roots."""
+    _check_folder(str(path))
 
 
 def _is_path(name: str) -> bool:

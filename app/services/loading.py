@@ -1,10 +1,9 @@
 """Load one model, SAE and task set with its recordings from disk. A language model is never loaded here."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
-from app.services import access, uploads
+from app.services import access, own_tasks
 from app.services.shared import shared
 from saeeval_core.config import Protocol, RunConfig, get_protocol
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
@@ -20,7 +19,6 @@ from saeeval_core.saes.registry import local_folder
 from saeeval_core.storage.json_files import require
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts import news
-from saeeval_core.texts.hub_tasks import with_labels
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import TaskSet
 
@@ -39,20 +37,14 @@ class Loaded:
     latents: LatentRecording
 
 
-@shared(max_entries=8)
 def texts_of(config: RunConfig) -> TaskSet:
     """Texts and tasks of the settings. DataError for a missing or unusable source."""
-    if config.task == GENERAL and not config.texts:
-        return TaskSet(general_texts())
-    if config.texts and (path := Path(config.texts)).parent == uploads.uploads_dir():
-        return _sent(config, path)
-    return task_set_of(config)
+    return _texts_of(config, own_tasks.stamp(config.task))
 
 
-def _sent(config: RunConfig, path: Path) -> TaskSet:
-    """As ``task_set_of``, of a file that somebody sent: another process reads it."""
-    found = with_labels(uploads.read_upload(path, config.text_column), config.target, config.spurious, config.classes)
-    return found.drawn(seed=config.seed, protocol=get_protocol(config.protocol), per_cell=config.texts_per_cell)
+@shared(max_entries=8)
+def _texts_of(config: RunConfig, _stamp: str) -> TaskSet:
+    return TaskSet(general_texts()) if config.task == GENERAL and not config.texts else task_set_of(config)
 
 
 def load(config: RunConfig) -> Loaded | None:
@@ -61,15 +53,13 @@ def load(config: RunConfig) -> Loaded | None:
     Never loads a language model. SaeEvalError when model, SAE or texts cannot be used at all.
     """
     access.check(config)
-    if config.texts:
-        uploads.in_use(Path(config.texts))
     texts = texts_of(replace(config, saes=()))
     known = _known(config.saes[0])
     if known is None:
         return None
     key = recording_key(config, known.hook, texts.texts.fingerprint)
     try:
-        return _loaded(config, key, known.fingerprint)
+        return _loaded(config, key, known.fingerprint, own_tasks.stamp(config.task))
     except LookupError:
         return None
 
@@ -107,7 +97,7 @@ def _known_folder(sae: str, _stamp: tuple[int, ...]) -> KnownSae | None:
 
 
 @shared(max_entries=8)
-def _loaded(config: RunConfig, key: RecordingKey, sae_fingerprint: str) -> Loaded:
+def _loaded(config: RunConfig, key: RecordingKey, sae_fingerprint: str, _stamp: str) -> Loaded:
     """LookupError, which is not kept, while there is no recording that can be used."""
     texts = texts_of(replace(config, saes=()))
     return Loaded(config, get_protocol(config.protocol), texts, _residuals(key), _latents(key, sae_fingerprint))

@@ -3,9 +3,8 @@
 import hashlib
 import tempfile
 import time
-import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,14 @@ from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, se
 from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.notices import try_to_store
-from saeeval_core.texts.files import SMALL
+from saeeval_core.texts.files import PLAIN, SMALL, read_table
 from saeeval_core.texts.labelled import LabelledTexts
-from saeeval_core.texts.sources import column_names, read_texts
+from saeeval_core.texts.own import import_task
+from saeeval_core.texts.sources import read_texts
+from saeeval_core.texts.survey import FileFacts, survey
+from saeeval_core.texts.tables import FileForm
+
+_SUFFIXES = (*PLAIN, ".ndjson", ".parquet", ".gz")
 
 MOST_BYTES, MOST_FILES = 2 << 30, 200
 """What uploads may take on this server in all."""
@@ -32,14 +36,6 @@ Cells = dict[str, dict[tuple[int | str, str], int]]
 """Rater -> {(latent, concept): rating}."""
 
 
-@dataclass(frozen=True, eq=False)
-class Lease:
-    """While a session holds it, its file is not deleted."""
-
-    path: Path
-
-
-_leases: "weakref.WeakSet[Lease]" = weakref.WeakSet()
 _last: dict[Path, float] = {}
 
 
@@ -50,7 +46,8 @@ def keep_upload(name: str, content: bytes) -> Path:
     quota is used up by files that somebody needs.
     """
     access.demand("sending files")
-    file = f"{hashlib.sha256(content).hexdigest()[:16]}{Path(name).suffix.lower()}"
+    kind = "".join(s for s in Path(name).suffixes[-2:] if s.lower() in _SUFFIXES).lower()
+    file = f"{hashlib.sha256(content).hexdigest()[:16]}{kind or Path(name).suffix.lower()[:20]}"
     for folder in (uploads_dir, _temporary):
         try:
             path = folder() / file
@@ -73,12 +70,6 @@ def uploads_dir() -> Path:
     return cache_dir() / "uploads"
 
 
-def lease(path: Path) -> Lease:
-    """What a session keeps while the file is its task."""
-    _leases.add(made := Lease(path))
-    return made
-
-
 def in_use(path: Path) -> None:
     """Note that the file is used now."""
     _last[path] = time.time()
@@ -91,8 +82,7 @@ def make_room(folder: Path, size: int) -> None:
     """
     found = [(_last_use(f), f, f.stat().st_size) for f in folder.glob("*") if f.is_file()] if folder.is_dir() else []
     total, count = sum(s for *_, s in found), len(found)
-    held = {made.path for made in _leases}
-    for last, file, own in sorted(f for f in found if f[1] not in held):
+    for last, file, own in sorted(found):
         if total + size <= MOST_BYTES and count < MOST_FILES:
             return
         if time.time() - last > UNUSED:
@@ -121,27 +111,21 @@ def _temporary() -> Path:
 
 
 @shared(max_entries=16)
-def columns_of(path: Path) -> list[str]:
-    """Columns of a file of texts. DataError if it cannot be read."""
-    return worker.call(read_columns, str(path))
+def facts_of(path: Path, form: FileForm = FileForm()) -> FileFacts:
+    """What a file holds. DataError if it cannot be read."""
+    in_use(path)
+    return FileFacts.of_json(worker.call(read_facts, str(path), *astuple(form)))
 
 
 @shared(max_entries=16)
-def read_upload(path: Path, text_column: str) -> LabelledTexts:
+def read_upload(path: Path, text_column: str, group_column: str = "", form: FileForm = FileForm()) -> LabelledTexts:
     """Labelled texts of an uploaded file. DataError says what is wrong with it."""
-    found = worker.call(read_table, str(path), text_column)
+    in_use(path)
+    found = worker.call(read_labelled, str(path), text_column, group_column, *astuple(form))
     arrays = {name: None if (v := found[name]) is None else np.array(v, dtype=str) for name in ("split", "group")}
     columns = {name: np.array(values, dtype=str) for name, values in found["columns"].items()}
-    return LabelledTexts(
-        found["name"],
-        tuple(found["texts"]),
-        columns,
-        frozenset(found["numeric"]),
-        arrays["split"],
-        arrays["group"],
-        found["source"],
-        dropped=found["dropped"],
-    )
+    lists = {name: tuple(found[name]) for name in ("texts", "notes")}
+    return LabelledTexts(**{**found, **lists, **arrays, "columns": columns})
 
 
 def read_set(content: bytes, n_latents: int, prints: tuple[str, str]) -> tuple[ExportedSet, list[str]]:
@@ -175,23 +159,24 @@ def sent(content: bytes, function: Callable[..., Any], *args: object) -> Any:
 # Called in the other process; what they take and give are JSON values.
 
 
-def read_columns(path: str) -> list[str]:
-    """As ``columns_of``."""
-    return column_names(Path(path), SMALL)
+def read_facts(path: str, encoding: str, delimiter: str) -> dict[str, Any]:
+    """Fields of the ``FileFacts``."""
+    return asdict(survey(read_table(Path(path), SMALL, FileForm(encoding, delimiter))))
 
 
-def read_table(path: str, text_column: str) -> dict[str, Any]:
+def read_labelled(path: str, text_column: str, group_column: str, encoding: str, delimiter: str) -> dict[str, Any]:
     """Fields of the ``LabelledTexts``."""
-    found = read_texts(Path(path), text_column, bounds=SMALL)
-    lists = {name: None if (v := getattr(found, name)) is None else v.tolist() for name in ("split", "group")}
+    found = read_texts(Path(path), text_column, group_column, SMALL, FileForm(encoding, delimiter))
+    plain = {f.name: getattr(found, f.name) for f in fields(found)}
+    lists = {name: None if (v := plain[name]) is None else v.tolist() for name in ("split", "group")}
     columns = {name: values.tolist() for name, values in found.columns.items()}
-    kept = {
-        "name": found.name,
-        "texts": found.texts,
-        "numeric": sorted(map(str, found.numeric)),
-        "source": found.source,
-    }
-    return kept | lists | {"columns": columns, "dropped": dict(found.dropped)}
+    counts = {name: dict(plain[name]) for name in ("dropped", "unusable")}
+    return plain | lists | counts | {"columns": columns}
+
+
+def import_kept(path: str, name: str) -> str:
+    """The reference of the task in an exported file, which is kept here now."""
+    return import_task(Path(path).read_bytes(), name, bounds=SMALL).ref
 
 
 def read_decision_set(path: str, n_latents: int, sae: str, recording: str) -> tuple[dict[str, Any], list[str]]:

@@ -10,7 +10,7 @@ import streamlit as st
 from app import state
 from app.services import ledger, scoring
 from app.services.loading import Loaded
-from app.widgets import own_texts, provenance, trust_box
+from app.widgets import provenance, trust_box
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
@@ -40,7 +40,11 @@ def render(loaded: Loaded) -> None:
     st.subheader("Data")
     _data(loaded)
     st.subheader("Load your own")
-    own_texts.form()
+    st.write(
+        "An SAE or language model of your own: type its folder, registry entry or Hub id in the sidebar. Texts of your own: "
+        "a file with one text per row and columns with labels becomes a task that is kept under a name."
+    )
+    _go("your_data", "Open Your data")
     with st.expander("Where everything comes from"):
         _provenance(loaded)
 
@@ -54,7 +58,7 @@ def _loaded(loaded: Loaded) -> None:
         ("SAE", loaded.latents.sae, str(about.get("architecture", ""))),
         ("hook", loaded.residuals.key.hook, f"{loaded.latents.n_latents:,} latents"),
         ("L0 / explained variance", f"{_or_na(l0, '.1f')} / {_or_na(explained, '.3f')}", "on the task's texts"),
-        ("texts", f"{texts.name}: {len(texts.texts):,}", "composed texts" if texts.composed else texts.source),
+        ("texts", f"{texts.shown}: {len(texts.texts):,}", "composed texts" if texts.composed else texts.source),
     ]
     cells = "".join(
         f"<div><div class='how'>{e(label)}</div><div style='font-weight:600;overflow-wrap:anywhere'>{e(value)}</div>"

@@ -28,9 +28,8 @@ def render(loaded: Loaded) -> None:
     """Pair, direction, ranking, ablation and set on top; the lab below runs on its own at every press."""
     directions = scoring.shift_directions(loaded)
     if not directions:
-        st.info(
-            f"'{provenance.plain(loaded.task_set.texts.name)}' defines no SHIFT pair; choose another task on the left."
-        )
+        name = provenance.plain(loaded.task_set.texts.shown)
+        st.info(f"'{name}' defines no SHIFT pair; choose another task on the left.")
         return
     box = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall")
     pair = shift_pickers.pair(box, list(dict.fromkeys(d.pair for d in directions)))
@@ -79,7 +78,7 @@ def _trust(box: DeltaGenerator, lab: Lab) -> None:
 def _about(lab: Lab) -> None:
     """One line on what is looked at; the n/a direction says why."""
     task_set, reason = lab.loaded.task_set, lab.direction.boards[lab.part].reason
-    texts = f"{task_set.texts.name}{' (composed texts)' if task_set.texts.composed else ''}"
+    texts = f"{task_set.texts.shown}{' (composed texts)' if task_set.texts.composed else ''}"
     line = f"{texts}: {lab.direction.pair}, {lab.direction.task.direction}; {lab.loaded.latents.sae}"
     provenance.how(f"{line}. {task_set.small}" if task_set.small else line)
     chosen = lab.chosen()

@@ -28,8 +28,8 @@ def render(loaded: Loaded) -> None:
     """The page."""
     if loaded.task_set.tpp is None:
         st.info(
-            f"'{provenance.plain(loaded.task_set.texts.name)}' has no classes for TPP. "
-            "Choose another task, or give classes as COLUMN=A,B,C.",
+            f"'{provenance.plain(loaded.task_set.texts.shown)}' has no classes for TPP. "
+            "Choose another task, or give classes under Your data.",
             icon=":material/info:",
         )
         return

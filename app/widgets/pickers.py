@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import state
-from app.services import access
+from app.services import access, own_tasks
 from app.services.picked import saes_on_offer
 from app.services.shared import shared
 from app.widgets import provenance, run_box, sae_box, who
@@ -13,8 +13,7 @@ from saeeval_core.recordings.recording import recorded_passes
 from saeeval_core.texts.hub_tasks import HUB_TASKS
 from saeeval_core.texts.sources import BUNDLED_TASKS
 
-OWN = "own"
-_TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news": "news (BBC, real)", OWN: "my file"}
+_TASK_NAMES = {"bios": "bios (composed)", "reviews": "reviews (composed)", "news": "news (BBC, real)"}
 
 
 def sidebar() -> None:
@@ -70,17 +69,17 @@ def _sae() -> None:
 
 
 def _task() -> None:
-    own = [OWN] if "own_texts" in st.session_state else []
+    own = {t.ref: f"{t.name} (kept here, {t.texts:,} texts)" for t in own_tasks.listed()}
     tasks = _with([*BUNDLED_TASKS, *own, *HUB_TASKS], state.get("task"))
-    st.session_state["w_task"] = state.get("task")  # texts of one's own become the task without this box
+    st.session_state["w_task"] = state.get("task")  # a kept task is chosen without this box, under Your data
     st.selectbox(
         "Task",
         tasks,
         key="w_task",
         on_change=_chosen,
         args=("task", "w_task"),
-        format_func=lambda t: _TASK_NAMES.get(t, f"{t} (Hub)"),
-        help="Your own file: see Overview, Load your own.",
+        format_func=lambda t: _TASK_NAMES.get(t) or own.get(t) or (t if t.startswith("own:") else f"{t} (Hub)"),
+        help="A file of your own becomes a task under Your data.",
     )
 
 

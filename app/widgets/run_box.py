@@ -1,5 +1,7 @@
 """Running an SAE that has no recording yet: the button, one place for its progress, and Cancel."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import streamlit as st
@@ -7,18 +9,28 @@ import streamlit as st
 from app import state
 from app.jobs import recording as recording_job
 from app.services import access, loading, picked
+from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.recordings import plan
+from saeeval_core.texts.labelled import LabelledTexts
 
 
-def draw(config: RunConfig) -> None:
-    """In place of a view: this SAE has not been run on these texts. SaeEvalError for a model or SAE that is none."""
+def draw(config: RunConfig, ready: Callable[[Loaded], None]) -> None:
+    """``ready`` with the recordings; in their place, while this SAE has not been run on these texts, the run.
+
+    SaeEvalError for a model, SAE or texts that are none.
+    """
+    loaded = loading.load(config)
+    if loaded is not None:
+        ready(loaded)
+        return
     picked.check_model(config.model)
     picked.sae_facts(config.saes[0])
     st.subheader("Not run yet")
-    sae, texts = config.saes[0], config.task or config.texts
-    st.write(f"There is no recording of {provenance.plain(sae)} on {provenance.plain(texts)}.")
+    texts = loading.texts_of(replace(config, saes=())).texts
+    st.write(f"There is no recording of {provenance.plain(config.saes[0])} on {provenance.plain(texts.shown)}.")
     st.write("One pass of the language model over the texts makes it; every score afterwards is instant.")
     job = recording_job.job_of(config)
     if job is not None and job.active:
@@ -28,7 +40,28 @@ def draw(config: RunConfig) -> None:
         st.info(provenance.plain(job.error), icon=":material/pause_circle:")
     elif job is not None and job.error:
         st.error(provenance.plain(job.error), icon=":material/error:")
+    _foretold(config, texts)
     _run(config, "w_run_main", "content")
+
+
+def _foretold(config: RunConfig, texts: LabelledTexts) -> None:
+    """Tokens, time and memory, before anything is loaded."""
+    found = plan.plan(config, texts.texts, picked.sae_facts(config.saes[0]).n_latents)
+    pace = (
+        "at the pace of the last pass here"
+        if found.measured
+        else "from this machine's speed; the first pass says better"
+    )
+    seconds = (
+        "time not known before the first pass"
+        if found.seconds is None
+        else f"about {_duration(found.seconds)} ({pace})"
+    )
+    memory = "" if found.model_bytes is None else f", {found.model_bytes / 1e9:.1f} GB for the model's weights"
+    disk = "" if found.recording_bytes is None else f", at most {found.recording_bytes / 1e6:,.0f} MB kept"
+    provenance.how(
+        f"{found.texts:,} texts, at least {found.tokens:,} tokens: {seconds}, and loading the model{memory}{disk}."
+    )
 
 
 def _run(config: RunConfig, key: str, width: Literal["content", "stretch"]) -> None:

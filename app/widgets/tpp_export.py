@@ -88,7 +88,7 @@ def report(page: TppPage) -> str:
     return report_page.view_page(
         loaded,
         [("Matrix", heat, _cells(n, classes, score)), ("Against N", curve, [])],
-        title=f"TPP on {loaded.task_set.texts.name}, {loaded.latents.sae}",
+        title=f"TPP on {loaded.task_set.texts.shown}, {loaded.latents.sae}",
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=[(f"{k} ({name})", say(e)) for k, e in values],
         sets=page.sets.stored,

@@ -10,6 +10,7 @@ from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunCon
 from saeeval_core.errors import ConfigError, unknown_name
 
 
+@o.with_texts
 def commit(
     chosen: Annotated[
         str, typer.Argument(metavar="SET", help="Number of the set, or its name where that is no other's.")
@@ -18,12 +19,7 @@ def commit(
     model: o.Model = DEFAULT_MODEL,
     sae: o.Sae = DEFAULT_SAE,
     task: o.Task = DEFAULT_TASK,
-    texts: o.Texts = "",
-    text_column: o.TextColumn = "text",
-    target: o.Target = "",
-    spurious: o.Spurious = "",
-    classes: o.Classes = "",
-    group_column: o.GroupColumn = "",
+    own: o.TextOptions = o.TextOptions(),
     protocol: o.Protocol = "robust",
     seed: o.Seed = 0,
     ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "mean",
@@ -44,18 +40,7 @@ def commit(
     store = Store()
     found = named_set(store, chosen, who)
     config = RunConfig(
-        model=model,
-        saes=(sae,),
-        task="" if texts else task,
-        texts=texts,
-        text_column=text_column,
-        target=target,
-        spurious=spurious,
-        classes=classes,
-        group_column=group_column,
-        metrics=(found.metric,),
-        protocol=protocol,
-        seed=seed,
+        model=model, saes=(sae,), **own.settings(task), metrics=(found.metric,), protocol=protocol, seed=seed
     )
     with recording_bar() as on_progress:
         prepared = prepare(config, on_progress=on_progress)

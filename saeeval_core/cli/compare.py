@@ -12,6 +12,7 @@ from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunCon
 from saeeval_core.errors import ConfigError, DataError
 
 
+@o.with_texts
 def sweep(
     sae: o.Saes = [],
     suite: Annotated[
@@ -19,6 +20,7 @@ def sweep(
     ] = None,
     model: o.Model = DEFAULT_MODEL,
     task: o.Tasks = [DEFAULT_TASK],
+    own: o.TextOptions = o.TextOptions(),
     protocol: o.Protocols = "robust",
     n: o.Ns = o.DEFAULT_N,
     texts_per_cell: o.TextsPerCell = 1500,
@@ -47,9 +49,10 @@ def sweep(
     saes = [*sae, *map(str, suite_folders(suite) if suite else ())]
     if not saes:
         raise ConfigError("nothing to compare; give --sae NAME (repeatable) or --suite FOLDER")
+    texts = RunConfig(**own.settings(""), texts_per_cell=texts_per_cell)
     config = SweepConfig(
         tuple(saes),
-        tuple(task),
+        (Path(own.texts).stem,) if own.texts else tuple(task),
         o.words(protocol),
         ns=o.numbers(n, "--n"),
         model=model,
@@ -57,6 +60,7 @@ def sweep(
         controls=controls,
         texts_per_cell=texts_per_cell,
         device=device,
+        own_texts=texts if own.texts else None,
         by_direction=suite is None,
         deletion=deletion,
         loss_recovered=loss_recovered,
@@ -88,10 +92,12 @@ def validate(protocol: o.Protocols = "robust,saebench,paper", json_path: o.Json 
         console.print(line, markup=False)
 
 
+@o.with_texts
 def faults(
     sae: o.Saes = [DEFAULT_SAE],
     model: o.Model = DEFAULT_MODEL,
     task: o.Task = DEFAULT_TASK,
+    own: o.TextOptions = o.TextOptions(),
     seeds: Annotated[
         str, typer.Option("--seeds", help="Seeds for the spread; the score shown is of the first.")
     ] = "0,1,2,3,4",
@@ -118,7 +124,7 @@ def faults(
         else:
             from saeeval_core.planted.faults import recorded_fault_table
 
-            config = RunConfig(model=model, saes=tuple(sae), task=task, device=device)
+            config = RunConfig(model=model, saes=tuple(sae), device=device, **own.settings(task))
             result = recorded_fault_table(config, seeds=o.numbers(seeds, "--seeds"), on_progress=progress)
     if json_path is not None:
         write_atomic(json_path, row_json.dumps(result | {"made_by": command_line()}).encode())

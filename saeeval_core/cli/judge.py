@@ -11,6 +11,7 @@ from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunCon
 from saeeval_core.errors import ConfigError, JudgeError
 
 
+@o.with_texts
 def judge(
     judge: Annotated[
         str, typer.Option("--judge", help="claude (ANTHROPIC_API_KEY) or local (weak, offline).")
@@ -21,6 +22,7 @@ def judge(
     model: o.Model = DEFAULT_MODEL,
     sae: o.Sae = DEFAULT_SAE,
     task: o.Task = DEFAULT_TASK,
+    own: o.TextOptions = o.TextOptions(),
     judge_model: Annotated[str, typer.Option(help="Claude's model id.")] = "",
     base_url: Annotated[str, typer.Option(help="URL of another server with the Messages API.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
@@ -52,8 +54,9 @@ def judge(
         dry_run,
         general_text,
     )
+    config = RunConfig(model=model, saes=(sae,), **own.settings(task))
     with bar("judging") as advance:
-        result = judge_command(RunConfig(model=model, saes=(sae,), task=task), options, on_progress=advance)
+        result = judge_command(config, options, on_progress=advance)
     finish(json_path, result.to_dict())
     if result.run is not None and not result.run.answered + result.run.from_store:
         why = ", ".join(f"{status} {n}" for status, n in result.run.failures.items()) or "the budget allows no request"
@@ -62,7 +65,8 @@ def judge(
 
 def import_explanations(
     source: Annotated[
-        str, typer.Argument(help="CSV or JSONL file with a column latent, or: neuronpedia (not verified live).")
+        str,
+        typer.Argument(help="Table with a column latent, a file of Neuronpedia, or: neuronpedia (not verified live)."),
     ],
     sae: o.Sae = DEFAULT_SAE,
     task: Annotated[
@@ -71,12 +75,19 @@ def import_explanations(
     rater: Annotated[
         str, typer.Option("--rater", help="Name of the rater where a row has none; default: the file's name.")
     ] = "",
+    encoding: o.Encoding = "",
+    delimiter: o.Delimiter = "",
     json_path: o.Json = None,
 ) -> None:
-    """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4)."""
-    from saeeval_core.judging.import_command import import_command
+    """Import explanations and ratings made elsewhere: columns explanation, reason, rater, rating:CONCEPT (0 to 4).
 
-    finish(json_path, import_command(source, sae, task=task, rater=rater).to_dict())
+    Neuronpedia's own files (columns index and description; .jsonl, .jsonl.gz, .json, .csv) are read too.
+    """
+    from saeeval_core.judging.import_command import import_command
+    from saeeval_core.texts.tables import FileForm
+
+    form = FileForm(encoding, delimiter)
+    finish(json_path, import_command(source, sae, task=_texts_name(task), rater=rater, form=form).to_dict())
 
 
 def agreement(
@@ -99,8 +110,17 @@ def agreement(
     result = agreement_command(
         labels=labels,
         sae="" if labels else sae,
-        task=task or None,
+        task=_texts_name(task) or None,
         missing_as_zero=missing_as_zero,
         resamples=resamples,
     )
     finish(json_path, result.to_dict())
+
+
+def _texts_name(task: str) -> str:
+    """Name under which verdicts on a task are stored."""
+    if not task.startswith("own:"):
+        return task
+    from saeeval_core.texts.own import find_task
+
+    return find_task(task).key

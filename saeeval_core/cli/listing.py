@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,6 +12,9 @@ from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, write_json
 from saeeval_core.config import DEFAULT_MODEL
 from saeeval_core.errors import ConfigError, SaeEvalError
+
+if TYPE_CHECKING:
+    from saeeval_core.texts.own import OwnTask
 
 Row = dict[str, str | int | float | None]
 """Column title -> cell; every row of a list has the same columns."""
@@ -80,6 +83,7 @@ def _sae_row(
 
 def _tasks() -> list[Row]:
     from saeeval_core.texts.hub_tasks import HUB_TASKS
+    from saeeval_core.texts.own import kept_tasks
     from saeeval_core.texts.sources import BUNDLED_TASKS, load_task_set
 
     rows = []
@@ -95,7 +99,13 @@ def _tasks() -> list[Row]:
     for name, source in HUB_TASKS.items():
         pairs = [target.split("=")[1].replace(",", "/") for target, _ in source.pairs]
         rows.append(_task_row(name, f"Hub: {source.repo}", pairs, source.classes.split("=")[1].split(",")))
-    return rows
+    return [*map(_own_row, kept_tasks()), *rows]
+
+
+def _own_row(task: "OwnTask") -> Row:
+    labels = task.labels
+    pairs = ["/".join(labels.target.values)] if labels.target else []
+    return _task_row(task.ref, f"{task.texts} of {task.source}", pairs, labels.classes.values if labels.classes else ())
 
 
 def _task_row(name: str, texts: str, pairs: Sequence[str], classes: Sequence[str]) -> Row:

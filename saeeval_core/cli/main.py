@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from saeeval_core.cli import commit, compare, judge, listing, run, store, train
+from saeeval_core.cli import commit, compare, judge, listing, run, store, tasks, train
 from saeeval_core.cli.console import console
 from saeeval_core.errors import SaeEvalError, one_line
 
@@ -80,6 +80,7 @@ app = typer.Typer(
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(store.app, name="store")
+app.add_typer(tasks.app, name="task")
 
 
 def main() -> None:

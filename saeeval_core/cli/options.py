@@ -1,12 +1,18 @@
 """Options that several commands share, each defined once; a command's own options are defined with it."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.errors import ConfigError
+from saeeval_core.storage.parse_json import NotJson, parse_json
+from saeeval_core.texts.choices import TaskLabels
 
 DEFAULT_HOOK = "blocks.15.hook_resid_post"
 DEFAULT_N = ",".join(map(str, DEFAULT_NS))
@@ -16,10 +22,10 @@ Model = Annotated[str, typer.Option("--model", help="Bundled name, local folder 
 _SAE = "Bundled name, local folder, SAELens release/id or hub:REPO."
 Sae = Annotated[str, typer.Option("--sae", help=_SAE)]
 Saes = Annotated[list[str], typer.Option("--sae", help=f"{_SAE} Repeatable.")]
-_TASK = "bios, reviews, news, bias_in_bios, amazon or ag_news; :PAIR keeps one SHIFT pair."
+_TASK = "bios, reviews, news, bias_in_bios, amazon, ag_news or own:NAME; :PAIR keeps one SHIFT pair."
 Task = Annotated[str, typer.Option("--task", help=_TASK)]
 Tasks = Annotated[list[str], typer.Option("--task", help=f"{_TASK} Repeatable.")]
-Texts = Annotated[str, typer.Option("--texts", help="CSV, Parquet or JSONL file of your own, or hub:REPO.")]
+Texts = Annotated[str, typer.Option("--texts", help="CSV, TSV, JSONL, JSON or Parquet file of your own, or hub:REPO.")]
 TextColumn = Annotated[str, typer.Option("--text-column", help="Column of --texts that holds the text.")]
 _QUOTES = 'Names with commas, = or outer spaces in double quotes: \'"my, column"="a, b",c\'.'
 Target = Annotated[str, typer.Option("--target", help=f"COLUMN=POSITIVE,NEGATIVE: the label to keep. {_QUOTES}")]
@@ -27,6 +33,20 @@ Spurious = Annotated[
     str, typer.Option("--spurious", help="COLUMN=POSITIVE,NEGATIVE: the cue to remove; quotes as there.")
 ]
 Classes = Annotated[str, typer.Option("--classes", help="COLUMN=A,B,C: the classes of TPP; quotes as there.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help='JSON file in place of the three: {"target": {"column", "positive", "negative"}, "spurious": {...}, '
+        '"classes": {"column", "values": [...]}}.',
+    ),
+]
+Encoding = Annotated[
+    str, typer.Option("--encoding", help="Of the file, such as cp1252 or latin-1; UTF-8 and marked files need none.")
+]
+Delimiter = Annotated[
+    str, typer.Option("--delimiter", help="Of the file: one character or tab; needed only where several fit.")
+]
 GroupColumn = Annotated[str, typer.Option("--group-column", help="Texts of one group stay in one part.")]
 
 # How it is scored.
@@ -59,6 +79,72 @@ Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for cached a
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 or bfloat16, for the language model.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the full result here as JSON.")]
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """The options for texts of one's own, as ``with_texts`` adds them to a command."""
+
+    texts: Texts = ""
+    text_column: TextColumn = "text"
+    target: Target = ""
+    spurious: Spurious = ""
+    classes: Classes = ""
+    labels: Labels = None
+    group_column: GroupColumn = ""
+    encoding: Encoding = ""
+    delimiter: Delimiter = ""
+
+    def settings(self, task: str) -> dict[str, str]:
+        """Values of ``RunConfig`` for these texts, or for the task where there are none.
+
+        ConfigError for labels given twice, DataError for a file of labels that is none.
+        """
+        given = [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name) != f.default]
+        if given and not self.texts:
+            raise ConfigError(f"{', '.join(given)} go with --texts FILE, not with a named task")
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "labels"}
+        if self.labels is not None:
+            if self.target or self.spurious or self.classes:
+                raise ConfigError("labels are given twice; use either --labels or --target, --spurious and --classes")
+            found = read_labels(self.labels)
+            pairs = {"target": found.target, "spurious": found.spurious, "classes": found.classes}
+            chosen |= {name: "" if choice is None else str(choice) for name, choice in pairs.items()}
+        return chosen | {"task": "" if self.texts else task}
+
+
+def read_labels(path: Path) -> TaskLabels:
+    """The labels in a JSON file. ConfigError if it is no JSON, DataError if it holds something else."""
+    try:
+        return TaskLabels.from_json(parse_json(path.read_bytes()))
+    except NotJson as error:
+        raise ConfigError(f"'{path}' is not JSON ({error}); see --labels in saeeval run --help") from None
+
+
+def with_texts(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of TextOptions in place of its one parameter of that type."""
+    hints = get_type_hints(command, include_extras=True)
+    own = inspect.signature(command).parameters
+    name = next(n for n in own if hints[n] is TextOptions)
+    added = get_type_hints(TextOptions, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = []
+    for n, p in own.items():
+        if n == name:
+            parameters += [
+                inspect.Parameter(f.name, keyword, default=f.default, annotation=added[f.name])
+                for f in fields(TextOptions)
+            ]
+        else:
+            parameters.append(p.replace(kind=keyword, annotation=hints[n]))
+
+    @wraps(command)
+    def called(**values: Any) -> None:
+        command(**{name: TextOptions(**{f.name: values.pop(f.name) for f in fields(TextOptions)})}, **values)
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in parameters}
+    return called
 
 
 def words(text: str) -> tuple[str, ...]:

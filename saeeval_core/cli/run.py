@@ -18,16 +18,12 @@ if TYPE_CHECKING:
 FORMATS = ("saeeval", "saebench")
 
 
+@o.with_texts
 def run(
     model: o.Model = DEFAULT_MODEL,
     sae: o.Saes = [DEFAULT_SAE],
     task: o.Task = DEFAULT_TASK,
-    texts: o.Texts = "",
-    text_column: o.TextColumn = "text",
-    target: o.Target = "",
-    spurious: o.Spurious = "",
-    classes: o.Classes = "",
-    group_column: o.GroupColumn = "",
+    own: o.TextOptions = o.TextOptions(),
     metrics: Annotated[str, typer.Option("--metrics", help="shift,tpp")] = "shift,tpp",
     protocol: o.Protocol = "robust",
     n: o.Ns = o.DEFAULT_N,
@@ -69,13 +65,7 @@ def run(
     config = RunConfig(
         model=model,
         saes=tuple(sae),
-        task="" if texts else task,
-        texts=texts,
-        text_column=text_column,
-        target=target,
-        spurious=spurious,
-        classes=classes,
-        group_column=group_column,
+        **own.settings(task),
         metrics=o.words(metrics),
         protocol=protocol,
         ns=o.numbers(n, "--n"),

@@ -37,6 +37,10 @@ class TaskAbout:
     """Note shown with every number when the texts are too few to separate SAEs well; else ""."""
     interval_level: str = ""
     """What the intervals vary."""
+    notes: Sequence[str] = field(default_factory=list)
+    """What was found out or changed while loading the texts."""
+    title: str = ""
+    """How people know the texts, where that is not ``name``."""
 
 
 @dataclass(frozen=True)

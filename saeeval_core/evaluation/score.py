@@ -72,6 +72,8 @@ def score(prepared: Prepared, select: Selector | None = None) -> RunResult:
             dict(texts.dropped),
             prepared.task_set.small,
             LEVEL,
+            list(texts.notes),
+            texts.title,
         ),
         tuple(map(direction_probes, evaluation.directions)),
         tuple(_sae(evaluation, latents, config.ns, select) for latents in prepared.saes),

@@ -13,14 +13,19 @@ from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
 from saeeval_core.texts.parts import PART_NAMES, scored_parts
 
+_WIDTH = 9
+"""Characters of a class's name in the matrix; a longer one is cut and marked."""
+
 
 def print_run(console: Console, result: RunResult) -> None:
     """The tables of ``saeeval run``, readable at 100 columns."""
     task, config = result.task, result.config
     console.print(
-        f"\n[bold]{escape(task.name)}[/] ({'composed, ' if task.composed else ''}{task.texts} texts) on "
+        f"\n[bold]{escape(task.title or task.name)}[/] ({'composed, ' if task.composed else ''}{task.texts} texts) on "
         f"{escape(result.model.name)} {result.model.hook}, protocol {config.protocol}, seed {config.seed}"
     )
+    for line in (*task.notes, *(f"{n:,} not used: {reason}" for reason, n in task.dropped.items())):
+        console.print(f"  {line}", style="dim", markup=False, highlight=False)
     if task.small:
         console.print(task.small, style="yellow", markup=False)
     parts = [PART_NAMES[p] for p in scored_parts(get_protocol(config.protocol))]
@@ -116,7 +121,7 @@ def _print_tpp(console: Console, tpp: TppResult, parts: list[str]) -> None:
         _print_area(console, tpp.definition, tpp.area, parts)
     _print_refits(console, tpp.refits)
     middle = tpp.by_n[min(len(tpp.by_n) - 1, 4)]
-    names = [escape(c[:9]) for c in tpp.classes]
+    names = [escape(c if len(c) <= _WIDTH else f"{c[: _WIDTH - 1]}…") for c in tpp.classes]
     title = f"TPP matrix, N={middle.n}, test: ablated class (row) x probe (column)"
     matrix = Table(title=title, title_justify="left", box=None, header_style="bold")
     for name in ("", *names):
@@ -124,6 +129,9 @@ def _print_tpp(console: Console, tpp: TppResult, parts: list[str]) -> None:
     for name, row in zip(names, middle.parts["test"].matrix, strict=True):
         matrix.add_row(name, *("n/a" if e.value is None else f"{e.value:+.3f}" for e in row))
     console.print(matrix)
+    columns = zip(tpp.classes, zip(*middle.parts["test"].matrix, strict=True), strict=True)
+    for name, reason in {(c, e.reason): None for c, column in columns for e in column if e.value is None}:
+        console.print(f"  {name}: n/a, {reason}", style="dim", markup=False)
 
 
 def _print_area(console: Console, definition: str, area: Mapping[str, Estimate], parts: list[str]) -> None:

@@ -5,16 +5,18 @@ a key that no header can carry is refused before anything is sent, and what come
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from saeeval_core.errors import JudgeError
 from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
 from saeeval_core.judging.prompts import RUBRIC, build_prompt
-from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.ledger.verdicts import SERVED, Verdict
 from saeeval_core.redaction import redacted
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _COUNTS = ("input", "cache_creation_input", "cache_read_input", "output")
 _COUNTED = 64  # requests whose tokens are counted one by one; the rest is scaled by length
+_OFFICIAL = "api.anthropic.com"
+_LONGEST_NAME = 100
 _HOPELESS = (v.NO_KEY, v.KEY_REJECTED, v.NO_CREDIT)  # asking for the next latent would fail the same way
 
 
@@ -71,8 +75,16 @@ class ClaudeJudge:
 
     @property
     def rater(self) -> str:
-        """Name of the rater, under which verdicts are stored."""
-        return f"Claude ({self.settings.model})"
+        """Name of the rater, under which verdicts are stored; only Anthropic's own server is called Claude."""
+        host = self.endpoint
+        official = host == _OFFICIAL or host.endswith(".anthropic.com")
+        return f"Claude ({self.model})" if official else f"{self.model} at {host}"
+
+    @property
+    def endpoint(self) -> str:
+        """Host, and port where there is one, of the server that is asked."""
+        url = urlsplit(self.settings.base_url or os.environ.get("ANTHROPIC_BASE_URL") or f"https://{_OFFICIAL}")
+        return url.netloc.rpartition("@")[2] or "unknown server"
 
     def question(self, evidence: LatentEvidence, concepts: Sequence[v.Concept], task: str) -> v.Question:
         """The question about one latent."""
@@ -218,7 +230,9 @@ class ClaudeJudge:
             return q.failed(stops[message.stop_reason], text), usage
         if message.stop_reason not in ("end_turn", "stop_sequence"):
             return q.failed(v.INVALID, text), usage
-        return v.parse_reply(q, text), usage
+        answer = v.parse_reply(q, text)
+        served = self.clean(str(getattr(message, "model", None) or "unnamed"))[:_LONGEST_NAME]
+        return replace(answer, model=f"{q.blank.model}{SERVED}{served} at {self.endpoint}"), usage
 
     async def _submit(self, questions: Sequence[v.Question]) -> str:
         import anthropic

@@ -10,6 +10,7 @@ from saeeval_core.judging.neuronpedia import BASE_URL, fetch_explanations
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae, identify
+from saeeval_core.texts.tables import FileForm
 
 NEURONPEDIA = "neuronpedia"
 """Source that means the public service, in place of a file."""
@@ -40,7 +41,14 @@ class ImportOutcome:
 
 
 def import_command(
-    source: str, sae: str, *, task: str = "", rater: str = "", store: Store | None = None, base_url: str = BASE_URL
+    source: str,
+    sae: str,
+    *,
+    task: str = "",
+    rater: str = "",
+    form: FileForm = FileForm(),
+    store: Store | None = None,
+    base_url: str = BASE_URL,
 ) -> ImportOutcome:
     """Store a file's rows, or Neuronpedia's explanations, as rater kind "imported".
 
@@ -51,7 +59,7 @@ def import_command(
     if source == NEURONPEDIA:
         rows = [replace(v, task=task) for v in fetch_explanations(known, base_url=base_url)]
     else:
-        rows = read_explanations(Path(source), known, task=task, rater=rater)
+        rows = read_explanations(Path(source), known, task=task, rater=rater, form=form)
     store = store or Store()
     _refuse_taken_names(store, known, rows)
     now = {(v.task, v.rater, v.latent): _said(v) for v in store.verdicts(known.fingerprint)}

@@ -1,33 +1,65 @@
-"""Explanations and ratings made elsewhere, from CSV or JSONL files.
+"""Explanations and ratings made elsewhere, from tables of one latent per row, Neuronpedia's own files among them.
 
 Every row is checked against the SAE; nothing is stored when a single row does not fit.
 """
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae
-from saeeval_core.storage.parse_json import NotJson, parse_json
+from saeeval_core.texts.files import label_of, read_table
+from saeeval_core.texts.tables import FileForm
 
-_CONCEPT = "rating:"
+_RATINGS = ("rating:", "ratings.")
+"""Starts of columns with ratings: of spreadsheets, and of objects ``ratings`` in JSON."""
 Row = Mapping[str, object]
-"""Column -> cell: text in CSV, any JSON value in JSONL."""
+"""Column -> cell, None or absent where there is none."""
 
 
-def read_explanations(path: Path, sae: KnownSae, *, task: str = "", rater: str = "") -> list[Verdict]:
-    """Verdicts in the rows of a CSV or JSONL file, with rater kind "imported".
+def read_explanations(
+    path: Path, sae: KnownSae, *, task: str = "", rater: str = "", form: FileForm = FileForm()
+) -> list[Verdict]:
+    """Verdicts in the rows of a file of any kind that texts are read from, with rater kind "imported".
 
     Columns: ``latent``; optional ``explanation``, ``reason``, ``rater``, ``model``, ``sae``, ``sae_fingerprint``,
-    ``n_latents`` (checked), ratings as ``rating:CONCEPT`` columns or, in JSONL, an object ``ratings``.
-    DataError names the first row that does not fit.
+    ``n_latents`` (checked), ratings as ``rating:CONCEPT`` columns or, in JSON, an object ``ratings``. Or those of
+    Neuronpedia's exports (``published``). Whole numbers may be written as 3.0. DataError names the first row that does
+    not fit.
     """
-    rows = list(read_rows(path))
+    rows = list(read_rows(path, form))
     if not rows:
         raise DataError(f"'{path.name}' holds no rows; expected one latent per row")
-    return [_imported(path.name, line, row, sae, task, rater or path.stem) for line, row in rows]
+    if "latent" not in rows[0][1] and {"index", "description"} <= rows[0][1].keys():
+        return [replace(v, task=task) for v in published(path.name, (row for _, row in rows), sae)]
+    return [_imported(path.name, number, row, sae, task, rater or path.name.split(".")[0]) for number, row in rows]
+
+
+def published(name: str, rows: Iterable[Row], sae: KnownSae) -> list[Verdict]:
+    """The last explanation per latent and author in Neuronpedia's rows, without ratings, by latent.
+
+    Columns: ``index``, ``description``; ``modelId`` and ``layer`` (checked), ``explanationModelName`` or ``typeName``.
+    DataError for rows about another SAE, or about several, and for a latent that it does not have.
+    """
+    model, _, source = (sae.neuronpedia_id or "").partition("/")
+    found: dict[tuple[int, str], Verdict] = {}
+    for row in rows:
+        about = (label_of(row.get("modelId")) or model, label_of(row.get("layer")) or source)
+        model, source = model or about[0], source or about[1]
+        if about != (model, source):
+            raise DataError(f"'{name}' is for '{'/'.join(about)}', not for '{model}/{source}': another SAE")
+        latent, text = _whole(row.get("index")), str(row.get("description") or "").strip()
+        if latent is None or "description" not in row:
+            raise DataError(f"an explanation of '{name}' has no index or description; its format has changed")
+        author = label_of(row.get("explanationModelName")) or label_of(row.get("typeName")) or "unknown author"
+        rater = f"Neuronpedia ({author})"
+        found[latent, rater] = Verdict(
+            latent, sae.fingerprint, sae.id, "", rater, "imported", explanation=text, model=author
+        )
+    check_latents(name, (latent for latent, _ in found), sae)
+    return [found[key] for key in sorted(found)]
 
 
 def check_latents(name: str, latents: Iterable[int], sae: KnownSae) -> None:
@@ -39,54 +71,31 @@ def check_latents(name: str, latents: Iterable[int], sae: KnownSae) -> None:
         )
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """(line number, row) of a CSV or JSONL file. DataError if it is not one."""
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"file '{path}' does not exist; give a .csv or .jsonl file") from None
-    except UnicodeDecodeError:
-        raise DataError(f"'{path.name}' is not UTF-8; save it again with UTF-8 encoding") from None
-    except (OSError, ValueError) as error:  # a folder, a name that is too long, NUL, half characters
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"'{path}' cannot be read ({why}); give a .csv or .jsonl file") from None
-    if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(content.splitlines(), strict=True)
-        csv.field_size_limit(2**31 - 1)  # an explanation may be longer than the 131,072 characters Python allows
-        try:
-            for row in reader:
-                yield reader.line_num, {k: v for k, v in row.items() if k is not None}
-        except csv.Error as error:
-            raise DataError(
-                f"'{path.name}' is no CSV from line {reader.line_num} on ({error}); save it again"
-            ) from None
-        return
-    if path.suffix.lower() not in (".jsonl", ".ndjson"):
-        raise DataError(f"'{path.name}' ends in '{path.suffix}'; give a .csv or .jsonl file")
-    for number, line in enumerate(content.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except NotJson as error:
-            raise DataError(
-                f"line {number} of '{path.name}' is not JSON ({error}); one object per line is expected"
-            ) from None
-        if not isinstance(row, dict):
-            raise DataError(f"line {number} of '{path.name}' is not an object; one object per line is expected")
-        yield number, row
+def read_rows(path: Path, form: FileForm = FileForm()) -> Iterator[tuple[int, Row]]:
+    """(number from 1, row) of a table without its empty cells. DataError if it is none."""
+    frame = read_table(path, form=form).frame.astype(object)
+    for number, values in enumerate(frame.itertuples(index=False, name=None), 1):
+        if any(isinstance(v, str) and any("\ud800" <= c <= "\udfff" for c in v) for v in values):
+            raise DataError(f"row {number} of '{path.name}' holds half characters (lone surrogates); save it as UTF-8")
+        cells = zip(map(str, frame.columns), values, strict=True)
+        yield number, {name: value for name, value in cells if isinstance(value, list) or label_of(value)}
 
 
-def _imported(name: str, line: int, row: Row, sae: KnownSae, task: str, rater: str) -> Verdict:
-    try:
-        latent = int(str(row["latent"]))
-    except (KeyError, ValueError):
-        raise DataError(f"line {line} of '{name}' has no whole number in 'latent'; add that column") from None
+def _whole(cell: object) -> int | None:
+    """The whole number in a cell, 3 for 3.0; None for anything else."""
+    text = label_of(cell) if not isinstance(cell, list | bool) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _imported(name: str, number: int, row: Row, sae: KnownSae, task: str, rater: str) -> Verdict:
+    latent = _whole(row.get("latent"))
+    if latent is None:
+        raise DataError(f"row {number} of '{name}' has no whole number in 'latent'; add that column")
     check_latents(name, [latent], sae)
     claims = {"sae": sae.id, "sae_fingerprint": sae.fingerprint, "n_latents": str(sae.n_latents)}
     for key, expected in claims.items():
-        if row.get(key) not in (None, "") and str(row[key]) != expected:
-            raise DataError(f"line {line} of '{name}' is about {key} '{row[key]}', expected '{expected}': another SAE")
+        if key in row and expected not in (str(row[key]), label_of(row[key])):
+            raise DataError(f"row {number} of '{name}' is about {key} '{row[key]}', expected '{expected}': another SAE")
     return Verdict(
         latent=latent,
         sae_fingerprint=sae.fingerprint,
@@ -94,25 +103,25 @@ def _imported(name: str, line: int, row: Row, sae: KnownSae, task: str, rater: s
         task=str(row.get("task") or task),
         rater=str(row.get("rater") or rater),
         rater_kind="imported",
-        ratings=_ratings(name, line, row),
+        ratings=_ratings(name, number, row),
         explanation=str(row.get("explanation") or ""),
         reason=str(row.get("reason") or ""),
         model=str(row.get("model") or ""),
     )
 
 
-def _ratings(name: str, line: int, row: Row) -> dict[str, int]:
-    given = row.get("ratings") or {}
-    if not isinstance(given, dict):
-        raise DataError(f"line {line} of '{name}': 'ratings' is not an object of concept: rating")
-    cells = dict(given) | {k.removeprefix(_CONCEPT): v for k, v in row.items() if k.startswith(_CONCEPT)}
+def _ratings(name: str, number: int, row: Row) -> dict[str, int]:
+    if "ratings" in row:
+        raise DataError(f"row {number} of '{name}': 'ratings' is not an object of concept: rating")
     out = {}
-    for concept, value in cells.items():
-        if value in (None, ""):
+    for column, cell in row.items():
+        start = next((s for s in _RATINGS if column.startswith(s)), None)
+        if start is None:
             continue
-        if isinstance(value, bool) or str(value) not in ("0", "1", "2", "3", "4"):
+        concept, rating = column.removeprefix(start), _whole(cell)
+        if rating is None or rating > 4:
             raise DataError(
-                f"line {line} of '{name}': rating '{value}' of '{concept}' is not a whole number from 0 to 4"
+                f"row {number} of '{name}': rating '{cell}' of '{concept}' is not a whole number from 0 to 4"
             )
-        out[concept] = int(value)
+        out[concept] = rating
     return out

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 from saeeval_core.errors import DataError
-from saeeval_core.judging.imports import Row, check_latents
+from saeeval_core.judging.imports import Row, published
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae
 from saeeval_core.storage.parse_json import NotJson, parse_json
@@ -32,27 +32,12 @@ def fetch_explanations(sae: KnownSae, *, base_url: str = BASE_URL, timeout: floa
     model, slash, source = (sae.neuronpedia_id or "").partition("/")
     if not slash:
         raise DataError(f"SAE '{sae.id}' has no neuronpedia id; import explanations from a CSV or JSONL file instead")
-    found: dict[tuple[int, str], Verdict] = {}
-    for row in _rows(f"{base_url.rstrip('/')}/v1/{model}/{source}/explanations", timeout):
-        if (row.get("modelId", model), row.get("layer", source)) != (model, source):
-            raise DataError(
-                f"Neuronpedia answered for '{row.get('modelId')}/{row.get('layer')}', not for '{sae.neuronpedia_id}'"
-            )
-        try:
-            latent, text = int(str(row["index"])), str(row["description"])
-        except (KeyError, ValueError):
-            raise DataError(
-                f"an explanation of '{sae.neuronpedia_id}' has no index or description; its format has changed"
-            ) from None
-        author = str(row.get("explanationModelName") or row.get("typeName") or "unknown author")
-        rater = f"Neuronpedia ({author})"
-        found[latent, rater] = Verdict(
-            latent, sae.fingerprint, sae.id, "", rater, "imported", explanation=text.strip(), model=author
-        )
+    found = published(
+        sae.neuronpedia_id or "", _rows(f"{base_url.rstrip('/')}/v1/{model}/{source}/explanations", timeout), sae
+    )
     if not found:
         raise DataError(f"Neuronpedia has no explanations for '{sae.neuronpedia_id}'")
-    check_latents(f"Neuronpedia {sae.neuronpedia_id}", (latent for latent, _ in found), sae)
-    return [found[key] for key in sorted(found)]
+    return found
 
 
 def _rows(folder: str, timeout: float) -> Iterator[Row]:

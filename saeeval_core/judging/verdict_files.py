@@ -1,12 +1,12 @@
 """Verdicts as files, and loading those that come with the bundled SAEs into the store."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import DataError
-from saeeval_core.judging.imports import check_latents, read_rows
+from saeeval_core.judging.imports import check_latents
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import RATER_KINDS, Verdict
 from saeeval_core.recordings.known_saes import KnownSae, recorded_sae
@@ -15,6 +15,7 @@ from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.json_files import require
 from saeeval_core.storage.manifest import is_as_shipped
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
 _SHARED = ("sae", "sae_fingerprint", "task", "rater", "rater_kind", "model", "prompt", "status")
 _OWN = ("latent", "ratings", "explanation", "reason", "evidence_hash")
@@ -41,7 +42,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
     """Inverse of ``write_verdicts``; DataError for a line that is not a verdict."""
     out = []
     shared: dict[str, object] = {}
-    for line, own in read_rows(path):
+    for line, own in _lines(path):
         if isinstance(own.get("shared"), dict):
             shared = own["shared"]
             continue
@@ -61,6 +62,20 @@ def read_verdicts(path: Path) -> list[Verdict]:
         except ValueError as error:
             raise DataError(f"line {line} of '{path.name}' is not a verdict: {error}; make the file again") from None
     return out
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """(line number, object) of JSON lines."""
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except NotJson as error:
+            raise DataError(f"line {number} of '{path.name}' is not JSON ({error}); make the file again") from None
+        if not isinstance(row, dict):
+            raise DataError(f"line {number} of '{path.name}' is not an object; make the file again")
+        yield number, row
 
 
 def load_shipped(store: Store, sae: KnownSae, folder: Path | None = None) -> int:

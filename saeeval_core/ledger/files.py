@@ -1,11 +1,11 @@
 """Where the store and the files beside it lie, raw connections to SQLite files, and the error of a store."""
 
-import os
 import sqlite3
 from pathlib import Path
 
 from sqlalchemy import URL
 
+from saeeval_core.config import store_path
 from saeeval_core.errors import ArtifactError
 from saeeval_core.storage.notices import notice
 
@@ -30,9 +30,7 @@ def tell(line: str) -> None:
 
 def default_path() -> Path:
     """$SAEEVAL_STORE, or store.sqlite in the user's data folder."""
-    if given := os.environ.get("SAEEVAL_STORE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "saeeval" / "store.sqlite"
+    return store_path()
 
 
 def beside(path: Path, ending: str) -> Path:

@@ -17,6 +17,8 @@ from saeeval_core.ledger.connection import Database, given, insert, sound
 RATER_KINDS = ("llm", "local", "human", "imported")
 OK = "ok"
 """Status of a usable verdict; every other status says why there is no verdict."""
+SERVED = " served as "
+"""In a verdict's model: between the model that was asked for and what the server says that it is."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Verdict:
     explanation: str = ""
     reason: str = ""
     model: str = ""
+    """As asked for; after ``SERVED`` the name that the server gave, and where it is."""
     prompt: str = ""
     """The text sent to the judge."""
     evidence_hash: str = ""
@@ -53,7 +56,8 @@ class Verdict:
     @property
     def key(self) -> str:
         """Identity of the question: equal when the same rater is asked the same about the same evidence."""
-        asked = (self.sae_fingerprint, self.latent, self.task, self.rater, self.model, self.prompt, self.evidence_hash)
+        model = self.model.partition(SERVED)[0]
+        asked = (self.sae_fingerprint, self.latent, self.task, self.rater, model, self.prompt, self.evidence_hash)
         return fingerprint(asked)
 
 

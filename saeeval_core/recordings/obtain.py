@@ -12,6 +12,7 @@ from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
 from saeeval_core.models.identity import BUNDLED_MODEL, model_stamp
 from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify
+from saeeval_core.recordings.plan import noting_pace
 from saeeval_core.recordings.recording import (
     LatentRecording,
     RecordingKey,
@@ -20,6 +21,7 @@ from saeeval_core.recordings.recording import (
     find_residuals,
 )
 from saeeval_core.texts.sources import BUNDLED_TASKS, file_task_set, hub_task_set, load_task_set
+from saeeval_core.texts.tables import FileForm
 from saeeval_core.texts.tasks import Draw, TaskSet
 
 if TYPE_CHECKING:
@@ -51,12 +53,14 @@ def task_set_of(config: RunConfig) -> TaskSet:
     if config.texts.startswith("hub:"):
         found = hub_task_set(config.texts.removeprefix("hub:"), config.text_column, **labels)
     elif config.texts:
-        found = file_task_set(Path(config.texts), config.text_column, **labels)
+        form = FileForm(config.encoding, config.delimiter)
+        found = file_task_set(Path(config.texts), config.text_column, **labels, form=form)
     else:
         found = load_task_set(config.task)
-        if any(labels.values()):
+        if any(labels.values()) or config.encoding or config.delimiter:
             raise ConfigError(
-                "--target, --spurious, --classes and --group-column go with --texts FILE, not with a named task"
+                "--target, --spurious, --classes, --labels, --group-column, --encoding and --delimiter go with --texts "
+                "FILE, not with a named task"
             )
         if config.task.split(":")[0] in BUNDLED_TASKS:
             return found
@@ -103,7 +107,7 @@ def obtain_recordings(
             loaded,
             storage=key.storage,
             cells=label_cells(task_set),
-            on_progress=on_progress,
+            on_progress=noting_pace(config, on_progress),
             partial=partial,
         )
         keep_recordings(residuals, latents, partial)

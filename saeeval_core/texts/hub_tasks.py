@@ -1,15 +1,14 @@
 """Data sets of the Hugging Face Hub: named ones with the paper's pairs and classes, and any other by its columns."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saeeval_core.errors import DataError
 from saeeval_core.storage.hub import fail_fast
-from saeeval_core.texts.choices import read_choice
+from saeeval_core.texts.choices import TaskLabels
 from saeeval_core.texts.files import from_frame
-from saeeval_core.texts.labelled import LabelledTexts
-from saeeval_core.texts.tasks import Contrast, TaskSet
+from saeeval_core.texts.tasks import TaskSet, with_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +27,6 @@ class HubSource:
     classes: str = ""
     """TPP classes, "column=a,b,c"."""
     config: str | None = None
-    numeric: frozenset[str] = field(default_factory=frozenset)
 
 
 def _numbered(names: str) -> dict[str, str]:
@@ -73,7 +71,6 @@ HUB_TASKS: dict[str, HubSource] = {
             )
         ),
         "category=Toys_and_Games,Cell_Phones_and_Accessories,Industrial_and_Scientific,Musical_Instruments,Electronics",
-        numeric=frozenset({"rating"}),
     ),
     "ag_news": HubSource(
         "fancyzhx/ag_news",
@@ -93,8 +90,9 @@ def hub_task(name: str) -> TaskSet:
         if names is not None and column in frame:
             frame[column] = frame[column].map(lambda v, names=names: names.get(str(v), str(v)))
     texts = from_frame(frame, name, source.text, "", f"Hub: {source.repo}")
-    made = [with_labels(texts, target, spurious, "") for target, spurious in source.pairs]
-    return TaskSet(texts, tuple(p for m in made for p in m.pairs), with_labels(texts, "", "", source.classes).tpp)
+    made = [with_labels(texts, TaskLabels.read(*pair, "")) for pair in source.pairs]
+    classes = with_labels(texts, TaskLabels.read("", "", source.classes))
+    return TaskSet(texts, tuple(p for m in made for p in m.pairs), classes.tpp)
 
 
 def download(repo: str, config: str | None) -> "pd.DataFrame":
@@ -116,20 +114,3 @@ def download(repo: str, config: str | None) -> "pd.DataFrame":
             f"data set {ascii(repo[:80])} cannot be loaded ({type(e).__name__}); with no network, save it as a Parquet "
             "file and use --texts FILE"
         ) from None
-
-
-def with_labels(texts: LabelledTexts, target: str, spurious: str, classes: str) -> TaskSet:
-    """The task set of "COLUMN=POSITIVE,NEGATIVE" twice and "COLUMN=A,B,C", each "" to leave it out.
-
-    DataError for half a pair, unknown columns or values that do not occur.
-    """
-    if bool(target) != bool(spurious):
-        raise DataError("SHIFT needs both --target COLUMN=POSITIVE,NEGATIVE and --spurious COLUMN=POSITIVE,NEGATIVE")
-    pairs = ((Contrast.parse(target, texts), Contrast.parse(spurious, texts)),) if target else ()
-    if not classes:
-        return TaskSet(texts, pairs)
-    column, values = read_choice(classes)
-    texts.column(column)
-    names: Sequence[str] = [texts.canonical(column, v) for v in values]
-    texts.check_values(column, names)
-    return TaskSet(texts, pairs, (column, tuple(names)))

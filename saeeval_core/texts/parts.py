@@ -1,6 +1,7 @@
 """The parts of a task: train, dev (for choosing) and test. 60/20/20 of each quadrant or class, seeded, or as given."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,8 +26,11 @@ def draw_parts(
     """(rows int[used], part uint8[used], {reason: rows dropped}): identical texts once, at most ``per_cell`` per cell.
 
     cell int[texts]: the quadrant or class of each text, -1 for none. DataError when a cell has no text in one of the
-    parts, or when the texts' own split holds names other than train, dev and test.
+    parts, or when the texts' own split holds names other than train, dev and test. A split that puts all of these texts
+    into one part is left aside.
     """
+    if texts.split is not None and len(set(texts.split[cell >= 0].tolist())) == 1:
+        texts = replace(texts, split=None)  # what else the data set holds is not used here: the split divides nothing
     if texts.split is not None:
         unknown = set(texts.split[cell >= 0].tolist()) - set(PARTS)
         if unknown:

@@ -1,26 +1,33 @@
 """Sources of labelled texts: bundled sets, the installed news corpus, a file, or the Hub; and their named tasks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError, DataError, unknown_name
 from saeeval_core.storage.json_files import read_json
 from saeeval_core.storage.manifest import check_file
-from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame
-from saeeval_core.texts.hub_tasks import HUB_TASKS, download, hub_task, with_labels
+from saeeval_core.texts.choices import TaskLabels
+from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame, read_table
+from saeeval_core.texts.hub_tasks import HUB_TASKS, download, hub_task
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.news import news
-from saeeval_core.texts.tasks import Contrast, TaskSet
+from saeeval_core.texts.own import OWN, kept_tasks, open_task
+from saeeval_core.texts.tables import FileForm
+from saeeval_core.texts.tasks import Contrast, TaskSet, with_labels
 
 BUNDLED_TASKS = ("bios", "reviews", "news")
 
 
 def load_task_set(name: str) -> TaskSet:
-    """A bundled task ("bios", "reviews", "news") or a named Hub task, either with ":PAIR" to keep one SHIFT pair.
+    """A bundled task ("bios", "reviews", "news"), a named Hub task or "own:NAME", each with ":PAIR" to keep one pair.
 
     PAIR is "positive/negative" of the target label, such as ``bios:surgeon/nurse``. DataError for an unknown task or
     pair, and for texts that cannot be loaded.
     """
+    if name.startswith(f"{OWN}:"):
+        _, own, pair = (*name.split(":", 2), "")[:3]
+        return _only_pair(open_task(own), own, pair)
     name, _, pair = name.partition(":")
     if name in ("bios", "reviews"):
         found = _bundled(name)
@@ -29,8 +36,15 @@ def load_task_set(name: str) -> TaskSet:
     elif name in HUB_TASKS:
         found = hub_task(name)
     else:
-        hint = "for a file of your own use --texts FILE"
-        raise DataError(unknown_name("task", name, [*BUNDLED_TASKS, *HUB_TASKS], hint))
+        hint = "for a file of your own use --texts FILE, or keep it with: saeeval task add"
+        raise DataError(
+            unknown_name("task", name, [*BUNDLED_TASKS, *HUB_TASKS, *(f"{OWN}:{t.name}" for t in kept_tasks())], hint)
+        )
+    return _only_pair(found, name, pair)
+
+
+def _only_pair(found: TaskSet, name: str, pair: str) -> TaskSet:
+    """The same texts with one SHIFT pair; all of them for pair "". DataError names the pairs there are."""
     if not pair:
         return found
     names = {str(target): (target, spurious) for target, spurious in found.pairs}
@@ -40,13 +54,22 @@ def load_task_set(name: str) -> TaskSet:
 
 
 def file_task_set(
-    path: Path, text_column: str, *, target: str = "", spurious: str = "", classes: str = "", group_column: str = ""
+    path: Path,
+    text_column: str,
+    *,
+    target: str = "",
+    spurious: str = "",
+    classes: str = "",
+    group_column: str = "",
+    form: FileForm = FileForm(),
 ) -> TaskSet:
-    """The tasks of a CSV, Parquet or JSONL file; labels as COLUMN=POSITIVE,NEGATIVE and COLUMN=A,B,C.
+    """The tasks of a file; labels as COLUMN=POSITIVE,NEGATIVE and COLUMN=A,B,C.
 
     DataError for a file or labels that cannot be used.
     """
-    return with_labels(read_texts(path, text_column, group_column), target, spurious, classes)
+    return with_labels(
+        read_texts(path, text_column, group_column, form=form), TaskLabels.read(target, spurious, classes)
+    )
 
 
 def hub_task_set(
@@ -54,17 +77,19 @@ def hub_task_set(
 ) -> TaskSet:
     """The tasks of any Hub data set, by its columns as in ``file_task_set``. DataError as there."""
     frame = download(repo, None)
-    return with_labels(from_frame(frame, repo, text_column, group_column, f"Hub: {repo}"), target, spurious, classes)
+    texts = from_frame(frame, repo, text_column, group_column, f"Hub: {repo}")
+    return with_labels(texts, TaskLabels.read(target, spurious, classes))
 
 
-def column_names(path: Path, bounds: Bounds = LARGE) -> list[str]:
-    """Columns of a file as ``read_texts`` takes it, in its order. DataError if it cannot be read."""
-    return [str(c) for c in read_frame(path, bounds).columns]
-
-
-def read_texts(path: Path, text_column: str, group_column: str = "", bounds: Bounds = LARGE) -> LabelledTexts:
-    """Labelled texts of a file. DataError for what ``read_frame`` refuses, missing columns or no text."""
-    return from_frame(read_frame(path, bounds), path.stem, text_column, group_column, f"file: {path.name}")
+def read_texts(
+    path: Path, text_column: str, group_column: str = "", bounds: Bounds = LARGE, form: FileForm = FileForm()
+) -> LabelledTexts:
+    """Labelled texts of a file. DataError for what ``read_table`` refuses, missing columns or no text."""
+    table = read_table(path, bounds, form)
+    name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+    return from_frame(
+        table.frame, name, text_column, group_column, f"file: {path.name}", notes=table.notes, dropped=table.dropped
+    )
 
 
 def _bundled(name: str) -> TaskSet:
@@ -81,7 +106,7 @@ def _bundled(name: str) -> TaskSet:
         raise DataError(f"the bundled texts '{name}' cannot be used: {error}") from None
     frame = read_frame(path)
     texts = from_frame(frame, name, "text", "", about.get("source", "rendered from hand-written patterns"))
-    texts = LabelledTexts(texts.name, texts.texts, texts.columns, texts.numeric, texts.split, None, texts.source, True)
+    texts = replace(texts, composed=True)
     target, spurious = about["target"], about["spurious"]
     pairs = tuple(
         (Contrast(target, *pair), Contrast(spurious["column"], spurious["positive"], spurious["negative"]))

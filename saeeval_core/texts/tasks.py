@@ -1,5 +1,6 @@
 """The two kinds of task made from labelled texts, sets of tasks on the same texts, and the parts drawn for them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,8 +10,8 @@ import numpy as np
 
 from saeeval_core.config import Protocol, derive_rng, fingerprint
 from saeeval_core.errors import DataError
-from saeeval_core.texts.choices import QUOTING, read_choice
-from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.choices import QUOTING, LabelChoice, TaskLabels, read_choice
+from saeeval_core.texts.labelled import LabelledTexts, Unused
 from saeeval_core.texts.parts import DEV, TEST, TRAIN, draw_parts
 
 MIN_PER_QUADRANT = 20
@@ -27,11 +28,15 @@ class Contrast:
     @classmethod
     def parse(cls, text: str, texts: LabelledTexts) -> "Contrast":
         """From "column=positive,negative" as on the command line. DataError for an unknown column or value."""
-        column, values = read_choice(text)
-        texts.column(column)
-        pair = [texts.canonical(column, v) for v in values]
+        return cls.of(LabelChoice(*read_choice(text)), texts)
+
+    @classmethod
+    def of(cls, choice: LabelChoice, texts: LabelledTexts) -> "Contrast":
+        """The chosen values as they stand in the texts. DataError for an unknown column or value."""
+        column = texts.column_name(choice.column)
+        pair = [texts.canonical(column, v) for v in choice.values]
         if len(pair) != 2 or pair[0] == pair[1]:
-            raise DataError(f"'{text}' is not COLUMN=POSITIVE,NEGATIVE with two different values; {QUOTING}")
+            raise DataError(f"'{choice}' is not COLUMN=POSITIVE,NEGATIVE with two different values; {QUOTING}")
         texts.check_values(column, pair)
         return cls(column, *pair)
 
@@ -254,8 +259,50 @@ class TaskSet:
         if not tasks:
             return self
         rows = np.unique(np.concatenate([task.rows for task in tasks]))
-        left_out = len(self.texts.texts) - len(rows)
-        return replace(self, texts=self.texts.at(rows, "not drawn for any task")) if left_out else self
+        if len(rows) == len(self.texts.texts):
+            return self
+        return replace(self, texts=self.texts.at(rows, self._unused(rows)))
+
+    def _unused(self, rows: np.ndarray) -> dict[str, int]:
+        """Reason -> number of the texts that are not among the drawn ``rows``, each text counted once."""
+        texts, found = self.texts, Counter[str]()
+        labels = list(zip(*(texts.columns[c] for c in self.label_columns), strict=True))
+        kept = {texts.texts[r]: labels[r] for r in rows}
+        labelled = self.labelled
+        for i in np.setdiff1d(np.arange(len(texts.texts)), rows):
+            same = kept.get(texts.texts[i])
+            if not labelled[i]:
+                found[Unused.NO_LABEL] += 1
+            elif same is None:
+                found[Unused.NOT_DRAWN] += 1
+            else:
+                found[Unused.DUPLICATE if same == labels[i] else Unused.CONTRADICTED] += 1
+        return dict(found)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """bool[texts]: whether a text has the labels of some task."""
+        columns = self.texts.columns
+        found = np.zeros(len(self.texts.texts), dtype=bool)
+        for pair in self.pairs:
+            found |= np.all([np.isin(columns[c.column], (c.positive, c.negative)) for c in pair], axis=0)
+        if self.tpp is not None:
+            found |= np.isin(columns[self.tpp[0]], self.tpp[1])
+        return found
+
+
+def with_labels(texts: LabelledTexts, labels: TaskLabels) -> TaskSet:
+    """The tasks of these labels. DataError for half a pair, unknown columns or values that do not occur."""
+    target, spurious = labels.target, labels.spurious
+    if (target is None) != (spurious is None):
+        raise DataError("SHIFT needs both --target COLUMN=POSITIVE,NEGATIVE and --spurious COLUMN=POSITIVE,NEGATIVE")
+    pairs = ((Contrast.of(target, texts), Contrast.of(spurious, texts)),) if target and spurious else ()
+    if labels.classes is None:
+        return TaskSet(texts, pairs)
+    column = texts.column_name(labels.classes.column)
+    names = [texts.canonical(column, v) for v in labels.classes.values]
+    texts.check_values(column, names)
+    return TaskSet(texts, pairs, (column, tuple(names)))
 
 
 @dataclass(frozen=True)

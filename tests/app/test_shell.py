@@ -97,17 +97,26 @@ def test_a_zipped_folder_becomes_the_sae(planted_app, assets, tmp_path):
     assert "cannot be unpacked" in test.sidebar.error[0].value and not test.exception
 
 
-def test_a_link_to_somebody_elses_file_says_so(planted_app):
+def test_a_link_to_a_file_of_an_earlier_version_says_so(planted_app):
     test = page(planted_app, task="own")
-    assert not test.exception and "another session" in test.error[0].value
+    assert not test.exception and "Your data" in test.error[0].value
 
 
-def test_the_task_box_shows_a_task_that_was_chosen_elsewhere(planted_app):
-    test = page(planted_app)
-    assert test.sidebar.selectbox(key="w_task").value == "bios"
-    test.session_state["own_texts"] = {"texts": "mine.csv", "text_column": "text"}
-    test.session_state["view"] = {**test.session_state["view"], "task": "own"}
-    assert test.run().sidebar.selectbox(key="w_task").value == "own"
+def test_a_kept_task_is_in_the_task_box_of_every_session_and_opens_by_its_link(planted_app):
+    from saeeval_core.texts.choices import TaskLabels
+    from saeeval_core.texts.own import delete_task, keep_task
+    from saeeval_core.texts.sources import load_task_set
+
+    page(planted_app)
+    texts = load_task_set("bios").texts
+    labels = TaskLabels.read("profession=professor,teacher", "gender=female,male", "")
+    made = keep_task("jobs", texts, labels, file_name="Jobs.csv")
+    test = page(planted_app, task=made.ref)
+    box = test.sidebar.selectbox(key="w_task")
+    assert not test.exception and box.value == made.ref and any(o.startswith("jobs (kept here") for o in box.options)
+    delete_task("jobs")
+    test = page(planted_app, task=made.ref)
+    assert not test.exception and "unknown own task" in test.error[0].value
 
 
 def test_who_is_deciding_is_kept_and_not_in_the_url(planted_app):

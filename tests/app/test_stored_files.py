@@ -94,7 +94,8 @@ def test_an_upload_is_used_when_the_cache_is_full(own, tmp_path, monkeypatch):
     monkeypatch.setattr(uploads.tempfile, "tempdir", str(tmp_path))
     no_space(monkeypatch, cache_dir())
     path = uploads.keep_upload("texts.csv", b"text,label\na,b\n")
-    assert uploads.columns_of(path) == ["text", "label"] and not path.is_relative_to(cache_dir())
+    found = uploads.facts_of(path)
+    assert [c.name for c in found.columns] == ["text", "label"] and not path.is_relative_to(cache_dir())
     assert uploads.keep_upload("texts.csv", b"text,label\na,b\n") == path
     no_space(monkeypatch, tmp_path)
     with pytest.raises(DataError, match="the disk is full or read-only"):

@@ -153,10 +153,15 @@ def write(path: Path, **columns: list) -> Path:
 def test_files_that_cannot_be_read(call, args, tmp_path):
     latin = tmp_path / "latin.csv"
     latin.write_bytes("text,profession,gender\ncaf\xe9,nurse,female\n".encode("latin-1"))
-    call.refuses("'latin.csv' is not UTF-8; save it again", *changed(args, texts=latin))
+    call.refuses("'latin.csv' is not UTF-8; save it again.*--encoding cp1252", *changed(args, texts=latin))
     wide = tmp_path / "wide.csv"
-    wide.write_bytes("text,profession,gender\nriver,nurse,female\n".encode("utf-16"))
-    call.refuses("holds NUL bytes", *changed(args, texts=wide))
+    wide.write_bytes("text,profession,gender\nriver,nurse,female\n".encode("utf-16-le"))
+    call.refuses("holds NUL bytes.*--encoding utf-16-le", *changed(args, texts=wide))
+    call.refuses("unknown encoding 'utf-99'", *changed(args, texts=wide), "--encoding", "utf-99")
+    call.refuses("delimiter is '::'", *changed(args, texts=wide), "--encoding", "utf-16-le", "--delimiter", "::")
+    either = tmp_path / "either.csv"
+    either.write_text("text,a;b\nriver,1;2\n")
+    call.refuses("comma or semicolon.*--delimiter ';'", *changed(args, texts=either))
     ragged = tmp_path / "ragged.csv"
     ragged.write_text("text,profession\na,b\na,b,c,d\n")
     call.refuses("'ragged.csv' cannot be read as csv", *changed(args, texts=ragged))

@@ -63,7 +63,10 @@ def test_verdicts_are_stored_with_all_that_made_them(fake: FakeClaude, judge: Cl
     assert (run.asked, run.answered, run.failures) == (3, 3, {})
     assert run.used == Usage(2700, 150, 300)
     first = stored(store)[0]
-    assert (first.rater, first.rater_kind, first.model) == ("Claude (claude-haiku-5-5)", "llm", "claude-haiku-5-5")
+    host = fake.url.removeprefix("http://")
+    assert (first.rater, first.rater_kind) == (f"claude-haiku-5-5 at {host}", "llm"), "another server is not Claude"
+    assert first.model == f"claude-haiku-5-5 served as fake at {host}"
+    assert first.key in {q.blank.key for q in questions(judge)}, "what the server calls itself asks no other question"
     assert first.ratings == {"nurse": 2, "surgeon": 2, "gender": 2}
     assert first.explanation == "fires on pronouns"
     assert first.prompt.startswith(RUBRIC)
@@ -444,3 +447,22 @@ def test_a_key_escaped_in_the_reply_is_not_unescaped_into_the_explanation(fake, 
     assert kept.ok
     assert kept.explanation == "[key]"
     assert hidden not in kept.raw
+
+
+@pytest.mark.parametrize(
+    ("url", "rater"),
+    [
+        (None, "Claude (claude-haiku-5-5)"),
+        ("https://api.anthropic.com", "Claude (claude-haiku-5-5)"),
+        ("https://eu.api.anthropic.com/v1", "Claude (claude-haiku-5-5)"),
+        ("https://ann:secret@proxy.org:8443/x", "claude-haiku-5-5 at proxy.org:8443"),
+        ("https://api.anthropic.com.evil.org", "claude-haiku-5-5 at api.anthropic.com.evil.org"),
+        ("https://notanthropic.com", "claude-haiku-5-5 at notanthropic.com"),
+        ("nonsense", "claude-haiku-5-5 at unknown server"),
+    ],
+)
+def test_only_anthropics_server_is_called_claude(url, rater, monkeypatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
+    assert ClaudeJudge("k", ClaudeSettings(base_url=url)).rater == rater
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://localhost:11434")
+    assert ClaudeJudge("k", ClaudeSettings()).rater == "claude-haiku-5-5 at localhost:11434"

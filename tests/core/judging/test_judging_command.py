@@ -125,7 +125,7 @@ def test_selector_needs_a_rater_with_verdicts(fake: FakeClaude, config: RunConfi
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     judge_command(config, claude(fake), store=store)
     assert str(selector(judged, "", Rule(2), store=store)).startswith(
-        "judge (Claude (claude-haiku-5-5); related at >= 2"
+        f"judge (claude-haiku-5-5 at {fake.url.removeprefix('http://')}; related at >= 2"
     )
     with pytest.raises(ConfigError, match="no verdicts of rater 'ann'"):
         selector(judged, "ann", Rule(), store=store)

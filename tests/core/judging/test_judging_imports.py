@@ -1,9 +1,12 @@
 """Imported explanations are checked against the SAE; shipped verdicts load once; the question's concepts and prompt."""
 
+import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from judge_fixtures import toy_source
 
@@ -18,6 +21,7 @@ from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae
 from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.tables import FileForm
 from saeeval_core.texts.tasks import Contrast, TaskSet
 
 SAE = KnownSae("toy-sae", "blocks.0.hook_resid_post", "toyprint", 4)
@@ -49,7 +53,11 @@ def test_csv_and_jsonl_give_the_same_verdicts(tmp_path: Path) -> None:
         ("latent,sae_fingerprint\n1,ffff\n", "about sae_fingerprint 'ffff'"),
         ("id,explanation\n1,x\n", "no whole number in 'latent'"),
         ("latent,rating:nurse\n1,5\n", "rating '5' of 'nurse' is not a whole number"),
-        ("latent,rating:nurse\n1,2.0\n", "rating '2.0'"),
+        ("latent,rating:nurse\n1,2.5\n", "row 1 of 'x.csv': rating '2.5'"),
+        ("latent,rating:nurse\n1,-1\n", "rating '-1'"),
+        ("latent,rating:nurse\n1,true\n", "rating 'true'"),
+        ("latent,ratings\n1,2\n", "'ratings' is not an object"),
+        ("latent\n1.5\n", "no whole number in 'latent'"),
         ("latent\n", "holds no rows"),
     ],
 )
@@ -155,3 +163,53 @@ def test_prompt_shows_marks_tokens_and_no_labels() -> None:
     assert "activation interval" in prompt
     assert "female" not in prompt
     assert "Promoted tokens: not available" in prompt
+
+
+def test_spreadsheets_write_whole_numbers_with_decimals_and_leave_cells_empty(tmp_path: Path) -> None:
+    huge = "activation " * 20_000
+    file = tmp_path / "sheet.csv"
+    file.write_bytes(f"latent;explanation;rating:nurse;examples\n1.0;\xfcber;3.0;{huge}\n2;;;\n".encode("cp1252"))
+    with pytest.raises(DataError, match="--encoding cp1252"):
+        read_explanations(file, SAE)
+    first, second = read_explanations(file, SAE, form=FileForm("cp1252"))
+    assert (first.latent, first.explanation, first.ratings, first.rater) == (1, "\xfcber", {"nurse": 3}, "sheet")
+    assert (second.latent, second.explanation, second.ratings) == (2, "", {})
+    half = write(tmp_path / "half.jsonl", '{"latent": 1, "explanation": "a \\ud800"}\n')
+    with pytest.raises(DataError, match="row 1 of 'half.jsonl' holds half characters"):
+        read_explanations(half, SAE)
+
+
+ROWS = [
+    {"modelId": "m", "layer": "0-x", "index": "2", "description": " pronouns ", "explanationModelName": "gpt-4o"},
+    {"modelId": "m", "layer": "0-x", "index": 1, "description": "old", "typeName": "auto", "embedding": [0.1, 0.2]},
+    {"modelId": "m", "layer": "0-x", "index": 1, "description": "new", "typeName": "auto"},
+]
+
+
+@pytest.mark.parametrize("name", ["b.jsonl", "b.jsonl.gz", "b.json", "c.json", "b.csv"])
+def test_neuronpedias_own_files_are_read(tmp_path: Path, name: str) -> None:
+    lines = "".join(json.dumps(r) + "\n" for r in ROWS)
+    content = {
+        "b.jsonl": lines.encode(),
+        "b.jsonl.gz": gzip.compress(lines.encode()),
+        "b.json": json.dumps(ROWS).encode(),
+        "c.json": json.dumps({"explanations": ROWS}, indent=1).encode(),
+        "b.csv": pd.DataFrame(ROWS).to_csv(index=False).encode(),
+    }[name]
+    (tmp_path / name).write_bytes(content)
+    found = read_explanations(tmp_path / name, SAE, task="toy")
+    assert [(v.latent, v.explanation, v.rater, v.task, v.rater_kind) for v in found] == [
+        (1, "new", "Neuronpedia (auto)", "toy", "imported"),
+        (2, "pronouns", "Neuronpedia (gpt-4o)", "toy", "imported"),
+    ]
+    known = replace(SAE, neuronpedia_id="m/1-x")
+    with pytest.raises(DataError, match="is for 'm/0-x', not for 'm/1-x'"):
+        read_explanations(tmp_path / name, known)
+
+
+def test_neuronpedia_rows_of_several_saes_are_refused(tmp_path: Path) -> None:
+    mixed = [*ROWS, ROWS[0] | {"layer": "1-x"}]
+    with pytest.raises(DataError, match="is for 'm/1-x', not for 'm/0-x'"):
+        read_explanations(write(tmp_path / "m.json", json.dumps(mixed)), SAE)
+    with pytest.raises(DataError, match="names latent 9"):
+        read_explanations(write(tmp_path / "n.json", json.dumps([ROWS[0] | {"index": 9}])), SAE)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from saeeval_core.errors import DataError
-from saeeval_core.texts.choices import number_label, read_choice, typed_number, write_choice
+from saeeval_core.texts.choices import LabelChoice, TaskLabels, number_label, read_choice, text_label, write_choice
 from saeeval_core.texts.sources import file_task_set
 
 NAMES = ["a", "a, b", " a ", "a=b", 'say "no"', '"', ",", "=", "日本, 語", "a\nb", "it's", "5.0", "a\\,b"]
@@ -58,7 +58,7 @@ def test_reading_takes_time_in_proportion_to_length():
     ],
 )
 def test_labels_of_numbers_are_exact(value, label):
-    assert number_label(value) == label and typed_number(label) == label
+    assert number_label(value) == label and text_label(label) == label
 
 
 def test_long_numbers_and_odd_names_can_be_chosen(tmp_path: Path):
@@ -69,4 +69,42 @@ def test_long_numbers_and_odd_names_can_be_chosen(tmp_path: Path):
     assert found.tpp == ("when", ("20240101", "20240102"))
     assert found.texts.columns["when"].tolist() == ["20240101", "20240102", "20240101"]
     found = file_task_set(path, "text", classes='"a=b, c"="Rome, Italy"," Oslo"')
-    assert found.tpp == ("a=b, c", ("Rome, Italy", " Oslo"))
+    assert found.tpp == ("a=b, c", ("Rome, Italy", "Oslo")), "outer spaces belong to no label"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("5", "5"),
+        ("5.0", "5"),
+        (" 5.00 ", "5"),
+        ("5.50", "5.5"),
+        ("-0.0", "0"),
+        ("-1.10", "-1.1"),
+        *(
+            (t, t)
+            for t in ("05", "01", "+5", "5e0", "1_1", "11", "NA", "None", "nan", "true", "5.", ".5", "1.0.0", "٥")
+        ),
+    ],
+)
+def test_only_plain_decimal_numbers_have_more_than_one_spelling(text, label):
+    assert text_label(text) == label == text_label(label)
+
+
+def test_labels_in_a_file_are_lists():
+    labels = TaskLabels(
+        LabelChoice("a=b", ("x, y", " z")), LabelChoice("sex", ("f", "m")), LabelChoice("job", ("p", "q", "r"))
+    )
+    assert TaskLabels.from_json(labels.to_json()) == labels
+    assert TaskLabels.read(*map(str, (labels.target, labels.spurious, labels.classes))) == labels
+    assert labels.columns == ("a=b", "sex", "job") and not TaskLabels()
+    numbers = {"classes": {"column": "stars", "values": [1, 5.0, True]}}
+    assert TaskLabels.from_json(numbers).classes == LabelChoice("stars", ("1", "5.0", "true"))
+    for bad in (
+        [],
+        {"targets": {}},
+        {"target": {"column": "a", "positive": "b"}},
+        {"classes": {"column": "a", "values": []}},
+    ):
+        with pytest.raises(DataError, match='"positive": ...'):
+            TaskLabels.from_json(bad)

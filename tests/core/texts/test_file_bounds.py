@@ -1,5 +1,6 @@
 """Files of texts that are too large, damaged or of an odd kind: one line each, before anything large is made."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from saeeval_core.errors import DataError
+from saeeval_core.texts import files
 from saeeval_core.texts.files import Bounds, from_frame, read_frame
 from saeeval_core.texts.sources import read_texts
 
@@ -42,7 +44,8 @@ def test_too_large(tmp_path, kind, frame, what):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_fits_is_read(tmp_path, kind):
     frame = pd.DataFrame({"text": ["a", "b"] * 20, "stars": [1, 5] * 20})
-    assert read_frame(save(tmp_path / f"t{kind}", frame), TINY).equals(frame)
+    found = read_frame(save(tmp_path / f"t{kind}", frame), TINY)
+    assert found.astype(str).to_numpy().tolist() == frame.astype(str).to_numpy().tolist()
 
 
 def test_keys_that_grow_from_line_to_line_are_columns_too(tmp_path):
@@ -55,7 +58,7 @@ def test_keys_that_grow_from_line_to_line_are_columns_too(tmp_path):
 def test_a_small_parquet_file_that_unpacks_to_much_is_refused_unread(tmp_path, monkeypatch):
     path = save(tmp_path / "t.parquet", pd.DataFrame({"text": ["river " * 2000] * 20_000}))  # 240 MB of text
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(pd, "read_parquet", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(files, "_parquet", lambda *_: pytest.fail("read"))
     with pytest.raises(DataError, match="100,000,000 bytes when unpacked"):
         read_frame(path, Bounds(size=100_000_000, rows=10**6))
 
@@ -90,6 +93,7 @@ def test_damaged_files_cost_one_line(tmp_path, name, content):
 
 
 def test_a_field_of_any_length_is_read(tmp_path):
+    csv.field_size_limit(131_072)  # as in a process that has read nothing yet
     path = tmp_path / "t.csv"
     path.write_text(f"text,label\n{'river ' * 50_000},a\nstone,b\n")
     assert [len(t) > 200_000 for t in read_texts(path, "text").texts] == [True, False]

@@ -60,6 +60,17 @@ def test_a_given_split_is_kept_and_a_third_of_test_becomes_dev():
     assert counts(make(texts_of(dict.fromkeys(range(4), 64), split)), 2) == [50, 5, 9]
 
 
+def test_a_split_that_divides_nothing_is_left_aside():
+    texts = texts_of(dict.fromkeys(range(4), 60), {q: {"train": 60} for q in range(4)})
+    other = LabelledTexts(
+        "t",
+        (*texts.texts, "x"),
+        {k: np.append(v, "?") for k, v in texts.columns.items()},
+        split=np.append(texts.split, "unsupervised"),
+    )
+    assert counts(make(other), 2) == counts(make(texts), 2) == [36, 12, 12]
+
+
 def test_n_is_the_smallest_quadrant_or_half_the_smallest_agreeing_one():
     sizes = {3: 50, 2: 21, 1: 30, 0: 44}
     split = {q: {"train": n, "test": 6} for q, n in sizes.items()}
@@ -162,12 +173,13 @@ def test_quadrants_and_names():
 
 
 def test_contrasts_compare_numbers_as_numbers():
-    texts = LabelledTexts("r", ("a", "b"), {"rating": np.array(["5", "1"])}, frozenset({"rating"}))
+    texts = LabelledTexts("r", ("a", "b"), {"rating": np.array(["5", "1"])})
     assert Contrast.parse("rating=5.0,1.0", texts) == Contrast("rating", "5", "1")
     for bad, line in (
         ("rating=5", "is not COLUMN="),
         ("rating=5,5.0", "two different"),
-        ("rating=5,x", "holds numbers"),
+        ("rating=5,x", "has no value 'x'"),
+        ("rating=05,1", "has no value '05'"),
         ("rating=5,2", "has no value '2'; it has 5 \\(1\\), 1 \\(1\\)"),
         ("ratin=5,1", "nearest: rating"),
     ):
