@@ -25,6 +25,11 @@ from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, undef
 from saeeval_core.texts.parts import TEST, TRAIN
 from saeeval_core.texts.tasks import TppTask
 
+MIRRORED = (
+    "with two classes one probe is the other's mirror image, and the score 0 whatever is ablated: give three or more"
+)
+"""Why the score of two classes is undefined."""
+
 
 def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
     """One-vs-rest probes on all training texts, one per class.
@@ -133,9 +138,10 @@ class TppBoard:
         intended, unintended = diagonal_means(delta, kept)
         hit, miss = (float(v) for v in diagonal_means(value, kept))
         score = estimate(hit - miss, intended - unintended)
-        return TppScore(
+        found = TppScore(
             tuple(n_ablated), matrix, score, estimate(hit, intended), estimate(miss, unintended), intended - unintended
         )
+        return found.without_value(MIRRORED) if m < 3 else found
 
 
 def diagonal_means(delta: np.ndarray, kept: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
