@@ -44,6 +44,7 @@ def sweep(
     from saeeval_core.sweep.judged import judged_selections
     from saeeval_core.sweep.sweep import SweepConfig
     from saeeval_core.sweep.sweep import sweep as run_sweep
+    from saeeval_core.texts.files import stem
     from saeeval_core.training.suite import suite_folders
 
     saes = [*sae, *map(str, suite_folders(suite) if suite else ())]
@@ -52,7 +53,7 @@ def sweep(
     texts = RunConfig(**own.settings(""), texts_per_cell=texts_per_cell)
     config = SweepConfig(
         tuple(saes),
-        (Path(own.texts).stem,) if own.texts else tuple(task),
+        (stem(Path(own.texts)),) if own.texts else tuple(task),
         o.words(protocol),
         ns=o.numbers(n, "--n"),
         model=model,

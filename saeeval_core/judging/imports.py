@@ -10,7 +10,7 @@ from pathlib import Path
 from saeeval_core.errors import DataError
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import KnownSae
-from saeeval_core.texts.files import label_of, read_table
+from saeeval_core.texts.files import label_of, read_table, stem
 from saeeval_core.texts.tables import FileForm
 
 _RATINGS = ("rating:", "ratings.")
@@ -34,7 +34,7 @@ def read_explanations(
         raise DataError(f"'{path.name}' holds no rows; expected one latent per row")
     if "latent" not in rows[0][1] and {"index", "description"} <= rows[0][1].keys():
         return [replace(v, task=task) for v in published(path.name, (row for _, row in rows), sae)]
-    return [_imported(path.name, number, row, sae, task, rater or path.name.split(".")[0]) for number, row in rows]
+    return [_imported(path.name, number, row, sae, task, rater or stem(path)) for number, row in rows]
 
 
 def published(name: str, rows: Iterable[Row], sae: KnownSae) -> list[Verdict]:

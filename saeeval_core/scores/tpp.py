@@ -23,10 +23,11 @@ from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.probes import Probe, fit_probe
 from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, undefined
 from saeeval_core.texts.parts import TEST, TRAIN
-from saeeval_core.texts.tasks import TppTask
+from saeeval_core.texts.tasks import MIN_CLASSES, TppTask
 
-MIN_CLASSES = 3
-MIRRORED = f"TPP needs {MIN_CLASSES} classes: two one-vs-rest probes mirror each other, so whatever is ablated gives 0"
+MIRRORED = (
+    f"TPP needs {MIN_CLASSES} classes or more: two one-vs-rest probes mirror each other, so whatever is ablated gives 0"
+)
 """Why the score of two classes is no measurement."""
 
 

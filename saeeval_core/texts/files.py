@@ -265,6 +265,11 @@ def _kind(path: Path) -> str:
     return kind
 
 
+def stem(path: Path) -> str:
+    """The file's name without what says its kind, compressed or not."""
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
 def _plain(path: Path, kind: str, form: FileForm, bounds: Bounds) -> Table:
     import pandas as pd
 

@@ -28,12 +28,10 @@ from saeeval_core.texts.choices import TaskLabels
 from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame
 from saeeval_core.texts.labelled import LabelledTexts, Unused
 from saeeval_core.texts.tables import FileForm
-from saeeval_core.texts.tasks import Draw, TaskSet, with_labels
+from saeeval_core.texts.tasks import MIN_CLASSES, Draw, TaskSet, with_labels
 
 OWN = "own"
 """Own tasks are named "own:NAME", or "own:NAME-HASH" where the content must be the same."""
-MIN_CLASSES = 3
-"""With two classes the probes of TPP mirror each other, so its score would be 0 whatever is ablated."""
 SUFFIX = ".saeeval.zip"
 """End of the name of an exported task."""
 _NAME = re.compile(r"[a-z0-9_]{1,40}")

@@ -8,7 +8,7 @@ from saeeval_core.errors import ArtifactError, DataError, unknown_name
 from saeeval_core.storage.json_files import read_json
 from saeeval_core.storage.manifest import check_file
 from saeeval_core.texts.choices import TaskLabels
-from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame, read_table
+from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame, read_table, stem
 from saeeval_core.texts.hub_tasks import HUB_TASKS, download, hub_task
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.news import news
@@ -86,9 +86,14 @@ def read_texts(
 ) -> LabelledTexts:
     """Labelled texts of a file. DataError for what ``read_table`` refuses, missing columns or no text."""
     table = read_table(path, bounds, form)
-    name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
     return from_frame(
-        table.frame, name, text_column, group_column, f"file: {path.name}", notes=table.notes, dropped=table.dropped
+        table.frame,
+        stem(path),
+        text_column,
+        group_column,
+        f"file: {path.name}",
+        notes=table.notes,
+        dropped=table.dropped,
     )
 
 

@@ -15,6 +15,8 @@ from saeeval_core.texts.labelled import LabelledTexts, Unused
 from saeeval_core.texts.parts import DEV, TEST, TRAIN, draw_parts
 
 MIN_PER_QUADRANT = 20
+MIN_CLASSES = 3
+"""Of TPP: one-vs-rest probes of two classes mirror each other, so the score is 0 whatever is ablated."""
 
 
 @dataclass(frozen=True)

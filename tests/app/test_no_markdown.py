@@ -39,7 +39,6 @@ REVIEWED = {
     "app/widgets/bulk.py": ("label",),
     "app/widgets/export.py": ("label",),
     "app/widgets/latent_filters.py": ("label",),
-    "app/widgets/own_texts.py": ("label",),
     "app/widgets/provenance.py": ("n_latents",),  # a number
     "app/widgets/shift_pickers.py": ("label", "help"),
     "app/widgets/shift_sets.py": ("top",),  # "top" and a number

@@ -453,7 +453,7 @@ def test_a_press_made_at_other_texts_is_carried_out_there(loaded, browser):
 ELSEWHERE = [
     ({"sae": "no-such-sae"}, "no recording of 'bios'"),
     ({"task": "no-such-task"}, "no-such-task"),
-    ({"task": "own"}, "another session"),
+    ({"task": "own"}, "earlier version"),
     ({"model": "x\0"}, "model is"),
     ({"desk": "another"}, "another SAE, texts, set or person"),
 ]

@@ -236,7 +236,7 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     assert test.session_state["view"]["judge_threshold"] == "1" and any(
         "rates it 1 or more" in c.value for c in test.caption
     )
-    next(b for b in test.button if b.label.startswith("Use judge, judge")).click().run()
+    next(b for b in test.button if b.label.startswith(plain("Use judge, judge"))).click().run()
     assert ledger.store().ablated(mine.id, WIDTH) == sorted(top)
 
 

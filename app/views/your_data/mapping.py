@@ -12,9 +12,8 @@ from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.checks import Quadrant
 from saeeval_core.texts.choices import LabelChoice, TaskLabels
-from saeeval_core.texts.own import MIN_CLASSES
 from saeeval_core.texts.survey import ColumnFacts, FileFacts
-from saeeval_core.texts.tasks import MIN_PER_QUADRANT
+from saeeval_core.texts.tasks import MIN_CLASSES, MIN_PER_QUADRANT
 
 NONE = "none"
 _GUESSED_CLASSES = 8

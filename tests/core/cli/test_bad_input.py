@@ -232,7 +232,7 @@ def test_a_full_disk_costs_lines_on_stderr_and_not_the_run(call, args, cache, tm
         code, _, err = call(*args, "--json", tmp_path / "full.json")
     assert code == 0, err
     lines = [line for line in err.splitlines() if "No space left on device" in line]
-    assert {line.split()[0] for line in lines} == {"recording", "probes", "controls"}
+    assert {line.split()[0] for line in lines} == {"recording", "pace", "probes", "controls"}
     assert all("used all the same" in line for line in lines)
     monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path / "other"))
     code, _, err = call(*args, "--json", tmp_path / "whole.json")

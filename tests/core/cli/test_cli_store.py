@@ -49,14 +49,14 @@ def test_export_and_merge(call, path, tmp_path, monkeypatch):
     held = state(Store())
     out_file = tmp_path / "ann.jsonl"
     code, out, err = call("store", "export", out_file, "--json", tmp_path / "export.json")
-    assert code == 0 and "3 decision sets" in out, err
+    assert code == 0 and "4 decision sets" in out, err
     monkeypatch.setenv("SAEEVAL_STORE", str(tmp_path / "other.sqlite"))
     make_set(Store(), "mine", "ann")
     code, out, err = call("store", "merge", out_file, path, "--json", tmp_path / "merge.json")
-    assert code == 0 and "12 decisions" in out and "nothing added" in out, err
+    assert code == 0 and f"{len(held['decisions'])} decisions" in out and "nothing added" in out, err
     merged = json.loads((tmp_path / "merge.json").read_text())["merged"]
     assert merged[0]["added"]["decisions"] == len(held["decisions"]) and merged[1]["added"] == {}
-    assert len(Store().list_sets()) == 4
+    assert len(Store().list_sets()) == 5
 
 
 def test_bad_input_is_one_line_and_changes_nothing(call, path, tmp_path, monkeypatch):

@@ -124,7 +124,7 @@ def test_a_store_that_was_deleted_says_what_its_backup_holds(store, told):
     store.close()
     store.path.unlink()
     assert Store(store.path).list_sets() == []
-    assert "is new and empty; a backup holds more (3 decision sets, 1 set name" in told()
+    assert "is new and empty; a backup holds more (4 decision sets, 1 set name" in told()
     assert f"saeeval store merge {made}" in told()
 
 

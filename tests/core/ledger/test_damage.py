@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,25 @@ def copy(of: tuple[Path, dict], to: Path) -> tuple[Path, dict]:
     return to / "s.sqlite", of[1]
 
 
+def _as_it_was(kind: str, held: object, found: object, told: str) -> bool:
+    """Equal; or a set whose newest name, owner or origin is among the rows that are said to be lost."""
+    if kind == "sets" and held is not None:
+        parts = {"set name": "name", "set owner": "who", "set origin": "looks_before"}
+        gone = [part for row, part in parts.items() if row in told.split("could not be read:")[-1]]
+        return replace(found, **{part: getattr(held, part) for part in gone}) == held  # type: ignore[type-var]
+    return held == found
+
+
 def check(path: Path, held: dict, told: str, most_lost: int) -> None:
     """Nothing in the store is other than it was, and what is not there is counted and said."""
     store = Store(path)
     found = state(store)
-    wrong = [(kind, i) for kind in held for i, row in found[kind].items() if held[kind].get(i) != row]
+    wrong = [
+        (kind, i)
+        for kind in held
+        for i, row in found[kind].items()
+        if not _as_it_was(kind, held[kind].get(i), row, told)
+    ]
     lost = [(kind, i) for kind in held for i in held[kind] if i not in found[kind]]
     assert wrong == [] and len(lost) <= most_lost and (not lost or told), (lost, told)
     make_set(store, "goes on")

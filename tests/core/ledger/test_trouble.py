@@ -111,7 +111,7 @@ for k in range(80):
         try:
             with store.once(PressId(name, k, name, "decide")) as fresh:
                 if fresh:
-                    store.decide(1, name, {ord(name) * 1000 + k: "ablate"})
+                    store.decide(1, "ann", {ord(name) * 1000 + k: "ablate"}, name)
             break
         except StoreError as error:
             assert chr(10) not in str(error)
@@ -139,5 +139,5 @@ def test_two_servers_write_while_a_third_repairs_and_copies(store):
         assert back_up(store.path) is not None
     assert [s.wait(120) for s in servers] == [0, 0]
     log = Store(store.path).history(1)
-    assert [len([d for d in log if d.who == name]) for name in ("a", "b")] == [80, 80]
+    assert [len([d for d in log if d.reason == name]) for name in ("a", "b")] == [80, 80]
     assert examine(store.path).sound and len(backups(store.path)) == 3

@@ -182,6 +182,20 @@ def test_a_probe_at_chance_makes_its_column_undefined():
     assert nothing.score.value is None and nothing.score.reason
 
 
+def test_two_classes_mirror_each_other_so_their_score_is_undefined_and_not_zero():
+    label = np.array([0, 0, 1, 1] * 2)
+    part = np.array([TEST] * 4 + [TRAIN] * 4, np.uint8)
+    task = TppTask("meal", ("tea", "soup"), np.arange(8), label, part)
+    probes = [Probe(np.array(w), 0.0, 8) for w in ([1.0, -1.0], [-1.0, 1.0])]
+    x = np.eye(2)[label]
+    board = tpp_board(residual_recording(x), task, probes, part=TEST, seed=0, resamples=100)
+    score = tpp_latents(latent_recording(x, 2 * np.eye(2)), board).score([[0], []])
+    assert [[e.value for e in row] for row in score.matrix] == [[0.5, 0.5], [0.0, 0.0]], (
+        "what one loses the other loses"
+    )
+    assert score.score.value is None and "3 classes or more" in score.score.reason and not len(score.samples)
+
+
 def test_balance_weights():
     label = np.array([0, 0, 1, 2, 2, 2, 2])
     # Half on class 1; a quarter each on class 0 (two texts) and class 2 (four texts).
