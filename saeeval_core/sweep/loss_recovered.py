@@ -82,9 +82,7 @@ def stored_loss_recovered(
 def _loss(model: LanguageModel, ids: torch.Tensor, mask: torch.Tensor, hook: str, replaced: torch.Tensor) -> float:
     """Summed loss of tokens 2.. when the hook's activation is replaced (token 1 sees only the first position)."""
 
-    def put(value: torch.Tensor, hook: object) -> torch.Tensor:  # noqa: ARG001 (TransformerLens passes it by name)
-        return replaced.to(value.dtype)
-
-    logits = model.bridge.run_with_hooks(ids, attention_mask=mask, fwd_hooks=[(hook, put)])
+    with model.changed((hook, lambda _: replaced), ids.shape):
+        logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False).logits
     nll = torch.nn.functional.cross_entropy(logits[:, 1:-1].float().transpose(1, 2), ids[:, 2:], reduction="none")
     return float((nll * mask[:, 2:]).sum(dtype=torch.float64))

@@ -65,7 +65,7 @@ def test_the_first_position_is_never_pooled(tiny_model):
     assert tiny_model.tokenize([text]).ids[0][0] == tiny_model.bos_id == 0
 
 
-def test_other_hooks_go_through_the_bridge_and_agree_with_it(tiny_model):
+def test_what_the_mlp_adds_is_pooled_too(tiny_model):
     texts = some_texts(6)
     plain, _ = record(tiny_model, "blocks.1.hook_resid_post", texts, "print", [])
     mlp, _ = record(tiny_model, "blocks.1.hook_mlp_out", texts, "print", [])
