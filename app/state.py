@@ -24,6 +24,7 @@ DEFAULTS: Mapping[str, str] = {
     "task": DEFAULT_TASK,
     "protocol": "robust",
     "seed": "0",
+    "probe": "",  # hook that the probes read; "" is the hook that the SAE reads
     "pair": "",  # "" is the first pair; "all" the aggregate over pairs
     "target": "",  # column of the target label; "" is the direction with the larger gap
     "rank": "attribute",  # attribute | base
@@ -257,6 +258,7 @@ def write_url() -> None:
 def config() -> RunConfig:
     """Settings of the engine for what is picked in the sidebar; SaeEvalError for a link that cannot be followed."""
     chosen = {"model": get("model"), "saes": (get("sae"),), "protocol": get("protocol"), "seed": number("seed", 0)}
+    chosen["probe_hook"] = get("probe")
     if get("task") != "own":
         return RunConfig(**chosen, task=get("task"))
     if "own_texts" not in st.session_state:

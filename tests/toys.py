@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.context_windows import WINDOW, Contexts
+from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import Contrast, ShiftTask, TppTask
 
@@ -88,7 +89,7 @@ def tiny_sae(architecture: str, *, seed: int = 0, hook: str = HOOK, **settings):
     if "transcoder" in architecture:
         extra = {"d_out": D_MODEL, "apply_b_dec_to_input": False}
     cls, config = get_sae_class(architecture)
-    metadata = SAEMetadata(model_name="tiny-llama", hook_name=hook)
+    metadata = SAEMetadata(**{"model_name": "tiny-llama", "hook_name": hook, **settings.pop("metadata", {})})
     sae = cls(config(**{"d_in": D_MODEL, "d_sae": N_LATENTS, "metadata": metadata, **extra, **settings}))
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL
+from saeeval_core.recordings.known_saes import offered_probes, recorded_dictionaries
 from saeeval_core.recordings.recording import recorded_latents, recorded_passes
 from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
 from saeeval_core.texts.hub_tasks import HUB_TASKS
@@ -41,8 +42,9 @@ def sidebar() -> None:
     _model()
     _sae()
     _task()
-    with st.expander("Protocol and seed"):
+    with st.expander("Protocol, seed and probe hook"):
         _protocol()
+        _probe_hook()
     _run_button()
     st.toggle(
         "Present",
@@ -115,6 +117,51 @@ def _protocol() -> None:
     )
 
 
+def _probe_hook() -> None:
+    """Offered where ablation of the SAE is exact at several hooks: where it writes, and behind it."""
+    offered, chosen = list(_offered(state.get("model"), state.get("sae"))), state.get("probe")
+    if len(offered) < 2 and not chosen:
+        return
+    own = _own_hook(state.get("sae")) or next(iter(offered), "")
+    options = _with(offered, chosen or own)
+    st.selectbox(
+        "Probe hook",
+        options,
+        index=options.index(chosen or own),
+        key=f"w_probe_{state.get('sae')}",
+        on_change=_probe_chosen,
+        help="Where the probes read. Only hooks at which ablating this SAE's latents is exact are offered.",
+    )
+
+
+def _probe_chosen() -> None:
+    sae = state.get("sae")
+    chosen = st.session_state[f"w_probe_{sae}"]
+    state.put(probe="" if chosen == _own_hook(sae) else chosen, cell="")
+
+
+def _default_probe(model: str, sae: str) -> str:
+    """What a link says for an SAE that was just picked: its first exact hook, "" where that is the hook it reads."""
+    first = next(iter(_offered(model, sae)), "")
+    return "" if first == _own_hook(sae) else first
+
+
+def _offered(model: str, sae: str) -> tuple[str, ...]:
+    try:
+        return offered_probes(model, sae)
+    except SaeEvalError:
+        return ()
+
+
+def _own_hook(sae: str) -> str:
+    """The hook that the SAE reads; "" where that is not known without loading it."""
+    try:
+        known = loading.known(sae)
+    except SaeEvalError:
+        return ""
+    return known.hook if known else ""
+
+
 def run_box(config: RunConfig) -> None:
     """In place of a view: this SAE has not been run on these texts."""
     st.subheader("Not run yet")
@@ -169,22 +216,24 @@ def _name_chosen() -> None:
 def _model_chosen() -> None:
     model = st.session_state["w_model"] or BUNDLED_MODEL
     first = next(iter(_saes(model)), None)
+    sae = first.id if first else ""
     state.put(
-        model=model, sae=first.id if first else "", latent="", pair="", target="", shift_set="mine", tpp_set="mine"
+        model=model,
+        sae=sae,
+        probe=_default_probe(model, sae),
+        latent="",
+        pair="",
+        target="",
+        shift_set="mine",
+        tpp_set="mine",
     )
 
 
 def _chosen(name: str, key: str) -> None:
     """Another SAE or task: latents, pairs and sets of the old one mean nothing there."""
-    kept = {} if name == "sae" else {"pair": "", "target": ""}
-    state.put(
-        **{name: st.session_state[key] or state.DEFAULTS[name]},
-        latent="",
-        shift_set="mine",
-        tpp_set="mine",
-        cell="",
-        **kept,
-    )
+    value = st.session_state[key] or state.DEFAULTS[name]
+    kept = {"probe": _default_probe(state.get("model"), value)} if name == "sae" else {"pair": "", "target": ""}
+    state.put(**{name: value}, latent="", shift_set="mine", tpp_set="mine", cell="", **kept)
 
 
 def _present_chosen() -> None:
@@ -224,11 +273,9 @@ def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
         for i in list_bundled()
         if model in (i.model, BUNDLED_MODEL) and (i.model in (None, model) or model == BUNDLED_MODEL)
     }
-    passes = recorded_passes()
-    for name, r in recorded.items():
-        key = passes.get(r.residual_fingerprint)
-        if name not in found and key and key.model == model:
-            found[name] = Choice(name, r.shape[1], r.unsupervised.get("l0"), key.hook, "recorded here")
+    for r, key in recorded_dictionaries():
+        if r.sae not in found and key.model == model:
+            found[r.sae] = Choice(r.sae, r.shape[1], r.unsupervised.get("l0"), key.hook, "recorded here")
     if model != BUNDLED_MODEL:
         for row in list_registry(model):
             found.setdefault(

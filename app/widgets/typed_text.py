@@ -51,7 +51,7 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
     if st.button("Read it", type="primary", disabled=not text.strip(), key="w_own_read"):
         _read(loaded, text.replace("\0", ""))
     kept, reading = st.session_state.get("reading", ("", None))
-    if reading is not None and kept == loaded.latents.fingerprint:
+    if reading is not None and kept == loaded.latents.scored_fingerprint:
         _show(loaded, direction, reading)
 
 
@@ -59,7 +59,7 @@ def _read(loaded: Loaded, text: str) -> None:
     """Into the session, with the recording it belongs to: another SAE's latents are other latents."""
     try:
         with st.spinner("Reading the text with the model and the SAE"):
-            st.session_state["reading"] = (loaded.latents.fingerprint, live_model.read(loaded, text))
+            st.session_state["reading"] = (loaded.latents.scored_fingerprint, live_model.read(loaded, text))
     except SaeEvalError as error:
         st.session_state.pop("reading", None)
         st.error(str(error), icon=":material/error:")

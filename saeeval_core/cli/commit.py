@@ -6,7 +6,7 @@ import typer
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, finish, recording_bar
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, unknown_name
 
 
@@ -26,6 +26,7 @@ def commit(
     group_column: o.GroupColumn = "",
     protocol: o.Protocol = "robust",
     seed: o.Seed = 0,
+    probe_hook: o.ProbeHook = AUTO_PROBE,
     ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "mean",
     n: Annotated[
         int, typer.Option("--n", help="TPP: latents of each class's ranking, which the set's decisions change.", min=0)
@@ -56,6 +57,7 @@ def commit(
         metrics=(found.metric,),
         protocol=protocol,
         seed=seed,
+        probe_hook=probe_hook,
     )
     with recording_bar() as on_progress:
         prepared = prepare(config, on_progress=on_progress)

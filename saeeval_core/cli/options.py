@@ -49,6 +49,14 @@ Deletion = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random, such as texts drawn and parts.")]
 
+ProbeHook = Annotated[
+    str,
+    typer.Option(
+        "--probe-hook",
+        help="Hook where probes read; default: the first where ablation is exact (saebench: where the SAE writes).",
+    ),
+]
+
 # Training an SAE.
 Corpus = Annotated[Path, typer.Option("--corpus", help="Parquet or JSONL with a text column, or a .txt of paragraphs.")]
 Hook = Annotated[str, typer.Option("--hook", help="Residual-stream hook to train on.")]

@@ -103,6 +103,7 @@ def _sae(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], se
         dict(latents.unsupervised),
         _shift(evaluation, latents, ns, select) if evaluation.directions else None,
         _tpp(evaluation, latents, ns, select) if evaluation.scores_tpp else None,
+        notes=latents.notes,
     )
 
 

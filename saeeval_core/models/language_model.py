@@ -117,6 +117,14 @@ class LanguageModel:
                 f"hook '{hook}' does not exist in {self.name}; use for instance blocks.{self.n_layers // 2}.hook_resid_post"
             )
 
+    def widths(self, hooks: Sequence[str]) -> list[int]:
+        """Number of values of each hook. ModelError for one that does not exist or does not fire."""
+        for hook in hooks:
+            self.check_hook(hook)
+        ids = torch.tensor([[self.bos_id, self.bos_id]], device=self.device)
+        found = self.activations(ids, torch.ones_like(ids), list(dict.fromkeys(hooks))) if hooks else {}
+        return [found[hook].shape[-1] for hook in hooks]
+
     def _bridged_hooks(self) -> Mapping[str, Any]:
         # The bridge knows fewer families than transformers; where it does not, only plain hooks exist.
         with suppress(Exception):

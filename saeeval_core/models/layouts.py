@@ -7,8 +7,11 @@ here loads a model or torch.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.storage.json_files import require, typed
 
 BLOCK = re.compile(r"blocks\.(\d+)\.(.+)$")
 """TransformerLens's names of what lies in block N."""
@@ -52,6 +55,36 @@ class Layout:
     def parallel(self) -> bool:
         """Attention and MLP both read the block's input."""
         return self.mid is None
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """At which hooks ablation by the decoder rows of a dictionary is exact, as measured on the model."""
+
+    write: str
+    """The hook that the decoder rows add to."""
+    probes: tuple[str, ...]
+    """Exact probe hooks, the default first."""
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """Verified hook -> relative error."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Hook of the table -> why it is not exact in this model."""
+
+    @classmethod
+    def of_dict(cls, row: Mapping[str, Any]) -> "Exactness":
+        """Inverse of ``dataclasses.asdict``. LookupError, TypeError or ValueError for anything else."""
+        names = [typed(row, "write", str), *typed(row, "probes", list)]
+        require(all(isinstance(name, str) for name in names), "a hook is no text")
+        return cls(names[0], tuple(names[1:]), typed(row, "errors", dict), typed(row, "refused", dict))
+
+    def check(self, sae: str, probe: str) -> None:
+        """UnsupportedSAE, naming the exact hooks, unless the SAE of that name can be probed at ``probe``."""
+        if probe not in self.probes:
+            reason = self.refused.get(probe, f"what is added at {self.write} does not arrive there unchanged")
+            raise UnsupportedSAE(
+                f"SAE '{sae}' writes {self.write} and cannot be scored at {probe}: {reason}; "
+                f"exact probe hooks: {', '.join(self.probes)}"
+            )
 
 
 _LLAMA = Layout(
@@ -150,3 +183,8 @@ def probe_candidates(write: str, layout: Layout | None) -> tuple[str, ...]:
     if match[2] == "attn.hook_z" and not layout.norm_after_attention:
         return (after, f"{block}hook_attn_out", write)
     return (write,)
+
+
+def crosses_output_matrix(write: str, probe: str) -> bool:
+    """Between the two hooks lies W_O: what is written per head arrives as its product."""
+    return write.endswith("attn.hook_z") and probe != write

@@ -7,7 +7,7 @@ before the residual stream that BLOOM's modules add themselves.
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import ModelError
-from saeeval_core.models.layouts import Layout, canonical, layer_of, probe_candidates
+from saeeval_core.models.layouts import Exactness, Layout, canonical, crosses_output_matrix, layer_of, probe_candidates
 
 if TYPE_CHECKING:
     from saeeval_core.models.language_model import LanguageModel
@@ -69,20 +69,6 @@ class Site:
         if self.normalised:
             return _normalise(self.module, value)
         return value if self.module is self.block else value.clone()
-
-
-@dataclass(frozen=True)
-class Exactness:
-    """At which hooks ablation by the decoder rows of a dictionary is exact, as measured on the model."""
-
-    write: str
-    """The hook that the decoder rows add to."""
-    probes: tuple[str, ...]
-    """Exact probe hooks, the default first."""
-    errors: Mapping[str, float] = field(default_factory=dict)
-    """Verified hook -> relative error."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Hook of the table -> why it is not exact in this model."""
 
 
 def named_sites(blocks: Sequence[Any], layout: Layout | None) -> dict[str, Site]:
@@ -183,11 +169,6 @@ def verify_site(model: "LanguageModel", write: str, probe: str) -> float:
             f"what is added at {write} of {model.name} does not arrive unchanged at {probe} (relative error {error:.1e})"
         )
     return error
-
-
-def crosses_output_matrix(write: str, probe: str) -> bool:
-    """Between the two hooks lies W_O: what is written per head arrives as its product."""
-    return write.endswith("attn.hook_z") and probe != write
 
 
 def through_output_matrix(model: "LanguageModel", write: str, rows: Tensor) -> Tensor:

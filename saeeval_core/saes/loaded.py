@@ -30,7 +30,6 @@ from saeeval_core.saes.registry import (
     local_folder,
     nearest,
     parse_cfg,
-    refuse_heads,
     registry,
 )
 from saeeval_core.storage.hub import hub_errors
@@ -51,7 +50,9 @@ class LoadedSAE:
     encoder: Callable[[Tensor], Tensor] = field(repr=False)
     """[..., d_in] -> [..., latents], on tokens as the SAE was trained on them (centred where ``info.centred``)."""
     bias: Tensor | None = field(default=None, repr=False)
-    """float32 [d_out], the constant of the decoder; None where decoding the codes is not a reconstruction of x."""
+    """float32 [d_out], the constant of the decoder; None where the codes alone do not rebuild what it writes."""
+    skip: Tensor | None = field(default=None, repr=False)
+    """float32 [d_out, d_in], what a skip transcoder adds to its output straight from what it reads."""
     scale_factor: float = 1.0
     """Constant part of s."""
     non_negative: bool = True
@@ -88,20 +89,23 @@ class LoadedSAE:
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, codes: Tensor) -> Tensor | None:
-        """x_hat float32[..., d_in] of tokens x [..., d_in] from their codes [..., latents].
+        """What is written for tokens x [..., d_in] by their codes [..., latents], float32[..., d_out].
 
-        None for temporal SAEs and transcoders, which do not rebuild x from the codes alone: the former add a
-        prediction, the latter write another activation.
+        Of an SAE it is x_hat; of a transcoder the activation at the hook it writes. None for temporal SAEs, which add
+        a prediction to what the codes give.
         """
         if self.bias is None:
             return None
         out = codes.to(self.decoder.dtype) @ self.decoder + self.bias
+        if self.skip is not None:
+            return out + x.to(out) @ self.skip.T
         scale = self.token_scale(x)
         if scale is not None:
             out = out * scale[..., None]
         mean = x.to(out.device).float().mean(dim=-1, keepdim=True)
         # Layer norm removes the mean before encoding and adds it back; centred SAEs never see it, so it passes through.
-        return out + mean if self.info.centred or self.info.normalize_activations == "layer_norm" else out
+        keeps_mean = self.info.centred or self.info.normalize_activations == "layer_norm"
+        return out + mean if keeps_mean and not self.info.is_transcoder else out
 
     def zero_code(self) -> Tensor:
         """s(0) f(0), float32[latents] on the CPU: what a zeroed (masked) position adds to a pooled latent.
@@ -205,7 +209,11 @@ def _check_size(info: SaeInfo, path: Path) -> None:
 
 
 def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> LoadedSAE:
-    refuse_heads(spec, row.hook)
+    if row.summed:
+        raise UnsupportedSAE(
+            f"SAE '{spec}' is one layer of a cross-layer transcoder, and {row.not_scorable}: no hook is written by them; "
+            "use a transcoder of one layer"
+        )
     from sae_lens import SAE
 
     with _load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, _no_file_line(spec, row.repo)):
@@ -214,7 +222,13 @@ def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> Load
     info = parse_cfg(spec, row.repo, cfg)
     if info.normalize_activations in UNFOLDED:
         raise UnsupportedSAE(_unfolded_line(spec, info.normalize_activations, "its release gives no factor"))
-    info = replace(info, neuronpedia_id=info.neuronpedia_id or row.neuronpedia_id, model=info.model or row.model)
+    info = replace(
+        info,
+        neuronpedia_id=info.neuronpedia_id or row.neuronpedia_id,
+        model=info.model or row.model,
+        # Where SAELens found no module in the files, the registry's own names say what Gemma 3's transcoders read.
+        hook=row.hook if info.is_transcoder and row.hook else info.hook,
+    )
     return _finish(info, module, _hash_tensors(cfg, module.state_dict()))
 
 
@@ -239,6 +253,8 @@ def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
         if bool(torch.isnan(tensor).any()) or ("threshold" not in name and bool(torch.isinf(tensor).any())):
             raise UnsupportedSAE(f"SAE '{info.id}': {name} contains NaN or infinite values; save or download it again")
     module = module.eval().requires_grad_(False)
+    if module.hook_z_reshaping_mode:
+        module.turn_off_forward_pass_hook_z_reshaping()  # the heads come side by side, [tokens, heads x d_head]
     rows = module.W_dec.detach().float()
     if getattr(module.cfg, "rescale_acts_by_decoder_norm", False):
         rows = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
@@ -253,6 +269,7 @@ def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
         fingerprint,
         _encoder(info, module),
         _bias(info, module),
+        module.W_skip.detach().float() if "Skip" in info.architecture else None,
         _scale_factor(info, module),
         non_negative=info.architecture != "AbsTopKSAE",
         needs_sequences=temporal,
@@ -278,7 +295,7 @@ def _encoder(info: SaeInfo, module: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _bias(info: SaeInfo, module: Any) -> Tensor | None:
-    if info.is_transcoder or info.architecture == "TemporalSAE":
+    if info.architecture == "TemporalSAE":
         return None
     bias = module.b_dec.detach().float().clone()
     # Matching pursuit is tied: it adds the bias back only if it took it off.

@@ -32,6 +32,9 @@ class ScoreRow:
     training_seed: int | None = None
     model: str = ""
     hook: str = ""
+    """Hook whose activation the probes read."""
+    reads: str | None = None
+    """Hook that the SAE reads, where it is another one."""
     task: str = ""
     composed: bool = False
     """The texts were written for this tool."""

@@ -18,6 +18,10 @@ def read(model, *hooks: str) -> list[torch.Tensor]:
     return [found[h][MASK > 0] for h in hooks]
 
 
+def attached(model) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.hf.modules())
+
+
 def close(a: torch.Tensor, b: torch.Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
 
@@ -184,8 +188,9 @@ def test_gemma_s_transcoders_read_what_the_mlp_reads():
 
 def test_several_hooks_of_one_block_fire_in_any_order():
     model = family_model("bloom")
+    before = attached(model)
     hooks = ["hook_resid_post", "hook_mlp_out", "mlp.hook_in", "attn.hook_z", "hook_resid_mid", "hook_resid_pre"]
     together = read(model, *(f"blocks.1.{h}" for h in hooks))
     for hook, value in zip(hooks, together, strict=True):
         assert torch.equal(value, read(model, f"blocks.1.{hook}")[0])
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.hf.modules())
+    assert attached(model) == before

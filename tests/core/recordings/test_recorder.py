@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from saeeval_core.errors import ArtifactError, Cancelled, DataError, ModelError, UnsupportedSAE
 from saeeval_core.models.language_model import padded_batches
 from saeeval_core.recordings import recorder, recording
-from saeeval_core.recordings.recorder import record, token_latents
+from saeeval_core.recordings.recorder import record, record_pass, token_latents
 from saeeval_core.recordings.recording import load_latents, load_residuals, save_latents, save_residuals
 from saeeval_core.saes.loaded import load_sae
 
@@ -86,8 +86,11 @@ def test_an_sae_of_another_width_or_hook_is_refused(tiny_model, tmp_path):
     with pytest.raises(UnsupportedSAE, match="reads 8 values but the model has 16"):
         record(tiny_model, HOOK, ["river"], "print", [narrow])
     elsewhere = load_sae(str(save_tiny_sae(tmp_path / "b", "standard", hook="blocks.1.hook_resid_post")))
-    with pytest.raises(UnsupportedSAE, match="unknown hook"):
+    with pytest.raises(UnsupportedSAE, match="cannot be scored at .*exact probe hooks: blocks.1.hook_resid_post"):
         record(tiny_model, HOOK, ["river"], "print", [elsewhere])
+    nowhere = load_sae(str(save_tiny_sae(tmp_path / "c", "standard", hook="blocks.7.hook_resid_post")))
+    with pytest.raises(UnsupportedSAE, match="made for tiny-llama: hook 'blocks.7.hook_resid_post' does not exist"):
+        record_pass(tiny_model, [], ["river"], "print", [nowhere])
 
 
 # Tokens.
