@@ -12,7 +12,7 @@ from app.services.shared import shared
 from app.widgets import keys, provenance
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.models.identity import BUNDLED_MODEL
+from saeeval_core.models.identity import BUNDLED_MODEL, model_name
 from saeeval_core.recordings.known_saes import offered_probes, recorded_dictionaries
 from saeeval_core.recordings.recording import recorded_latents, recorded_passes
 from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
@@ -274,7 +274,7 @@ def _choices(model: str, _recorded: int) -> tuple[Choice, ...]:
         if model in (i.model, BUNDLED_MODEL) and (i.model in (None, model) or model == BUNDLED_MODEL)
     }
     for r, key in recorded_dictionaries():
-        if r.sae not in found and key.model == model:
+        if r.sae not in found and key.model == model_name(model):
             found[r.sae] = Choice(r.sae, r.shape[1], r.unsupervised.get("l0"), key.hook, "recorded here")
     if model != BUNDLED_MODEL:
         for row in list_registry(model):

@@ -98,7 +98,7 @@ def direction_probes(direction: Direction) -> DirectionProbes:
 def _sae(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], select: Selector) -> SaeResult:
     return SaeResult(
         latents.sae,
-        latents.about or {},
+        {name: value for name, value in (latents.about or {}).items() if name != "notes"},
         str(select),
         dict(latents.unsupervised),
         _shift(evaluation, latents, ns, select) if evaluation.directions else None,

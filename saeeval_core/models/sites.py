@@ -130,11 +130,17 @@ def captured(sites: Mapping[str, Site], shape: Sequence[int]) -> Iterator[dict[s
 
 
 def exact_hooks(model: "LanguageModel", write: str) -> Exactness:
-    """Every hook of the table where a dictionary that writes ``write`` can be probed, each verified on the model.
+    """Every hook of the table where a dictionary that writes ``write`` can be probed, each verified once on the model.
 
     ModelError where the model has no hook ``write``.
     """
     write = model.hook_name(write)
+    if write not in model.verified:
+        model.verified[write] = _verified(model, write)
+    return model.verified[write]
+
+
+def _verified(model: "LanguageModel", write: str) -> Exactness:
     errors: dict[str, float] = {}
     refused: dict[str, str] = {}
     for probe in probe_candidates(write, model.layout):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.models.identity import model_settings
+from saeeval_core.models.identity import model_name, model_settings
 from saeeval_core.models.layouts import layout_of, probe_candidates
 from saeeval_core.recordings.recording import (
     LatentHeader,
@@ -61,7 +61,7 @@ def offered_probes(model: str, sae: str) -> tuple[str, ...]:
     Without loading anything; empty where its hooks are not known.
     """
     for found, key in recorded_dictionaries():
-        if (found.sae, key.model) == (sae, model) and found.exact is not None:
+        if (found.sae, key.model) == (sae, model_name(model)) and found.exact is not None:
             return found.exact.probes
     release, _, sae_id = sae.replace(":", "/", 1).partition("/")
     if local_folder(sae) is not None:

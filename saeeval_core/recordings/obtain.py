@@ -9,7 +9,7 @@ import numpy as np
 
 from saeeval_core.config import AUTO_PROBE, RunConfig, fingerprint, get_protocol
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
-from saeeval_core.models.identity import BUNDLED_MODEL, model_stamp
+from saeeval_core.models.identity import BUNDLED_MODEL, model_name, model_stamp
 from saeeval_core.models.layouts import Exactness, canonical
 from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify
@@ -194,7 +194,9 @@ def recording_key(config: RunConfig, hook: str, texts_fingerprint: str) -> Recor
     """Key of the residual recording; bundled texts on the bundled model are stored in half precision, as shipped."""
     named = config.task.split(":")[0] in (*BUNDLED_TASKS, GENERAL) and not config.texts
     storage = "float16" if config.model == BUNDLED_MODEL and named else "float32"
-    return RecordingKey(config.model, model_stamp(config.model), config.dtype, hook, texts_fingerprint, storage)
+    return RecordingKey(
+        model_name(config.model), model_stamp(config.model), config.dtype, hook, texts_fingerprint, storage
+    )
 
 
 def label_cells(task_set: TaskSet) -> np.ndarray | None:

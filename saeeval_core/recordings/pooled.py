@@ -1,5 +1,7 @@
 """What a pass collects about one SAE: pooled latents, density, contexts and reconstruction figures."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.sparse import csc_array, csr_array, vstack
@@ -86,13 +88,18 @@ class PooledLatents:
         self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
 
     def finish(
-        self, key: RecordingKey, exact: Exactness, projected: np.ndarray | None, inverse: np.ndarray
+        self,
+        key: RecordingKey,
+        exact: Exactness,
+        projected: np.ndarray | None,
+        inverse: np.ndarray,
+        notes: Sequence[str] = (),
     ) -> LatentRecording:
         """The recording, with one row per text and values rounded to what will be stored.
 
         ``key``: of the pass at the hook that is read; ``projected``: as in ``LatentRecording``; ``inverse``:
-        int[texts], the distinct text of each row (a duplicate text repeats its row). DataError if values exceed the
-        range of the key's ``storage``.
+        int[texts], the distinct text of each row (a duplicate text repeats its row);
+        ``notes``: lines for results. DataError if values exceed the range of the key's ``storage``.
         """
         sae, own_hook = self.sae, exact.probes == (key.hook,)
         n_tokens = int(self.n_valid.sum())
@@ -125,7 +132,8 @@ class PooledLatents:
                 "hook": sae.info.hook,
                 "d_in": sae.info.d_in,
             }
-            | ({} if own_hook else {"writes": exact.write}),
+            | ({} if own_hook else {"writes": exact.write})
+            | ({"notes": list(notes)} if notes else {}),
             key=None if own_hook else key,
             exact=None if own_hook else exact,
             projected=projected,

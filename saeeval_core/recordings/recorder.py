@@ -21,7 +21,8 @@ from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.saes.loaded import LoadedSAE
-from saeeval_core.saes.registry import check_fits
+from saeeval_core.saes.registry import SaeInfo, check_fits
+from saeeval_core.saes.release_names import family_of, short_model_name
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.storage.notices import try_to_store
 
@@ -125,7 +126,7 @@ def record_pass(
         ) from None
     residuals = {hook: _residual_recording(run, hook, tokens, inverse, model) for hook in run.keys}
     latents = [
-        pooled.finish(keys[place.read], place.exact, _projected(model, place), inverse)
+        pooled.finish(keys[place.read], place.exact, _projected(model, place), inverse, place.notes)
         for pooled, place in zip(run.pooled, places, strict=True)
     ]
     return Recorded(residuals, latents)
@@ -138,6 +139,8 @@ class Place:
     sae: LoadedSAE
     read: str
     exact: Exactness
+    notes: tuple[str, ...] = ()
+    """What a reader of its scores must know."""
 
 
 def place_of(model: LanguageModel, sae: LoadedSAE) -> Place:
@@ -150,7 +153,16 @@ def place_of(model: LanguageModel, sae: LoadedSAE) -> Place:
     except ModelError as error:
         raise UnsupportedSAE(f"SAE '{info.id}', made for {info.model or 'another model'}: {error}") from None
     check_fits(info, d_in, d_out)
-    return Place(sae, info.hook, exact_hooks(model, info.hook_out))
+    return Place(sae, info.hook, exact_hooks(model, info.hook_out), (*_other_model(model, info), *info.notes))
+
+
+def _other_model(model: LanguageModel, info: SaeInfo) -> tuple[str, ...]:
+    """A line where the SAE's settings name another model; folders are known by their last name."""
+    if not info.model or short_model_name(info.model) == short_model_name(model.name):
+        return ()
+    said, own = family_of(info.model), model.hf.config.get_text_config().model_type
+    family = f", of another family ({own})" if said not in (None, own) else ""
+    return (f"it was made for {info.model}; this model is {short_model_name(model.name)}{family}",)
 
 
 def _projected(model: LanguageModel, place: Place) -> np.ndarray | None:

@@ -7,8 +7,8 @@ checked against SAELens's own decode at every load; an SAE that fails is refused
 import hashlib
 import json
 import logging
+import re
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.saes.folding import fold, load_errors, unfolded_line
 from saeeval_core.saes.registry import (
     CFG_FILE,
+    LOADED_WITH,
     UNFOLDED,
     WEIGHTS_FILE,
     RegistryRow,
@@ -34,8 +36,8 @@ from saeeval_core.saes.registry import (
 )
 from saeeval_core.storage.hub import hub_errors
 
-# Files that SAELens's trainer leaves beside a checkpoint whose normalisation is not folded into the weights yet.
-SCALER_FILE, WHITENING_FILE = "activation_scaler.json", "activation_whitening.safetensors"
+_HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[^/]+/(.+)$")
+"""A folder in huggingface_hub's cache: organisation, repository and path in it."""
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -139,7 +141,10 @@ def load_sae(
         return _from_hub(spec, spec.removeprefix("hub:"), device, dtype)
     folder = local_folder(spec, search)
     if folder is not None:
-        return _from_folder(inspect_sae(spec, search), folder, device, dtype)
+        info = inspect_sae(spec, search)
+        place = _HUB_CACHE.search(str(folder.resolve()))
+        info = _as_released(info, f"{place[1]}/{place[2]}", place[3]) if place else info
+        return _from_folder(info, folder, device, dtype)
     release, _, sae_id = spec.replace(":", "/", 1).partition("/")
     if row := registry().get((release, sae_id)):
         return _from_registry(spec, row, device, dtype)
@@ -188,12 +193,12 @@ def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
 def _from_folder(info: SaeInfo, folder: Path, device: str, dtype: str) -> LoadedSAE:
     from sae_lens import SAE
 
-    with _load_errors(info.id, folder / WEIGHTS_FILE):
+    with load_errors(info.id, folder / WEIGHTS_FILE):
         _check_size(info, folder / WEIGHTS_FILE)
         module = SAE.load_from_disk(folder, device=device, dtype=dtype)
     used = [folder / CFG_FILE, folder / WEIGHTS_FILE]
     if module.cfg.normalize_activations in UNFOLDED:
-        used.append(_fold(info.id, module, folder))
+        used.append(fold(info.id, module, folder))
         info = replace(info, normalize_activations="none")
     return _finish(info, module, hash_files(used))
 
@@ -216,12 +221,12 @@ def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> Load
         )
     from sae_lens import SAE
 
-    with _load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, _no_file_line(spec, row.repo)):
+    with load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, _no_file_line(spec, row.repo)):
         module = SAE.from_pretrained(row.release, row.sae_id, device=device, dtype=dtype)
     cfg = module.cfg.to_dict()
     info = parse_cfg(spec, row.repo, cfg)
     if info.normalize_activations in UNFOLDED:
-        raise UnsupportedSAE(_unfolded_line(spec, info.normalize_activations, "its release gives no factor"))
+        raise UnsupportedSAE(unfolded_line(spec, info.normalize_activations, "its release gives no factor"))
     info = replace(
         info,
         neuronpedia_id=info.neuronpedia_id or row.neuronpedia_id,
@@ -244,7 +249,14 @@ def _from_hub(spec: str, path: str, device: str, dtype: str) -> LoadedSAE:
         folder = Path(hf_hub_download(repo, prefix + CFG_FILE)).parent
         hf_hub_download(repo, prefix + WEIGHTS_FILE)
     info = replace(inspect_sae(str(folder)), id=spec, location=f"https://huggingface.co/{path}")
+    info = _as_released(info, repo, subfolder)
     return _from_folder(info, folder, device, dtype)
+
+
+def _as_released(info: SaeInfo, repo: str, path: str) -> SaeInfo:
+    """With what the registry says of the same files: whether the model was centred stands there, not in them."""
+    centred = any(row.centred and (row.repo, row.path) == (repo, path.strip("/")) for row in registry().values())
+    return replace(info, metadata=info.metadata | {LOADED_WITH: {"center_writing_weights": True}}) if centred else info
 
 
 def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
@@ -308,36 +320,6 @@ def _scale_factor(info: SaeInfo, module: Any) -> float:
     return 1.0 / module.cfg.activation_normalization_factor if constant else 1.0
 
 
-def _fold(spec: str, module: Any, folder: Path) -> Path:
-    """Fold a training-time normalisation into the weights from the file the trainer left; returns that file.
-
-    Unfolded, SAELens would skip the normalisation without a warning and every code would be wrong.
-    """
-    kind = module.cfg.normalize_activations
-    path = folder / (SCALER_FILE if kind == "expected_average_only_in" else WHITENING_FILE)
-    if not path.is_file():
-        raise UnsupportedSAE(_unfolded_line(spec, kind, f"no {path.name} beside its weights"))
-    try:
-        if kind == "expected_average_only_in":
-            factor = json.loads(path.read_text(encoding="utf-8")).get("scaling_factor")
-            if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < float("inf"):
-                raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} holds no scaling_factor"))
-            module.fold_activation_norm_scaling_factor(float(factor))
-        else:
-            with _load_errors(spec, path):
-                stored = _load_tensors(path)
-                module.fold_activation_whitening(stored["mean"], stored["matrix"], stored["inverse_matrix"])
-    except NotImplementedError:
-        raise UnsupportedSAE(_unfolded_line(spec, kind, f"{type(module).__name__} cannot fold it")) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError):
-        raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} is not readable")) from None
-    return path
-
-
-def _unfolded_line(spec: str, kind: str, why: str) -> str:
-    return f"SAE '{spec}' has an unfolded normalisation ({kind}) and {why}; fold it with SAELens before saving"
-
-
 def _decode(sae: LoadedSAE, x: Tensor, codes: Tensor) -> Tensor:
     """SAELens's decode of ``codes`` for tokens x: encode first, because some classes keep x's norms in between."""
     sae.module.encode(x)
@@ -356,30 +338,6 @@ def _module_scale(sae: LoadedSAE, x: Tensor) -> Tensor:
 def _forget_batch(module: Any) -> None:
     for name in ("ln_mu", "ln_std", "x_norm_coeff"):
         module.__dict__.pop(name, None)
-
-
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-@contextmanager
-def _load_errors(spec: str, source: Path | str) -> Iterator[None]:
-    """One line in place of what SAELens and safetensors raise for damaged or incomplete files."""
-    from safetensors import SafetensorError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except SafetensorError as error:
-        raise UnsupportedSAE(f"SAE '{spec}': {source} is damaged or cut short ({error}); get it again") from None
-    except NotImplementedError:
-        raise
-    except (RuntimeError, LookupError, ValueError, TypeError, OSError, AttributeError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UnsupportedSAE(f"SAE '{spec}': {source} does not match its settings ({reason}); save it again") from None
 
 
 def _no_file_line(spec: str, repo: str) -> str:

@@ -34,6 +34,8 @@ CLASSES = {
 }
 """SAELens's ``architecture`` string -> its inference class."""
 
+LOADED_WITH = "model_from_pretrained_kwargs"
+"""Key of cfg.json: how the model was loaded that the SAE was trained on."""
 UNFOLDED = ("expected_average_only_in", "covariance_whitening")
 """Normalisations that stay outside the weights until folded in."""
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
@@ -86,6 +88,8 @@ class SaeInfo:
     """Trainer's architecture where it differs (BatchTopK and Matryoshka SAEs become JumpReLU when saved)."""
     neuronpedia_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    old: bool = False
+    """Saved before SAELens 6."""
 
     @property
     def is_transcoder(self) -> bool:
@@ -95,7 +99,21 @@ class SaeInfo:
     @property
     def centred(self) -> bool:
         """True if trained on a model with centred writing weights: what it reads is x minus x's mean over d_in."""
-        return bool((self.metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
+        return bool((self.metadata.get(LOADED_WITH) or {}).get("center_writing_weights"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its settings say, or leave out, that changes how it should read texts."""
+        found = []
+        if self.metadata.get("prepend_bos") is False:
+            found.append("it was trained without a beginning-of-sequence token; texts are read with one here")
+        # TransformerLens centres only models with LayerNorm, unless told not to.
+        if self.old and self.metadata.get(LOADED_WITH) is None and family_of(self.model or "") in ("gpt2", "gpt_neox"):
+            found.append(
+                "its cfg.json does not say whether the model's writing weights were centred, as they were by default when "
+                "it was saved: load it by its release, or write model_from_pretrained_kwargs.center_writing_weights there"
+            )
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -115,6 +133,10 @@ class RegistryRow:
     """Hook it writes, where release, id or path say."""
     summed: bool = False
     """A layer of a cross-layer transcoder, of which SAELens adds up the decoder rows of all later layers."""
+    path: str = ""
+    """Folder or file in the repository."""
+    centred: bool = False
+    """As in ``SaeInfo``; the release says it, not the SAE's files."""
 
     @property
     def spec(self) -> str:
@@ -239,6 +261,7 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
         training_architecture=metadata.get("training_architecture"),
         neuronpedia_id=metadata.get("neuronpedia_id"),
         metadata=metadata,
+        old=_is_old(cfg, metadata),
     )
 
 
@@ -371,7 +394,10 @@ def _row(release: str, entry: Mapping[str, Any], sae: Mapping[str, Any]) -> Regi
     # SAELens fills in 0.0 or 1.0 where L0 was not measured.
     l0 = None if sae.get("l0", 0.0) in (0.0, 1.0) else float(sae["l0"])
     model, repo = str(entry["model"]), str(entry["repo_id"])
-    return RegistryRow(release, sae_id, model, repo, hook, n_latents, sae.get("neuronpedia"), l0, hook_out, summed)
+    loaded_with = (entry.get("config_overrides") or {}).get(LOADED_WITH) or {}
+    centred = bool(loaded_with.get("center_writing_weights"))
+    id_ = sae.get("neuronpedia")
+    return RegistryRow(release, sae_id, model, repo, hook, n_latents, id_, l0, hook_out, summed, path, centred)
 
 
 def file_fingerprint(info: SaeInfo) -> str | None:

@@ -93,6 +93,24 @@ def test_an_sae_of_another_width_or_hook_is_refused(tiny_model, tmp_path):
         record_pass(tiny_model, [], ["river"], "print", [nowhere])
 
 
+def test_an_sae_of_another_model_is_never_scored_without_a_word(tiny_model, tmp_path):
+    metadata = {"model_name": "pythia-160m-deduped", "prepend_bos": False}
+    other = load_sae(str(save_tiny_sae(tmp_path / "other", "standard", metadata=metadata)))
+    _, (latents,) = record(tiny_model, HOOK, some_texts(3), "print", [other])
+    made_for, bos, *_ = latents.notes
+    assert made_for == "it was made for pythia-160m-deduped; this model is tiny-llama, of another family (llama)"
+    assert "without a beginning-of-sequence token" in bos
+    own = load_sae(str(save_tiny_sae(tmp_path / "own", "standard")))
+    _, (latents,) = record(tiny_model, HOOK, some_texts(3), "print", [own])
+    assert not any("made for" in note for note in latents.notes)
+
+
+def test_an_explained_variance_below_zero_is_said(tiny_model, tmp_path):
+    sae = load_sae(str(save_tiny_sae(tmp_path / "sae", "standard")))
+    _, (bad,) = record(tiny_model, HOOK, some_texts(3), "print", [replace(sae, bias=sae.bias + 100)])
+    assert bad.unsupervised["explained_variance"] < 0 and "below 0" in bad.notes[-1]
+
+
 # Tokens.
 
 

@@ -592,6 +592,35 @@ def test_nearly_every_sae_of_the_registry_can_be_scored():
         load_sae("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_0")
 
 
+def test_what_only_the_release_says_holds_for_the_same_files_on_the_hub_and_in_its_cache(hub, tmp_path, monkeypatch):
+    row = registry.RegistryRow("r", "i", "gpt2-small", "org/repo", HOOK, N, None, None, HOOK, path="sub", centred=True)
+    monkeypatch.setattr("saeeval_core.saes.loaded.registry", lambda: {("r", "i"): row})
+    x = tokens(0)
+    plain, centred = load_sae("hub:org/repo"), load_sae("hub:org/repo/sub")
+    assert not plain.info.centred and centred.info.centred
+    torch.testing.assert_close(centred.encode(x), centred.encode(x + 5), rtol=1e-3, atol=1e-3)
+    cached = saved(tmp_path / "models--org--repo" / "snapshots" / "abc" / "sub", "topk")
+    assert load_sae(str(cached)).info.centred
+    assert not load_sae(str(saved(tmp_path / "elsewhere", "topk"))).info.centred
+
+
+def test_res_jb_is_centred_by_its_release():
+    rows = [row for row in registry.registry().values() if row.centred]
+    assert "gpt2-small-res-jb" in {row.release for row in rows} and all(row.model == "gpt2-small" for row in rows)
+    row = registry.registry()["gpt2-small-res-jb", "blocks.8.hook_resid_pre"]
+    assert (row.repo, row.path) == ("jbloom/GPT2-Small-SAEs-Reformatted", "blocks.8.hook_resid_pre")
+
+
+def test_what_its_settings_leave_out_is_said(tmp_path):
+    folder = saved(tmp_path / "a", "standard", metadata={"hook_name": HOOK, "prepend_bos": False})
+    assert ["without a beginning-of-sequence token" in note for note in inspect_sae(str(folder)).notes] == [True]
+    cfg = {"d_in": D_IN, "d_sae": N, "dtype": "torch.float32", "hook_point": HOOK, "model_name": "gpt2-small"}
+    (folder / "cfg.json").write_text(json.dumps(cfg | {"activation_fn_str": "relu"}))
+    assert ["center_writing_weights" in note for note in inspect_sae(str(folder)).notes] == [True]
+    (folder / "cfg.json").write_text(json.dumps(cfg | {"activation_fn_str": "relu", "model_name": "gemma-2b"}))
+    assert inspect_sae(str(folder)).notes == (), "its norms have no mean to lose"
+
+
 def test_unknown_names_get_the_nearest():
     refuse("nearest: gpt2-small-res-jb", "gpt2-small-res-jbb")
     refuse("nearest: gpt2-small-res-jb", "gpt2-small-res-jbb/blocks.8.hook_resid_pre")
