@@ -163,7 +163,7 @@ def verify_site(model: "LanguageModel", write: str, probe: str) -> float:
     if write == probe:
         return 0.0
     ids, mask = _short_texts(model)
-    with _in_float32(model.site(write)), torch.inference_mode():
+    with _unverifiable(write, probe), _in_float32(model.site(write)), torch.inference_mode():
         before = model.activations(ids, mask, [write, probe])
         added = _random_like(before[write])
         after = model.activations(ids, mask, [probe], change=(write, lambda x: x + added))[probe]
@@ -213,6 +213,16 @@ def _normalise(norm: Any, x: Tensor) -> Tensor:
         x = x - x.mean(dim=-1, keepdim=True)
     eps = getattr(norm, "eps", getattr(norm, "variance_epsilon", 1e-6))
     return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps)
+
+
+@contextmanager
+def _unverifiable(write: str, probe: str) -> Iterator[None]:
+    """ModelError where a block cannot be run in float32, as with some quantised weights: what is not shown is not used."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise ModelError(f"that {write} arrives unchanged at {probe} could not be verified: {why}") from None
 
 
 def _short_texts(model: "LanguageModel") -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from saeeval_core.config import AUTO_PROBE, RunConfig, fingerprint, get_protocol
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
-from saeeval_core.models.identity import BUNDLED_MODEL, model_name, model_stamp
+from saeeval_core.models.identity import BUNDLED_MODEL, model_name, model_settings, model_stamp
 from saeeval_core.models.layouts import Exactness, canonical
 from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify
@@ -20,6 +20,7 @@ from saeeval_core.recordings.recording import (
     find_latents,
     find_residuals,
 )
+from saeeval_core.saes.fit import check_settings
 from saeeval_core.texts.sources import BUNDLED_TASKS, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts.tasks import Draw, TaskSet
 
@@ -105,13 +106,15 @@ def make_recordings(
     minutes are spent on the pass, where the SAEs are not exact at one probe hook.
     """
     # Only now are torch, transformers and SAELens needed.
-    from saeeval_core.models.language_model import load_model
+    from saeeval_core.models.language_model import load_model, resolve_device
     from saeeval_core.recordings.recorder import place_of, record_pass
     from saeeval_core.saes.loaded import load_sae
 
     key = recording_key(config, "", task_set.texts.fingerprint)
+    loaded = [load_sae(s, device=resolve_device(config.device)) for s in saes]
+    for sae in loaded:
+        check_settings(sae.info, model_settings(config.model) or {})
     model = load_model(config.model, device=config.device, dtype=config.dtype)
-    loaded = [load_sae(s, device=model.device) for s in saes]
     if one_probe:
         places = [place_of(model, sae) for sae in loaded]
         _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])

@@ -20,8 +20,9 @@ from saeeval_core.models.layouts import Exactness, crosses_output_matrix
 from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import LoadedSAE
-from saeeval_core.saes.registry import SaeInfo, check_fits
+from saeeval_core.saes.registry import SaeInfo
 from saeeval_core.saes.release_names import family_of, short_model_name
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.storage.notices import try_to_store

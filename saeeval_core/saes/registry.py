@@ -306,17 +306,6 @@ def _refuse_several_layers(spec: str, cfg: Mapping[str, Any], metadata: Mapping[
         )
 
 
-def check_fits(info: SaeInfo, d_in: int, d_out: int) -> None:
-    """UnsupportedSAE unless the SAE reads ``d_in`` and writes ``d_out`` values, the widths of its hooks in the model."""
-    sides = (("reads", info.d_in, d_in, info.hook), ("writes", info.d_out, d_out, info.hook_out))
-    for what, own, there, hook in sides:
-        if own != there:
-            raise UnsupportedSAE(
-                f"SAE '{info.id}' {what} {own} values but the model has {there} at {hook}; "
-                f"choose an SAE made for this model (this one: {info.model or 'model not named'})"
-            )
-
-
 @cache
 def registry() -> dict[tuple[str, str], RegistryRow]:
     """SAELens's whole registry by (release, sae_id), read from the YAML file inside the installed package (~1.5 s)."""

@@ -314,6 +314,16 @@ def test_what_a_reader_must_know_of_an_sae_is_in_the_json(config, tmp_path):
     assert to_json(from_json(written))["results"][0]["notes"] == row["notes"]
 
 
+def test_what_the_files_tell_is_refused_before_the_model_is_loaded(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("saeeval_core.models.language_model.load_model", lambda *_a, **_k: pytest.fail("loaded"))
+    wide = str(save_tiny_sae(tmp_path / "wide", "topk", d_in=24))
+    with pytest.raises(UnsupportedSAE, match="reads 24 values but the model has 16"):
+        run(replace(config, saes=(wide,)))
+    deep = str(save_tiny_sae(tmp_path / "deep", "topk", hook="blocks.7.hook_resid_post"))
+    with pytest.raises(UnsupportedSAE, match="reads blocks.7.hook_resid_post; this model has blocks 0 to 1"):
+        run(replace(config, saes=(deep,)))
+
+
 def test_a_folder_is_the_same_model_however_it_is_written(result, config, monkeypatch):
     from saeeval_core.recordings import recorder
 

@@ -137,6 +137,20 @@ def test_verification_is_in_float32_and_leaves_half_precision_as_it_was(name):
     assert torch.equal(read(model, "blocks.1.hook_resid_post")[0], first)
 
 
+def test_what_cannot_be_verified_is_not_used(monkeypatch):
+    model = family_model("mistral")
+    model.verified.clear()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no kernel for this type\nwith a long tail")
+
+    monkeypatch.setattr("saeeval_core.models.sites._random_like", broken)
+    found = exact_hooks(model, "blocks.1.hook_mlp_out")
+    model.verified.clear()
+    assert found.probes == ("blocks.1.hook_mlp_out",)
+    assert found.refused["blocks.1.hook_resid_post"].endswith("could not be verified: no kernel for this type")
+
+
 def test_nothing_is_exact_across_a_norm_or_a_block():
     model = family_model("llama")
     for write, probe in (("0.hook_resid_post", "1.hook_resid_post"), ("1.hook_resid_mid", "1.hook_mlp_out")):

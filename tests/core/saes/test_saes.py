@@ -34,8 +34,9 @@ from safetensors.torch import load_file, save_file
 
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes import registry
+from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import load_sae, verify_affine
-from saeeval_core.saes.registry import check_fits, inspect_sae, list_bundled, list_registry
+from saeeval_core.saes.registry import inspect_sae, list_bundled, list_registry
 
 torch.set_num_threads(1)
 
