@@ -130,6 +130,7 @@ def _probe_hook() -> None:
         index=options.index(chosen or own),
         key=f"w_probe_{state.get('sae')}",
         on_change=_probe_chosen,
+        format_func=lambda hook: hook.removeprefix("blocks."),
         help="Where the probes read. Only hooks at which ablating this SAE's latents is exact are offered.",
     )
 

@@ -16,6 +16,9 @@ from saeeval_core.evaluation.score import score
 from saeeval_core.evidence.evidence import shown_evidence
 from saeeval_core.evidence.live_text import read_text
 from saeeval_core.evidence.sources import evidence_sources
+from saeeval_core.ledger.commit_set import commit_set
+from saeeval_core.ledger.places import new_set, shift_place
+from saeeval_core.ledger.store import Store
 from saeeval_core.models.language_model import load_model
 from saeeval_core.recordings import recorder
 from saeeval_core.recordings.known_saes import identify
@@ -173,3 +176,17 @@ def test_settings_without_a_probe_hook_mean_the_hook_that_is_read(config, saes):
     assert "probe_hook" not in json.loads(plain.to_json()) and RunConfig.from_json(plain.to_json()) == plain
     prepared = prepare(plain)
     assert prepared.residuals.key.hook == f"{BLOCK}hook_mlp_out" and prepared.config.probe_hook == ""
+
+
+def test_a_commit_says_where_it_was_probed(config, saes, tmp_path):
+    store = Store(tmp_path / "store.sqlite")
+    prepared = prepare(replace(config, saes=(saes["z"],), metrics=("shift",)))
+    (latents,), evaluation = prepared.saes, prepared.evaluation
+    direction = evaluation.directions[0]
+    place = shift_place(evaluation.draw.task_set.texts.name, direction.pair, direction.task.direction, latents)
+    made = new_set(store, place, "Ada", "mine", {int(np.argmax(latents.density)): "ablate"})
+    settings = commit_set(store, evaluation, latents, made, "Ada", ablation="zero", n=5).settings
+    assert settings.probe_hook == settings.to_json()["probe_hook"] == f"{BLOCK}hook_resid_mid"
+    plain = prepare(replace(config, saes=(saes["z"],), metrics=("shift",), probe_hook=""))
+    again = commit_set(store, plain.evaluation, plain.saes[0], made, "Ada", ablation="zero", n=5).settings
+    assert again.probe_hook == "" and "probe_hook" not in again.to_json()
