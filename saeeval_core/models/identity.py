@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,14 @@ def model_stamp(spec: str) -> str:
         cached = _cached_config(model_name(spec))
         return "hub" if cached is None else f"hub:{cached.parent.name}"
     files = sorted(p for p in Path(model_name(spec)).iterdir() if p.suffix in _HASHED)
-    seen = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    return _contents.get([seen], lambda: fingerprint([[p.name, _sha256(p)] for p in files]), str)
+    return _content(tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+
+
+@lru_cache(maxsize=32)
+def _content(files: tuple[tuple[str, int, int], ...]) -> str:
+    """Fingerprint of what is in files (path, size, time), hashed once on this machine."""
+    paths = [Path(path) for path, _, _ in files]
+    return _contents.get([files], lambda: fingerprint([[p.name, _sha256(p)] for p in paths]), str)
 
 
 def _cached_config(hub_id: str) -> Path | None:
