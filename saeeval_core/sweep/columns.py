@@ -67,6 +67,8 @@ class ScoreRow:
     """SHIFT pairs averaged over."""
     left_out: int | None = None
     """Undefined directions left out of the mean."""
+    note: str | None = None
+    """What a reader must know of the SAE on this model before its scores."""
     status: str = "ok"
     """ok | failed"""
     error: str | None = None

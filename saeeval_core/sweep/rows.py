@@ -164,6 +164,7 @@ class Scorer:
             architecture=about.get("architecture"),
             n_latents=latents.n_latents,
             reads=latents.hook if latents.probed else None,
+            note="; ".join(latents.notes) or None,
             l0=_first(trained.l0, figures.get("l0")),
             dead=_first(trained.dead, figures.get("dead")),
             explained_variance=_first(

@@ -159,6 +159,7 @@ def test_a_sweep_pairs_only_what_is_probed_at_one_hook(config, saes):
         ("mlp", "hook_resid_post", f"{BLOCK}hook_mlp_out"),
         ("post", "hook_resid_post", None),
     }
+    assert all(r["note"] is None or "below 0" in r["note"] for r in rows) and any(r["note"] for r in rows)
     assert {n for d in found["differences"] for n in (d["sae_a"], d["sae_b"])} <= {"transcoder", "mlp", "post"}
 
 
