@@ -122,12 +122,14 @@ def _probe_hook() -> None:
     offered, chosen = list(_offered(state.get("model"), state.get("sae"))), state.get("probe")
     if len(offered) < 2 and not chosen:
         return
-    own = _own_hook(state.get("sae")) or next(iter(offered), "")
-    options = _with(offered, chosen or own)
+    own = _own_hook(state.get("sae"))
+    # A link that names no hook means the one that the SAE reads, or the first exact one where that is none.
+    shown = chosen or (own if own in offered or not offered else offered[0])
+    options = _with(offered, shown)
     st.selectbox(
         "Probe hook",
         options,
-        index=options.index(chosen or own),
+        index=options.index(shown),
         key=f"w_probe_{state.get('sae')}",
         on_change=_probe_chosen,
         format_func=lambda hook: hook.removeprefix("blocks."),
