@@ -209,6 +209,7 @@ def _controls(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[
     headline += [
         (f"{metric.upper()}, {sae.sae}, {RECOMMENDED}", say(area)) for metric, area in areas.items() if area is not None
     ]
+    headline += [(f"{sae.sae}, note", line) for line in sae.notes]
     headline += [(f"{sae.sae}, not above a control", line) for line in sae.warnings or ()]
     rows = [
         {

@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, str] = {
     "task": DEFAULT_TASK,
     "protocol": "robust",
     "seed": "0",
+    "probe": "",  # hook that the probes read; "" is the hook that the SAE reads
     "pair": "",  # "" is the first pair; "all" the aggregate over pairs
     "target": "",  # column of the target label; "" is the direction with the larger gap
     "rank": "attribute",  # attribute | base
@@ -270,6 +271,7 @@ def config(**instead: str) -> RunConfig:
         "saes": (here["sae"],),
         "protocol": here["protocol"],
         "seed": int(here["seed"] or 0),
+        "probe_hook": here["probe"],
     }
     if here["task"] == "own":  # links of earlier versions
         raise DataError("the link names a file of one session of an earlier version; keep it as a task under Your data")

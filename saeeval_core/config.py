@@ -20,6 +20,8 @@ DEFAULT_NS = (1, 2, 3, 5, 10, 20, 50, 100)
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_SAE = "smollm2-135m-l15-topk-4k"
 DEFAULT_TASK = "bios"
+AUTO_PROBE = "auto"
+"""In place of a probe hook: the first exact one of the dictionaries; of ``saebench`` the hook they write."""
 HEADLINE_N = 10
 """The N of the paper's score that is shown first and compared with its controls."""
 
@@ -116,6 +118,8 @@ class RunConfig:
     """Most texts drawn per quadrant or class from a data set that holds more."""
     device: str = "auto"
     dtype: str = "float32"
+    probe_hook: str = ""
+    """Hook whose pooled activation the probes read; "" is the hook that the SAEs read, or AUTO_PROBE."""
 
     def __post_init__(self) -> None:
         get_protocol(self.protocol)
@@ -126,8 +130,11 @@ class RunConfig:
                 raise ConfigError(unknown_name("metric", metric, ("shift", "tpp")))
 
     def to_json(self) -> str:
-        """Canonical JSON; ``RunConfig.from_json`` gives an equal value back."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Canonical JSON; ``RunConfig.from_json`` gives an equal value back. A probe hook stands there if one is named."""
+        values = asdict(self)
+        if not self.probe_hook:
+            del values["probe_hook"]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "RunConfig":

@@ -4,7 +4,8 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from saeeval_core.evidence.sources import EvidenceSource
-from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.context_windows import WINDOW, Contexts
+from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.labelled import LabelledTexts
 
 WORDS = ("she", "her", "hospital", "never")

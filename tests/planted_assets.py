@@ -12,15 +12,9 @@ from safetensors.numpy import save_file
 from scipy.sparse import csc_array
 
 from saeeval_core.config import DEFAULT_SAE, RunConfig
+from saeeval_core.recordings.context_windows import WINDOW, Contexts
 from saeeval_core.recordings.obtain import recording_key
-from saeeval_core.recordings.recording import (
-    WINDOW,
-    Contexts,
-    LatentRecording,
-    ResidualRecording,
-    save_latents,
-    save_residuals,
-)
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording, save_latents, save_residuals
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae
 from saeeval_core.texts.sources import load_task_set
 

@@ -9,7 +9,8 @@ from scipy.sparse import csc_array
 
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig, get_protocol
-from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.context_windows import WINDOW, Contexts
+from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import Contrast, TaskSet
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.recordings.recording import WINDOW, Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.context_windows import WINDOW, Contexts
+from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.tasks import Contrast, ShiftTask, TppTask
 
@@ -34,18 +35,25 @@ def words() -> list[str]:
     return [*FILLER, *(w for cue in CUES.values() for w in cue.split()), ".", ",", "!", "<", ">", "s"]
 
 
-def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
-    """A random two-block Llama of width 16 in transformers' format; ``<s>`` is its declared bos."""
-    import torch
+def tiny_tokenizer(**settings):
+    """A word-level tokenizer of ``words``; ``<s>`` is its declared bos."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     vocabulary = {w: i for i, w in enumerate(dict.fromkeys([*SPECIAL, *words()]))}
     raw = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     raw.pre_tokenizer = Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} | settings
+    return PreTrainedTokenizerFast(tokenizer_object=raw, **names)
+
+
+def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
+    """A random two-block Llama of width 16 in transformers' format; ``<s>`` is its declared bos."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     config = LlamaConfig(
         vocab_size=512,
         hidden_size=D_MODEL,
@@ -62,7 +70,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
     return folder
 
 
@@ -81,7 +89,7 @@ def tiny_sae(architecture: str, *, seed: int = 0, hook: str = HOOK, **settings):
     if "transcoder" in architecture:
         extra = {"d_out": D_MODEL, "apply_b_dec_to_input": False}
     cls, config = get_sae_class(architecture)
-    metadata = SAEMetadata(model_name="tiny-llama", hook_name=hook)
+    metadata = SAEMetadata(**{"model_name": "tiny-llama", "hook_name": hook, **settings.pop("metadata", {})})
     sae = cls(config(**{"d_in": D_MODEL, "d_sae": N_LATENTS, "metadata": metadata, **extra, **settings}))
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():

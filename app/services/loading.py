@@ -7,7 +7,7 @@ from app.services import access, own_tasks
 from app.services.shared import shared
 from saeeval_core.config import Protocol, RunConfig, get_protocol
 from saeeval_core.recordings.known_saes import KnownSae, known_sae
-from saeeval_core.recordings.obtain import GENERAL, recording_key, task_set_of
+from saeeval_core.recordings.obtain import GENERAL, Recordings, named_probe, probe_of, recording_key, task_set_of
 from saeeval_core.recordings.recording import (
     LatentRecording,
     RecordingKey,
@@ -54,12 +54,12 @@ def load(config: RunConfig) -> Loaded | None:
     """
     access.check(config)
     texts = texts_of(replace(config, saes=()))
-    known = _known(config.saes[0])
-    if known is None:
+    own = known(config.saes[0])
+    if own is None:
         return None
-    key = recording_key(config, known.hook, texts.texts.fingerprint)
+    key = recording_key(config, own.hook, texts.texts.fingerprint)
     try:
-        return _loaded(config, key, known.fingerprint, own_tasks.stamp(config.task))
+        return _loaded(config, key, own, own_tasks.stamp(config.task))
     except LookupError:
         return None
 
@@ -84,7 +84,8 @@ def _source_and_texts(value: list[Any]) -> tuple[str, list[str]]:
     return source, texts
 
 
-def _known(sae: str) -> KnownSae | None:
+def known(sae: str) -> KnownSae | None:
+    """``known_sae``, with a folder's weights hashed once. UnsupportedSAE for a folder that cannot be used."""
     folder = local_folder(sae)
     if folder is None:
         return known_sae(sae)
@@ -97,10 +98,13 @@ def _known_folder(sae: str, _stamp: tuple[int, ...]) -> KnownSae | None:
 
 
 @shared(max_entries=8)
-def _loaded(config: RunConfig, key: RecordingKey, sae_fingerprint: str, _stamp: str) -> Loaded:
+def _loaded(config: RunConfig, key: RecordingKey, sae: KnownSae, _stamp: str) -> Loaded:
     """LookupError, which is not kept, while there is no recording that can be used."""
     texts = texts_of(replace(config, saes=()))
-    return Loaded(config, get_protocol(config.protocol), texts, _residuals(key), _latents(key, sae_fingerprint))
+    latents = _latents(key, sae.fingerprint)
+    residuals = _residuals(replace(key, hook=_there(probe_of(config, [sae], [latents]))))
+    found = Recordings(residuals, [latents.at(residuals.key.hook)])
+    return Loaded(named_probe(config, found), get_protocol(config.protocol), texts, residuals, found.latents[0])
 
 
 @shared(max_entries=4)

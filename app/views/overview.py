@@ -55,8 +55,12 @@ def _loaded(loaded: Loaded) -> None:
     l0, explained = unsupervised.get("l0"), unsupervised.get("explained_variance")
     facts = [
         ("language model", loaded.config.model, loaded.residuals.note),
-        ("SAE", loaded.latents.sae, str(about.get("architecture", ""))),
-        ("hook", loaded.residuals.key.hook, f"{loaded.latents.n_latents:,} latents"),
+        (
+            "SAE",
+            loaded.latents.sae,
+            f"{about.get('architecture', '')}, {loaded.latents.n_latents:,} latents".strip(", "),
+        ),
+        ("probe hook", loaded.residuals.key.hook, _reads(loaded)),
         ("L0 / explained variance", f"{_or_na(l0, '.1f')} / {_or_na(explained, '.3f')}", "on the task's texts"),
         ("texts", f"{texts.shown}: {len(texts.texts):,}", "composed texts" if texts.composed else texts.source),
     ]
@@ -68,6 +72,14 @@ def _loaded(loaded: Loaded) -> None:
     st.html(
         f"<div style='display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:14px'>{cells}</div>"
     )
+    for note in loaded.latents.notes:
+        st.warning(provenance.plain(f"About this SAE: {note}"), icon=":material/warning:")
+
+
+def _reads(loaded: Loaded) -> str:
+    """Where the SAE reads and writes, if it is not where it is probed."""
+    latents = loaded.latents
+    return f"reads {latents.hook}, writes {(latents.about or {}).get('writes', latents.hook)}" if latents.probed else ""
 
 
 def _headline(loaded: Loaded) -> None:

@@ -149,7 +149,7 @@ def _before(page: TppPage) -> TppScore | None:
     """The score shown before this one for the same SAE, texts and part; redrawing the same one keeps it."""
     kept = st.session_state.setdefault("tpp_shown", {})
     config, score = page.loaded.config, page.score
-    key = (page.loaded.latents.fingerprint, config.protocol, config.seed, page.part, page.ablation)
+    key = (page.loaded.latents.scored_fingerprint, config.protocol, config.seed, page.part, page.ablation)
     last, before = kept.get(key, (None, None))
     if last is not score:
         last, before = score, last

@@ -3,12 +3,14 @@
 import streamlit as st
 
 from app import state
-from app.services import access, own_tasks
+from app.services import access, loading, own_tasks
 from app.services.picked import saes_on_offer
 from app.services.shared import shared
 from app.widgets import provenance, run_box, sae_box, who
 from saeeval_core.config import PROTOCOLS
+from saeeval_core.errors import SaeEvalError
 from saeeval_core.models.identity import BUNDLED_MODEL
+from saeeval_core.recordings.known_saes import offered_probes
 from saeeval_core.recordings.recording import recorded_passes
 from saeeval_core.texts.hub_tasks import HUB_TASKS
 from saeeval_core.texts.sources import BUNDLED_TASKS
@@ -25,8 +27,9 @@ def sidebar() -> None:
     _sae()
     sae_box.drop()
     _task()
-    with st.expander("Protocol and seed"):
+    with st.expander("Protocol, seed and probe hook"):
         _protocol()
+        _probe_hook()
     run_box.button()
     st.toggle(
         "Present",
@@ -99,25 +102,75 @@ def _protocol() -> None:
     )
 
 
+def _probe_hook() -> None:
+    """Offered where ablation of the SAE is exact at several hooks: where it writes, and behind it."""
+    offered, chosen = list(_offered(state.get("model"), state.get("sae"))), state.get("probe")
+    if len(offered) < 2 and not chosen:
+        return
+    own = _own_hook(state.get("sae"))
+    # A link that names no hook means the one that the SAE reads, or the first exact one where that is none.
+    shown = chosen or (own if own in offered or not offered else offered[0])
+    options = _with(offered, shown)
+    st.selectbox(
+        "Probe hook",
+        options,
+        index=options.index(shown),
+        key=f"w_probe_{state.get('sae')}",
+        on_change=_probe_chosen,
+        format_func=lambda hook: hook.removeprefix("blocks."),
+        help="Where the probes read. Only hooks at which ablating this SAE's latents is exact are offered.",
+    )
+
+
+def _probe_chosen() -> None:
+    sae = state.get("sae")
+    chosen = st.session_state[f"w_probe_{sae}"]
+    state.put(probe="" if chosen == _own_hook(sae) else chosen, cell="")
+
+
+def _default_probe(model: str, sae: str) -> str:
+    """What a link says for an SAE that was just picked: its first exact hook, "" where that is the hook it reads."""
+    first = next(iter(_offered(model, sae)), "")
+    return "" if first == _own_hook(sae) else first
+
+
+def _offered(model: str, sae: str) -> tuple[str, ...]:
+    try:
+        return offered_probes(model, sae)
+    except SaeEvalError:
+        return ()
+
+
+def _own_hook(sae: str) -> str:
+    """The hook that the SAE reads; "" where that is not known without loading it."""
+    try:
+        known = loading.known(sae)
+    except SaeEvalError:
+        return ""
+    return known.hook if known else ""
+
+
 def _model_chosen() -> None:
     model = st.session_state["w_model"] or BUNDLED_MODEL
     first = next(iter(saes_on_offer(model)), None)
+    sae = first.id if first else ""
     state.put(
-        model=model, sae=first.id if first else "", latent="", pair="", target="", shift_set="mine", tpp_set="mine"
+        model=model,
+        sae=sae,
+        probe=_default_probe(model, sae),
+        latent="",
+        pair="",
+        target="",
+        shift_set="mine",
+        tpp_set="mine",
     )
 
 
 def _chosen(name: str, key: str) -> None:
     """Another SAE or task: latents, pairs and sets of the old one mean nothing there."""
-    kept = {} if name == "sae" else {"pair": "", "target": ""}
-    state.put(
-        **{name: st.session_state[key] or state.DEFAULTS[name]},
-        latent="",
-        shift_set="mine",
-        tpp_set="mine",
-        cell="",
-        **kept,
-    )
+    value = st.session_state[key] or state.DEFAULTS[name]
+    kept = {"probe": _default_probe(state.get("model"), value)} if name == "sae" else {"pair": "", "target": ""}
+    state.put(**{name: value}, latent="", shift_set="mine", tpp_set="mine", cell="", **kept)
 
 
 def _present_chosen() -> None:

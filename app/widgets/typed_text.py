@@ -56,7 +56,7 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
         else:
             st.info("Type a text first.")
     kept, reading = st.session_state.get("reading", ("", None))
-    if reading is not None and kept == loaded.latents.fingerprint:
+    if reading is not None and kept == loaded.latents.scored_fingerprint:
         _show(loaded, direction, reading)
 
 
@@ -64,7 +64,7 @@ def _read(loaded: Loaded, text: str) -> None:
     """Into the session, with the recording it belongs to: another SAE's latents are other latents."""
     try:
         with st.spinner("Reading the text with the model and the SAE"):
-            st.session_state["reading"] = (loaded.latents.fingerprint, live_model.read(loaded, text))
+            st.session_state["reading"] = (loaded.latents.scored_fingerprint, live_model.read(loaded, text))
     except SaeEvalError as error:
         st.session_state.pop("reading", None)
         provenance.problem(error)

@@ -71,7 +71,8 @@ def _random_latents(n_texts: int, n_latents: int, density: float, d: int = 64) -
     """Random latents, active on a share ``density`` of random texts with two labels, ready to be scored."""
     from scipy.sparse import csc_array
 
-    from saeeval_core.recordings.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
+    from saeeval_core.recordings.context_windows import Contexts
+    from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
     from saeeval_core.scores.probes import Probe
     from saeeval_core.scores.shift import shift_board, shift_latents
     from saeeval_core.scores.shift_probes import ShiftProbes

@@ -6,7 +6,7 @@ import typer
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, finish, recording_bar
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, unknown_name
 
 
@@ -22,6 +22,7 @@ def commit(
     own: o.TextOptions = o.TextOptions(),
     protocol: o.Protocol = "robust",
     seed: o.Seed = 0,
+    probe_hook: o.ProbeHook = AUTO_PROBE,
     ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "mean",
     n: Annotated[
         int, typer.Option("--n", help="TPP: latents of each class's ranking, which the set's decisions change.", min=0)
@@ -40,7 +41,13 @@ def commit(
     store = Store()
     found = named_set(store, chosen, who)
     config = RunConfig(
-        model=model, saes=(sae,), **own.settings(task), metrics=(found.metric,), protocol=protocol, seed=seed
+        model=model,
+        saes=(sae,),
+        **own.settings(task),
+        metrics=(found.metric,),
+        protocol=protocol,
+        seed=seed,
+        probe_hook=probe_hook,
     )
     with recording_bar() as on_progress:
         prepared = prepare(config, on_progress=on_progress)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import bar, command_line, console, write_json
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, DataError
 
 
@@ -35,6 +35,7 @@ def sweep(
         bool, typer.Option("--loss-recovered", help="Measure loss recovered too, on a few texts.")
     ] = False,
     seed: o.Seed = 0,
+    probe_hook: o.ProbeHook = AUTO_PROBE,
     device: o.Device = "auto",
     json_path: o.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
@@ -65,6 +66,7 @@ def sweep(
         by_direction=suite is None,
         deletion=deletion,
         loss_recovered=loss_recovered,
+        probe_hook=probe_hook,
         selections=judged_selections(o.words(select), rater, Rule(threshold)),
     )
     with bar("scoring") as advance:

@@ -37,12 +37,22 @@ def list_(
     write_json(json_path, rows)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for i, column in enumerate(rows[0]):
+        if column == "reason":
+            continue
         table.add_column(column, overflow="fold", min_width=0 if i else 30)  # a bundled SAE's name stays in one piece
     for row in rows[:MOST]:
-        table.add_row(*("" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*(_cell(v) for column, v in row.items() if column != "reason"))
     console.print(table)
+    if what == "saes":
+        console.print(_share(rows), markup=False, highlight=False)
     if len(rows) > MOST:
         console.print(f"... {len(rows) - MOST} more; narrow with --model or write all with --json")
+
+
+def _cell(value: str | int | float | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _models() -> list[Row]:
@@ -65,7 +75,9 @@ def _saes(model: str) -> list[Row]:
         about = read_about(Path(info.location)) or About()
         figures = about.l0, about.explained_variance_typical, about.dead
         rows.append(_sae_row(info.id, "bundled", info.hook, info.n_latents, *figures))
-    return rows + [_sae_row(r.spec, "Hub", r.hook, r.n_latents, r.expected_l0) for r in list_registry(model or None)]
+    for r in list_registry(model or None):
+        rows.append(_sae_row(r.spec, "Hub", r.hook, r.n_latents, r.expected_l0) | _scorable(r.hook_out, r.not_scorable))
+    return rows
 
 
 def _sae_row(
@@ -78,7 +90,19 @@ def _sae_row(
     dead: float | None = None,
 ) -> Row:
     names = {"sae": sae, "where": where, "hook": hook, "latents": latents}
-    return names | {"L0": l0, "expl. var.": variance, "dead": dead}
+    return names | {"L0": l0, "expl. var.": variance, "dead": dead} | _scorable(hook, "")
+
+
+def _scorable(writes: str | None, reason: str) -> Row:
+    return {"writes": writes, "scorable": not reason, "reason": reason}
+
+
+def _share(rows: Sequence[Row]) -> str:
+    """How many of the SAEs can be scored, and why the others cannot."""
+    reasons = Counter(str(r["reason"]) for r in rows if not r["scorable"])
+    said = "".join(f"; {n}: {reason}" for reason, n in reasons.most_common())
+    can = sum(bool(r["scorable"]) for r in rows)
+    return f"{can:,} of {len(rows):,} ({can / len(rows):.1%}) can be scored{said}"
 
 
 def _tasks() -> list[Row]:

@@ -69,9 +69,19 @@ Deletion = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random, such as texts drawn and parts.")]
 
+ProbeHook = Annotated[
+    str,
+    typer.Option(
+        "--probe-hook",
+        help="Hook where probes read; default: the first where ablation is exact (saebench: where the SAE writes).",
+    ),
+]
+
 # Training an SAE.
 Corpus = Annotated[Path, typer.Option("--corpus", help="Parquet or JSONL with a text column, or a .txt of paragraphs.")]
-Hook = Annotated[str, typer.Option("--hook", help="Residual-stream hook to train on.")]
+Hook = Annotated[
+    str, typer.Option("--hook", help="Hook to train on, such as blocks.6.hook_resid_post or blocks.6.attn.hook_z.")
+]
 Tokens = Annotated[int, typer.Option("--tokens", help="Distinct tokens of activations to cache.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for cached activations.")]
 

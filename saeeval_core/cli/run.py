@@ -8,7 +8,7 @@ import typer
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, recording_bar, write_json
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def run(
     n: o.Ns = o.DEFAULT_N,
     seed: o.Seed = 0,
     texts_per_cell: o.TextsPerCell = 1500,
+    probe_hook: o.ProbeHook = AUTO_PROBE,
     select: Annotated[
         str,
         typer.Option("--select", help="attribution, judge, task-unrelated, human:SET or set:FILE (an exported set)."),
@@ -74,6 +75,7 @@ def run(
         device=device,
         dtype=dtype,
         selection=select,
+        probe_hook=probe_hook,
     )
     if refits:
         attach.check_refits(config, select, refits)

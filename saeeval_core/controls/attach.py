@@ -143,7 +143,7 @@ def _key(prepared: Prepared, latents: LatentRecording) -> list[Any]:
     tasks = [d.task.identity for d in evaluation.directions]
     tpp = evaluation.tpp_task.identity if evaluation.scores_tpp else None
     protocol = asdict(evaluation.protocol)
-    return [latents.fingerprint, tasks, tpp, protocol, config.seed, config.resamples, with_grid(config.ns)]
+    return [latents.scored_fingerprint, tasks, tpp, protocol, config.seed, config.resamples, with_grid(config.ns)]
 
 
 def _places(scores: ControlScores) -> Iterator[Placed]:

@@ -82,5 +82,5 @@ def _record(config: RunConfig, hook: str, texts: Sequence[str]) -> ResidualRecor
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     with partial_state(key.fingerprint) as partial:
         residuals, _ = record(model, hook, texts, print_, [], storage="float32", partial=partial)
-        keep_recordings(residuals, [], partial)
+        keep_recordings([residuals], [], partial)
     return residuals

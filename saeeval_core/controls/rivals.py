@@ -10,7 +10,8 @@ from scipy.sparse import csc_array
 
 from saeeval_core.config import derive_rng
 from saeeval_core.controls.about import ABOUT
-from saeeval_core.recordings.recording import Contexts, LatentRecording, ResidualRecording
+from saeeval_core.recordings.context_windows import Contexts
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 
 BASES = ("pca", "residual basis")
 """Bases of the pooled residuals; they use no SAE."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
+from saeeval_core.recordings.obtain import draw_of, named_probe, obtain_recordings, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.storage.kept import Shelves
 from saeeval_core.texts.tasks import Draw, TaskSet
@@ -21,6 +21,7 @@ class Prepared:
     """Everything a run scores, before any latent is chosen."""
 
     config: RunConfig
+    """With the probe hook that is used."""
     evaluation: Evaluation
     saes: list[LatentRecording]
 
@@ -53,7 +54,7 @@ def prepare(
             f"'{task_set.texts.name}' defines no task for {', '.join(config.metrics)}; give --target and --spurious, "
             "or --classes"
         )
-    return Prepared(config, evaluation, recordings.latents)
+    return Prepared(named_probe(config, recordings), evaluation, recordings.latents)
 
 
 def evaluation_of(config: RunConfig, draw: Draw, residuals: ResidualRecording, *, shipped: bool = True) -> Evaluation:

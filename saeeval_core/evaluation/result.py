@@ -230,6 +230,8 @@ class SaeResult:
     """A sentence for each control that a headline score does not beat; None where no controls were scored."""
     error: str = ""
     """Why there are no scores."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know about the SAE on this model before its scores."""
 
 
 @dataclass(frozen=True)

@@ -140,14 +140,13 @@ def _probes_json(p: DirectionProbes) -> Json:
 
 def _sae_json(s: SaeResult) -> Json:
     out: Json = {"sae": s.sae, "about": dict(s.about), "selection": s.selection, "unsupervised": dict(s.unsupervised)}
-    if s.error:
-        out["error"] = s.error
+    out |= {"error": s.error} if s.error else {}
+    out |= {"notes": list(s.notes)} if s.notes else {}
     if s.shift is not None:
         out["shift"] = shift_json(s.shift)
     if s.tpp is not None:
         out["tpp"] = tpp_json(s.tpp)
-    if s.warnings is not None:
-        out["warnings"] = list(s.warnings)
+    out |= {"warnings": list(s.warnings)} if s.warnings is not None else {}
     if s.controls:
         out["controls"] = [placed_json(p) for p in s.controls]
     return out
@@ -311,6 +310,7 @@ def _sae(row: Json, about: Mapping[str, str]) -> SaeResult:
         tuple(placed_of(c) for c in controls),
         tuple(row["warnings"]) if "warnings" in row else None,
         str(row.get("error") or ""),
+        tuple(map(str, row.get("notes", ()))),
     )
 
 

@@ -100,11 +100,12 @@ def direction_probes(direction: Direction) -> DirectionProbes:
 def _sae(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], select: Selector) -> SaeResult:
     return SaeResult(
         latents.sae,
-        latents.about or {},
+        {name: value for name, value in (latents.about or {}).items() if name != "notes"},
         str(select),
         dict(latents.unsupervised),
         _shift(evaluation, latents, ns, select) if evaluation.directions else None,
         _tpp(evaluation, latents, ns, select) if evaluation.scores_tpp else None,
+        notes=latents.notes,
     )
 
 

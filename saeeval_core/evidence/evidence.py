@@ -13,7 +13,8 @@ from saeeval_core.config import fingerprint
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.evidence.sources import EvidenceSource
 from saeeval_core.evidence.tokens import TokenCosine, TokenTable, find_token_table
-from saeeval_core.recordings.recording import ContextRef, LatentRecording
+from saeeval_core.recordings.context_windows import ContextRef
+from saeeval_core.recordings.recording import LatentRecording
 
 _AROUND = 24  # tokens of running text shown on each side of a recorded window
 
@@ -197,10 +198,8 @@ def _check_same(source: EvidenceSource, first: LatentRecording) -> None:
         raise ArtifactError(
             f"evidence mixes two SAEs ({source.latents.sae}, {first.sae}); record the same SAE on both sets of texts"
         )
-    if (
-        source.latents.residual_fingerprint != source.residuals.fingerprint
-        or source.residuals.key.texts != source.texts.fingerprint
-    ):
+    key = source.residuals.key
+    if not source.latents.belongs_to(key) or key.texts != source.texts.fingerprint:
         raise ArtifactError(f"the recording does not belong to the texts '{source.texts.name}'; record them again")
 
 

@@ -73,14 +73,15 @@ def general_source(
     if config.task == GENERAL and not config.texts:
         return None
     recorded_on = {r.residual_fingerprint for r in recorded_latents() if r.sae_fingerprint == latents.sae_fingerprint}
-    if recorded_on <= {residuals.fingerprint}:
+    if recorded_on <= {latents.residual_fingerprint}:
         return None  # looking up the texts takes a second
     try:
         general = texts()
     except DataError:
         return None
     key = recording_key(replace(config, task=GENERAL, texts=""), residuals.key.hook, general.fingerprint)
-    found, own = find_residuals(key), find_latents(key, latents.sae_fingerprint)
+    found = find_residuals(key)
+    own = find_latents(replace(key, hook=latents.hook or key.hook), latents.sae_fingerprint)
     return None if found is None or own is None else EvidenceSource(general, found, own)
 
 

@@ -35,6 +35,11 @@ def print_run(console: Console, result: RunResult) -> None:
         console.print(
             f"\n[bold]{escape(sae.sae)}[/]  L0 {u['l0']:.1f}, explained variance {ev}, dead here {u['dead']:.1%}"
         )
+        if sae.about.get("writes"):
+            line = f"  reads {sae.about.get('hook')}, writes {sae.about['writes']}, probed at {result.model.hook}"
+            console.print(line, markup=False, highlight=False)
+        for note in sae.notes:
+            console.print(f"  {note}", style="yellow", markup=False, highlight=False)
         if sae.shift is not None:
             _print_shift(console, sae.shift, parts)
         if sae.tpp is not None:

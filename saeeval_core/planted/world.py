@@ -18,7 +18,8 @@ from scipy.sparse import csc_array, csr_array
 from saeeval_core.config import derive_rng, fingerprint
 from saeeval_core.planted.settings import WorldConfig
 from saeeval_core.planted.texts import TextDraw
-from saeeval_core.recordings.recording import Contexts, LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.context_windows import Contexts
+from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.parts import DEV, TEST, TRAIN
 from saeeval_core.texts.tasks import ShiftTask, TppTask
 

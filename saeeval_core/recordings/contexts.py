@@ -7,7 +7,7 @@ cell. One window per text. Memory is fixed: latents x kept windows.
 import numpy as np
 import torch
 
-from saeeval_core.recordings.recording import WINDOW, Contexts
+from saeeval_core.recordings.context_windows import WINDOW, Contexts
 
 TOP, SAMPLED, PER_CELL = 10, 10, 2
 _POOL = 30  # uniform sample of firing texts, from which the SAMPLED are spread over activation intervals

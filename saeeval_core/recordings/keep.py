@@ -1,6 +1,6 @@
 """Store what a pass recorded, and the state from which a killed pass goes on, which is removed only then."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -33,16 +33,20 @@ def partial_state(name: str) -> Iterator[Path | None]:
             yield folder
 
 
-def keep_recordings(residuals: ResidualRecording, latents: Sequence[LatentRecording], partial: Path | None) -> None:
+def keep_recordings(
+    residuals: Collection[ResidualRecording], latents: Collection[LatentRecording], partial: Path | None
+) -> None:
     """Store the recordings of one pass, then remove its partial state.
 
     Where they cannot be stored, this process goes on with them in memory, and the state stays for the next one.
     """
 
     def write() -> None:
-        save_residuals(residuals, RECORDINGS.own)
+        for at_hook in residuals:
+            save_residuals(at_hook, RECORDINGS.own)
+        storage = next(iter(residuals)).key.storage
         for own in latents:
-            save_latents(own, RECORDINGS.own, storage=residuals.key.storage)
+            save_latents(own, RECORDINGS.own, storage=storage)
 
     if not try_to_store(f"recording in {RECORDINGS.own}", write):
         use_unsaved(residuals, latents)

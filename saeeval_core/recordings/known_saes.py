@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.recordings.recording import LatentRecording, recorded_latents, recorded_passes
+from saeeval_core.models.identity import model_name, model_settings
+from saeeval_core.models.layouts import layout_of, probe_candidates
+from saeeval_core.recordings.recording import (
+    LatentHeader,
+    LatentRecording,
+    RecordingKey,
+    recorded_latents,
+    recorded_passes,
+)
 from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_folder, registry
 
 
@@ -21,8 +29,7 @@ class KnownSae:
 
 def recorded_sae(latents: LatentRecording) -> KnownSae:
     """The identity of a recorded SAE."""
-    hook = str((latents.about or {}).get("hook") or "")
-    return KnownSae(latents.sae, hook, latents.sae_fingerprint, latents.n_latents)
+    return KnownSae(latents.sae, latents.hook, latents.sae_fingerprint, latents.n_latents)
 
 
 def known_sae(spec: str) -> KnownSae | None:
@@ -35,12 +42,34 @@ def known_sae(spec: str) -> KnownSae | None:
         fingerprint = file_fingerprint(info)
         if fingerprint is not None:
             return _with_hook(info.id, info.hook, fingerprint, info.n_latents, info.neuronpedia_id)
-    passes = recorded_passes()
-    for found in recorded_latents():
-        key = passes.get(found.residual_fingerprint)
-        if found.sae == spec and key is not None:
+    for found, key in recorded_dictionaries():
+        if found.sae == spec:
             return KnownSae(spec, key.hook, found.sae_fingerprint, found.shape[1], _neuronpedia_id(spec))
     return None
+
+
+def recorded_dictionaries() -> list[tuple[LatentHeader, RecordingKey]]:
+    """What all finished latent recordings say, with the key of each one's pass at the hook that was read."""
+    passes = recorded_passes()
+    keys = ((found, found.key or passes.get(found.residual_fingerprint)) for found in recorded_latents())
+    return [(found, key) for found, key in keys if key is not None]
+
+
+def offered_probes(model: str, sae: str) -> tuple[str, ...]:
+    """Probe hooks of an SAE on a model, the default first: the verified ones where it was recorded, else by the table.
+
+    Without loading anything; empty where its hooks are not known.
+    """
+    for found, key in recorded_dictionaries():
+        if (found.sae, key.model) == (sae, model_name(model)) and found.exact is not None:
+            return found.exact.probes
+    release, _, sae_id = sae.replace(":", "/", 1).partition("/")
+    if local_folder(sae) is not None:
+        write = inspect_sae(sae).hook_out
+    else:
+        row = registry().get((release, sae_id)) if sae_id else None
+        write = row.hook_out if row else None
+    return probe_candidates(write, layout_of(model_settings(model) or {})) if write else ()
 
 
 def identify(spec: str) -> KnownSae:

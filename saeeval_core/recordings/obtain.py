@@ -1,15 +1,16 @@
 """The recordings that a run needs: the shipped or stored ones, or else made in one pass over the texts and stored."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeeval_core.config import RunConfig, fingerprint, get_protocol
+from saeeval_core.config import AUTO_PROBE, RunConfig, fingerprint, get_protocol
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
-from saeeval_core.models.identity import BUNDLED_MODEL, model_stamp
+from saeeval_core.models.identity import BUNDLED_MODEL, model_name, model_settings, model_stamp
+from saeeval_core.models.layouts import Exactness, canonical
 from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify
 from saeeval_core.recordings.plan import noting_pace
@@ -20,12 +21,13 @@ from saeeval_core.recordings.recording import (
     find_latents,
     find_residuals,
 )
+from saeeval_core.saes.fit import check_settings
 from saeeval_core.texts.sources import BUNDLED_TASKS, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts.tables import FileForm
 from saeeval_core.texts.tasks import Draw, TaskSet
 
 if TYPE_CHECKING:
-    from saeeval_core.recordings.recorder import Progress
+    from saeeval_core.recordings.recorder import Progress, Recorded
 
 GENERAL = "general"
 """Name of the general text, in which contexts are shown besides the task's own texts."""
@@ -80,28 +82,51 @@ def obtain_recordings(
     shipped: bool = True,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> Recordings:
-    """The recordings of these SAEs, which must read one hook: loaded, or all made in one pass and stored.
+    """The recordings of these SAEs at one probe hook: loaded, or all made in one pass and stored.
 
-    UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used. A damaged stored recording is
-    reported on stderr and made again; one that cannot be stored costs a line on stderr.
+    UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used, or are not exact at one probe hook.
+    A damaged stored recording is reported on stderr and made again; one that cannot be stored costs a line on stderr.
     """
     known = [identify(s) for s in saes]
-    hook = common_hook(known)
-    key = recording_key(config, hook, task_set.texts.fingerprint)
-    found = _find(key, known, shipped)
+    found = find_recordings(config, task_set, known, shipped=shipped)
     if found is not None:
         return found
+    made = make_recordings(config, task_set, saes, on_progress=on_progress, one_probe=True)
+    probe = _common_probe(config, [(s.id, s.hook, _exact(s, r)) for s, r in zip(known, made.latents, strict=True)])
+    return Recordings(made.residuals[probe], [latents.at(probe) for latents in made.latents])
+
+
+def make_recordings(
+    config: RunConfig,
+    task_set: TaskSet,
+    saes: Sequence[str],
+    *,
+    on_progress: "Callable[[Progress], None] | None" = None,
+    one_probe: bool = False,
+) -> "Recorded":
+    """Record these SAEs in one pass, at every exact probe hook of each, and store it.
+
+    UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used; with ``one_probe`` also, before
+    minutes are spent on the pass, where the SAEs are not exact at one probe hook.
+    """
     # Only now are torch, transformers and SAELens needed.
-    from saeeval_core.models.language_model import load_model
-    from saeeval_core.recordings.recorder import record
+    from saeeval_core.models.language_model import load_model, resolve_device
+    from saeeval_core.recordings.recorder import place_of, record_pass
     from saeeval_core.saes.loaded import load_sae
 
+    key = recording_key(config, "", task_set.texts.fingerprint)
+    loaded = [load_sae(s, device=resolve_device(config.device)) for s in saes]
+    for sae in loaded:
+        check_settings(sae.info, model_settings(config.model) or {})
     model = load_model(config.model, device=config.device, dtype=config.dtype)
-    loaded = [load_sae(s, device=model.device) for s in saes]
-    with partial_state(fingerprint([key.fingerprint, [s.fingerprint for s in loaded]])) as partial:
-        residuals, latents = record(
+    if one_probe:
+        places = [place_of(model, sae) for sae in loaded]
+        _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])
+    hooks = [s.info.hook for s in loaded]
+    with partial_state(fingerprint([key.fingerprint, hooks, [s.fingerprint for s in loaded]])) as partial:
+        made = record_pass(
             model,
-            hook,
+            [],
             task_set.texts.texts,
             task_set.texts.fingerprint,
             loaded,
@@ -110,23 +135,75 @@ def obtain_recordings(
             on_progress=noting_pace(config, on_progress),
             partial=partial,
         )
-        keep_recordings(residuals, latents, partial)
-    return Recordings(residuals, latents)
+        keep_recordings(made.residuals.values(), made.latents, partial)
+    return made
+
+
+def find_recordings(
+    config: RunConfig, task_set: TaskSet, saes: Sequence[KnownSae], *, shipped: bool = True
+) -> Recordings | None:
+    """The stored recordings of these SAEs at one probe hook; None if one is missing.
+
+    UnsupportedSAE where they are not exact at one probe hook.
+    """
+    keys = [recording_key(config, sae.hook, task_set.texts.fingerprint) for sae in saes]
+    found = [find_latents(key, sae.fingerprint, shipped=shipped) for key, sae in zip(keys, saes, strict=True)]
+    latents = [r for r in found if r is not None]
+    probe = probe_of(config, saes, latents) if len(latents) == len(found) else None
+    residuals = None if probe is None else find_residuals(replace(keys[0], hook=probe), shipped=shipped)
+    return None if residuals is None else Recordings(residuals, [own.at(residuals.key.hook) for own in latents])
+
+
+def probe_of(config: RunConfig, saes: Sequence[KnownSae], latents: Sequence[LatentRecording]) -> str | None:
+    """The hook at which the settings probe these recorded SAEs; None where a recording does not say all it could.
+
+    UnsupportedSAE where ablation of one of them is not exact there.
+    """
+    # Earlier versions probed what is added to the residual stream only there.
+    silent = any(r.exact is None and r.hook.endswith(("hook_mlp_out", "hook_attn_out")) for r in latents)
+    if silent and config.probe_hook:
+        return None
+    return _common_probe(config, [(s.id, s.hook, _exact(s, r)) for s, r in zip(saes, latents, strict=True)])
+
+
+def _exact(sae: KnownSae, latents: LatentRecording) -> Exactness:
+    return latents.exact or Exactness(sae.hook, (sae.hook,))
+
+
+def _common_probe(config: RunConfig, saes: Sequence[tuple[str, str, Exactness]]) -> str:
+    """The probe hook of SAEs given by (name, hook read, exactness)."""
+    shared = [hook for hook in saes[0][2].probes if all(hook in exact.probes for _, _, exact in saes)]
+    if config.probe_hook not in ("", AUTO_PROBE):
+        wanted = canonical(config.probe_hook)
+    elif not shared:
+        hooks = ", ".join(sorted({read for _, read, _ in saes}))
+        raise UnsupportedSAE(
+            f"the SAEs read different hooks ({hooks}) and share no probe hook; run them one after another"
+        )
+    elif config.probe_hook == AUTO_PROBE and config.protocol != "saebench":
+        wanted = shared[0]
+    elif config.probe_hook == AUTO_PROBE:
+        wanted = saes[0][2].write
+    else:
+        wanted = saes[0][1] if saes[0][1] in shared else shared[0]
+    for name, _, exact in saes:
+        exact.check(name, wanted)
+    return wanted
+
+
+def named_probe(config: RunConfig, recordings: Recordings) -> RunConfig:
+    """The settings with the probe hook that was used; "" where it is the hook that every SAE reads."""
+    probe = recordings.residuals.key.hook
+    return replace(config, probe_hook="" if all(r.hook in ("", probe) for r in recordings.latents) else probe)
 
 
 def recording_key(config: RunConfig, hook: str, texts_fingerprint: str) -> RecordingKey:
     """Key of the residual recording; bundled texts on the bundled model are stored in half precision, as shipped."""
     named = config.task.split(":")[0] in (*BUNDLED_TASKS, GENERAL) and not config.texts
     storage = "float16" if config.model == BUNDLED_MODEL and named else "float32"
-    return RecordingKey(config.model, model_stamp(config.model), config.dtype, hook, texts_fingerprint, storage)
-
-
-def common_hook(saes: Sequence[KnownSae]) -> str:
-    """The one hook all these SAEs read. UnsupportedSAE for several hooks."""
-    hooks = sorted({sae.hook for sae in saes})
-    if len(hooks) > 1:
-        raise UnsupportedSAE(f"the SAEs read different hooks ({', '.join(hooks)}); run them one after another")
-    return hooks[0]
+    return RecordingKey(
+        model_name(config.model), model_stamp(config.model), config.dtype, hook, texts_fingerprint, storage
+    )
 
 
 def label_cells(task_set: TaskSet) -> np.ndarray | None:
@@ -147,12 +224,3 @@ def check_tokens(residuals: ResidualRecording) -> None:
     empty = int((residuals.n_valid == 0).sum())
     if empty:
         raise DataError(f"{empty} text(s) consist of no tokens at all (control characters only?); remove them")
-
-
-def _find(key: RecordingKey, saes: Sequence[KnownSae], shipped: bool) -> Recordings | None:
-    residuals = find_residuals(key, shipped=shipped)
-    if residuals is None:
-        return None
-    latents = [find_latents(key, sae.fingerprint, shipped=shipped) for sae in saes]
-    kept = [r for r in latents if r is not None]
-    return Recordings(residuals, kept) if len(kept) == len(latents) else None

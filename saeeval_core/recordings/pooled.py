@@ -1,12 +1,15 @@
 """What a pass collects about one SAE: pooled latents, density, contexts and reconstruction figures."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.sparse import csc_array, csr_array, vstack
 
 from saeeval_core.errors import DataError
+from saeeval_core.models.layouts import Exactness
 from saeeval_core.recordings.contexts import ContextCollector
-from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.recordings.recording import LatentRecording, RecordingKey
 from saeeval_core.saes.loaded import LoadedSAE
 
 
@@ -24,13 +27,14 @@ class PooledLatents:
         self.pooled: list[csr_array] = []
         self.active = np.zeros(n)
         self.ev = np.zeros(3)  # sum |x - x_hat|^2, sum |x|^2, tokens; the mean is kept apart
-        self.ev_sum = np.zeros(sae.info.d_in)
+        self.ev_sum = np.zeros(sae.info.d_out)
         self.contexts = ContextCollector(n, cells)
 
-    def add(self, rows: np.ndarray, x: torch.Tensor, edges: np.ndarray) -> None:
-        """Encode and pool the valid tokens x float32[tokens, d] of the texts rows int[batch].
+    def add(self, rows: np.ndarray, x: torch.Tensor, y: torch.Tensor, edges: np.ndarray) -> None:
+        """Encode and pool the valid tokens of the texts rows int[batch].
 
-        edges int[batch + 1]: text i has the tokens from ``edges[i]`` to ``edges[i + 1]``.
+        x float32[tokens, d_in] is what the SAE reads, y float32[tokens, d_out] what stands where it writes. edges
+        int[batch + 1]: text i has the tokens from ``edges[i]`` to ``edges[i + 1]``.
         """
         codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
         self.active += (codes != 0).sum(0, dtype=torch.float64).cpu().numpy()
@@ -43,16 +47,20 @@ class PooledLatents:
             self.pooled.append(csr_array(mean[None]))
             self.contexts.add(int(row), own if self.sae.non_negative else own.abs())
             if row % self.ev_every == 0:
-                self._explain(x[edges[i] : edges[i + 1]], codes[edges[i] : edges[i + 1]])
+                own_tokens = slice(edges[i], edges[i + 1])
+                self._explain(x[own_tokens], y[own_tokens], codes[own_tokens])
 
-    def _explain(self, x: torch.Tensor, codes: torch.Tensor) -> None:
+    def _explain(self, x: torch.Tensor, y: torch.Tensor, codes: torch.Tensor) -> None:
         rebuilt = self.sae.reconstruct(x, codes)
         if rebuilt is not None:
-            self.ev += [float((rebuilt - x).double().pow(2).sum()), float(x.double().pow(2).sum()), len(x)]
-            self.ev_sum += x.sum(0, dtype=torch.float64).cpu().numpy()
+            self.ev += [float((rebuilt - y).double().pow(2).sum()), float(y.double().pow(2).sum()), len(y)]
+            self.ev_sum += y.sum(0, dtype=torch.float64).cpu().numpy()
 
     def explained_variance(self) -> float | None:
-        """1 - sum|x - x_hat|^2 / sum|x - mean|^2 over tokens; None where there is no reconstruction."""
+        """1 - sum|y - y_hat|^2 / sum|y - mean|^2 over tokens, y what stands where it writes.
+
+        None where there is no reconstruction.
+        """
         error, squares, n = self.ev
         spread = squares - float(self.ev_sum @ self.ev_sum) / n if n else 0.0
         return 1 - error / spread if spread > 0 else None
@@ -79,24 +87,33 @@ class PooledLatents:
         self.active, self.ev, self.ev_sum = arrays["active"], arrays["ev"], arrays["ev_sum"]
         self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
 
-    def finish(self, sae: LoadedSAE, residual_fingerprint: str, inverse: np.ndarray, storage: str) -> LatentRecording:
+    def finish(
+        self,
+        key: RecordingKey,
+        exact: Exactness,
+        projected: np.ndarray | None,
+        inverse: np.ndarray,
+        notes: Sequence[str] = (),
+    ) -> LatentRecording:
         """The recording, with one row per text and values rounded to what will be stored.
 
-        ``inverse``: int[texts], the distinct text of each row (a duplicate text repeats its row). DataError if values
-        exceed the range of ``storage``.
+        ``key``: of the pass at the hook that is read; ``projected``: as in ``LatentRecording``; ``inverse``:
+        int[texts], the distinct text of each row (a duplicate text repeats its row);
+        ``notes``: lines for results. DataError if values exceed the range of the key's ``storage``.
         """
+        sae, own_hook = self.sae, exact.probes == (key.hook,)
         n_tokens = int(self.n_valid.sum())
         order = np.full(len(self.n_valid), -1)
         order[self.rows] = np.arange(len(self.rows))
         blank = csr_array((1, len(self.active)))
         stacked = vstack([*self.pooled, blank], format="csr")[order[inverse]]  # texts without tokens get the blank row
-        stacked.data = rounded(stacked.data, storage, f"pooled latents of {sae.info.id}")
+        stacked.data = rounded(stacked.data, key.storage, f"pooled latents of {sae.info.id}")
         stacked.eliminate_zeros()
         density = (self.active / n_tokens).astype(np.float32)
         return LatentRecording(
             sae=sae.info.id,
             sae_fingerprint=sae.fingerprint,
-            residual_fingerprint=residual_fingerprint,
+            residual_fingerprint=key.fingerprint,
             latents=csc_array(stacked),
             zero_code=sae.zero_code().numpy(),
             density=density,
@@ -114,7 +131,12 @@ class PooledLatents:
                 "n_latents": sae.info.n_latents,
                 "hook": sae.info.hook,
                 "d_in": sae.info.d_in,
-            },
+            }
+            | ({} if own_hook else {"writes": exact.write})
+            | ({"notes": list(notes)} if notes else {}),
+            key=None if own_hook else key,
+            exact=None if own_hook else exact,
+            projected=projected,
         )
 
 

@@ -1,13 +1,14 @@
-"""The *pass*: texts through the language model to a hook, then through any number of SAEs, pooled on the way.
+"""The *pass*: texts through the language model to some hooks, then through any number of SAEs, pooled on the way.
 
 No padded token is encoded, no text twice, and no array of texts x tokens x latents is ever held: memory grows with the
 number of texts only by the pooled arrays. A killed pass resumes from the last state it wrote.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,14 @@ import torch
 from saeeval_core.errors import ArtifactError, DataError, ModelError, UnsupportedSAE
 from saeeval_core.models.identity import model_stamp
 from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
+from saeeval_core.models.layouts import Exactness, crosses_output_matrix
+from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import LoadedSAE
-from saeeval_core.saes.registry import check_fits
+from saeeval_core.saes.registry import SaeInfo
+from saeeval_core.saes.release_names import family_of, short_model_name
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.storage.notices import try_to_store
 
@@ -49,9 +54,37 @@ OnProgress = Callable[[Progress], None]
 """Called after every batch; an exception it raises (such as Cancelled) stops the pass, keeping what is done."""
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What one pass gives."""
+
+    residuals: Mapping[str, ResidualRecording]
+    """Hook -> pooled activations there: every hook asked for, every one an SAE writes, and all their exact probe hooks."""
+    latents: list[LatentRecording]
+
+
 def record(
     model: LanguageModel,
     hook: str,
+    texts: Sequence[str],
+    texts_fingerprint: str,
+    saes: Sequence[LoadedSAE],
+    **options: Any,
+) -> tuple[ResidualRecording, list[LatentRecording]]:
+    """As ``record_pass`` with one probe hook: the residuals there, and the latents with decoder rows for that hook.
+
+    UnsupportedSAE for an SAE that cannot be ablated exactly there.
+    """
+    found = record_pass(model, [hook], texts, texts_fingerprint, saes, **options)
+    for latents in found.latents:
+        exact = latents.exact or Exactness(latents.hook, (latents.hook,))
+        exact.check(latents.sae, hook)
+    return found.residuals[hook], [latents.at(hook) for latents in found.latents]
+
+
+def record_pass(
+    model: LanguageModel,
+    hooks: Sequence[str],
     texts: Sequence[str],
     texts_fingerprint: str,
     saes: Sequence[LoadedSAE],
@@ -60,17 +93,18 @@ def record(
     cells: np.ndarray | None = None,
     on_progress: OnProgress | None = None,
     partial: Path | None = None,
-) -> tuple[ResidualRecording, list[LatentRecording]]:
-    """Pooled residuals (means over the valid tokens of a text) and, for each SAE, pooled latents, contexts and figures.
+) -> Recorded:
+    """Pooled activations (means over the valid tokens of a text) and, for each SAE, pooled latents, contexts and figures.
 
-    ``cells`` int[texts]: label cell of each text, -1 for none; every cell's strongest contexts are kept, so that
-    evidence can be shown by quadrant. With ``partial``, the state is written to that folder now and then and continued
-    from there; who saves the recordings removes it then. ModelError or UnsupportedSAE if hook or widths do not fit or
-    memory runs out; DataError if no text has a token, or values exceed the range of ``storage``.
+    Residuals are recorded at ``hooks``, where each SAE writes and at all its exact probe hooks. ``cells`` int[texts]:
+    label cell of each text, -1 for none; every cell's strongest contexts are kept, so that evidence can be shown by
+    quadrant. With ``partial``, the state is written to that folder now and then and continued from there; who saves the
+    recordings removes it then. ModelError or UnsupportedSAE if hooks or widths do not fit or memory runs out; DataError
+    if no text has a token, or values exceed the range of ``storage``.
     """
-    model.check_hook(hook)
-    for sae in saes:
-        check_fits(sae.info, model.d_model, [hook])
+    places = [place_of(model, sae) for sae in saes]
+    for hook in hooks:
+        model.check_hook(hook)
     unique, inverse = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
     tokens = model.tokenize(list(unique))
     n_valid = np.array([len(ids) - 1 for ids in tokens.ids], dtype=np.int32)
@@ -80,8 +114,10 @@ def record(
     if cells is not None:
         unique_cells = np.full(len(unique), -1)
         unique_cells[inverse] = cells
-    key = RecordingKey(model.name, model_stamp(model.name), model.dtype, hook, texts_fingerprint, storage)
-    run = _Pass(model, hook, tokens, n_valid, saes, unique_cells, key)
+    pooled_at = [*hooks, *(h for p in places for h in (*p.exact.probes, p.exact.write))]
+    named = (model.name, model_stamp(model.name), model.dtype)
+    keys = {h: RecordingKey(*named, h, texts_fingerprint, storage) for h in (*pooled_at, *(p.read for p in places))}
+    run = _Pass(model, {h: keys[h] for h in pooled_at}, tokens, n_valid, places, unique_cells)
     try:
         run.resume(partial)
         run.go(on_progress, partial)
@@ -89,16 +125,59 @@ def record(
         raise ModelError(
             f"out of memory on {model.device}; use --dtype bfloat16, a smaller SAE or --device cpu"
         ) from None
-    residuals = _residual_recording(run, tokens, inverse, key, model)
-    latents = [run.pooled[i].finish(sae, residuals.fingerprint, inverse, storage) for i, sae in enumerate(saes)]
-    return residuals, latents
+    residuals = {hook: _residual_recording(run, hook, tokens, inverse, model) for hook in run.keys}
+    latents = [
+        pooled.finish(keys[place.read], place.exact, _projected(model, place), inverse, place.notes)
+        for pooled, place in zip(run.pooled, places, strict=True)
+    ]
+    return Recorded(residuals, latents)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """An SAE, the hook it reads and what is known about the one it writes."""
+
+    sae: LoadedSAE
+    read: str
+    exact: Exactness
+    notes: tuple[str, ...] = ()
+    """What a reader of its scores must know."""
+
+
+def place_of(model: LanguageModel, sae: LoadedSAE) -> Place:
+    """Where an SAE belongs in the model. UnsupportedSAE or ModelError if hooks or widths do not fit."""
+    info = sae.info
+    if info.hook is None or info.hook_out is None:
+        raise UnsupportedSAE(f"SAE '{info.id}' names no hook; add metadata.hook_name to its cfg.json")
+    try:
+        d_in, d_out = model.widths([info.hook, info.hook_out])
+    except ModelError as error:
+        raise UnsupportedSAE(f"SAE '{info.id}', made for {info.model or 'another model'}: {error}") from None
+    check_fits(info, d_in, d_out)
+    return Place(sae, info.hook, exact_hooks(model, info.hook_out), (*_other_model(model, info), *info.notes))
+
+
+def _other_model(model: LanguageModel, info: SaeInfo) -> tuple[str, ...]:
+    """A line where the SAE's settings name another model; folders are known by their last name."""
+    if not info.model or short_model_name(info.model) == short_model_name(model.name):
+        return ()
+    said, own = family_of(info.model), model.hf.config.get_text_config().model_type
+    family = f", of another family ({own})" if said not in (None, own) else ""
+    return (f"it was made for {info.model}; this model is {short_model_name(model.name)}{family}",)
+
+
+def _projected(model: LanguageModel, place: Place) -> np.ndarray | None:
+    """float32[latents, d_model]: D W_O, where the heads' output is probed behind W_O; else None."""
+    if not any(crosses_output_matrix(place.exact.write, probe) for probe in place.exact.probes):
+        return None
+    return through_output_matrix(model, place.exact.write, place.sae.decoder).cpu().numpy()
 
 
 @torch.inference_mode()
 def token_latents(
     model: LanguageModel, hook: str, text: str, sae: LoadedSAE
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
-    """One text: s*f float32[tokens, latents], residuals float32[tokens, d_model], character spans of its valid tokens.
+    """One text: s*f float32[tokens, latents], activations at ``hook`` float32[tokens, width], its tokens' character spans.
 
     DataError for a text without tokens.
     """
@@ -106,10 +185,11 @@ def token_latents(
     if len(tokens.ids[0]) < 2:
         raise DataError("the text has no token; type at least one word")
     ids = torch.from_numpy(tokens.ids[0][None].astype(np.int64)).to(model.device)
-    x = model.activations(ids, torch.ones_like(ids), [hook])[hook][0, 1:].float()
-    codes = scaled_codes(sae, x)[1]
+    read = sae.info.hook or hook
+    found = model.activations(ids, torch.ones_like(ids), list(dict.fromkeys([read, hook])))
+    codes = scaled_codes(sae, found[read][0, 1:].float())[1]
     ends = tokens.ends[0].tolist()
-    return codes.cpu().numpy(), x.cpu().numpy(), list(zip([0, *ends[:-1]], ends, strict=True))
+    return codes.cpu().numpy(), found[hook][0, 1:].float().cpu().numpy(), list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 class _Pass:
@@ -118,19 +198,21 @@ class _Pass:
     def __init__(
         self,
         model: LanguageModel,
-        hook: str,
+        keys: Mapping[str, RecordingKey],
         tokens: TokenizedTexts,
         n_valid: np.ndarray,
-        saes: Sequence[LoadedSAE],
+        places: Sequence[Place],
         cells: np.ndarray | None,
-        key: RecordingKey,
     ) -> None:
-        self.model, self.hook, self.key, self.n_valid = model, hook, key, n_valid
+        """``keys``: hook whose activations are pooled -> key of the recording."""
+        self.model, self.keys, self.n_valid, self.places = model, keys, n_valid, places
         self.batches = list(padded_batches([ids for ids in tokens.ids]))
         self.done = 0
-        self.residuals = np.full((len(n_valid), model.d_model), np.nan)
+        self.read = list(dict.fromkeys([*keys, *(p.read for p in places)]))
+        widths = zip(keys, model.widths(list(keys)), strict=True)
+        self.residuals = {hook: np.full((len(n_valid), width), np.nan) for hook, width in widths}
         ev_every = max(1, int(n_valid.sum()) // EV_TOKENS)
-        self.pooled = [PooledLatents(sae, n_valid, cells, ev_every) for sae in saes]
+        self.pooled = [PooledLatents(p.sae, n_valid, cells, ev_every) for p in places]
 
     @torch.inference_mode()
     def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
@@ -160,33 +242,39 @@ class _Pass:
             raise
 
     def _batch(self, rows: np.ndarray, ids: torch.Tensor, mask: torch.Tensor) -> None:
-        values = self.model.activations(ids.to(self.model.device), mask.to(self.model.device), [self.hook])[self.hook]
-        if values.shape[-1] != self.model.d_model:
-            raise UnsupportedSAE(
-                f"hook {self.hook} has width {values.shape[-1]}, expected d_model {self.model.d_model}"
-            )
+        values = self.model.activations(ids.to(self.model.device), mask.to(self.model.device), self.read)
         start = 0
         while start < len(rows):
             # Texts of one group are encoded together; a group never exceeds CODES_AT_ONCE.
-            widest = max((p.sae.info.n_latents for p in self.pooled), default=1)
+            widest = max((p.sae.info.n_latents for p in self.places), default=1)
             room = max(1, CODES_AT_ONCE // widest // max(1, ids.shape[1] - 1))
             group = rows[start : start + room]
             lengths = self.n_valid[group]
-            x = torch.cat([values[start + i, 1 : n + 1] for i, n in enumerate(lengths)]).float()
+            x = {
+                hook: torch.cat([value[start + i, 1 : n + 1] for i, n in enumerate(lengths)]).float()
+                for hook, value in values.items()
+            }
             edges = np.concatenate([[0], np.cumsum(lengths)])
-            for i, row in enumerate(group):
-                if lengths[i]:
-                    self.residuals[row] = x[edges[i] : edges[i + 1]].mean(0, dtype=torch.float64).cpu().numpy()
-            for pooled in self.pooled if len(x) else ():  # texts without tokens have nothing to encode
-                pooled.add(group, x, edges)
+            for hook, pooled in self.residuals.items():
+                for i, row in enumerate(group):
+                    if lengths[i]:
+                        pooled[row] = x[hook][edges[i] : edges[i + 1]].mean(0, dtype=torch.float64).cpu().numpy()
+            if edges[-1]:  # texts without tokens have nothing to encode
+                for own, place in zip(self.pooled, self.places, strict=True):
+                    own.add(group, x[place.read], x[place.exact.write], edges)
             start += room
+
+    @property
+    def _identity(self) -> list[list[str]]:
+        """What a saved state has to be of."""
+        return [[key.fingerprint for key in self.keys.values()], [p.sae.fingerprint for p in self.places]]
 
     def save(self, partial: Path) -> None:
         """One artifact with everything so far. A disk that is full costs a notice, never the pass."""
-        arrays = {"residuals": self.residuals, "done": np.array([self.done])}
+        arrays = {"done": np.array([self.done])} | {f"at {hook}": own for hook, own in self.residuals.items()}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
-        meta = {"key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
+        meta = {"of": self._identity}
         try_to_store(f"state of a pass in {partial}", lambda: save_arrays(partial / "state", arrays, meta))
 
     def resume(self, partial: Path | None) -> None:
@@ -197,18 +285,19 @@ class _Pass:
             arrays, meta = load_arrays(partial / "state")
         except ArtifactError:
             return
-        if meta.get("key") != self.key.fingerprint or meta.get("saes") != [p.sae.fingerprint for p in self.pooled]:
+        if meta.get("of") != self._identity:
             return
-        self.residuals, self.done = arrays["residuals"], int(arrays["done"][0])
+        self.residuals, self.done = {hook: arrays[f"at {hook}"] for hook in self.keys}, int(arrays["done"][0])
         for i, pooled in enumerate(self.pooled):
             prefix = f"{i}."
             pooled.restore({k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)})
 
 
 def _residual_recording(
-    run: _Pass, tokens: TokenizedTexts, inverse: np.ndarray, key: RecordingKey, model: LanguageModel
+    run: _Pass, hook: str, tokens: TokenizedTexts, inverse: np.ndarray, model: LanguageModel
 ) -> ResidualRecording:
-    residuals = rounded(run.residuals[inverse], key.storage, "pooled residuals")
+    key = run.keys[hook]
+    residuals = rounded(run.residuals[hook][inverse], key.storage, "pooled residuals")
     ends = [tokens.ends[i] for i in inverse]
     return ResidualRecording(
         key, model.bos_id, residuals, run.n_valid[inverse], np.concatenate(ends).astype(np.uint16), model.note

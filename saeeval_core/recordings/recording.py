@@ -1,11 +1,11 @@
 """What one pass over the texts produces: pooled residuals, and per SAE pooled latents and contexts.
 
-Everything that a score needs is here, so no score runs the language model or the SAE again.
-Arrays are read-only and can be shared between threads. Importing this module loads neither torch nor transformers.
+Everything that a score needs is here: no score runs the model or the SAE again. Arrays are read-only and can be shared
+between threads. Importing this module loads neither torch nor transformers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,25 +13,25 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.sparse import csc_array
 
-from saeeval_core.config import MAX_TOKENS, assets_dir, cache_dir, fingerprint
-from saeeval_core.errors import ArtifactError, UnsupportedSAE
+from saeeval_core.config import MAX_TOKENS, cache_dir, fingerprint
+from saeeval_core.errors import ArtifactError
+from saeeval_core.models.layouts import Exactness, crosses_output_matrix
+from saeeval_core.recordings.bundled_decoder import bundled_decoder, is_bundled
 from saeeval_core.recordings.checks import check_contexts, check_per_latent, check_residuals
-from saeeval_core.recordings.codec import from_gaps, read_bfloat16, to_gaps
+from saeeval_core.recordings.codec import from_gaps, to_gaps
+from saeeval_core.recordings.context_windows import KINDS, WINDOW, Contexts
 from saeeval_core.storage.artifacts import Sidecar, load_arrays, save_arrays
 from saeeval_core.storage.json_files import as_artifact, require, typed
 from saeeval_core.storage.kept import RECORDINGS, Shelves
-from saeeval_core.storage.manifest import is_as_shipped
 from saeeval_core.storage.packing import pack, unpack
 
 SCHEMA = 1
-"""Increased whenever the meaning of a stored array changes; older recordings are then made again."""
-WINDOW = 16
-"""Tokens in a stored context."""
-KINDS = ("top", "sampled", "top of its cell")
+"""Increased when the meaning of a stored array changes; older recordings are then made again."""
 STORAGE = ("float16", "float32")
 """Precisions of stored arrays."""
+BELOW_ZERO = "explained variance is {:.2f}, below 0: the SAE may have been trained on another model, hook or scale"
 R = TypeVar("R")
-_UNSAVED = 32
+_UNSAVED = 64
 _unsaved: dict[tuple[Path, str], Any] = {}
 """(cache folder, name) -> recording that could not be written there."""
 
@@ -63,7 +63,12 @@ class RecordingKey:
     def of_sidecar(cls, meta: Sidecar) -> "RecordingKey":
         """The key in the sidecar of a residual recording. LookupError, TypeError or ValueError if it is none."""
         require(meta["kind"] == "residuals", f"it holds '{meta['kind']}', expected 'residuals'")
-        key = cls(**typed(meta, "key", dict))
+        return cls.of_dict(typed(meta, "key", dict))
+
+    @classmethod
+    def of_dict(cls, values: Mapping[str, Any]) -> "RecordingKey":
+        """The key with these fields. TypeError or ValueError if they make none."""
+        key = cls(**values)
         require(all(isinstance(v, str) for v in vars(key).values()), "a part of its key is no text")
         require(key.storage in STORAGE, f"its precision is '{key.storage}', expected {' or '.join(STORAGE)}")
         return key
@@ -81,6 +86,10 @@ class LatentHeader:
     unsupervised: Mapping[str, float | None]
     non_negative: bool
     about: Mapping[str, Any]
+    key: "RecordingKey | None" = None
+    """Key of the pass at the hook it reads; None in recordings that were read, written and probed at one hook."""
+    exact: Exactness | None = None
+    """Hook it writes and where it can be probed; None as ``key``."""
 
     @classmethod
     def of_sidecar(cls, meta: Sidecar) -> "LatentHeader":
@@ -98,57 +107,9 @@ class LatentHeader:
             figures,
             typed(meta, "non_negative", bool),
             typed(meta, "about", dict),
+            RecordingKey.of_dict(typed(meta, "pass", dict)) if "pass" in meta else None,
+            Exactness.of_dict(typed(meta, "exact", dict)) if "exact" in meta else None,
         )
-
-
-@dataclass(frozen=True)
-class ContextRef:
-    """A window of tokens in one text, with the activation of one latent at each of them."""
-
-    text: int
-    """Row of the text in the recording."""
-    position: int
-    """Valid-token index of the window's first token."""
-    activation: np.ndarray
-    """float32[WINDOW]: |s*f| per token, 0 past the end of the text."""
-    kind: str
-    """One of KINDS."""
-
-
-@dataclass(frozen=True)
-class Contexts:
-    """Contexts of all latents, latent by latent; kept as references so that no third-party text is stored."""
-
-    indptr: np.ndarray
-    """int64[latents + 1]: contexts of latent i are numbers indptr[i] to indptr[i + 1] - 1."""
-    text: np.ndarray
-    """int32[contexts]: row of the text in the recording."""
-    position: np.ndarray
-    """int16[contexts]: valid-token index of the window's first token."""
-    activation: np.ndarray
-    """float16[contexts, WINDOW]: |s*f| per token, 0 past the end of the text."""
-    kind: np.ndarray
-    """uint8[contexts]: index into KINDS."""
-
-    @classmethod
-    def empty(cls, n_latents: int) -> "Contexts":
-        """No contexts for any of ``n_latents`` latents."""
-        return cls(
-            np.zeros(n_latents + 1, np.int64),
-            np.zeros(0, np.int32),
-            np.zeros(0, np.int16),
-            np.zeros((0, WINDOW), np.float16),
-            np.zeros(0, np.uint8),
-        )
-
-    def of(self, latent: int) -> list[ContextRef]:
-        """Contexts of one latent: the strongest first, then the sampled, then the best of each cell."""
-        return [
-            ContextRef(
-                int(self.text[i]), int(self.position[i]), self.activation[i].astype(np.float32), KINDS[self.kind[i]]
-            )
-            for i in range(self.indptr[latent], self.indptr[latent + 1])
-        ]
 
 
 @dataclass(frozen=True)
@@ -203,11 +164,48 @@ class LatentRecording:
     """False where codes can be below 0."""
     about: Mapping[str, Any] | None = None
     """Architecture, width and hook of the SAE, as results show them."""
+    key: RecordingKey | None = None
+    """As in ``LatentHeader``."""
+    exact: Exactness | None = None
+    """As in ``LatentHeader``."""
+    projected: np.ndarray | None = None
+    """float32[latents, d_model]: D W_O of an SAE of attention heads; what it adds to the attention's output."""
+    probed: str = ""
+    """The probe hook of ``decoder``, where it is not the hook that is read."""
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of this SAE on its pass."""
         return fingerprint([self.residual_fingerprint, self.sae_fingerprint])
+
+    @property
+    def scored_fingerprint(self) -> str:
+        """Fingerprint of what is scored: the same latents probed at another hook have other scores."""
+        return fingerprint([self.fingerprint, self.probed]) if self.probed else self.fingerprint
+
+    @property
+    def hook(self) -> str:
+        """The hook it reads; "" in a recording that does not say."""
+        return str((self.about or {}).get("hook") or "")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know before the scores: what may make this SAE and this model no pair."""
+        explained = self.unsupervised.get("explained_variance")
+        low = () if explained is None or explained >= 0 else (BELOW_ZERO.format(explained),)
+        return (*map(str, (self.about or {}).get("notes", ())), *low)
+
+    def at(self, probe: str) -> "LatentRecording":
+        """The same latents with the decoder rows as they arrive at the hook ``probe``, one of ``exact.probes``."""
+        if self.exact is None or probe == self.hook:
+            return self
+        crosses = crosses_output_matrix(self.exact.write, probe)
+        rows = self.projected if crosses and self.projected is not None else self.decoder
+        return replace(self, probed=probe, decoder=rows)
+
+    def belongs_to(self, key: RecordingKey) -> bool:
+        """Whether the pass with the residuals of ``key`` recorded these latents too, at whichever hook."""
+        return self.residual_fingerprint in (key.fingerprint, replace(key, hook=self.hook).fingerprint)
 
     @property
     def n_latents(self) -> int:
@@ -249,8 +247,10 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
         "context_activation": c.activation,
         "context_kind": c.kind,
     }
-    if not _is_bundled(recording.sae):
+    if not is_bundled(recording.sae):
         arrays["decoder"] = recording.decoder
+    if recording.projected is not None:
+        arrays["projected"] = recording.projected
     meta = {
         "kind": "latents",
         "sae": recording.sae,
@@ -261,6 +261,8 @@ def save_latents(recording: LatentRecording, folder: Path, *, storage: str) -> P
         "non_negative": recording.non_negative,
         "about": dict(recording.about or {}),
     }
+    if recording.key is not None and recording.exact is not None:
+        meta |= {"pass": vars(recording.key), "exact": asdict(recording.exact)}
     packed, layout = pack(arrays)
     save_arrays(path, packed, meta | {"packed": layout})
     return path
@@ -297,7 +299,9 @@ def load_latents(path: Path) -> LatentRecording:
         require(a["data"].dtype.name in STORAGE, f"its latents are {a['data'].dtype}")
         latents = from_gaps(a["data"].astype(np.float32), a["gaps"], a["indptr"], header.shape)
         decoder = a["decoder"] if "decoder" in a else bundled_decoder(header.sae, header.sae_fingerprint)
-        require(decoder.ndim == 2 and len(decoder) == header.shape[1], f"its decoder has shape {decoder.shape}")
+        projected = a.get("projected", decoder)
+        for rows in (decoder, projected):
+            require(rows.ndim == 2 and len(rows) == header.shape[1], f"its decoder has shape {rows.shape}")
     recording = LatentRecording(
         header.sae,
         header.sae_fingerprint,
@@ -310,6 +314,9 @@ def load_latents(path: Path) -> LatentRecording:
         header.unsupervised,
         header.non_negative,
         header.about,
+        header.key,
+        header.exact,
+        a.get("projected"),
     )
     kept = recording.latents  # scipy may have copied what it was given
     _freeze(kept.data, kept.indices, kept.indptr, recording.decoder, recording.density)
@@ -317,7 +324,7 @@ def load_latents(path: Path) -> LatentRecording:
 
 
 def find_residuals(key: RecordingKey, *, shipped: bool = True) -> ResidualRecording | None:
-    """The finished recording of that key, shipped or made here, or None; one that cannot be used is named on stderr."""
+    """The finished recording of that key, shipped or made here, or None; an unusable one is named on stderr."""
 
     def load(path: Path) -> ResidualRecording:
         found = load_residuals(path)
@@ -341,9 +348,9 @@ def find_latents(key: RecordingKey, sae_fingerprint: str, *, shipped: bool = Tru
     return _find(f"latents-{key.of_sae(sae_fingerprint)}", shipped, load)
 
 
-def use_unsaved(residuals: ResidualRecording, latents: Sequence[LatentRecording]) -> None:
+def use_unsaved(residuals: Iterable[ResidualRecording], latents: Iterable[LatentRecording]) -> None:
     """Let this process find recordings that could not be written to the cache; the last few are held."""
-    _unsaved[cache_dir(), f"residuals-{residuals.fingerprint}"] = residuals
+    _unsaved.update({(cache_dir(), f"residuals-{own.fingerprint}"): own for own in residuals})
     _unsaved.update({(cache_dir(), f"latents-{own.fingerprint}"): own for own in latents})
     for old in list(_unsaved)[:-_UNSAVED]:
         _unsaved.pop(old, None)
@@ -363,34 +370,6 @@ def recorded_passes() -> dict[str, RecordingKey]:
 def recorded_latents() -> list[LatentHeader]:
     """What all finished latent recordings say, shipped first."""
     return RECORDINGS.every("latents", lambda _, meta: LatentHeader.of_sidecar(meta))
-
-
-def bundled_decoder(name: str, sae_fingerprint: str) -> np.ndarray:
-    """float32[latents, d_model]: decoder rows of a bundled SAE, read without torch. They need no rescaling.
-
-    UnsupportedSAE if its weights are missing, or not those that were shipped: no recording is at fault.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    path = assets_dir() / "saes" / name / "sae_weights.safetensors"
-    if not _is_bundled(name):
-        raise UnsupportedSAE(f"the bundled SAE '{name}' ({sae_fingerprint}) is missing from {path.parent}; restore it")
-    damaged = UnsupportedSAE(f"the weights of the bundled SAE '{name}' in {path.parent} are damaged; restore them")
-    if not is_as_shipped(path):
-        raise damaged
-    try:
-        with safe_open(path, framework="numpy") as file:
-            raw = file.get_slice("W_dec")
-            if raw.get_dtype() != "BF16":
-                return file.get_tensor("W_dec").astype(np.float32)
-    except SafetensorError:
-        raise damaged from None
-    return read_bfloat16(path, "W_dec")
-
-
-def _is_bundled(name: str) -> bool:
-    """True for the name of a bundled SAE. The path of a folder is none, though weights lie in it."""
-    return Path(name).name == name and (assets_dir() / "saes" / name / "sae_weights.safetensors").exists()
 
 
 def _freeze(*arrays: np.ndarray) -> None:

@@ -7,8 +7,8 @@ checked against SAELens's own decode at every load; an SAE that fails is refused
 import hashlib
 import json
 import logging
+import re
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.redaction import redacted
 from saeeval_core.saes.asked import HubPlace, what_is
+from saeeval_core.saes.folding import fold, load_errors, unfolded_line
 from saeeval_core.saes.registry import (
     CFG_FILE,
+    LOADED_WITH,
     UNFOLDED,
     WEIGHTS_FILE,
     RegistryRow,
@@ -30,14 +31,12 @@ from saeeval_core.saes.registry import (
     hash_files,
     inspect_sae,
     parse_cfg,
-    refuse_heads,
     registry,
 )
 from saeeval_core.storage.hub import hub_errors
-from saeeval_core.storage.parse_json import NotJson, parse_json
 
-# Files that SAELens's trainer leaves beside a checkpoint whose normalisation is not folded into the weights yet.
-SCALER_FILE, WHITENING_FILE = "activation_scaler.json", "activation_whitening.safetensors"
+_HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[^/]+/(.+)$")
+"""A folder in huggingface_hub's cache: organisation, repository and path in it."""
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -52,7 +51,9 @@ class LoadedSAE:
     encoder: Callable[[Tensor], Tensor] = field(repr=False)
     """[..., d_in] -> [..., latents], on tokens as the SAE was trained on them (centred where ``info.centred``)."""
     bias: Tensor | None = field(default=None, repr=False)
-    """float32 [d_out], the constant of the decoder; None where decoding the codes is not a reconstruction of x."""
+    """float32 [d_out], the constant of the decoder; None where the codes alone do not rebuild what it writes."""
+    skip: Tensor | None = field(default=None, repr=False)
+    """float32 [d_out, d_in], what a skip transcoder adds to its output straight from what it reads."""
     scale_factor: float = 1.0
     """Constant part of s."""
     non_negative: bool = True
@@ -89,20 +90,23 @@ class LoadedSAE:
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, codes: Tensor) -> Tensor | None:
-        """x_hat float32[..., d_in] of tokens x [..., d_in] from their codes [..., latents].
+        """What is written for tokens x [..., d_in] by their codes [..., latents], float32[..., d_out].
 
-        None for temporal SAEs and transcoders, which do not rebuild x from the codes alone: the former add a
-        prediction, the latter write another activation.
+        Of an SAE it is x_hat; of a transcoder the activation at the hook it writes. None for temporal SAEs, which add
+        a prediction to what the codes give.
         """
         if self.bias is None:
             return None
         out = codes.to(self.decoder.dtype) @ self.decoder + self.bias
+        if self.skip is not None:
+            return out + x.to(out) @ self.skip.T
         scale = self.token_scale(x)
         if scale is not None:
             out = out * scale[..., None]
         mean = x.to(out.device).float().mean(dim=-1, keepdim=True)
         # Layer norm removes the mean before encoding and adds it back; centred SAEs never see it, so it passes through.
-        return out + mean if self.info.centred or self.info.normalize_activations == "layer_norm" else out
+        keeps_mean = self.info.centred or self.info.normalize_activations == "layer_norm"
+        return out + mean if keeps_mean and not self.info.is_transcoder else out
 
     def zero_code(self) -> Tensor:
         """s(0) f(0), float32[latents] on the CPU: what a zeroed (masked) position adds to a pooled latent.
@@ -130,7 +134,10 @@ def load_sae(
         raise UnsupportedSAE(f"SAE dtype '{dtype}' is not supported; use one of {', '.join(_DTYPES)}")
     asked = what_is(spec, search)
     if isinstance(asked, SaeInfo):
-        return _from_folder(asked, Path(asked.location), device, dtype)
+        folder = Path(asked.location)
+        place = _HUB_CACHE.search(str(folder.resolve()))
+        info = _as_released(asked, f"{place[1]}/{place[2]}", place[3]) if place else asked
+        return _from_folder(info, folder, device, dtype)
     if isinstance(asked, RegistryRow):
         return _from_registry(spec, asked, device, dtype)
     return _from_hub(spec, asked, device, dtype)
@@ -174,12 +181,12 @@ def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
 def _from_folder(info: SaeInfo, folder: Path, device: str, dtype: str) -> LoadedSAE:
     from sae_lens import SAE
 
-    with _load_errors(info.id, folder / WEIGHTS_FILE):
+    with load_errors(info.id, folder / WEIGHTS_FILE):
         _check_size(info, folder / WEIGHTS_FILE)
         module = SAE.load_from_disk(folder, device=device, dtype=dtype)
     used = [folder / CFG_FILE, folder / WEIGHTS_FILE]
     if module.cfg.normalize_activations in UNFOLDED:
-        used.append(_fold(info.id, module, folder))
+        used.append(fold(info.id, module, folder))
         info = replace(info, normalize_activations="none")
     return _finish(info, module, hash_files(used))
 
@@ -195,16 +202,26 @@ def _check_size(info: SaeInfo, path: Path) -> None:
 
 
 def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> LoadedSAE:
-    refuse_heads(spec, row.hook)
+    if row.summed:
+        raise UnsupportedSAE(
+            f"SAE '{spec}' is one layer of a cross-layer transcoder, and {row.not_scorable}: no hook is written by them; "
+            "use a transcoder of one layer"
+        )
     from sae_lens import SAE
 
-    with _load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, _no_file_line(spec, row.repo)):
+    with load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, _no_file_line(spec, row.repo)):
         module = SAE.from_pretrained(row.release, row.sae_id, device=device, dtype=dtype)
     cfg = module.cfg.to_dict()
     info = parse_cfg(spec, row.repo, cfg)
     if info.normalize_activations in UNFOLDED:
-        raise UnsupportedSAE(_unfolded_line(spec, info.normalize_activations, "its release gives no factor"))
-    info = replace(info, neuronpedia_id=info.neuronpedia_id or row.neuronpedia_id, model=info.model or row.model)
+        raise UnsupportedSAE(unfolded_line(spec, info.normalize_activations, "its release gives no factor"))
+    info = replace(
+        info,
+        neuronpedia_id=info.neuronpedia_id or row.neuronpedia_id,
+        model=info.model or row.model,
+        # Where SAELens found no module in the files, the registry's own names say what Gemma 3's transcoders read.
+        hook=row.hook if info.is_transcoder and row.hook else info.hook,
+    )
     return _finish(info, module, _hash_tensors(cfg, module.state_dict()))
 
 
@@ -215,10 +232,15 @@ def _from_hub(spec: str, place: HubPlace, device: str, dtype: str) -> LoadedSAE:
     with hub_errors(f"SAE '{spec}'", repo, _no_file_line(spec, repo)):
         folder = Path(hf_hub_download(repo, prefix + CFG_FILE)).parent
         hf_hub_download(repo, prefix + WEIGHTS_FILE)
-    info = replace(
-        inspect_sae(str(folder)), id=spec, location=f"https://huggingface.co/{repo}/{place.folder}".rstrip("/")
-    )
+    location = f"https://huggingface.co/{repo}/{place.folder}".rstrip("/")
+    info = _as_released(replace(inspect_sae(str(folder)), id=spec, location=location), repo, place.folder)
     return _from_folder(info, folder, device, dtype)
+
+
+def _as_released(info: SaeInfo, repo: str, path: str) -> SaeInfo:
+    """With what the registry says of the same files: whether the model was centred stands there, not in them."""
+    centred = any(row.centred and (row.repo, row.path) == (repo, path.strip("/")) for row in registry().values())
+    return replace(info, metadata=info.metadata | {LOADED_WITH: {"center_writing_weights": True}}) if centred else info
 
 
 def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
@@ -227,6 +249,8 @@ def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
         if bool(torch.isnan(tensor).any()) or ("threshold" not in name and bool(torch.isinf(tensor).any())):
             raise UnsupportedSAE(f"SAE '{info.id}': {name} contains NaN or infinite values; save or download it again")
     module = module.eval().requires_grad_(False)
+    if module.hook_z_reshaping_mode:
+        module.turn_off_forward_pass_hook_z_reshaping()  # the heads come side by side, [tokens, heads x d_head]
     rows = module.W_dec.detach().float()
     if getattr(module.cfg, "rescale_acts_by_decoder_norm", False):
         rows = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
@@ -241,12 +265,13 @@ def _finish(info: SaeInfo, module: Any, fingerprint: str) -> LoadedSAE:
         fingerprint,
         _encoder(info, module),
         _bias(info, module),
+        module.W_skip.detach().float() if "Skip" in info.architecture else None,
         _scale_factor(info, module),
         non_negative=info.architecture != "AbsTopKSAE",
         needs_sequences=temporal,
         module=module,
     )
-    with _load_errors(info.id, info.location):  # the first use of SAELens's own code with these settings
+    with load_errors(info.id, info.location):  # the first use of SAELens's own code with these settings
         verify_affine(sae)
     return sae
 
@@ -267,7 +292,7 @@ def _encoder(info: SaeInfo, module: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _bias(info: SaeInfo, module: Any) -> Tensor | None:
-    if info.is_transcoder or info.architecture == "TemporalSAE":
+    if info.architecture == "TemporalSAE":
         return None
     bias = module.b_dec.detach().float().clone()
     # Matching pursuit is tied: it adds the bias back only if it took it off.
@@ -278,36 +303,6 @@ def _bias(info: SaeInfo, module: Any) -> Tensor | None:
 def _scale_factor(info: SaeInfo, module: Any) -> float:
     constant = info.normalize_activations == "constant_scalar_rescale"
     return 1.0 / module.cfg.activation_normalization_factor if constant else 1.0
-
-
-def _fold(spec: str, module: Any, folder: Path) -> Path:
-    """Fold a training-time normalisation into the weights from the file the trainer left; returns that file.
-
-    Unfolded, SAELens would skip the normalisation without a warning and every code would be wrong.
-    """
-    kind = module.cfg.normalize_activations
-    path = folder / (SCALER_FILE if kind == "expected_average_only_in" else WHITENING_FILE)
-    if not path.is_file():
-        raise UnsupportedSAE(_unfolded_line(spec, kind, f"no {path.name} beside its weights"))
-    try:
-        if kind == "expected_average_only_in":
-            factor = parse_json(path.read_bytes()).get("scaling_factor")
-            if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < float("inf"):
-                raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} holds no scaling_factor"))
-            module.fold_activation_norm_scaling_factor(float(factor))
-        else:
-            with _load_errors(spec, path):
-                stored = _load_tensors(path)
-                module.fold_activation_whitening(stored["mean"], stored["matrix"], stored["inverse_matrix"])
-    except NotImplementedError:
-        raise UnsupportedSAE(_unfolded_line(spec, kind, f"{type(module).__name__} cannot fold it")) from None
-    except (NotJson, OSError, AttributeError):
-        raise UnsupportedSAE(_unfolded_line(spec, kind, f"{path.name} is not readable")) from None
-    return path
-
-
-def _unfolded_line(spec: str, kind: str, why: str) -> str:
-    return f"SAE '{spec}' has an unfolded normalisation ({kind}) and {why}; fold it with SAELens before saving"
 
 
 def _decode(sae: LoadedSAE, x: Tensor, codes: Tensor) -> Tensor:
@@ -328,30 +323,6 @@ def _module_scale(sae: LoadedSAE, x: Tensor) -> Tensor:
 def _forget_batch(module: Any) -> None:
     for name in ("ln_mu", "ln_std", "x_norm_coeff"):
         module.__dict__.pop(name, None)
-
-
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-@contextmanager
-def _load_errors(spec: str, source: Path | str) -> Iterator[None]:
-    """One line in place of what SAELens and safetensors raise for damaged or incomplete files."""
-    from safetensors import SafetensorError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except SafetensorError as error:
-        raise UnsupportedSAE(f"SAE '{spec}': {source} is damaged or cut short ({error}); get it again") from None
-    except NotImplementedError:
-        raise
-    except (RuntimeError, LookupError, ValueError, TypeError, OSError, AttributeError, AssertionError) as error:
-        reason = " ".join(redacted(str(error)).split())[:160]
-        raise UnsupportedSAE(f"SAE '{spec}': {source} does not match its settings ({reason}); save it again") from None
 
 
 def _no_file_line(spec: str, repo: str) -> str:

@@ -4,7 +4,7 @@ Bundled SAEs and local folders are described by their ``cfg.json``, SAELens's re
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -13,7 +13,8 @@ from typing import Any
 
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError, UnsupportedSAE, unknown_name
-from saeeval_core.saes.release_names import hook_of, short_model_name, width_of
+from saeeval_core.models.layouts import LAYOUTS, canonical
+from saeeval_core.saes.release_names import family_of, hook_of, short_model_name, transcoder_hooks, width_of
 from saeeval_core.storage.manifest import check_file
 from saeeval_core.storage.notices import notice
 from saeeval_core.storage.parse_json import NotJson, parse_json
@@ -35,6 +36,8 @@ CLASSES = {
 }
 """SAELens's ``architecture`` string -> its inference class."""
 
+LOADED_WITH = "model_from_pretrained_kwargs"
+"""Key of cfg.json: how the model was loaded that the SAE was trained on."""
 UNFOLDED = ("expected_average_only_in", "covariance_whitening")
 """Normalisations that stay outside the weights until folded in."""
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
@@ -51,6 +54,8 @@ _OLD_METADATA = (
     "model_name",
     "hook_name",
     "hook_name_out",
+    "hf_hook_name",
+    "hf_hook_name_out",
     "neuronpedia_id",
     "model_from_pretrained_kwargs",
     "prepend_bos",
@@ -73,9 +78,9 @@ class SaeInfo:
     """Width of what it reads."""
     n_latents: int
     hook: str | None
-    """Hook it reads."""
+    """Hook it reads: the module that it names itself (``hf_hook_name``) where it does."""
     hook_out: str | None
-    """Hook its output belongs to: the same one, except for transcoders."""
+    """Hook it writes, where its decoder rows add something: the same one, except for transcoders."""
     d_out: int
     """Width of what it writes (decoder row length)."""
     model: str | None
@@ -85,6 +90,8 @@ class SaeInfo:
     """Trainer's architecture where it differs (BatchTopK and Matryoshka SAEs become JumpReLU when saved)."""
     neuronpedia_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    old: bool = False
+    """Saved before SAELens 6."""
 
     @property
     def is_transcoder(self) -> bool:
@@ -94,7 +101,21 @@ class SaeInfo:
     @property
     def centred(self) -> bool:
         """True if trained on a model with centred writing weights: what it reads is x minus x's mean over d_in."""
-        return bool((self.metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
+        return bool((self.metadata.get(LOADED_WITH) or {}).get("center_writing_weights"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its settings say, or leave out, that changes how it should read texts."""
+        found = []
+        if self.metadata.get("prepend_bos") is False:
+            found.append("it was trained without a beginning-of-sequence token; texts are read with one here")
+        # TransformerLens centres only models with LayerNorm, unless told not to.
+        if self.old and self.metadata.get(LOADED_WITH) is None and family_of(self.model or "") in ("gpt2", "gpt_neox"):
+            found.append(
+                "its cfg.json does not say whether the model's writing weights were centred, as they were by default when "
+                "it was saved: load it by its release, or write model_from_pretrained_kwargs.center_writing_weights there"
+            )
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -110,12 +131,32 @@ class RegistryRow:
     n_latents: int | None
     neuronpedia_id: str | None
     expected_l0: float | None
-    transcoder: bool = False
+    hook_out: str | None = None
+    """Hook it writes, where release, id or path say."""
+    summed: bool = False
+    """A layer of a cross-layer transcoder, of which SAELens adds up the decoder rows of all later layers."""
+    path: str = ""
+    """Folder or file in the repository."""
+    centred: bool = False
+    """As in ``SaeInfo``; the release says it, not the SAE's files."""
 
     @property
     def spec(self) -> str:
         """What ``load_sae`` takes."""
         return f"{self.release}/{self.sae_id}"
+
+    @property
+    def not_scorable(self) -> str:
+        """Why it cannot be scored; "" where it can: hooks and an exact probe hook are known for its model's family."""
+        if self.summed:
+            return "its decoder rows are sums over the layers that a cross-layer transcoder writes"
+        if self.hook is None or self.hook_out is None:
+            return "the registry does not say which hooks it reads and writes"
+        if self.hook_out == "hook_embed":
+            return "the token embedding has no place in a block; use an SAE of blocks.N"
+        if not self.hook_out.endswith(("resid_pre", "resid_post")) and family_of(self.model) not in LAYOUTS:
+            return f"where {self.hook_out} lies in {self.model} is not known"
+        return ""
 
 
 def bundled_dirs() -> list[Path]:
@@ -173,8 +214,10 @@ def _find_folder(spec: str, search: Sequence[Path] | None) -> Path | None:
 
 def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
     """SaeInfo from the content of a cfg.json, in the layout of SAELens 6 or older; UnsupportedSAE if unusable."""
-    old = {new: cfg[key] for key, new in [("hook_point", "hook_name"), *((k, k) for k in _OLD_METADATA)] if key in cfg}
+    renamed = [("hook_point", "hook_name"), ("out_hook_point", "hook_name_out"), *((k, k) for k in _OLD_METADATA)]
+    old = {new: cfg[key] for key, new in renamed if key in cfg}
     metadata = {**old, **(cfg.get("metadata") or {})}
+    _refuse_several_layers(spec, cfg, metadata)
     _check_words(spec, cfg, metadata)
     architecture = cfg.get("architecture")
     if architecture is None and _is_old(cfg, metadata):
@@ -204,8 +247,13 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
         raise UnsupportedSAE(
             unknown_name("normalize_activations", str(normalise), _NORMALISATIONS, f"found in '{spec}'")
         )
-    hook = metadata.get("hook_name")
-    refuse_heads(spec, "hook_z" if cfg.get("reshape_activations") == "hook_z" else hook)
+    hook = _hook(metadata, "")
+    hook_out = _hook(metadata, "_out") or hook
+    if not CLASSES[architecture].endswith("Transcoder") and (cfg.get("is_transcoder") or hook_out != hook):
+        raise UnsupportedSAE(
+            f"SAE '{spec}' is a transcoder in a layout of before SAELens 6 (it reads {hook} and writes {hook_out}); "
+            "save it as one of SAELens's transcoders: (x - b_dec) folded into b_enc, b_dec_out as b_dec"
+        )
     return SaeInfo(
         id=spec,
         location=location,
@@ -213,7 +261,7 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
         d_in=d_in,
         n_latents=n_latents,
         hook=hook,
-        hook_out=metadata.get("hook_name_out") or hook,
+        hook_out=hook_out,
         d_out=d_out,
         model=metadata.get("model_name"),
         normalize_activations=normalise,
@@ -221,13 +269,15 @@ def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
         training_architecture=metadata.get("training_architecture"),
         neuronpedia_id=metadata.get("neuronpedia_id"),
         metadata=metadata,
+        old=_is_old(cfg, metadata),
     )
 
 
 def _check_words(spec: str, cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """UnsupportedSAE for names that are no text (lists, numbers, objects), and for switches that are neither on nor off."""
     named = [(k, cfg.get(k)) for k in ("architecture", "activation_fn", "activation_fn_str", "reshape_activations")]
-    named += [(k, metadata.get(k)) for k in ("hook_name", "hook_name_out", "model_name", "training_architecture")]
+    names = ("hook_name", "hook_name_out", "hf_hook_name", "hf_hook_name_out", "model_name", "training_architecture")
+    named += [(k, metadata.get(k)) for k in names]
     named.append(("neuronpedia_id", metadata.get("neuronpedia_id")))
     normalise = cfg.get("normalize_activations")
     named.append(("normalize_activations", None if isinstance(normalise, bool) else normalise))
@@ -250,36 +300,21 @@ def _short(value: object) -> str:
     return repr(value)[:60]
 
 
-def refuse_heads(spec: str, hook: str | None) -> None:
-    """UnsupportedSAE for hooks on attention heads before their output matrix: nothing there adds to the residual."""
-    if hook is not None and hook.endswith("hook_z"):
-        raise UnsupportedSAE(
-            f"SAE '{spec}' reads attention heads ({hook}), which are not in the residual basis; "
-            "choose one on hook_resid_post, hook_resid_pre, hook_mlp_out or hook_attn_out"
-        )
+def _hook(metadata: Mapping[str, Any], side: str) -> str | None:
+    """The hook that an SAE reads (side "") or writes ("_out"); its own module decides over TransformerLens's name."""
+    named = metadata.get(f"hf_hook_name{side}") or metadata.get(f"hook_name{side}")
+    return canonical(named) if named else None
 
 
-def check_fits(info: SaeInfo, d_model: int, hook_names: Iterable[str], probe_hook: str | None = None) -> None:
-    """UnsupportedSAE unless the SAE reads a hook of the model with the right width and writes where probes read.
-
-    ``probe_hook`` is where the pooled residuals are taken; by default the hook the SAE reads.
-    """
-    hook_names = list(hook_names)
-    if info.hook is None:
-        raise UnsupportedSAE(f"SAE '{info.id}' names no hook; add metadata.hook_name to its cfg.json")
-    if info.hook not in hook_names:
-        hint = f"SAE '{info.id}' was made for {info.model or 'another model'}"
-        raise UnsupportedSAE(unknown_name("hook", info.hook, hook_names, hint))
-    if info.d_in != d_model:
+def _refuse_several_layers(spec: str, cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """UnsupportedSAE for whole cross-layer transcoders and crosscoders, whose latents write several layers."""
+    kind = str(cfg.get("architecture") or cfg.get("type") or "").lower()
+    hooks = [metadata.get(k) for k in ("hook_name", "hook_name_out")]
+    several = any(isinstance(h, list) and len(h) > 1 for h in hooks)
+    if several or "crosscoder" in kind or "cross_layer" in kind or kind == "clt":
         raise UnsupportedSAE(
-            f"SAE '{info.id}' reads {info.d_in} values but the model has {d_model} at {info.hook}; "
-            f"choose an SAE made for this model (this one: {info.model or 'model not named'})"
-        )
-    probe_hook = probe_hook or info.hook
-    if info.hook_out != probe_hook:
-        raise UnsupportedSAE(
-            f"SAE '{info.id}' reads {info.hook} and writes {info.hook_out}, but the probes read {probe_hook}; "
-            f"probe {info.hook_out} or choose an SAE of {probe_hook}"
+            f"SAE '{spec}' writes several layers at once (a crosscoder or whole cross-layer transcoder): what a latent "
+            "does there is not one decoder row; use an SAE or transcoder of one layer, or one layer's slice of it"
         )
 
 
@@ -354,14 +389,19 @@ def _is_old(cfg: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
 
 def _row(release: str, entry: Mapping[str, Any], sae: Mapping[str, Any]) -> RegistryRow:
     sae_id, path, how = str(sae["id"]), str(sae["path"]), entry.get("conversion_func")
-    transcoder = "transcoder" in f"{how} {release} {path}" or "clt" in f"{release}/{path}"
-    hook = None if transcoder else hook_of(release, how, sae_id, path)
+    summed = "clt" in f"{how}/{release}/{path}"
+    transcoder = summed or "transcoder" in f"{how} {release} {path}"
+    own = hook_of(release, how, sae_id, path)
+    hook, hook_out = (transcoder_hooks(how, sae_id, path) or (None, None)) if transcoder else (own, own)
     names = (sae_id, path, release, str(sae.get("neuronpedia")), str(entry["repo_id"]))
     n_latents = next((width for name in names if (width := width_of(name))), None)
     # SAELens fills in 0.0 or 1.0 where L0 was not measured.
     l0 = None if sae.get("l0", 0.0) in (0.0, 1.0) else float(sae["l0"])
     model, repo = str(entry["model"]), str(entry["repo_id"])
-    return RegistryRow(release, sae_id, model, repo, hook, n_latents, sae.get("neuronpedia"), l0, transcoder)
+    loaded_with = (entry.get("config_overrides") or {}).get(LOADED_WITH) or {}
+    centred = bool(loaded_with.get("center_writing_weights"))
+    id_ = sae.get("neuronpedia")
+    return RegistryRow(release, sae_id, model, repo, hook, n_latents, id_, l0, hook_out, summed, path, centred)
 
 
 def file_fingerprint(info: SaeInfo) -> str | None:

@@ -1,4 +1,4 @@
-"""Hook, width and model of an SAE, inferred from its names in SAELens's registry.
+"""Hooks, width and model of an SAE, inferred from its names in SAELens's registry.
 
 The registry has no fields for hook and width; release, id and path follow a few conventions.
 """
@@ -18,6 +18,46 @@ _WIDTHS = (
     (re.compile(r"2pow(\d+)"), "power"),
     (re.compile(r"hook_resid_pre_(\d{3,})$"), "exact"),
 )
+
+
+_TRANSCODERS = {
+    # What it calls hook_mlp_in is the output of the norm before the MLP: the module that these files name themselves.
+    "gemma_3": ("mlp.hook_in", "hook_mlp_out"),
+    "gemma_2_transcoder": ("ln2.hook_normalized", "hook_mlp_out"),
+    "mwhanna_transcoder": ("mlp.hook_in", "hook_mlp_out"),
+}
+"""SAELens's name of a conversion -> (hook read, hook written) by the transcoders that it loads."""
+_FAMILIES = (
+    ("gpt2", "gpt2"),
+    ("pythia", "gpt_neox"),
+    ("gemma-2-", "gemma2"),
+    ("gemma-3-", "gemma3_text"),
+    ("gemma-", "gemma"),
+    ("mistral-", "mistral"),
+    ("qwen3-30b-a3b", "qwen3_moe"),
+    ("qwen3-", "qwen3"),
+    ("qwen2.5-", "qwen2"),
+    ("gpt-oss-", "gpt_oss"),
+    ("llama-", "llama"),
+    ("meta-llama-", "llama"),
+    ("deepseek-r1-distill-llama", "llama"),
+)
+"""How a model's short name starts -> transformers' ``model_type``, for the models of the registry."""
+
+
+def transcoder_hooks(how: str | None, sae_id: str, path: str) -> tuple[str, str] | None:
+    """(hook read, hook written) of a transcoder of the registry, or None where its names do not say."""
+    layer = re.search(r"layer_?(\d+)", path) or re.search(r"layer_?(\d+)", sae_id)
+    if how not in _TRANSCODERS or layer is None or "clt" in path:
+        return None
+    read, write = _TRANSCODERS[how]
+    return f"blocks.{layer[1]}.{read}", f"blocks.{layer[1]}.{write}"
+
+
+def family_of(model: str) -> str | None:
+    """transformers' ``model_type`` of a model of the registry, by its name; None for one that is not known."""
+    name = short_model_name(model)
+    return next((family for start, family in _FAMILIES if name.startswith(start)), None)
 
 
 def short_model_name(model: str) -> str:

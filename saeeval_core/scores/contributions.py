@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saeeval_core.recordings.recording import ContextRef, ResidualRecording
+from saeeval_core.recordings.context_windows import ContextRef
+from saeeval_core.recordings.recording import ResidualRecording
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, Sampled, difference, estimate
 

@@ -33,6 +33,9 @@ class ScoreRow:
     training_seed: int | None = None
     model: str = ""
     hook: str = ""
+    """Hook whose activation the probes read."""
+    reads: str | None = None
+    """Hook that the SAE reads, where it is another one."""
     task: str = ""
     composed: bool = False
     """The texts were written for this tool."""
@@ -65,6 +68,8 @@ class ScoreRow:
     """SHIFT pairs averaged over."""
     left_out: int | None = None
     """Undefined directions left out of the mean."""
+    note: str | None = None
+    """What a reader must know of the SAE on this model before its scores."""
     status: str = "ok"
     """ok | failed"""
     error: str | None = None

@@ -1,4 +1,4 @@
-"""Loss recovered: how well the SAE's reconstruction replaces the hook's activation, by the model's next-token loss.
+"""Loss recovered: how well the SAE's reconstruction replaces the activation where it writes, by the model's next-token loss.
 
     (L_zero - L_sae) / (L_zero - L_clean)           L in nats per predicted token
 
@@ -14,8 +14,8 @@ import torch
 from saeeval_core.errors import DataError
 from saeeval_core.models.language_model import LanguageModel, load_model, padded_batches
 from saeeval_core.recordings.known_saes import identify
+from saeeval_core.recordings.recorder import place_of
 from saeeval_core.saes.loaded import LoadedSAE, load_sae
-from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.kept import KeptJson, Shelves
 
 TEXTS = 24
@@ -24,47 +24,50 @@ _LOSSES = KeptJson(Shelves("loss", shipped=False), "loss", version=1)
 
 
 @torch.inference_mode()
-def loss_recovered(
-    model: LanguageModel, saes: Sequence[LoadedSAE], hook: str, texts: Sequence[str]
-) -> list[float | None]:
+def loss_recovered(model: LanguageModel, saes: Sequence[LoadedSAE], texts: Sequence[str]) -> list[float | None]:
     """Per SAE, over all predicted tokens of ``texts`` but the first; None for an SAE without a reconstruction.
 
-    DataError for texts of one token, or when zeros at the hook change the loss by less than .001 nats; ModelError or
-    UnsupportedSAE when hook or widths do not fit.
+    What stands at the hook that it writes is replaced. DataError for texts of one token, or when zeros there change the
+    loss by less than .001 nats; ModelError or UnsupportedSAE when hooks or widths do not fit.
     """
-    model.check_hook(hook)
-    for sae in saes:
-        check_fits(sae.info, model.d_model, [hook])
-    clean, zero, count = 0.0, 0.0, 0
+    places = [place_of(model, sae) for sae in saes]
+    writes = list(dict.fromkeys(p.exact.write for p in places))
+    hooks = list(dict.fromkeys([*writes, *(p.read for p in places)]))
+    clean, count = 0.0, 0
+    zero = dict.fromkeys(writes, 0.0)
     with_sae: list[float | None] = [0.0] * len(saes)
     for _, ids, mask in padded_batches(model.tokenize(texts).ids):
         ids, mask = ids.to(model.device), mask.to(model.device)
-        x = model.activations(ids, mask, [hook])[hook].float()
-
-        def loss(other: torch.Tensor, x: torch.Tensor = x, ids: torch.Tensor = ids, mask: torch.Tensor = mask) -> float:
-            return _loss(model, ids, mask, hook, torch.cat([x[:, :1], other.to(x)], dim=1))
-
-        clean, zero = clean + loss(x[:, 1:]), zero + loss(torch.zeros_like(x[:, 1:]))
-        for i, sae in enumerate(saes):
-            rebuilt = sae.reconstruct(x[:, 1:], sae.encode(x[:, 1:]))
-            so_far = with_sae[i]
-            with_sae[i] = None if rebuilt is None or so_far is None else so_far + loss(rebuilt)
+        x = {hook: value.float() for hook, value in model.activations(ids, mask, hooks).items()}
+        clean += _loss(model, ids, mask)
+        for hook in writes:
+            zero[hook] += _loss(model, ids, mask, hook, _after_first(x[hook], torch.zeros_like(x[hook][:, 1:])))
+        for i, place in enumerate(places):
+            read, so_far = x[place.read][:, 1:], with_sae[i]
+            rebuilt = place.sae.reconstruct(read, place.sae.encode(read))
+            hook = place.exact.write
+            lost = None if rebuilt is None else _loss(model, ids, mask, hook, _after_first(x[hook], rebuilt))
+            with_sae[i] = None if lost is None or so_far is None else so_far + lost
         count += int(mask[:, 2:].sum())
     if not count:
         raise DataError("loss recovered needs texts of at least two tokens")
-    if abs(zero - clean) < 1e-3 * count:
-        raise DataError(
-            f"replacing {hook} by zeros costs {(zero - clean) / count:.4f} nats on these texts: too little; use others"
-        )
-    return [None if total is None else (zero - total) / (zero - clean) for total in with_sae]
+    for hook in writes:
+        if abs(zero[hook] - clean) < 1e-3 * count:
+            raise DataError(
+                f"replacing {hook} by zeros costs {(zero[hook] - clean) / count:.4f} nats on these texts: too little; "
+                "use others"
+            )
+    zeros = [zero[p.exact.write] for p in places]
+    return [None if s is None else (z - s) / (z - clean) for s, z in zip(with_sae, zeros, strict=True)]
 
 
 def stored_loss_recovered(
-    model: str, saes: Sequence[str], hook: str, texts: Sequence[str], *, device: str = "auto"
+    model: str, saes: Sequence[str], texts: Sequence[str], *, device: str = "auto"
 ) -> Mapping[str, float | None]:
     """SAE -> loss recovered on the first TEXTS texts; those not stored in the cache folder are measured together."""
     sample = list(texts[:TEXTS])
-    keys = {sae: [model, identify(sae).fingerprint, hook, sample] for sae in saes}
+    known = {sae: identify(sae) for sae in saes}
+    keys = {sae: [model, own.fingerprint, own.hook, sample] for sae, own in known.items()}
     found: dict[str, float | None] = {}
     for sae, key in keys.items():
         with suppress(LookupError):
@@ -73,18 +76,22 @@ def stored_loss_recovered(
     if missing:
         language_model = load_model(model, device=device)
         loaded = [load_sae(sae, device=language_model.device) for sae in missing]
-        found |= dict(zip(missing, loss_recovered(language_model, loaded, hook, sample), strict=True))
+        found |= dict(zip(missing, loss_recovered(language_model, loaded, sample), strict=True))
         for sae in missing:
             _LOSSES.keep(keys[sae], found[sae])
     return {sae: found[sae] for sae in saes}
 
 
-def _loss(model: LanguageModel, ids: torch.Tensor, mask: torch.Tensor, hook: str, replaced: torch.Tensor) -> float:
-    """Summed loss of tokens 2.. when the hook's activation is replaced (token 1 sees only the first position)."""
+def _after_first(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """x [texts, positions, width] with everything but its first position replaced by other [texts, positions - 1, width]."""
+    return torch.cat([x[:, :1], other.to(x)], dim=1)
 
-    def put(value: torch.Tensor, hook: object) -> torch.Tensor:  # noqa: ARG001 (TransformerLens passes it by name)
-        return replaced.to(value.dtype)
 
-    logits = model.bridge.run_with_hooks(ids, attention_mask=mask, fwd_hooks=[(hook, put)])
+def _loss(
+    model: LanguageModel, ids: torch.Tensor, mask: torch.Tensor, hook: str = "", replaced: torch.Tensor | None = None
+) -> float:
+    """Summed loss of tokens 2.. (token 1 sees only the first position), with the activation at a hook replaced."""
+    with model.changed(None if replaced is None else (hook, lambda _: replaced), ids.shape):
+        logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False).logits
     nll = torch.nn.functional.cross_entropy(logits[:, 1:-1].float().transpose(1, 2), ids[:, 2:], reduction="none")
     return float((nll * mask[:, 2:]).sum(dtype=torch.float64))

@@ -163,6 +163,8 @@ class Scorer:
             sae=display_name(sae),
             architecture=about.get("architecture"),
             n_latents=latents.n_latents,
+            reads=latents.hook if latents.probed else None,
+            note="; ".join(latents.notes) or None,
             l0=_first(trained.l0, figures.get("l0")),
             dead=_first(trained.dead, figures.get("dead")),
             explained_variance=_first(

@@ -16,7 +16,7 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.prepare import check_texts, evaluation_of
 from saeeval_core.recordings.known_saes import identify, known_sae
-from saeeval_core.recordings.obtain import draw_of, obtain_recordings, recording_key, task_set_of
+from saeeval_core.recordings.obtain import draw_of, make_recordings, obtain_recordings, recording_key, task_set_of
 from saeeval_core.storage import row_json
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.kept import KeptJson, Shelves
@@ -57,6 +57,8 @@ class SweepConfig:
     """Add the word-deletion control: a second pass over the scored texts."""
     loss_recovered: bool = False
     """Measure loss recovered, on a few of the task's texts."""
+    probe_hook: str = ""
+    """As in ``RunConfig``."""
 
     def run_config(self, task: str, protocol: str, saes: Sequence[str]) -> RunConfig:
         """The settings of ``saeeval run`` for one unit."""
@@ -70,6 +72,7 @@ class SweepConfig:
                 ns=self.ns,
                 seed=self.seed,
                 device=self.device,
+                probe_hook=self.probe_hook,
             )
         return RunConfig(
             model=self.model,
@@ -81,6 +84,7 @@ class SweepConfig:
             seed=self.seed,
             texts_per_cell=self.texts_per_cell,
             device=self.device,
+            probe_hook=self.probe_hook,
         )
 
 
@@ -181,7 +185,7 @@ def _record_missing(
     usable = [s for s in missing if s not in failed]
     try:
         if usable:
-            obtain_recordings(replace(run, saes=tuple(usable)), task_set, usable, shipped=shipped)
+            make_recordings(replace(run, saes=tuple(usable)), task_set, usable)
     except SaeEvalError as error:
         failed |= {sae: str(error) for sae in usable}
     return failed
@@ -205,13 +209,17 @@ def _units(
     draw = draw_of(run, task_set)
     loss = _losses(config, task_set, saes)
     defined = [t.identity for t in draw.shift_tasks], draw.tpp and draw.tpp.identity
-    scorer: Scorer | None = None
-    for i, sae in enumerate(saes):
+    scorers: dict[str, Scorer] = {}
+    started: set[str] = set()
+    """Probe hooks of SAEs so far: controls that use no SAE go with the first SAE of each."""
+    for sae in saes:
         try:
             pass_ = obtain_recordings(replace(run, saes=(sae,)), task_set, [sae], shipped=shipped)
-            latents = pass_.latents[0]
+            latents, hook = pass_.latents[0], pass_.residuals.key.hook
+            first = hook not in started
+            started.add(hook)
             key = [
-                latents.fingerprint,
+                latents.scored_fingerprint,
                 display_name(sae),
                 task,
                 asdict(PROTOCOLS[protocol]),
@@ -220,7 +228,7 @@ def _units(
                 config.seed,
                 config.controls,
                 config.texts_per_cell,
-                i == 0,
+                first,
                 [[s.name, s.judge, s.identity(latents)] for s in config.selections],
                 config.by_direction,
                 config.deletion,
@@ -232,9 +240,9 @@ def _units(
                 continue
             except LookupError:
                 pass
-            if scorer is None:
-                scorer = _scorer(config, run, evaluation_of(run, draw, pass_.residuals, shipped=shipped), loss)
-            unit = scorer.unit(sae, latents, UNITS.name(key).partition("-")[2], with_bases=i == 0)
+            if hook not in scorers:
+                scorers[hook] = _scorer(config, run, evaluation_of(run, draw, pass_.residuals, shipped=shipped), loss)
+            unit = scorers[hook].unit(sae, latents, UNITS.name(key).partition("-")[2], with_bases=first)
             UNITS.keep(key, unit.to_dict())
             yield sae, unit
         except SaeEvalError as error:
@@ -253,8 +261,7 @@ def _losses(config: SweepConfig, task_set: TaskSet, saes: Sequence[str]) -> Mapp
         return {}
     from saeeval_core.sweep.loss_recovered import stored_loss_recovered
 
-    hook = identify(saes[0]).hook
-    return stored_loss_recovered(config.model, saes, hook, task_set.texts.texts, device=config.device)
+    return stored_loss_recovered(config.model, saes, task_set.texts.texts, device=config.device)
 
 
 def _failed_unit(

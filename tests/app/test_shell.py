@@ -77,6 +77,27 @@ def test_a_name_that_stands_for_nothing_is_told_before_run(planted_app, url, say
     assert says in error.value and not test.exception and "w_run" not in [b.key for b in test.button]
 
 
+def test_a_probe_hook_that_is_not_exact_is_one_clear_box_and_can_be_left(planted_app):
+    test = page(planted_app, probe="blocks.15.hook_mlp_out")
+    line = test.error[0].value.replace("\\", "")
+    assert not test.exception and "exact probe hooks: blocks.15.hook_resid_post" in line
+    (box,) = [s for s in test.sidebar.selectbox if s.label == "Probe hook"]
+    assert box.value == "blocks.15.hook_mlp_out" and "15.hook_resid_post" in box.options
+    test = box.select("blocks.15.hook_resid_post").run()
+    assert not test.exception and not test.error and "probe" not in test.query_params
+
+
+def test_a_probe_hook_is_offered_only_where_there_are_several_exact_ones(planted_app, monkeypatch):
+    assert "Probe hook" not in [s.label for s in page(planted_app).sidebar.selectbox]
+    two = ("blocks.15.hook_resid_post", "blocks.15.hook_resid_mid")
+    monkeypatch.setattr("app.widgets.pickers.offered_probes", lambda *_: two)
+    test = page(planted_app)
+    (box,) = [s for s in test.sidebar.selectbox if s.label == "Probe hook"]
+    assert box.options == [h.removeprefix("blocks.") for h in two] and box.value == two[0], (
+        "the hook that the SAE reads"
+    )
+
+
 def test_an_sae_made_for_another_model_says_so(planted_app):
     test = page(planted_app, sae="gpt2-small-res-jb/blocks.8.hook_resid_pre")
     assert "made for gpt2" in test.sidebar.warning[0].value.replace("\\", "")

@@ -179,7 +179,7 @@ def test_url_never_carries_a_name():
 def test_peak_tokens_are_those_at_the_strongest_place_of_each_context():
     from types import SimpleNamespace
 
-    from saeeval_core.recordings.recording import ContextRef
+    from saeeval_core.recordings.context_windows import ContextRef
     from saeeval_core.scores.contributions import peak_tokens
 
     text = "she sat down"

@@ -230,7 +230,7 @@ def test_what_cannot_be_stored_is_found_in_memory(tiny_recording, tmp_path, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path / "file" / "cache"))
     assert find_residuals(residuals.key) is None
-    keep_recordings(residuals, latents, None)
+    keep_recordings([residuals], latents, None)
     assert "used all the same" in capsys.readouterr().err
     assert find_residuals(residuals.key) is residuals
     assert find_latents(residuals.key, latents[0].sae_fingerprint) is latents[0]
@@ -243,9 +243,9 @@ def test_the_state_of_a_pass_goes_when_its_recordings_are_stored_and_not_before(
         save_arrays(partial / "state", {"a": np.zeros(1)}, {})
         with monkeypatch.context() as patch:
             patch.setattr("saeeval_core.recordings.keep.save_latents", refuse)
-            keep_recordings(residuals, latents, partial)
+            keep_recordings([residuals], latents, partial)
         assert len(list(partial.glob("state*"))) == 2
-        keep_recordings(residuals, latents, partial)
+        keep_recordings([residuals], latents, partial)
         assert not list(partial.glob("state*"))
 
 

@@ -305,6 +305,34 @@ def test_saes_on_different_hooks_are_refused(config, tmp_path):
         run(replace(config, saes=(*config.saes, other)))
 
 
+def test_what_a_reader_must_know_of_an_sae_is_in_the_json(config, tmp_path):
+    other = str(save_tiny_sae(tmp_path / "other", "topk", metadata={"model_name": "gpt2-small"}))
+    written = run(replace(config, saes=(other,), metrics=("shift",)))
+    (row,) = written["results"]
+    assert row["notes"][0] == "it was made for gpt2-small; this model is tiny-llama, of another family (llama)"
+    assert "notes" not in row["about"]
+    assert to_json(from_json(written))["results"][0]["notes"] == row["notes"]
+
+
+def test_what_the_files_tell_is_refused_before_the_model_is_loaded(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("saeeval_core.models.language_model.load_model", lambda *_a, **_k: pytest.fail("loaded"))
+    wide = str(save_tiny_sae(tmp_path / "wide", "topk", d_in=24))
+    with pytest.raises(UnsupportedSAE, match="reads 24 values but the model has 16"):
+        run(replace(config, saes=(wide,)))
+    deep = str(save_tiny_sae(tmp_path / "deep", "topk", hook="blocks.7.hook_resid_post"))
+    with pytest.raises(UnsupportedSAE, match="reads blocks.7.hook_resid_post; this model has blocks 0 to 1"):
+        run(replace(config, saes=(deep,)))
+
+
+def test_a_folder_is_the_same_model_however_it_is_written(result, config, monkeypatch):
+    from saeeval_core.recordings import recorder
+
+    monkeypatch.setattr(recorder, "record_pass", lambda *_a, **_k: pytest.fail("recorded again"))
+    for spelled in (f"{config.model}/", os.path.relpath(config.model)):
+        again = run(replace(config, model=spelled))
+        assert canonical(again["results"]) == canonical(result["results"])
+
+
 def test_labels_do_not_go_with_a_named_task(config):
     with pytest.raises(ConfigError, match="go with --texts FILE"):
         run(replace(config, texts="", task="news"))

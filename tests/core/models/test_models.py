@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from toys import FILLER, HOOK
+from toys import FILLER, HOOK, tiny_tokenizer
 
 from saeeval_core.config import MAX_TOKENS
 from saeeval_core.errors import ModelError
 from saeeval_core.models.identity import model_stamp
-from saeeval_core.models.language_model import load_model, resolve_device
+from saeeval_core.models.language_model import LanguageModel, load_model, resolve_device
 from saeeval_core.recordings.recorder import record
 
 
@@ -52,13 +52,51 @@ def test_padding_changes_nothing(tiny_model):
 def test_several_hooks_in_one_pass_and_none_left_behind(tiny_model):
     ids = torch.tensor([[0, 5, 6]])
     hooks = ["blocks.1.hook_resid_post", "blocks.0.hook_resid_pre", "blocks.1.hook_resid_pre"]
+    before = attached(tiny_model)
     found = tiny_model.activations(ids, torch.ones_like(ids), hooks)
     assert set(found) == set(hooks)
-    bridged = tiny_model.activations(ids, torch.ones_like(ids), [*hooks, "blocks.1.hook_mlp_out"])
+    more = tiny_model.activations(ids, torch.ones_like(ids), [*hooks, "blocks.1.hook_mlp_out"])
     for hook in hooks:
-        torch.testing.assert_close(found[hook], bridged[hook], rtol=1e-4, atol=1e-4)
-    blocks = tiny_model._blocks
-    assert not any(b._forward_hooks or b._forward_pre_hooks for b in blocks) or "bridge" in vars(tiny_model)
+        assert torch.equal(found[hook], more[hook])
+    assert attached(tiny_model) == before
+
+
+def attached(model) -> int:
+    """Number of hooks on the model's modules; transformers leaves some of its own for hidden states."""
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.hf.modules())
+
+
+def test_plain_hooks_are_those_of_the_bridge_which_leaves_the_model_as_it_was(tiny_model):
+    ids = torch.tensor([[0, 5, 6]])
+    mask = torch.ones_like(ids)
+    names = ("hook_resid_mid", "hook_attn_out", "hook_mlp_out", "attn.hook_z", "mlp.hook_in", "ln2.hook_normalized")
+    hooks = [f"blocks.{layer}.{name}" for layer in (0, 1) for name in names]
+    plain = tiny_model.activations(ids, mask, hooks)
+    bridged = tiny_model._bridged_activations(ids, mask, hooks)
+    query = tiny_model.activations(ids, mask, ["blocks.1.attn.hook_q"])  # known to the bridge alone
+    again = tiny_model.activations(ids, mask, hooks)
+    for hook in hooks:
+        torch.testing.assert_close(plain[hook], bridged[hook], rtol=1e-4, atol=1e-4)
+        assert torch.equal(plain[hook], again[hook])
+    assert query["blocks.1.attn.hook_q"].shape == (1, 3, 16)
+
+
+def test_a_model_that_sees_pictures_too_is_read_in_its_text_blocks():
+    from families import SETTINGS
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config=SETTINGS["gemma3"][1] | {"vocab_size": 256},
+        vision_config=vision | {"image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+    )
+    hf = Gemma3ForConditionalGeneration(config).eval()
+    model = LanguageModel("pictures", hf, tiny_tokenizer(), 0, "cpu", "float32")
+    ids = torch.tensor([[0, 5, 6]])
+    found = model.activations(ids, torch.ones_like(ids), ["blocks.2.hook_resid_pre", "blocks.1.hook_mlp_out"])
+    hidden = hf(input_ids=ids, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(found["blocks.2.hook_resid_pre"], hidden[2])
 
 
 def test_half_precision_gives_nearly_the_same(tiny_model, tiny_model_dir):

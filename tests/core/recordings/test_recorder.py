@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from saeeval_core.errors import ArtifactError, Cancelled, DataError, ModelError, UnsupportedSAE
 from saeeval_core.models.language_model import padded_batches
 from saeeval_core.recordings import recorder, recording
-from saeeval_core.recordings.recorder import record, token_latents
+from saeeval_core.recordings.recorder import record, record_pass, token_latents
 from saeeval_core.recordings.recording import load_latents, load_residuals, save_latents, save_residuals
 from saeeval_core.saes.loaded import load_sae
 
@@ -65,7 +65,7 @@ def test_the_first_position_is_never_pooled(tiny_model):
     assert tiny_model.tokenize([text]).ids[0][0] == tiny_model.bos_id == 0
 
 
-def test_other_hooks_go_through_the_bridge_and_agree_with_it(tiny_model):
+def test_what_the_mlp_adds_is_pooled_too(tiny_model):
     texts = some_texts(6)
     plain, _ = record(tiny_model, "blocks.1.hook_resid_post", texts, "print", [])
     mlp, _ = record(tiny_model, "blocks.1.hook_mlp_out", texts, "print", [])
@@ -86,8 +86,29 @@ def test_an_sae_of_another_width_or_hook_is_refused(tiny_model, tmp_path):
     with pytest.raises(UnsupportedSAE, match="reads 8 values but the model has 16"):
         record(tiny_model, HOOK, ["river"], "print", [narrow])
     elsewhere = load_sae(str(save_tiny_sae(tmp_path / "b", "standard", hook="blocks.1.hook_resid_post")))
-    with pytest.raises(UnsupportedSAE, match="unknown hook"):
+    with pytest.raises(UnsupportedSAE, match="cannot be scored at .*exact probe hooks: blocks.1.hook_resid_post"):
         record(tiny_model, HOOK, ["river"], "print", [elsewhere])
+    nowhere = load_sae(str(save_tiny_sae(tmp_path / "c", "standard", hook="blocks.7.hook_resid_post")))
+    with pytest.raises(UnsupportedSAE, match="made for tiny-llama: hook 'blocks.7.hook_resid_post' does not exist"):
+        record_pass(tiny_model, [], ["river"], "print", [nowhere])
+
+
+def test_an_sae_of_another_model_is_never_scored_without_a_word(tiny_model, tmp_path):
+    metadata = {"model_name": "pythia-160m-deduped", "prepend_bos": False}
+    other = load_sae(str(save_tiny_sae(tmp_path / "other", "standard", metadata=metadata)))
+    _, (latents,) = record(tiny_model, HOOK, some_texts(3), "print", [other])
+    made_for, bos, *_ = latents.notes
+    assert made_for == "it was made for pythia-160m-deduped; this model is tiny-llama, of another family (llama)"
+    assert "without a beginning-of-sequence token" in bos
+    own = load_sae(str(save_tiny_sae(tmp_path / "own", "standard")))
+    _, (latents,) = record(tiny_model, HOOK, some_texts(3), "print", [own])
+    assert not any("made for" in note for note in latents.notes)
+
+
+def test_an_explained_variance_below_zero_is_said(tiny_model, tmp_path):
+    sae = load_sae(str(save_tiny_sae(tmp_path / "sae", "standard")))
+    _, (bad,) = record(tiny_model, HOOK, some_texts(3), "print", [replace(sae, bias=sae.bias + 100)])
+    assert bad.unsupervised["explained_variance"] < 0 and "below 0" in bad.notes[-1]
 
 
 # Tokens.

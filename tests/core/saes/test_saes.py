@@ -34,8 +34,9 @@ from safetensors.torch import load_file, save_file
 
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes import registry
+from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import load_sae, verify_affine
-from saeeval_core.saes.registry import check_fits, inspect_sae, list_bundled, list_registry
+from saeeval_core.saes.registry import inspect_sae, list_bundled, list_registry
 
 torch.set_num_threads(1)
 
@@ -132,7 +133,10 @@ def test_codes_and_reconstruction_are_those_of_saelens(tmp_path, architecture, s
     sae.encode(tokens(3))  # another batch in between must not matter
     ours = sae.reconstruct(x, codes)
     if ours is None:
-        assert sae.needs_sequences or sae.info.is_transcoder
+        assert sae.needs_sequences
+    elif sae.info.is_transcoder:
+        with torch.no_grad():
+            torch.testing.assert_close(ours, original(x), rtol=1e-4, atol=1e-4)
     else:
         torch.testing.assert_close(ours, own_decode(original, x, codes), rtol=1e-4, atol=1e-4)
     zero = sae.zero_code()
@@ -341,11 +345,13 @@ def test_a_useless_scaling_file_is_refused(tmp_path, content):
     refuse("unfolded normalisation", str(folder))
 
 
-def test_hook_z_is_refused(tmp_path):
+def test_an_sae_of_attention_heads_takes_them_side_by_side(tmp_path):
     metadata = {"model_name": "toy", "hook_name": "blocks.3.attn.hook_z"}
-    refuse("attention heads", str(saved(tmp_path / "a", "standard", metadata=metadata, reshape_activations="hook_z")))
-    refuse("attention heads", str(saved(tmp_path / "b", "standard", metadata=metadata)))
-    refuse("attention heads", "gpt2-small-hook-z-kk/blocks.0.hook_z")
+    folder = saved(tmp_path, "standard", metadata=metadata, reshape_activations="hook_z")
+    sae, x = load_sae(str(folder)), tokens(0)
+    with torch.no_grad():
+        theirs = SAE.load_from_disk(folder).encode(x.unflatten(-1, (2, D_IN // 2)))
+    assert sae.info.hook == sae.info.hook_out == "blocks.3.attn.hook_z" and torch.equal(sae.encode(x), theirs)
 
 
 def test_a_decoder_that_is_not_affine_is_refused(tmp_path, monkeypatch):
@@ -470,27 +476,50 @@ def test_an_sae_saved_before_saelens_6_loads(tmp_path):
 
 
 def test_check_fits(tmp_path):
-    hooks = [f"blocks.{i}.hook_resid_post" for i in range(5)]
     info = inspect_sae(str(saved(tmp_path / "a", "standard")))
-    check_fits(info, D_IN, hooks)
-    for broken, d_model, pattern in (
-        (info, D_IN + 1, "reads 16 values but the model has 17"),
-        (replace(info, hook="blocks.9.hook_resid_post"), D_IN, "unknown hook 'blocks.9.hook_resid_post'; nearest"),
-        (replace(info, hook=None), D_IN, "names no hook"),
-    ):
-        with pytest.raises(UnsupportedSAE, match=pattern):
-            check_fits(broken, d_model, hooks)
+    check_fits(info, D_IN, D_IN)
+    with pytest.raises(UnsupportedSAE, match="reads 16 values but the model has 17"):
+        check_fits(info, D_IN + 1, D_IN)
+    with pytest.raises(UnsupportedSAE, match="writes 16 values but the model has 8"):
+        check_fits(info, D_IN, 8)
 
 
-def test_a_transcoder_fits_only_where_it_writes(tmp_path):
+def test_a_transcoder_reads_and_writes_two_hooks(tmp_path):
     metadata = {"model_name": "toy", "hook_name": "blocks.3.hook_mlp_in", "hook_name_out": "blocks.3.hook_mlp_out"}
     info = inspect_sae(str(saved(tmp_path, "transcoder", metadata=metadata, d_out=8)))
-    assert (info.d_in, info.d_out, info.hook_out) == (D_IN, 8, "blocks.3.hook_mlp_out")
+    assert (info.d_in, info.d_out) == (D_IN, 8)
+    assert (info.hook, info.hook_out) == ("blocks.3.hook_mlp_in", "blocks.3.hook_mlp_out")
     assert load_sae(str(tmp_path)).decoder.shape == (N, 8)
-    hooks = [info.hook, info.hook_out]
-    check_fits(info, D_IN, hooks, probe_hook=info.hook_out)
-    with pytest.raises(UnsupportedSAE, match="reads blocks.3.hook_mlp_in and writes blocks.3.hook_mlp_out"):
-        check_fits(info, D_IN, hooks)
+    check_fits(info, D_IN, 8)
+
+
+def test_the_module_that_an_sae_names_itself_decides_over_its_hook_name(tmp_path):
+    metadata = {
+        "hook_name": "blocks.3.hook_mlp_in",
+        "hook_name_out": "blocks.3.hook_mlp_out",
+        "hf_hook_name": "model.layers.3.pre_feedforward_layernorm.output",
+        "hf_hook_name_out": "model.layers.3.post_feedforward_layernorm.output",
+    }
+    info = inspect_sae(str(saved(tmp_path / "a", "jumprelu_transcoder", metadata=metadata)))
+    assert (info.hook, info.hook_out) == ("blocks.3.mlp.hook_in", "blocks.3.hook_mlp_out")
+    metadata = {"hook_name": "transformer.h.1"}
+    assert inspect_sae(str(saved(tmp_path / "b", "standard", metadata=metadata))).hook == "blocks.1.hook_resid_post"
+
+
+def test_a_transcoder_of_an_old_layout_is_not_read_as_an_sae(tmp_path):
+    folder = saved(tmp_path, "standard")
+    edit(folder, is_transcoder=True, out_hook_point="blocks.3.hook_mlp_out", hook_point="blocks.3.ln2.hook_normalized")
+    refuse("transcoder in a layout of before SAELens 6 .*save it as one of SAELens's transcoders", str(folder))
+    edit(folder, is_transcoder=None)
+    refuse("writes blocks.3.hook_mlp_out", str(folder))
+
+
+def test_what_writes_several_layers_is_refused_with_what_to_use(tmp_path):
+    folder = saved(tmp_path, "standard")
+    edit(folder, architecture="crosscoder")
+    refuse("writes several layers at once.*one layer's slice", str(folder))
+    edit(folder, architecture="standard", metadata={"hook_name": ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]})
+    refuse("writes several layers at once", str(folder))
 
 
 # Names: bundled, registry, Hub.
@@ -538,13 +567,59 @@ def test_the_registry_is_listed_offline():
             "blocks.12.hook_resid_post",
             16384,
         ),
-        ("mwhanna-qwen3-4b-transcoders/layer_3", None, None),
+        ("mwhanna-qwen3-4b-transcoders/layer_3", "blocks.3.mlp.hook_in", None),
+        ("gemma-scope-2b-pt-transcoders/layer_0/width_16k/average_l0_76", "blocks.0.ln2.hook_normalized", 16384),
+        ("gemma-scope-2-4b-pt-transcoders-all/layer_0_width_16k_l0_big", "blocks.0.mlp.hook_in", 16384),
+        ("gpt2-small-hook-z-kk/blocks.0.hook_z", "blocks.0.attn.hook_z", None),
     ],
 )
 def test_hook_and_width_are_read_from_the_names(spec, hook, n_latents):
     release, _, sae_id = spec.partition("/")
     row = registry.registry()[release, sae_id]
     assert (row.hook, row.n_latents) == (hook, n_latents)
+
+
+def test_nearly_every_sae_of_the_registry_can_be_scored():
+    rows = list_registry()
+    reasons = [row.not_scorable for row in rows if row.not_scorable]
+    assert len(reasons) < 0.01 * len(rows)
+    assert set(reasons) == {
+        "its decoder rows are sums over the layers that a cross-layer transcoder writes",
+        "the token embedding has no place in a block; use an SAE of blocks.N",
+    }
+    written = {row.hook_out.split(".", 2)[2] for row in rows if not row.not_scorable}
+    assert {"hook_mlp_out", "attn.hook_z", "hook_attn_out", "hook_resid_mid"} < written
+    with pytest.raises(UnsupportedSAE, match="one layer of a cross-layer transcoder"):
+        load_sae("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_0")
+
+
+def test_what_only_the_release_says_holds_for_the_same_files_on_the_hub_and_in_its_cache(hub, tmp_path, monkeypatch):
+    row = registry.RegistryRow("r", "i", "gpt2-small", "org/repo", HOOK, N, None, None, HOOK, path="sub", centred=True)
+    monkeypatch.setattr("saeeval_core.saes.loaded.registry", lambda: {("r", "i"): row})
+    x = tokens(0)
+    plain, centred = load_sae("hub:org/repo"), load_sae("hub:org/repo/sub")
+    assert not plain.info.centred and centred.info.centred
+    torch.testing.assert_close(centred.encode(x), centred.encode(x + 5), rtol=1e-3, atol=1e-3)
+    cached = saved(tmp_path / "models--org--repo" / "snapshots" / "abc" / "sub", "topk")
+    assert load_sae(str(cached)).info.centred
+    assert not load_sae(str(saved(tmp_path / "elsewhere", "topk"))).info.centred
+
+
+def test_res_jb_is_centred_by_its_release():
+    rows = [row for row in registry.registry().values() if row.centred]
+    assert "gpt2-small-res-jb" in {row.release for row in rows} and all(row.model == "gpt2-small" for row in rows)
+    row = registry.registry()["gpt2-small-res-jb", "blocks.8.hook_resid_pre"]
+    assert (row.repo, row.path) == ("jbloom/GPT2-Small-SAEs-Reformatted", "blocks.8.hook_resid_pre")
+
+
+def test_what_its_settings_leave_out_is_said(tmp_path):
+    folder = saved(tmp_path / "a", "standard", metadata={"hook_name": HOOK, "prepend_bos": False})
+    assert ["without a beginning-of-sequence token" in note for note in inspect_sae(str(folder)).notes] == [True]
+    cfg = {"d_in": D_IN, "d_sae": N, "dtype": "torch.float32", "hook_point": HOOK, "model_name": "gpt2-small"}
+    (folder / "cfg.json").write_text(json.dumps(cfg | {"activation_fn_str": "relu"}))
+    assert ["center_writing_weights" in note for note in inspect_sae(str(folder)).notes] == [True]
+    (folder / "cfg.json").write_text(json.dumps(cfg | {"activation_fn_str": "relu", "model_name": "gemma-2b"}))
+    assert inspect_sae(str(folder)).notes == (), "its norms have no mean to lose"
 
 
 def test_unknown_names_get_the_nearest():
@@ -672,7 +747,7 @@ def test_residual_basis_is_the_identity():
     assert torch.equal(sae.encode(x), x)
     assert torch.equal(sae.reconstruct(x, sae.encode(x)), x)
     assert sae.token_scale(x) is None and not sae.non_negative and not sae.zero_code().any()
-    check_fits(sae.info, D_IN, [HOOK])
+    check_fits(sae.info, D_IN, D_IN)
 
 
 def test_pca_basis_orders_components_and_ablates_to_the_mean():

@@ -46,9 +46,9 @@ def passes() -> list:
 def result(config, own_cache, passes, tmp_path_factory) -> dict:
     from saeeval_core.recordings import recorder
 
-    original = recorder.record
+    original = recorder.record_pass
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorder, "record", lambda *a, **k: passes.append(len(a[4])) or original(*a, **k))
+        patch.setattr(recorder, "record_pass", lambda *a, **k: passes.append(len(a[4])) or original(*a, **k))
         folder = tmp_path_factory.mktemp("out")
         found = sweep.sweep(config, folder / "a.json", folder / "a.csv")
     for stored, row in zip(load_rows(folder / "a.json"), found["rows"], strict=True):

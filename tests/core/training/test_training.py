@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from saeeval_core.errors import ConfigError, DataError
+from saeeval_core.recordings.recorder import record_pass
 from saeeval_core.saes.loaded import load_sae
 from saeeval_core.training import trainer as training
 from saeeval_core.training.about import About, read_about
@@ -38,6 +39,15 @@ def test_an_sae_is_saved_with_its_figures_and_can_be_used(cache, tmp_path):
     assert set(about.to_dict()) == WRITTEN and read_about(tmp_path / "sae") == about
     sae = load_sae(str(tmp_path / "sae"))
     assert sae.info.n_latents == 32 and sae.info.hook == "blocks.0.hook_resid_post"
+
+
+def test_an_sae_trained_on_attention_heads_is_scored_behind_the_output_matrix(cache, tmp_path, tiny_model):
+    heads = replace(cache, source=replace(cache.source, model=tiny_model.name, hook="blocks.1.attn.hook_z"))
+    train_sae(heads, CONFIG, tmp_path / "sae")
+    made = record_pass(tiny_model, [], ["river stone", "the old town"], "print", [load_sae(str(tmp_path / "sae"))])
+    assert set(made.residuals) == {f"blocks.1.{h}" for h in ("hook_resid_mid", "hook_attn_out", "attn.hook_z")}
+    assert made.latents[0].projected.shape == (32, 16)
+    assert not any("made for" in note for note in made.latents[0].notes)
 
 
 def test_a_killed_training_resumes_and_ends_where_an_undisturbed_one_does(cache, tmp_path, monkeypatch):
