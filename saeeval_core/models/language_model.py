@@ -336,7 +336,7 @@ def _finish(
         hf, loading = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, dtype), output_loading_info=True, **safely
         )
-    _check_weights(name, loading)
+    note = _checked_weights(name, hf, loading, note)
     tokenizer.truncation_side = "right"  # the first tokens of a long text are read, whatever was set for chats
     if not tokenizer.is_fast:
         raise ModelError(
@@ -355,17 +355,22 @@ def _finish(
     return LanguageModel(name, hf, tokenizer, int(bos_id), device, dtype, "; ".join(notes))
 
 
-def _check_weights(name: str, loading: Mapping[str, Any]) -> None:
-    """ModelError where the files lack weights: transformers would draw them at random and go on."""
+def _checked_weights(name: str, hf: Any, loading: Mapping[str, Any], note: str) -> str:
+    """``note``, with a word on an output embedding that is not in the files: no hook needs it.
+
+    ModelError where the files lack weights below it: transformers would draw them at random and go on.
+    """
     lacking = sorted({*loading["missing_keys"], *(m[0] for m in loading["mismatched_keys"])})
-    if not lacking:
-        return
-    others = sorted(loading["unexpected_keys"])
-    instead = f"; its files hold others, such as {others[0]}" if others else ""
-    raise ModelError(
-        f"the checkpoint of '{name}' lacks {len(lacking)} of the model's weights (such as {lacking[0]}){instead}; "
-        "save it again with save_pretrained"
-    )
+    below = [key for key in lacking if key.startswith(f"{hf.base_model_prefix}.")]
+    if below:
+        others = sorted(loading["unexpected_keys"])
+        instead = f"; its files hold others, such as {others[0]}" if others else ""
+        raise ModelError(
+            f"the checkpoint of '{name}' lacks {len(below)} of the model's weights (such as {below[0]}){instead}; "
+            "save it again with save_pretrained"
+        )
+    head = "its files hold no output embedding: promoted tokens and loss recovered would be of random weights"
+    return "; ".join(line for line in (note, head if lacking else "") if line)
 
 
 @contextmanager

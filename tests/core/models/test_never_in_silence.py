@@ -46,6 +46,17 @@ def test_weights_that_are_not_in_the_files_are_never_drawn_at_random(folder):
     assert "\n" not in str(caught.value)
 
 
+def test_an_output_embedding_that_is_missing_is_said_because_no_hook_needs_it(tiny_model, folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {k: v for k, v in tensors.items() if k != "lm_head.weight"}, folder / "model.safetensors", {"format": "pt"}
+    )
+    model = load_model(str(folder), device="cpu")
+    assert "no output embedding" in model.note
+    own, plain = (record(m, HOOK, ["river stone"], "print", [])[0].residuals for m in (model, tiny_model))
+    np.testing.assert_array_equal(own, plain)
+
+
 def test_tied_weights_are_not_missing(tmp_path):
     from transformers import LlamaConfig, LlamaForCausalLM
 
