@@ -17,6 +17,7 @@ from saeeval_core.models.identity import model_stamp
 from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.segments import Segments
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import check_fits
 from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
@@ -26,6 +27,8 @@ CODES_AT_ONCE = 16_000_000
 """Largest tokens x latents array held while encoding (64 MB in float32)."""
 EV_TOKENS = 16_384
 """Tokens on which explained variance is measured."""
+STATE_VERSION = 2
+"""Of the state that a pass can resume from; another version's is not read."""
 SAVE_EVERY = 30.0
 """Seconds between the states a killed pass can resume from."""
 
@@ -174,9 +177,9 @@ class _Pass:
             lengths = self.n_valid[group]
             x = torch.cat([values[start + i, 1 : n + 1] for i, n in enumerate(lengths)]).float()
             edges = np.concatenate([[0], np.cumsum(lengths)])
-            for i, row in enumerate(group):
-                if lengths[i]:
-                    self.residuals[row] = x[edges[i] : edges[i + 1]].mean(0, dtype=torch.float64).cpu().numpy()
+            if len(x):
+                segments = Segments(lengths[lengths > 0], x.device)
+                self.residuals[group[lengths > 0]] = segments.means(segments.padded(x)).cpu().numpy()
             for pooled in self.pooled if len(x) else ():  # texts without tokens have nothing to encode
                 pooled.add(group, x, edges)
             start += room
@@ -186,7 +189,7 @@ class _Pass:
         arrays = {"residuals": self.residuals, "done": np.array([self.done])}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
-        meta = {"key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
+        meta = {"version": STATE_VERSION, "key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
         try_to_store(f"state of a pass in {partial}", lambda: save_arrays(partial / "state", arrays, meta))
 
     def resume(self, partial: Path | None) -> None:
@@ -197,7 +200,11 @@ class _Pass:
             arrays, meta = load_arrays(partial / "state")
         except ArtifactError:
             return
-        if meta.get("key") != self.key.fingerprint or meta.get("saes") != [p.sae.fingerprint for p in self.pooled]:
+        if (
+            meta.get("version") != STATE_VERSION
+            or meta.get("key") != self.key.fingerprint
+            or meta.get("saes") != [p.sae.fingerprint for p in self.pooled]
+        ):
             return
         self.residuals, self.done = arrays["residuals"], int(arrays["done"][0])
         for i, pooled in enumerate(self.pooled):
