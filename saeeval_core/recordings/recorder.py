@@ -27,8 +27,8 @@ CODES_AT_ONCE = 16_000_000
 """Largest tokens x latents array held while encoding (64 MB in float32)."""
 EV_TOKENS = 16_384
 """Tokens on which explained variance is measured."""
-STATE_VERSION = 2
-"""Of the state that a pass can resume from; another version's is not read."""
+STATE_LAYOUT = 2
+"""Of the state that a pass can resume from; another layout is not read."""
 SAVE_EVERY = 30.0
 """Seconds between the states a killed pass can resume from."""
 
@@ -189,7 +189,7 @@ class _Pass:
         arrays = {"residuals": self.residuals, "done": np.array([self.done])}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
-        meta = {"version": STATE_VERSION, "key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
+        meta = {"layout": STATE_LAYOUT, "key": self.key.fingerprint, "saes": [p.sae.fingerprint for p in self.pooled]}
         try_to_store(f"state of a pass in {partial}", lambda: save_arrays(partial / "state", arrays, meta))
 
     def resume(self, partial: Path | None) -> None:
@@ -201,7 +201,7 @@ class _Pass:
         except ArtifactError:
             return
         if (
-            meta.get("version") != STATE_VERSION
+            meta.get("layout") != STATE_LAYOUT
             or meta.get("key") != self.key.fingerprint
             or meta.get("saes") != [p.sae.fingerprint for p in self.pooled]
         ):
