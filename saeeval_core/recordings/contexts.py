@@ -7,6 +7,7 @@ Memory is fixed: latents x (TOP + 30 + PER_CELL x cells) x (14 + 2 x WINDOW) byt
 cells.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ _POOL = 30  # uniform sample of firing texts, from which the SAMPLED are spread 
 _MIN_TEXTS = 3  # latents firing on fewer texts get no contexts
 _BEFORE = 10  # tokens shown before the strongest one: a causal model sees nothing after it
 _LAST_TEXT = 2**32 - 1
+_AT_ONCE = 4096  # latents whose contexts are chosen together
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,30 +107,20 @@ class ContextCollector:
 
     def finish(self, first_row: np.ndarray) -> Contexts:
         """The chosen contexts. ``first_row`` int[texts]: text number as given to ``add`` -> row of the recording."""
-        indptr, text, start, window, kind = [0], [], [], [], []
-        n_texts = self.n_texts.cpu().numpy()
-        top, sample, per_cell = (_Table.of(best) for best in (self.top, self.sample, self.per_cell))
-        for latent in range(self.n_latents):
-            taken: set[int] = set()
-            if n_texts[latent] >= _MIN_TEXTS:
-                cells = [(per_cell, cell * self.n_latents + latent) for cell in range(self.n_cells)]
-                for k, (table, row, slot) in _choose(top, sample, latent, cells):
-                    t = int(table.text[row, slot])
-                    if t in taken:
-                        continue
-                    taken.add(t)
-                    text.append(first_row[t])
-                    start.append(table.start[row, slot])
-                    window.append(table.window[row, slot])
-                    kind.append(k)
-            indptr.append(len(text))
-        return Contexts(
-            np.array(indptr, dtype=np.int64),
-            np.array(text, dtype=np.int32),
-            np.array(start, dtype=np.int16),
-            np.array(window, dtype=np.float16).reshape(-1, WINDOW),
-            np.array(kind, dtype=np.uint8),
-        )
+        enough = (self.n_texts >= _MIN_TEXTS).cpu().numpy()
+        top, sample, per_cell = (_Table.of(best) for _, best in self._tables())
+        parts = []
+        for latents in np.split(np.arange(self.n_latents), range(_AT_ONCE, self.n_latents, _AT_ONCE)):
+            own = top.take(latents, np.tile(np.arange(TOP), (len(latents), 1)))
+            drawn = sample.take(latents, np.tile(np.arange(_POOL), (len(latents), 1)))
+            drawn = drawn.take(np.arange(len(latents)), _spread(drawn, own))
+            both = np.tile(np.arange(PER_CELL), (len(latents), 1))
+            cells = [per_cell.take(cell * self.n_latents + latents, both) for cell in range(self.n_cells)]
+            parts.append(_chosen(own, drawn, cells, enough[latents]))
+        counts = np.concatenate([c for c, _ in parts])
+        text, start, window, kind = (np.concatenate(column) for column in zip(*(p for _, p in parts), strict=True))
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Contexts(indptr, first_row[text].astype(np.int32), start, window, kind)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything collected so far: "n_texts" int64[latents], and the tables of the kept windows by name.
@@ -172,35 +164,54 @@ def _draws(texts: torch.Tensor, n_latents: int, seed: int) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """What a ``_Best`` holds, off the device."""
+    """What a ``_Best`` holds, off the device; each row by falling activation, empty slots last."""
 
     text: np.ndarray
     """int64[rows, kept]; -1 for none."""
     start: np.ndarray
+    """int16[rows, kept]"""
     window: np.ndarray
-    order: np.ndarray
-    """int64[rows, kept]: slots by falling activation."""
+    """float16[rows, kept, WINDOW]"""
 
     @classmethod
     def of(cls, best: _Best) -> "_Table":
-        key = best.key.cpu().numpy()
+        key, value = best.key.cpu().numpy(), best.value.cpu().numpy()
+        order = np.argsort(np.where(key < 0, np.inf, -value), axis=1, kind="stable")
+        key = np.take_along_axis(key, order, 1)
         text = np.where(key < 0, -1, _LAST_TEXT - (key & _LAST_TEXT))
-        order = np.argsort(-best.value.cpu().numpy(), axis=1, kind="stable")
-        return cls(text, best.start.cpu().numpy(), best.window.cpu().numpy(), order)
+        start = np.take_along_axis(best.start.cpu().numpy(), order, 1)
+        return cls(text, start, np.take_along_axis(best.window.cpu().numpy(), order[..., None], 1))
 
-    def ranked(self, row: int) -> list[int]:
-        """Filled slots of one row by falling activation."""
-        return [int(s) for s in self.order[row] if self.text[row, s] >= 0]
+    def take(self, rows: np.ndarray, slots: np.ndarray) -> "_Table":
+        """The slots int[chosen rows, slots] of some rows int[chosen rows]; a slot below 0 is an empty one."""
+        at = rows[:, None], np.maximum(slots, 0)
+        return _Table(np.where(slots < 0, -1, self.text[at]), self.start[at], self.window[at])
 
 
-def _choose(
-    top: _Table, sample: _Table, latent: int, cells: list[tuple[_Table, int]]
-) -> list[tuple[int, tuple[_Table, int, int]]]:
-    """(kind, (table, row, slot)) in the order shown: top by value, sampled by falling value, top of each cell."""
-    chosen = [(0, (top, latent, s)) for s in top.ranked(latent)]
-    strongest = set(top.text[latent].tolist())
-    pool = [s for s in sample.ranked(latent) if sample.text[latent, s] not in strongest]
-    # Every j-th of the pool by falling value spreads the sample over the lower activation intervals.
-    spread = np.unique(np.linspace(0, len(pool) - 1, SAMPLED).round().astype(int)) if pool else []
-    chosen += [(1, (sample, latent, pool[i])) for i in spread]
-    return chosen + [(2, (table, row, s)) for table, row in cells for s in table.ranked(row)]
+def _spread(sample: _Table, top: _Table) -> np.ndarray:
+    """int[rows, SAMPLED]: slots of the sample that spread over its lower activation intervals; -1 for none.
+
+    Of what is not among the strongest, every j-th by falling activation. Some stand twice where there are few.
+    """
+    filled = sample.text >= 0
+    pool = filled & ~(sample.text[:, :, None] == top.text[:, None, :]).any(2)
+    slots, size = np.argsort(~pool, axis=1, kind="stable"), pool.sum(1)
+    steps = np.stack([np.linspace(0, max(n - 1, 0), SAMPLED).round().astype(int) for n in range(_POOL + 1)])
+    return np.where(size[:, None] > 0, np.take_along_axis(slots, steps[size], 1), -1)
+
+
+def _chosen(
+    top: _Table, sample: _Table, cells: Sequence[_Table], enough: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(contexts of each latent int64[latents], their text, start, window and kind), in the order shown.
+
+    Top by value, sampled by falling value, top of each cell; a text stands once. ``enough`` bool[latents]: whether a
+    latent gets contexts.
+    """
+    every = [(0, top), (1, sample), *((2, cell) for cell in cells)]
+    text = np.concatenate([t.text for _, t in every], 1)
+    kind = np.repeat([k for k, _ in every], [t.text.shape[1] for _, t in every]).astype(np.uint8)
+    seen_before = np.tril(text[:, :, None] == text[:, None, :], -1).any(2)
+    keep = (text >= 0) & ~seen_before & enough[:, None]
+    start, window = (np.concatenate([getattr(t, name) for _, t in every], 1)[keep] for name in ("start", "window"))
+    return keep.sum(1), [text[keep], start, window, np.broadcast_to(kind, keep.shape)[keep]]

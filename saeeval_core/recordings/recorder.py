@@ -24,7 +24,9 @@ from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.storage.notices import try_to_store
 
 CODES_AT_ONCE = 16_000_000
-"""Largest tokens x latents array held while encoding (64 MB in float32)."""
+"""Largest tokens x latents array held while encoding (64 MB in float32); on a GPU ``codes_at_once`` takes more."""
+BYTES_PER_CODE = 64
+"""Of GPU memory set aside for each: the code, its copies on the way to a mean in float64, and room for the rest."""
 EV_TOKENS = 16_384
 """Tokens on which explained variance is measured."""
 STATE_LAYOUT = 2
@@ -97,6 +99,13 @@ def record(
     return residuals, latents
 
 
+def codes_at_once(device: str) -> int:
+    """Largest tokens x latents array held while encoding: on a GPU as many as a good part of its free memory takes."""
+    if not device.startswith("cuda"):
+        return CODES_AT_ONCE
+    return max(CODES_AT_ONCE, torch.cuda.mem_get_info(device)[0] // BYTES_PER_CODE)
+
+
 @torch.inference_mode()
 def token_latents(
     model: LanguageModel, hook: str, text: str, sae: LoadedSAE
@@ -163,7 +172,8 @@ class _Pass:
             raise
 
     def _batch(self, rows: np.ndarray, ids: torch.Tensor, mask: torch.Tensor) -> None:
-        values = self.model.activations(ids.to(self.model.device), mask.to(self.model.device), [self.hook])[self.hook]
+        ids, mask = ids.to(self.model.device), mask.to(self.model.device)
+        values = self.model.activations(ids, mask, [self.hook])[self.hook]
         if values.shape[-1] != self.model.d_model:
             raise UnsupportedSAE(
                 f"hook {self.hook} has width {values.shape[-1]}, expected d_model {self.model.d_model}"
@@ -172,10 +182,10 @@ class _Pass:
         while start < len(rows):
             # Texts of one group are encoded together; a group never exceeds CODES_AT_ONCE.
             widest = max((p.sae.info.n_latents for p in self.pooled), default=1)
-            room = max(1, CODES_AT_ONCE // widest // max(1, ids.shape[1] - 1))
+            room = max(1, codes_at_once(self.model.device) // widest // max(1, ids.shape[1] - 1))
             group = rows[start : start + room]
             lengths = self.n_valid[group]
-            x = torch.cat([values[start + i, 1 : n + 1] for i, n in enumerate(lengths)]).float()
+            x = values[start : start + len(group), 1:][mask[start : start + len(group), 1:].bool()].float()
             edges = np.concatenate([[0], np.cumsum(lengths)])
             if len(x):
                 segments = Segments(lengths[lengths > 0], x.device)

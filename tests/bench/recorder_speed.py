@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from saeeval_core.models.language_model import LanguageModel, padded_batches
-from saeeval_core.recordings.recorder import record
+from saeeval_core.recordings.recorder import codes_at_once, record
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import SaeInfo
 
@@ -146,7 +146,7 @@ def _tokens(model: LanguageModel, hook: str, ids: list[np.ndarray]) -> Iterator[
 
 @torch.inference_mode()
 def _bare(model: LanguageModel, hook: str, ids: list[np.ndarray], sae: LoadedSAE) -> None:
-    at_once = max(1, 16_000_000 // sae.info.n_latents)
+    at_once = max(1, codes_at_once(model.device) // sae.info.n_latents)
     for x in _tokens(model, hook, ids):
         for start in range(0, len(x), at_once):
             sae.encode(x[start : start + at_once])
