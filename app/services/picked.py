@@ -7,8 +7,9 @@ from app.services import access
 from app.services.shared import shared
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ModelError
-from saeeval_core.models.identity import BUNDLED_MODEL, is_folder
-from saeeval_core.recordings.recording import recorded_latents, recorded_passes
+from saeeval_core.models.identity import BUNDLED_MODEL, is_folder, model_name
+from saeeval_core.recordings.known_saes import recorded_dictionaries
+from saeeval_core.recordings.recording import recorded_latents
 from saeeval_core.saes.asked import what_is
 from saeeval_core.saes.facts import SaeFacts, facts
 from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
@@ -59,7 +60,7 @@ def _on_offer(model: str, _recordings: int) -> tuple[SaeFacts, ...]:
             here = recorded.get(info.id)
             found[info.id] = facts(info.id, info, here and here.l0)
     for name, here in recorded.items():
-        if here.model == model:
+        if here.model == model_name(model):
             found.setdefault(name, here)
     if model != BUNDLED_MODEL:
         for row in list_registry(model):
@@ -69,15 +70,14 @@ def _on_offer(model: str, _recordings: int) -> tuple[SaeFacts, ...]:
 
 def _recorded_here() -> dict[str, SaeFacts]:
     """Every recorded SAE by name: what its recording says, also where the SAE itself is gone."""
-    passes, found = recorded_passes(), {}
-    for header in recorded_latents():
-        if key := passes.get(header.residual_fingerprint):
-            found[header.sae] = SaeFacts(
-                header.sae,
-                "recorded here",
-                hook=key.hook,
-                n_latents=header.shape[1],
-                l0=header.unsupervised.get("l0"),
-                model=key.model,
-            )
-    return found
+    return {
+        found.sae: SaeFacts(
+            found.sae,
+            "recorded here",
+            hook=key.hook,
+            n_latents=found.shape[1],
+            l0=found.unsupervised.get("l0"),
+            model=key.model,
+        )
+        for found, key in recorded_dictionaries()
+    }

@@ -10,6 +10,7 @@ from saeeval_core.errors import DataError
 from saeeval_core.models.layouts import Exactness
 from saeeval_core.recordings.contexts import ContextCollector
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey
+from saeeval_core.recordings.segments import Segments
 from saeeval_core.saes.loaded import LoadedSAE
 
 
@@ -25,10 +26,12 @@ class PooledLatents:
         self.sae, self.n_valid, self.ev_every = sae, n_valid, ev_every
         self.rows: list[int] = []
         self.pooled: list[csr_array] = []
-        self.active = np.zeros(n)
-        self.ev = np.zeros(3)  # sum |x - x_hat|^2, sum |x|^2, tokens; the mean is kept apart
-        self.ev_sum = np.zeros(sae.info.d_out)
-        self.contexts = ContextCollector(n, cells)
+        device = sae.decoder.device
+        self.active = torch.zeros(n, dtype=torch.int64, device=device)  # tokens on which each latent is active
+        # sum |x - x_hat|^2, sum |x|^2, tokens; the mean is kept apart
+        self.ev = torch.zeros(3, dtype=torch.float64, device=device)
+        self.ev_sum = torch.zeros(sae.info.d_out, dtype=torch.float64, device=device)
+        self.contexts = ContextCollector(n, cells, device)
 
     def add(self, rows: np.ndarray, x: torch.Tensor, y: torch.Tensor, edges: np.ndarray) -> None:
         """Encode and pool the valid tokens of the texts rows int[batch].
@@ -37,31 +40,32 @@ class PooledLatents:
         int[batch + 1]: text i has the tokens from ``edges[i]`` to ``edges[i + 1]``.
         """
         codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
-        self.active += (codes != 0).sum(0, dtype=torch.float64).cpu().numpy()
-        for i, row in enumerate(rows):
-            if edges[i] == edges[i + 1]:
-                continue
-            own = scaled[edges[i] : edges[i + 1]]
-            mean = own.mean(0, dtype=torch.float64).cpu().numpy()
-            self.rows.append(int(row))
-            self.pooled.append(csr_array(mean[None]))
-            self.contexts.add(int(row), own if self.sae.non_negative else own.abs())
-            if row % self.ev_every == 0:
-                own_tokens = slice(edges[i], edges[i + 1])
-                self._explain(x[own_tokens], y[own_tokens], codes[own_tokens])
+        lengths = np.diff(edges)
+        rows, segments = rows[lengths > 0], Segments(lengths[lengths > 0], scaled.device)
+        self.active += torch.count_nonzero(codes, 0)
+        padded = segments.padded(scaled)
+        self.rows += rows.tolist()
+        self.pooled.append(_sparse(segments.means(padded)))
+        self.contexts.add(rows, padded if self.sae.non_negative else padded.abs(), segments)
+        explained = rows % self.ev_every == 0
+        if explained.any():
+            own = segments.tokens_of(explained)
+            self._explain(x[own], y[own], codes[own])
 
     def _explain(self, x: torch.Tensor, y: torch.Tensor, codes: torch.Tensor) -> None:
         rebuilt = self.sae.reconstruct(x, codes)
         if rebuilt is not None:
-            self.ev += [float((rebuilt - y).double().pow(2).sum()), float(y.double().pow(2).sum()), len(y)]
-            self.ev_sum += y.sum(0, dtype=torch.float64).cpu().numpy()
+            self.ev[0] += (rebuilt - y).double().pow(2).sum()
+            self.ev[1] += y.double().pow(2).sum()
+            self.ev[2] += len(y)
+            self.ev_sum += y.sum(0, dtype=torch.float64)
 
     def explained_variance(self) -> float | None:
         """1 - sum|y - y_hat|^2 / sum|y - mean|^2 over tokens, y what stands where it writes.
 
         None where there is no reconstruction.
         """
-        error, squares, n = self.ev
+        error, squares, n = self.ev.tolist()
         spread = squares - float(self.ev_sum @ self.ev_sum) / n if n else 0.0
         return 1 - error / spread if spread > 0 else None
 
@@ -73,9 +77,9 @@ class PooledLatents:
             "data": pooled.data,
             "indices": pooled.indices,
             "indptr": pooled.indptr,
-            "active": self.active,
-            "ev": self.ev,
-            "ev_sum": self.ev_sum,
+            "active": self.active.cpu().numpy(),
+            "ev": self.ev.cpu().numpy(),
+            "ev_sum": self.ev_sum.cpu().numpy(),
         } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
@@ -84,7 +88,8 @@ class PooledLatents:
         self.pooled = [
             csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))
         ]
-        self.active, self.ev, self.ev_sum = arrays["active"], arrays["ev"], arrays["ev_sum"]
+        device = self.active.device
+        self.active, self.ev, self.ev_sum = (torch.from_numpy(arrays[k]).to(device) for k in ("active", "ev", "ev_sum"))
         self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
 
     def finish(
@@ -102,14 +107,14 @@ class PooledLatents:
         ``notes``: lines for results. DataError if values exceed the range of the key's ``storage``.
         """
         sae, own_hook = self.sae, exact.probes == (key.hook,)
-        n_tokens = int(self.n_valid.sum())
+        n_tokens, active = int(self.n_valid.sum()), self.active.cpu().numpy()
         order = np.full(len(self.n_valid), -1)
         order[self.rows] = np.arange(len(self.rows))
         blank = csr_array((1, len(self.active)))
         stacked = vstack([*self.pooled, blank], format="csr")[order[inverse]]  # texts without tokens get the blank row
         stacked.data = rounded(stacked.data, key.storage, f"pooled latents of {sae.info.id}")
         stacked.eliminate_zeros()
-        density = (self.active / n_tokens).astype(np.float32)
+        density = (active / n_tokens).astype(np.float32)
         return LatentRecording(
             sae=sae.info.id,
             sae_fingerprint=sae.fingerprint,
@@ -120,9 +125,9 @@ class PooledLatents:
             decoder=sae.decoder.float().cpu().numpy(),
             contexts=self.contexts.finish(_first_text(inverse)),
             unsupervised={
-                "l0": float(self.active.sum() / n_tokens),
+                "l0": float(active.sum() / n_tokens),
                 "explained_variance": self.explained_variance(),
-                "dead": float((self.active == 0).mean()),
+                "dead": float((active == 0).mean()),
                 "tokens": n_tokens,
             },
             non_negative=sae.non_negative,
@@ -145,6 +150,13 @@ def scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.T
     codes = sae.encode(x).float()
     scale = sae.token_scale(x)
     return codes, codes if scale is None else codes * scale[:, None]
+
+
+def _sparse(values: torch.Tensor) -> csr_array:
+    """float64[rows, columns] of a dense tensor; only what is not 0 leaves its device."""
+    rows, columns = values.nonzero(as_tuple=True)
+    found = values[rows, columns].cpu().numpy(), (rows.cpu().numpy(), columns.cpu().numpy())
+    return csr_array(found, shape=tuple(values.shape))
 
 
 def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

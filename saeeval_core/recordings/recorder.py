@@ -20,6 +20,7 @@ from saeeval_core.models.layouts import Exactness, crosses_output_matrix
 from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.segments import Segments
 from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import SaeInfo
@@ -28,9 +29,13 @@ from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays
 from saeeval_core.storage.notices import try_to_store
 
 CODES_AT_ONCE = 16_000_000
-"""Largest tokens x latents array held while encoding (64 MB in float32)."""
+"""Largest tokens x latents array held while encoding (64 MB in float32); on a GPU ``codes_at_once`` takes more."""
+BYTES_PER_CODE = 64
+"""Of GPU memory set aside for each: the code, its copies on the way to a mean in float64, and room for the rest."""
 EV_TOKENS = 16_384
 """Tokens on which explained variance is measured."""
+STATE_LAYOUT = 2
+"""Of the state that a pass can resume from; another layout is not read."""
 SAVE_EVERY = 30.0
 """Seconds between the states a killed pass can resume from."""
 
@@ -173,6 +178,13 @@ def _projected(model: LanguageModel, place: Place) -> np.ndarray | None:
     return through_output_matrix(model, place.exact.write, place.sae.decoder).cpu().numpy()
 
 
+def codes_at_once(device: str) -> int:
+    """Largest tokens x latents array held while encoding: on a GPU as many as a good part of its free memory takes."""
+    if not device.startswith("cuda"):
+        return CODES_AT_ONCE
+    return max(CODES_AT_ONCE, torch.cuda.mem_get_info(device)[0] // BYTES_PER_CODE)
+
+
 @torch.inference_mode()
 def token_latents(
     model: LanguageModel, hook: str, text: str, sae: LoadedSAE
@@ -242,26 +254,30 @@ class _Pass:
             raise
 
     def _batch(self, rows: np.ndarray, ids: torch.Tensor, mask: torch.Tensor) -> None:
-        values = self.model.activations(ids.to(self.model.device), mask.to(self.model.device), self.read)
+        ids, mask = ids.to(self.model.device), mask.to(self.model.device)
+        values = self.model.activations(ids, mask, self.read)
         start = 0
         while start < len(rows):
-            # Texts of one group are encoded together; a group never exceeds CODES_AT_ONCE.
+            # Texts of one group are encoded together; a group never exceeds what ``codes_at_once`` allows.
             widest = max((p.sae.info.n_latents for p in self.places), default=1)
-            room = max(1, CODES_AT_ONCE // widest // max(1, ids.shape[1] - 1))
-            group = rows[start : start + room]
-            lengths = self.n_valid[group]
-            x = {
-                hook: torch.cat([value[start + i, 1 : n + 1] for i, n in enumerate(lengths)]).float()
-                for hook, value in values.items()
-            }
-            edges = np.concatenate([[0], np.cumsum(lengths)])
-            for hook, pooled in self.residuals.items():
-                for i, row in enumerate(group):
-                    if lengths[i]:
-                        pooled[row] = x[hook][edges[i] : edges[i + 1]].mean(0, dtype=torch.float64).cpu().numpy()
-            if edges[-1]:  # texts without tokens have nothing to encode
-                for own, place in zip(self.pooled, self.places, strict=True):
-                    own.add(group, x[place.read], x[place.exact.write], edges)
+            room = max(1, codes_at_once(self.model.device) // widest // max(1, ids.shape[1] - 1))
+            group = slice(start, start + room)
+            inside = mask[group, 1:].bool()
+            self._group(rows[group], {hook: value[group, 1:][inside].float() for hook, value in values.items()})
+            start += room
+
+    def _group(self, rows: np.ndarray, x: Mapping[str, torch.Tensor]) -> None:
+        """Texts rows int[group] that are encoded together; x: hook -> float32[tokens, width], their valid tokens."""
+        lengths = self.n_valid[rows]
+        if not lengths.any():  # texts without tokens have nothing to encode
+            return
+        filled = lengths > 0
+        for hook, pooled in self.residuals.items():
+            segments = Segments(lengths[filled], x[hook].device)
+            pooled[rows[filled]] = segments.means(segments.padded(x[hook])).cpu().numpy()
+        edges = np.concatenate([[0], np.cumsum(lengths)])
+        for own, place in zip(self.pooled, self.places, strict=True):
+            own.add(rows, x[place.read], x[place.exact.write], edges)
             start += room
 
     @property
@@ -274,7 +290,7 @@ class _Pass:
         arrays = {"done": np.array([self.done])} | {f"at {hook}": own for hook, own in self.residuals.items()}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
-        meta = {"of": self._identity}
+        meta = {"layout": STATE_LAYOUT, "of": self._identity}
         try_to_store(f"state of a pass in {partial}", lambda: save_arrays(partial / "state", arrays, meta))
 
     def resume(self, partial: Path | None) -> None:
@@ -285,7 +301,7 @@ class _Pass:
             arrays, meta = load_arrays(partial / "state")
         except ArtifactError:
             return
-        if meta.get("of") != self._identity:
+        if (meta.get("layout"), meta.get("of")) != (STATE_LAYOUT, self._identity):
             return
         self.residuals, self.done = {hook: arrays[f"at {hook}"] for hook in self.keys}, int(arrays["done"][0])
         for i, pooled in enumerate(self.pooled):
