@@ -278,7 +278,6 @@ class _Pass:
         edges = np.concatenate([[0], np.cumsum(lengths)])
         for own, place in zip(self.pooled, self.places, strict=True):
             own.add(rows, x[place.read], x[place.exact.write], edges)
-            start += room
 
     @property
     def _identity(self) -> list[list[str]]:
