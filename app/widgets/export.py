@@ -49,10 +49,12 @@ def exported(
     loaded: Loaded, name: str, metric: str, task: str, parts: Sequence[tuple[str, DecisionSet]]
 ) -> ExportedSet:
     """One set (SHIFT) or one per class (TPP: ``parts`` names each) with who decided what, when and why."""
-    decisions = []
+    decisions, log, width = [], [], loaded.latents.n_latents
     for of, stored in parts:
-        now = ledger.store().decisions(stored.id, loaded.latents.n_latents)
-        last = {d.latent: d for d in ledger.store().history(stored.id)}
+        now = ledger.store().decisions(stored.id, width)
+        history = [d for d in ledger.store().history(stored.id) if d.latent < width]
+        log += [{"of": of} | vars(d) for d in history]
+        last = {d.latent: d for d in history}
         decisions += [
             ExportedDecision(k, d, of, last[k].who, "human", str(last[k].at), last[k].reason)
             for k, d in sorted(now.items())
@@ -61,7 +63,6 @@ def exported(
     own = [s for _, s in parts]
     looks = [None if s.looks_before is None else ledger.store().dev_looks(s.id) for s in own]
     known = None if None in looks else max(looks, default=0)
-    log = [{"of": of} | vars(d) for of, stored in parts for d in ledger.store().history(stored.id)]
     owner = own[0].who if own else ""
     return ExportedSet(name, metric, task, loaded.latents.sae, *prints, tuple(decisions), owner, known, tuple(log))
 

@@ -11,7 +11,7 @@ import streamlit as st
 from app import state
 from app.components import courier
 from app.deciding.desk import Desk
-from app.deciding.presses import Done, Made, Press, PressLog, carry_out, carry_out_one, read_presses
+from app.deciding.presses import REMEMBERED, Done, Made, Press, PressLog, carry_out, carry_out_one, read_presses
 from app.deciding.reopened import desk_of
 from app.services import ledger, loading
 from app.widgets import provenance
@@ -40,6 +40,8 @@ def receive(sent: object) -> list[Done]:
     for d in done:
         problems.pop(d.desk.name, None)
     problems.update({r.desk or log.at: (r.why, False) for r in reversed(refused)})
+    while len(problems) > REMEMBERED:
+        problems.pop(next(iter(problems)))
     return done
 
 

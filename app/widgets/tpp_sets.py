@@ -107,7 +107,8 @@ def _save(press: PressId, shown: TppPage, name: str) -> None:
 
 
 def _commit(shown: TppPage) -> None:
-    nothing = shown.sets.nothing
+    sets = shown.sets
+    nothing = sets.nothing or (shown.desk.locked if sets.stored else "")
     st.markdown("**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once.")
     pressing.button(
         "Commit",
