@@ -84,6 +84,7 @@ def button(
     group: str = "",
     about: object = None,
     draw: Callable[..., object] = st.button,
+    help: str | None = None,
     **look: object,
 ) -> None:
     """A button that the server draws. Its press does ``work`` once, and the page is drawn again.
@@ -95,7 +96,8 @@ def button(
     said that it is about; where that is no longer so, nothing is done.
     """
     slot = f"pressed_{key}"
-    draw(label, key=key, on_click=_note, args=(slot, uuid.uuid4().hex, about), **look)
+    shown, hint = provenance.plain(label), provenance.plain(help) if help else None
+    draw(shown, key=key, on_click=_note, args=(slot, uuid.uuid4().hex, about), help=hint, **look)
     if slot not in st.session_state:
         return
     number, at, before = st.session_state[slot]

@@ -86,7 +86,7 @@ def _offer() -> None:
         return  # the view says what is wrong with the store
     if not n:
         return
-    st.caption(f"{n} decision(s) were made in this browser before a name was given.")
+    st.caption(f"{n:,} decision(s) were made in this browser before a name was given.")
     with st.container(horizontal=True, gap="xsmall"):
         pressing.button("Take over", "w_take_over", "take over", _take_over, group="take_over", about=(was, name))
         pressing.button("Leave", "w_leave_guest", "leave", _leave, group="take_over", about=(was, name))
