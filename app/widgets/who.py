@@ -42,10 +42,9 @@ def draw() -> None:
 
 def remember() -> None:
     """Write the name and the guest's id into the browser."""
-    name, forget = st.session_state.get("who", ""), st.session_state.pop("who_forget", False)
-    who_component.show(
-        quote(name, safe=""), state.guest().removeprefix(state.GUEST), forget=forget, on_guest=_other_guest
-    )
+    name, cleared = (quote(st.session_state.get(k, ""), safe="") for k in ("who", "who_cleared"))
+    guest = state.guest().removeprefix(state.GUEST)
+    who_component.show(name, guest, forget="" if name else cleared, on_guest=_other_guest)
 
 
 def _chosen() -> None:
@@ -53,8 +52,8 @@ def _chosen() -> None:
     if name.startswith(state.GUEST) and _ID.fullmatch(name.removeprefix(state.GUEST)):
         st.session_state["who_refused"] = True
         return
+    st.session_state["who_cleared"] = st.session_state["who"]  # said at every drawing until there is another name
     st.session_state["who"] = name
-    st.session_state["who_forget"] = not name
 
 
 def _other_guest() -> None:
