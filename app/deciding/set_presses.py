@@ -18,6 +18,8 @@ from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import Place, new_set, open_set, own_set, reset
 from saeeval_core.ledger.store import PressId, Store
 
+IMPORTED = "imported:"
+"""Start of the reason of decisions that came from a file."""
 LONGEST_NAME = 80
 """Characters of a set's name."""
 
@@ -118,7 +120,7 @@ def import_set(store: Store, press: PressId, places: Sequence[Place], found: Exp
 def _reasons(found: ExportedSet, of: str) -> dict[int, str]:
     """Latent -> that it was imported, and what the file says about who decided it, when and why."""
     return {
-        d.latent: f"imported: {d.rater or 'nobody named'} {d.when[:16]} {d.reason}".strip()[:LONGEST_REASON]
+        d.latent: f"{IMPORTED} {d.rater or 'nobody named'} {d.when[:16]} {d.reason}".strip()[:LONGEST_REASON]
         for d in found.decisions
         if d.of == of
     }

@@ -10,10 +10,10 @@ from app.deciding import set_presses
 from app.figures.common import to_html
 from app.services import ledger, uploads
 from app.services.loading import Loaded
-from app.widgets import pressing
+from app.widgets import pressing, provenance
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_to_csv, set_to_json
-from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.decisions import Decision, DecisionSet
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.uncertainty import Estimate
@@ -49,21 +49,27 @@ def exported(
     loaded: Loaded, name: str, metric: str, task: str, parts: Sequence[tuple[str, DecisionSet]]
 ) -> ExportedSet:
     """One set (SHIFT) or one per class (TPP: ``parts`` names each) with who decided what, when and why."""
-    decisions = []
+    decisions, log, width = [], [], loaded.latents.n_latents
     for of, stored in parts:
-        now = ledger.store().decisions(stored.id, loaded.latents.n_latents)
-        last = {d.latent: d for d in ledger.store().history(stored.id)}
+        now = ledger.store().decisions(stored.id, width)
+        history = [d for d in ledger.store().history(stored.id) if d.latent < width]
+        log += [{"of": of} | vars(d) for d in history]
+        last = {d.latent: d for d in history}
         decisions += [
-            ExportedDecision(k, d, of, last[k].who, "human", str(last[k].at), last[k].reason)
+            ExportedDecision(k, d, of, last[k].who, _kind(last[k]), str(last[k].at), last[k].reason)
             for k, d in sorted(now.items())
         ]
     prints = loaded.latents.sae_fingerprint, loaded.residuals.fingerprint
     own = [s for _, s in parts]
     looks = [None if s.looks_before is None else ledger.store().dev_looks(s.id) for s in own]
     known = None if None in looks else max(looks, default=0)
-    log = [{"of": of} | vars(d) for of, stored in parts for d in ledger.store().history(stored.id)]
     owner = own[0].who if own else ""
     return ExportedSet(name, metric, task, loaded.latents.sae, *prints, tuple(decisions), owner, known, tuple(log))
+
+
+def _kind(d: Decision) -> str:
+    """A decision that came from a file is nobody's of here."""
+    return "imported" if d.reason.startswith(set_presses.IMPORTED) else "human"
 
 
 def columns(name: str, e: Estimate) -> dict[str, object]:
@@ -89,7 +95,7 @@ def set_buttons(made: Callable[[], ExportedSet], safe: str, why_not: str = "") -
             on_click="ignore",
             key=f"w_set_json_{safe}",
             disabled=bool(why_not),
-            help=why_not or None,
+            help=provenance.plain(why_not) or None,
             icon=":material/download:",
         )
         st.download_button(
@@ -100,7 +106,7 @@ def set_buttons(made: Callable[[], ExportedSet], safe: str, why_not: str = "") -
             on_click="ignore",
             key=f"w_set_csv_{safe}",
             disabled=bool(why_not),
-            help=why_not or None,
+            help=provenance.plain(why_not) or None,
             icon=":material/table_view:",
         )
 

@@ -11,7 +11,7 @@ import streamlit as st
 from app import state
 from app.components import courier
 from app.deciding.desk import Desk
-from app.deciding.presses import Done, Made, Press, PressLog, carry_out, carry_out_one, read_presses
+from app.deciding.presses import REMEMBERED, Done, Made, Press, PressLog, carry_out, carry_out_one, read_presses
 from app.deciding.reopened import desk_of
 from app.services import access, ledger, loading
 from app.widgets import provenance
@@ -40,6 +40,8 @@ def receive(sent: object) -> list[Done]:
     for d in done:
         problems.pop(d.desk.name, None)
     problems.update({r.desk or log.at: (r.why, False) for r in reversed(refused)})
+    while len(problems) > REMEMBERED:
+        problems.pop(next(iter(problems)))
     return done
 
 
@@ -82,6 +84,7 @@ def button(
     group: str = "",
     about: object = None,
     draw: Callable[..., object] = st.button,
+    help: str | None = None,
     **look: object,
 ) -> None:
     """A button that the server draws. Its press does ``work`` once, and the page is drawn again.
@@ -94,8 +97,9 @@ def button(
     """
     slot, off = f"pressed_{key}", access.why_not("deciding")
     if off:
-        look |= {"disabled": True, "help": provenance.plain(off)}
-    draw(label, key=key, on_click=_note, args=(slot, uuid.uuid4().hex, about), **look)
+        look["disabled"], help = True, off
+    shown, hint = provenance.plain(label), provenance.plain(help) if help else None
+    draw(shown, key=key, on_click=_note, args=(slot, uuid.uuid4().hex, about), help=hint, **look)
     if slot not in st.session_state:
         return
     number, at, before = st.session_state[slot]

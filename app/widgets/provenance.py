@@ -99,4 +99,4 @@ def _parts(estimate: Estimate) -> tuple[str, str]:
 def left_out(beyond: Sequence[int], n_latents: int) -> None:
     """Say that stored decisions name latents that this SAE does not have; nothing where there are none."""
     if line := places.left_out(beyond, n_latents):
-        st.warning(plain(f"Stored {line}."), icon=":material/warning:")
+        st.warning(f"Stored {plain(line)}.", icon=":material/warning:")

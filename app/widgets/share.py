@@ -6,13 +6,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
+from app.widgets import provenance
 
 
 def popover(box: DeltaGenerator, note: str, **exact: str) -> None:
     """The link of this view; ``exact``: values (of state.DEFAULTS) that it names whatever the address bar says."""
     with box.popover("Share", icon=":material/link:"):
         st.code(link(**exact), None, wrap_lines=True)
-        st.caption(note)
+        st.caption(provenance.plain(note))
 
 
 def link(**exact: str) -> str:

@@ -13,7 +13,7 @@ from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
 from app.figures.shift import shift_curve
 from app.services import ledger, scoring
-from app.widgets import export
+from app.widgets import export, provenance
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.formats.decision_sets import ExportedSet
 from saeeval_core.formats.set_selection import PREFIX, exported_task
@@ -51,7 +51,9 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
         )
         st.caption(f"The command that gives this number anywhere{'' if why_not else ', with Set (JSON) beside it'}:")
         st.code(_command(lab), "bash", wrap_lines=True)
-        st.caption(f"In its JSON, under this direction: by_n, {lab.part_name}, {_FIELDS[lab.ablation]}.")
+        st.caption(
+            f"In its JSON, under this direction: by_n, {provenance.plain(lab.part_name)}, {_FIELDS[lab.ablation]}."
+        )
         task = exported_task(place.task, place.direction)
         export.set_import(loaded, task, [place], lambda made: state.put(shift_set=made.id))
 

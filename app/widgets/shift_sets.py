@@ -57,7 +57,7 @@ def share(box: DeltaGenerator, lab: Lab) -> None:
     else:
         where |= {"shift_set": str(chosen.id)}
         note = f"Opens set '{chosen.name}' of {chosen.who}; others can read and duplicate it."
-    share_popover(box, provenance.plain(note), **where)
+    share_popover(box, note, **where)
 
 
 def _labels(loaded: Loaded, direction: Direction, who: str) -> dict[str, str]:
@@ -97,11 +97,7 @@ def _actions(lab: Lab) -> None:
     )
     _button("Rename this set", "w_rename", lambda press: _open(set_presses.rename(ledger.store(), press, *args, name)))
     resets = [(f"Reset to the top {lab.n} by attribution", "w_top", f"top {lab.n}", lab.top())]
-    resets += [
-        (f"Use {provenance.plain(r.name)}", f"w_reset_{r.name}", r.name, r.ids)
-        for r in lab.judged()
-        if r.ids is not None
-    ]
+    resets += [(f"Use {r.name}", f"w_reset_{r.name}", r.name, r.ids) for r in lab.judged() if r.ids is not None]
     for label, key, what, ids in resets:
         _button(label, key, partial(_reset, lab, ids, f"reset to {what}"), about=(label, lab.place, lab.choice, ids))
     st.caption("A reset is one step of the log: Z takes it back.")

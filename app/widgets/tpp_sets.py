@@ -80,7 +80,7 @@ def share_popover(shown: TppPage) -> None:
     note = "Opens the ranking alone." if value == ATTRIBUTION else f"Opens set '{sets.name}' of {sets.who}."
     if not sets.stored and sets.mine and value != ATTRIBUTION:
         note = "Nothing is decided yet: the link opens this page, where everybody sees their own set."
-    share.popover(st.container(), provenance.plain(note), tpp_set=value, n=str(shown.n))
+    share.popover(st.container(), note, tpp_set=value, n=str(shown.n))
 
 
 def _choose(shown: TppPage) -> None:
@@ -107,7 +107,8 @@ def _save(press: PressId, shown: TppPage, name: str) -> None:
 
 
 def _commit(shown: TppPage) -> None:
-    nothing = shown.sets.nothing
+    sets = shown.sets
+    nothing = sets.nothing or (shown.desk.locked if sets.stored else "")
     st.markdown("**Commit** freezes the latents ablated now, at the slider's N, and computes their test score once.")
     pressing.button(
         "Commit",
@@ -116,7 +117,7 @@ def _commit(shown: TppPage) -> None:
         lambda press: _committed(press, shown),
         type="primary",
         disabled=bool(nothing),
-        help=provenance.plain(nothing) or None,
+        help=nothing,
     )
     pressing.answers("w_tpp_commit")
     for line in page(shown.loaded).sets.commits():

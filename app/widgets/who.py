@@ -48,10 +48,9 @@ def remember() -> None:
     """Write the name and the guest's id into the browser; of somebody with an account, nothing."""
     if access.rules().accounts:
         return
-    name, forget = st.session_state.get("who", ""), st.session_state.pop("who_forget", False)
-    who_component.show(
-        quote(name, safe=""), state.guest().removeprefix(state.GUEST), forget=forget, on_guest=_other_guest
-    )
+    name, cleared = (quote(st.session_state.get(k, ""), safe="") for k in ("who", "who_cleared"))
+    guest = state.guest().removeprefix(state.GUEST)
+    who_component.show(name, guest, forget="" if name else cleared, on_guest=_other_guest)
 
 
 def _chosen() -> None:
@@ -59,8 +58,8 @@ def _chosen() -> None:
     if name.startswith(state.GUEST) and _ID.fullmatch(name.removeprefix(state.GUEST)):
         st.session_state["who_refused"] = True
         return
+    st.session_state["who_cleared"] = st.session_state["who"]  # said at every drawing until there is another name
     st.session_state["who"] = name
-    st.session_state["who_forget"] = not name
 
 
 def _other_guest() -> None:
@@ -92,7 +91,7 @@ def _offer() -> None:
         return  # the view says what is wrong with the store
     if not n:
         return
-    st.caption(f"{n} decision(s) were made in this browser before a name was given.")
+    st.caption(f"{n:,} decision(s) were made in this browser before a name was given.")
     with st.container(horizontal=True, gap="xsmall"):
         pressing.button("Take over", "w_take_over", "take over", _take_over, group="take_over", about=(was, name))
         pressing.button("Leave", "w_leave_guest", "leave", _leave, group="take_over", about=(was, name))

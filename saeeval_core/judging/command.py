@@ -271,10 +271,16 @@ def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None =
 
 def _marked_sets(store: Store, name: str) -> list[tuple[DecisionSet, list[int]]]:
     """The decision set with that number, else every one of that name, with the latents marked in it: of every SAE, so
-    of whatever width; the selector takes those of its own."""
+    of whatever width; the selector takes those of its own.
+
+    ConfigError for a name that sets of several people have, which NAME@OWNER tells apart.
+    """
     sets = store.list_sets()
-    found = [s for s in sets if name == str(s.id)] or [s for s in sets if name == s.name]
+    found = [s for s in sets if name == str(s.id)] or [s for s in sets if name in (s.name, f"{s.name}@{s.who}")]
     if not found:
         known = dict.fromkeys(s.name for s in sets)
         raise ConfigError(unknown_name("decision set", name, known, "use --select human:SET (a name or number)"))
+    if len(owners := dict.fromkeys(s.who for s in found)) > 1:
+        exact = ", ".join(f"human:{found[0].name}@{who}" for who in list(owners)[:6])
+        raise ConfigError(f"several people have a decision set '{name}'; give --select {exact}, or a number")
     return [(s, store.ablated(s.id, sys.maxsize)) for s in found]

@@ -151,7 +151,10 @@ def test_sets_of_others_refuse_presses_and_say_whose_they_are(loaded, browser):
     theirs = bob.tpp("mine@Ada", who="Bob")
     with pytest.raises(DataError, match="belongs to Ada"):
         bob.send(bob.press(theirs, of="nurse", latents=[4], decision="ablate"), bob.press(theirs, "undo", of="nurse"))
-    assert class_sets(loaded, "mine", "Ada").decisions[0] == {3: "ablate"} and bob.log.acks == {"browser": 2}
+    with pytest.raises(DataError, match="belongs to Ada"):
+        bob.send(bob.press(theirs, "commit"))
+    assert class_sets(loaded, "mine", "Ada").decisions[0] == {3: "ablate"} and bob.log.acks == {"browser": 3}
+    assert ledger.store().commits() == [] and all(s.who == "Ada" for s in ledger.store().list_sets())
 
 
 def test_a_class_or_a_latent_that_is_not_there_is_refused(loaded, browser):

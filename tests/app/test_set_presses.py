@@ -311,7 +311,7 @@ def test_a_file_is_imported_once_and_its_numbers_are_said(loaded):
 def test_an_export_holds_no_latent_that_the_sae_lacks(loaded, place):
     wide = new_set(ledger.store(), place, "Ada", MINE, {5: "ablate", 99_999: "ablate"})
     made = export.exported(loaded, MINE, "shift", place.task, [("", wide)])
-    assert [d.latent for d in made.decisions] == [5]
+    assert [d.latent for d in made.decisions] == [5] and [row["latent"] for row in made.log] == [5]
 
 
 def test_a_verdict_on_a_latent_that_the_sae_lacks_kills_no_page(loaded):

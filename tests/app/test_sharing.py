@@ -156,6 +156,10 @@ def test_an_import_says_that_looks_are_unknown_and_keeps_who_decided(loaded, dir
         looks.append(store.list_sets()[-1].looks_before)
         assert "Ada" in store.history(stored.id, 33)[0].reason and "pronouns" in store.history(stored.id, 33)[0].reason
     assert looks == [None, 3]
+    again = shift_export._exported(lab_of(loaded, direction, "Bob", str(stored.id)))
+    assert {d.rater_kind for d in again.decisions} == {"imported"} and {d.rater_kind for d in made.decisions} == {
+        "human"
+    }
     card = payload(lab_of(loaded, direction, "Bob", str(stored.id)))
     assert card.record.looks.startswith("4 dev looks, 3 of them before")
     assert "unknown number" in looks_words(2, None) and looks_words(2, 0) == "2 dev looks"

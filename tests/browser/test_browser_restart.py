@@ -1,5 +1,6 @@
 """Presses over a server that is killed and started again under an idle page, a reload, and a store that is away."""
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -31,6 +32,10 @@ def test_a_press_after_a_restart_under_an_idle_page_is_stored_once(open_page, ow
     page = lab(open_page("/shift", who="idle"))
     page.keyboard.press("k")
     lab(page)
+    idle = re.compile("notRunning", re.IGNORECASE)  # the first decision draws the whole page once more
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", idle, timeout=WAIT)
+    page.wait_for_timeout(1000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", idle, timeout=WAIT)
     restart(own_server)
     page.keyboard.press("a")
     expect(note(page)).to_have_text("1 press not saved yet", timeout=WAIT)

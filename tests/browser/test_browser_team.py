@@ -114,8 +114,10 @@ def test_a_name_is_compared_whole_and_forgotten_when_it_is_cleared(browser, serv
     for typed in ("Name", ""):
         name.fill(typed)
         name.press("Enter")
-        page.wait_for_function(f"document.cookie.includes('saeeval_who=') === {str(bool(typed)).lower()}")
-        page.wait_for_timeout(500)
+        page.wait_for_function(
+            "name => (document.cookie.split('; ').find(c => c.startsWith('saeeval_who=')) ?? '') === name",
+            arg=f"saeeval_who={typed}" if typed else "",
+        )
         page.reload()
         expect(name).to_have_value(typed, timeout=WAIT)
 

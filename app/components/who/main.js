@@ -8,7 +8,7 @@ export default function ({ data, setTriggerValue }) {
   if (guest === null || !/^[0-9a-f]{10}$/.test(guest)) write("saeeval_guest", data.guest, KEEP);
   else if (guest !== data.guest) setTriggerValue("guest", guest); // another tab of this browser was first
   if (data.who && cookie("saeeval_who") !== data.who) write("saeeval_who", data.who, KEEP);
-  if (data.forget) write("saeeval_who", "", FORGET);
+  if (data.forget && cookie("saeeval_who") === data.forget) write("saeeval_who", "", FORGET);
   if (window.saeevalLeavesName) return; // this function runs again at every redraw: listen once
   window.saeevalLeavesName = true;
   document.addEventListener("keydown", leave);

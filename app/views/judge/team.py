@@ -90,7 +90,7 @@ def _two(loaded: Loaded, place: Place, link: Link, every: list[Decided]) -> None
     if not pair.n:
         st.info("These two have decided on no latent in common.")
         return
-    st.markdown(f"**n = {pair.n}** latents that both ablate or keep; 95 % intervals resample latents.")
+    st.markdown(f"**n = {pair.n:,}** latents that both ablate or keep; 95 % intervals resample latents.")
     st.text(f"same decision: {say(pair.exact)}\nkappa: {say(pair.kappa_ge1)}")
     if copy := team.copied(a, b):
         line = f"{copy.label} started as a copy of the other set: what was copied agrees by itself."
@@ -99,7 +99,9 @@ def _two(loaded: Loaded, place: Place, link: Link, every: list[Decided]) -> None
 
 
 def _picked(side: str, ids: list[int], first: int, by_id: dict[int, Decided]) -> int:
-    return st.selectbox(f"Set {side}", ids, first, format_func=lambda i: by_id[i].label, key=f"w_team_{side}")
+    return st.selectbox(
+        f"Set {provenance.plain(side)}", ids, first, format_func=lambda i: by_id[i].label, key=f"w_team_{side}"
+    )
 
 
 def _rule(loaded: Loaded, place: Place, link: Link, every: list[Decided], a: Decided, b: Decided) -> None:
@@ -109,19 +111,19 @@ def _rule(loaded: Loaded, place: Place, link: Link, every: list[Decided], a: Dec
     store, about = ledger.store(), (a.stored.id, b.stored.id, state.who())
     if ruling is None:
         line = f"{len(open_)} conflicts. A set of both starts with the {len(team.same(a, b))} latents they agree on."
-        st.caption(line)
+        st.caption(provenance.plain(line))
         _button("Start an adjudicated set", "w_team_start", partial(_start, place, a, b), about)
         return
     left = [i for i in open_ if i not in ruling.decisions]
     st.caption(provenance.plain(f"{len(open_)} conflicts, {len(open_) - len(left)} settled in '{ruling.stored.name}'."))
     if not left:
         st.success(
-            f"Every conflict is settled. Set {ruling.stored.id} is yours: open it in its view, commit or share it."
+            f"Every conflict is settled. Set {ruling.stored.id:d} is yours: open it in its view, commit or share it."
         )
         _button("Open it", "w_team_open", partial(_open, place, link, ruling), about)
         return
     latent = left[0]
-    st.markdown(f"**Next conflict: latent {latent}**")
+    st.markdown(f"**Next conflict: latent {latent:d}**")
     for d in (a, b):
         last = store.history(d.stored.id, latent)[-1]
         why = f": {last.reason}" if last.reason else ""

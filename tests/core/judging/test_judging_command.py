@@ -140,6 +140,14 @@ def test_selector_finds_a_persons_set_by_name_or_number(config: RunConfig, store
         assert selector(replace(config, selection=f"human:{name}"), "", Rule(), store=store).human == [(made, [3])]
     with pytest.raises(ConfigError, match="unknown decision set 'yours'"):
         selector(replace(config, selection="human:yours"), "", Rule(), store=store)
+    place = {"metric": "shift", "task": "t", "direction": "d", "sae_fingerprint": "s", "recording_fingerprint": "r"}
+    bobs = store.create_set("mine", "bob", **place)
+    with pytest.raises(ConfigError, match="several people.*human:mine@ann, human:mine@bob"):
+        selector(replace(config, selection="human:mine"), "", Rule(), store=store)
+    assert selector(replace(config, selection="human:mine@bob"), "", Rule(), store=store).human == [(bobs, [])]
+    numbered = store.create_set(str(made.id), "bob", **place)
+    assert selector(replace(config, selection=f"human:{made.id}"), "", Rule(), store=store).human == [(made, [3])]
+    assert numbered.name == str(made.id)
 
 
 @pytest.mark.parametrize("wrong", ["best", "top0", "top", "1,x", ""])
