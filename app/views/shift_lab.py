@@ -28,8 +28,8 @@ def render(loaded: Loaded) -> None:
     """Pair, direction, ranking, ablation and set on top; the lab below runs on its own at every press."""
     directions = scoring.shift_directions(loaded)
     if not directions:
-        name = provenance.plain(loaded.task_set.texts.shown)
-        st.info(f"'{name}' defines no SHIFT pair; choose another task on the left.")
+        name = loaded.task_set.texts.shown
+        st.info(f"'{provenance.plain(name)}' defines no SHIFT pair; choose another task on the left.")
         return
     box = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall")
     pair = shift_pickers.pair(box, list(dict.fromkeys(d.pair for d in directions)))

@@ -291,7 +291,10 @@ def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> La
 def context_length(config: Any) -> int:
     """Most positions a model with these settings reads; without a limit, MAX_TOKENS."""
     text = config.get_text_config()
-    return int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or MAX_TOKENS)
+    found = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or MAX_TOKENS
+    if not isinstance(found, int) or found < 2:
+        raise ModelError(f"config.json gives {found!r} positions; expected a whole number from 2; save the model again")
+    return found
 
 
 def _check_folder(spec: str) -> None:

@@ -50,13 +50,17 @@ def from_frame(
     Empty texts are dropped and counted. DataError for a missing column, no text, NUL characters or lone surrogates.
     """
     frame = frame.rename(columns=str)
-    text_column, group_column = (c and _column(frame, c, name) for c in (text_column, group_column))
+    text_column, group_column = _column(frame, text_column, name), group_column and _column(frame, group_column, name)
     frame = _without_categories(frame)
     lists = {str(c): "holds lists, not one value per row" for c in frame if _holds_lists(frame[c])}
     for column in (text_column, group_column):
         if column in lists:
             raise DataError(f"column '{column}' of '{name}' {lists[column]}; choose another one")
-    is_text = frame[text_column].map(lambda v: isinstance(v, str) and not isinstance(v, Figure) and bool(v.strip()))
+    is_text = (
+        frame[text_column]
+        .map(lambda v: isinstance(v, str) and not isinstance(v, Figure) and bool(v.strip()))
+        .astype(bool)
+    )
     left_out = Counter(dropped) + Counter({str(Unused.NO_TEXT): int((~is_text).sum())})
     frame = frame[is_text]
     if frame.empty:
@@ -130,6 +134,8 @@ def label_of(value: Any) -> str:
 
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", text_label(value))
+    if isinstance(value, list | tuple | dict | np.ndarray | np.timedelta64 | pd.Timedelta):
+        return str(value)
     if pd.isna(value):
         return ""
     if isinstance(value, bool | np.bool_):

@@ -22,7 +22,7 @@ from saeeval_core.ledger.store import Store
 pytestmark = pytest.mark.hostile
 READS = {
     "list_sets", "decisions", "beyond", "ablated", "history", "note_look", "dev_looks", "find_verdict", "verdicts", "newest_verdict",
-    "verdict_history", "raters", "open_batches", "commits", "carried_out", "close",
+    "verdict_history", "raters", "open_batches", "commits", "carried_out", "close", "check_owner", "keep_backups",
 }  # fmt: skip
 MADE = {"desk": "x", "choice": "mine", "task": "bios", "protocol": "robust", "seed": 0, "ablation": "mean", "n": 5}
 

@@ -34,19 +34,18 @@ def test_texts_come_back_as_they_would_be_read_here(tmp_path):
     pd.DataFrame(rows).to_csv(file, index=False)
     path = uploads.keep_upload("a.csv", file.read_bytes())
     here, there = read_texts(path, "text", bounds=SMALL), uploads.read_upload(path, "text")
-    assert uploads.columns_of(path) == ["text", "n", "l", "split"]
+    assert [c.name for c in uploads.facts_of(path).columns] == ["text", "n", "l", "split"]
     assert there.texts == here.texts
     assert there.fingerprint == here.fingerprint
     assert {c: v.tolist() for c, v in there.columns.items()} == {c: v.tolist() for c, v in here.columns.items()}
-    assert (there.numeric, there.split.tolist(), there.dropped, there.source) == (
-        here.numeric, here.split.tolist(), here.dropped, here.source
-    )  # fmt: skip
+    assert there.split.tolist() == here.split.tolist()
+    assert (there.unusable, there.dropped, there.source) == (here.unusable, here.dropped, here.source)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", b"\xff\xfe", "not UTF-8"),
+        ("a.csv", b"a\xff\xfe", "encoding"),
         ("a.csv", b"a\0b", "NUL"),
         ("a.parquet", b"PAR1", "cannot be read as parquet"),
         ("a.jsonl", b"{", "cannot be read as jsonl"),
@@ -56,7 +55,7 @@ def test_texts_come_back_as_they_would_be_read_here(tmp_path):
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(name, content, said):
     with pytest.raises(DataError, match=said) as refused:
-        uploads.columns_of(uploads.keep_upload(name, content))
+        uploads.facts_of(uploads.keep_upload(name, content))
     assert "\n" not in str(refused.value)
 
 
@@ -65,7 +64,7 @@ def test_a_file_that_takes_too_long_costs_one_line_and_the_next_one_is_read(tmp_
     slow.write_text(json.dumps([{"id": 1, "human_a": {}, "latent": 1, "sae": "s", "contexts": "<<a>>(1)" * 2_000_000}]))
     with pytest.raises(DataError, match="took longer than 0.5 s"):
         worker.call(uploads.read_ratings, str(slow), seconds=0.5)
-    assert uploads.columns_of(uploads.keep_upload("b.csv", b"text,l\na,b\n")) == ["text", "l"]
+    assert [c.name for c in uploads.facts_of(uploads.keep_upload("b.csv", b"text,l\na,b\n")).columns] == ["text", "l"]
 
 
 def test_the_server_goes_on_while_a_file_is_read(tmp_path):
@@ -91,7 +90,7 @@ def test_a_process_that_dies_is_replaced(tmp_path):
     for process in worker._idle:
         process._process.kill()
         process._process.wait()
-    assert uploads.columns_of(uploads.keep_upload("c.csv", b"text\na\n")) == ["text"]
+    assert uploads.facts_of(uploads.keep_upload("c.csv", b"text\na\n")).rows == 1
 
 
 def test_keys_of_the_environment_do_not_reach_the_process(monkeypatch):

@@ -105,8 +105,8 @@ VIEWS = {
     "/judge?tab=agreement": "ratings on",
     "/judge?tab=conflicts": "Settle as",
     "/judge?tab=blind": "What is this latent about",
-    "/?sae=![x](http://127.0.0.1:9/x.png)": "127.0.0.1:9",
-    "/?model=:material/home:": "Not run yet",
+    "/?sae=![x](http://127.0.0.1:9/x.png)": "unknown SAE",
+    "/?model=:material/home:": "no folder",
     "/?task=$x^2$%20[a](javascript:hacked=1)": "unknown task",
     "/?protocol=:material/home:": "material",
 }

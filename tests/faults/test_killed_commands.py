@@ -11,6 +11,8 @@ from forks import STAGES, die_at, forked, names_of_writes, own_folders
 from worlds import Command, sweep
 
 RUN = (
+    "model.json",
+    "pace.json",
     "residuals.safetensors",
     "residuals.json",
     "latents.safetensors",
@@ -27,7 +29,7 @@ SWEEP = ("unit.json", "unit.json", "sweep.json", "sweep.csv")
 """What a sweep writes where both SAEs are recorded."""
 EXPORT = ("scr.json", "tpp.json")
 """What ``saeeval run --format saebench`` writes where everything is recorded."""
-_WHEN = re.compile(r'"(created|datetime_epoch_millis)": ("[^"]*"|\d+)')
+_WHEN = re.compile(r'"(created|datetime_epoch_millis|seal)": ("[^"]*"|\d+)')
 
 
 def every(names: tuple[str, ...]) -> list:
@@ -132,6 +134,9 @@ OTHER_WRITERS = {
     "saeeval_core/recordings/keep.py": "an empty file that is locked",
     "saeeval_core/planted/world.py": "os.devnull",
     "saeeval_core/bench": "files between two processes of one comparison",
+    "app/services/uploads.py": "a temporary folder",
+    "saeeval_core/texts/own.py": "a temporary folder",
+    "app/services/worker_process.py": "a pipe",
     "app/services/timings.py": "a log of times, one line added at once",
     "app/views/judge/paper.py": "a temporary folder",
 }

@@ -95,7 +95,6 @@ EXPLANATIONS: dict[str, str | bytes] = {
     "another width.csv": "latent,n_latents\n1,9\n",
     "open quote.csv": 'latent,explanation\n1,"abc\n2,d\n',
     "latin-1.csv": b"latent,explanation\n1,caf\xe9\n",
-    "utf-16.csv": "latent\n1\n".encode("utf-16"),
     "surrogate.csv": "latent,explanation\n1,\ud800\n",
     "gzip.csv": gzip.compress(b"latent\n1\n"),
     "odd.xlsx": b"PK\x03\x04",

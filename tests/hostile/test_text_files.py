@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from refusals import Canary, refused, refused_or
 
-from saeeval_core.texts.files import SMALL
-from saeeval_core.texts.sources import column_names, file_task_set, read_texts
+from saeeval_core.texts.files import SMALL, read_frame
+from saeeval_core.texts.sources import file_task_set, read_texts
 from saeeval_core.training.cache import read_corpus
 
 pytestmark = pytest.mark.hostile
@@ -64,7 +64,7 @@ BYTES: dict[str, tuple[bytes, str | None]] = {
     "gzip.csv": (gzip.compress(PLAIN.encode()), ""),
     "html.csv": (b"<!doctype html><script>alert(1)</script>\n" * 20, ""),
     "one value.csv": (PLAIN.replace("surgeon", "nurse").encode(), "no value 'surgeon'"),
-    "numbers.csv": (b"text,job,cue\n" + b"1,2,3\n" * 50, "no text"),
+    "numbers.csv": (b"text,job,cue\n" + b"1,2,3\n" * 50, "no value 'nurse'"),
     "huge numbers.csv": (b"text,job,cue\n" + b"a," + b"9" * 400 + b",x\n" * 40, ""),
     "inf.csv": (b"text,job,cue\n" + b"a,inf,nan\n" * 40, ""),
     "few.csv": (PLAIN.encode(), None),
@@ -134,7 +134,7 @@ def test_a_file_of_texts(held, name):
 @pytest.mark.parametrize("name", [n for n in BYTES if n.rsplit(".")[-1] in ("csv", "jsonl", "parquet")])
 def test_its_columns_on_the_page(held, name):
     (held / name).write_bytes(BYTES[name][0])
-    found = refused_or(lambda: column_names(held / name, SMALL))
+    found = refused_or(lambda: read_frame(held / name, SMALL))
     assert found is None or all(isinstance(c, str) and len(found) <= SMALL.columns for c in found)
 
 
@@ -178,8 +178,8 @@ PARQUET: dict[str, tuple[Callable[[Path], None], str | None]] = {
     "no utf-8": (parquet(text=pa.array([b"\xff\xfe"] * 40), job=JOBS, cue=JOBS), ""),
     "numbers as text": (parquet(text=list(range(40)), job=JOBS, cue=JOBS), "no text"),
     "nulls as text": (parquet(text=pa.nulls(40), job=JOBS, cue=JOBS), "no text"),
-    "lists as text": (parquet(text=[["a"]] * 40, job=JOBS, cue=JOBS), "no text"),
-    "structs as text": (parquet(text=[{"a": "b"}] * 40, job=JOBS, cue=JOBS), "no text"),
+    "lists as text": (parquet(text=[["a"]] * 40, job=JOBS, cue=JOBS), "holds lists"),
+    "structs as text": (parquet(text=[{"a": "b"}] * 40, job=JOBS, cue=JOBS), "unknown column 'text'"),
     "no rows": (parquet(text=pa.array([], pa.string()), job=pa.array([], pa.string())), "no text"),
     "no columns": (lambda path: pq.write_table(pa.table({}), path), ""),
     "two columns of a name": (twice, ""),
@@ -220,7 +220,7 @@ def test_one_value_that_is_repeated_until_it_fills_the_memory(held):
     same = pa.array(["a" * 1000]).take(pa.array(np.zeros(210_000, np.int32)))
     pq.write_table(pa.table({"text": same}), held / "bomb.parquet")
     assert (held / "bomb.parquet").stat().st_size < 100_000
-    assert "bytes when unpacked" in refused(lambda: column_names(held / "bomb.parquet", SMALL))
+    assert "bytes when unpacked" in refused(lambda: read_frame(held / "bomb.parquet", SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +330,7 @@ def test_choices_of_labels(held, choice, option):
 
 
 @pytest.mark.parametrize(
-    "column", ["", "job ", "nowhere", "\0", "\ud800", "x" * 10_000, "__class__"], ids=lambda c: ascii(c)[:20]
+    "column", ["", "job\0", "nowhere", "\0", "\ud800", "x" * 10_000, "__class__"], ids=lambda c: ascii(c)[:20]
 )
 def test_columns_that_are_not_there(held, column):
     (held / "plain.csv").write_text(PLAIN)

@@ -135,7 +135,7 @@ def _examples() -> None:
     st.write("To try it: three small files of composed texts.")
     for example in found:
         st.download_button(
-            f"{example.name}: {example.about}",
+            provenance.plain(f"{example.name}: {example.about}"),
             example.content,
             example.name,
             key=f"w_example_{example.name}",
