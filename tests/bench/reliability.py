@@ -39,7 +39,7 @@ ROWS = {
     "long form: flipped bits in arrays, sidecars and kept JSON": "soak_flips",
     "dashboard with one damaged file": "stored_files",
     "clocks that are wrong or go back": "test_clock",
-    "hostile texts": "hostile.*test_(texts|corpora)",
+    "hostile texts": "hostile.*test_(text_files|corpora)",
     "hostile SAE folders": "hostile.*sae_folders",
     "hostile model folders": "hostile.*model_folders",
     "hostile imports, labels, results and judge replies": "hostile.*(imports|judge|labels|results)",

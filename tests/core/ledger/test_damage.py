@@ -267,6 +267,8 @@ _OTHER = """
 import sys
 from pathlib import Path
 from saeeval_core.ledger.store import Store
+
+pytestmark = pytest.mark.faults
 store = Store(Path(sys.argv[1]))
 store.create_set("theirs", "bob", metric="shift", task="t", direction="d", sae_fingerprint="s", recording_fingerprint="r")
 """

@@ -105,6 +105,8 @@ import sys, time
 from pathlib import Path
 from saeeval_core.ledger.files import StoreError
 from saeeval_core.ledger.store import PressId, Store
+
+pytestmark = pytest.mark.faults
 store, name = Store(Path(sys.argv[1])), sys.argv[2]
 for k in range(80):
     while True:
