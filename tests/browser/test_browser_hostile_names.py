@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from driving import settled
 from playwright.sync_api import Page, expect
 
 from saeeval_core.config import DEFAULT_SAE
@@ -128,17 +129,12 @@ def test_names_in_texts_of_ones_own_and_in_results(hostile, tmp_path):
     rows = [{"text": f"text {i}", IMAGE: (ICON, FORMULA)[i % 2], LINK: (SCRIPT, "b")[i // 2 % 2]} for i in range(80)]
     file = tmp_path / f"{FORMULA} {ICON.replace('/', '-')}.csv"
     pd.DataFrame(rows).to_csv(file, index=False)
-    page = open_("/")
-    page.get_by_text("Load your own").first.click()
-    page.locator("input[type=file]").first.set_input_files(file)
-    box = page.get_by_role("combobox", name="SHIFT: target label")
-    page.wait_for_timeout(1500)  # a redraw closes the list
-    box.click()
-    box.press("ArrowDown")
-    expect(page.get_by_role("option").first).to_be_visible(timeout=WAIT)
+    page = settled(open_("/data"))
+    page.get_by_test_id("stMain").locator("input[type=file]").last.set_input_files(file)
+    expect(page.get_by_text("80 rows, 3 columns")).to_be_visible(timeout=WAIT)
+    expect(settled(page).get_by_text("2 Columns and labels")).to_be_visible(timeout=WAIT)
     check(page)
-    box.press("Enter")
-    expect(page.get_by_text(": positive, then negative")).to_be_visible(timeout=WAIT)
+    page.get_by_text("Every column with its values").click()
     check(page)
     page.close()
     broken = tmp_path / f"{IMAGE.replace('/', '-')}{FORMULA}.json"

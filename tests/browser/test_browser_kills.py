@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ class Person:
         own = [d for s in sets for d in store.history(s.id)]
         assert {d.who for d in own} <= {self.who} and len(sets) == 1
         assert [(d.latent, d.new) for d in own] == expected.log
-        assert store.decisions(sets[0].id) == {i: d for i, d in expected.now.items() if d != "none"}
+        assert store.decisions(sets[0].id, sys.maxsize) == {i: d for i, d in expected.now.items() if d != "none"}
         assert [c.ids for c in store.commits(sets[0].id)] == expected.commits
         return len(pressed)
 

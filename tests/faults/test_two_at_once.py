@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from forks import die, die_at, own_folders, together
+from stores import WIDTH
 from worlds import World, sweep
 
 from saeeval_core.ledger.store import PressId, Store
@@ -111,9 +112,9 @@ def test_a_server_that_dies_while_writing_blocks_nobody(tmp_path, where):
     assert dead.killed and alive.fine()
     found = Store(path)
     whole = 20 if where == "before its commit" else 21
-    assert found.decisions(ids["ann"]) == dict.fromkeys(range(whole), "ablate")
+    assert found.decisions(ids["ann"], WIDTH) == dict.fromkeys(range(whole), "ablate")
     assert [found.carried_out(PressId("ann", i, "ann", "decide")) for i in (whole - 1, whole)] == [True, False]
-    assert found.decisions(ids["bob"]) == dict.fromkeys(range(PRESSES), "keep")
+    assert found.decisions(ids["bob"], WIDTH) == dict.fromkeys(range(PRESSES), "keep")
     with sqlite3.connect(path) as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
 
