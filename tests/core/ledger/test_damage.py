@@ -20,6 +20,8 @@ from saeeval_core.ledger.repair import repair
 from saeeval_core.ledger.store import PressId, Store
 from saeeval_core.ledger.wal import read_log
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Path, dict]:
@@ -268,7 +270,6 @@ import sys
 from pathlib import Path
 from saeeval_core.ledger.store import Store
 
-pytestmark = pytest.mark.faults
 store = Store(Path(sys.argv[1]))
 store.create_set("theirs", "bob", metric="shift", task="t", direction="d", sae_fingerprint="s", recording_fingerprint="r")
 """

@@ -15,6 +15,8 @@ from saeeval_core.ledger.examine import examine
 from saeeval_core.ledger.files import StoreError
 from saeeval_core.ledger.store import PressId, Store
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -106,7 +108,6 @@ from pathlib import Path
 from saeeval_core.ledger.files import StoreError
 from saeeval_core.ledger.store import PressId, Store
 
-pytestmark = pytest.mark.faults
 store, name = Store(Path(sys.argv[1])), sys.argv[2]
 for k in range(80):
     while True:
