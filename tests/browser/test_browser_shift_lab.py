@@ -5,9 +5,36 @@ import sqlite3
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.components import script
+
 SCORE = "score"
 FOCUSED = """() => { let n = document.activeElement; while (n.shadowRoot?.activeElement) n = n.shadowRoot.activeElement;
   return n.textContent; }"""
+
+AGAIN = """async (source) => {
+  const drawn = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const live = window.saeevalLab.lab;
+  const data = {
+    scope: live.scope, made: live.line.made, ack: {}, refused: [], present: false, locked: "", queueHash: live.queueHash,
+    queue: live.queue.map((r) => [r.id, r.rank, r.what, r.effect, r.density, r.verdict, r.verdictText]),
+    decisions: {}, current: live.queue[0].id, cards: Object.fromEntries(live.cards), shares: live.shares,
+    score: live.score, record: live.record,
+  };
+  let host, stop, log = [];
+  window.drawn = () => {
+    host = document.createElement("div");
+    host.id = "again";
+    host.append(Object.assign(document.createElement("div"), { className: "lab" }));
+    document.body.append(host);
+    const setTriggerValue = (_, sent) => { log = sent.log; };
+    stop = drawn.default({ data, parentElement: host, setTriggerValue });
+  };
+  window.taken_out = () => { host.remove(); stop(); };
+  window.log = () => log.map((p) => `${p.latents} ${p.decision}`);
+  window.current = () => window.saeevalLab.lab.current;
+  window.field = () => document.activeElement.value;
+}"""
+"""Draws a second lab from what the first one was given; its presses go to a list instead of the server."""
 
 
 def lab(page: Page) -> Page:
@@ -201,3 +228,34 @@ def test_a_key_counts_once_however_often_the_page_was_redrawn(open_page):
     assert here(page).split()[-1] == order[15]
     press(page, "z")
     assert "14 ablated" in ablated(page)
+
+
+def test_no_key_is_lost_while_the_lab_is_taken_out_and_drawn_anew(open_page):
+    """As Streamlit does when a press comes while the whole page runs; done by hand here, since it depends on its timing."""
+    page = lab(open_page("/shift"))
+    page.evaluate(AGAIN, script("lab/main.js"))
+    order = page.locator(".qrow:not(.qhead)").evaluate_all("rows => rows.map((r) => r.children[2].textContent)")
+    page.evaluate("window.drawn()")
+    page.keyboard.press("a")
+    page.keyboard.press("ArrowDown")
+    page.evaluate("window.taken_out()")
+    page.keyboard.press("k")
+    page.keyboard.press("ArrowDown")
+    page.evaluate("window.drawn()")
+    page.keyboard.press("u")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("window.log()") == [f"{order[0]} ablate", f"{order[1]} keep", f"{order[2]} unsure"]
+    assert page.evaluate("window.current()") == int(order[3])
+
+    page.locator("#again input[type=search], #again .queue input").first.focus()
+    page.keyboard.type("1")
+    page.evaluate("window.taken_out()")
+    page.keyboard.type("a")  # typed into a field that went with the lab: no decision
+    page.evaluate("window.drawn()")
+    page.keyboard.type("2")
+    assert len(page.evaluate("window.log()")) == 3
+    assert page.evaluate("window.field()") == "12"
+
+    page.evaluate("document.activeElement.blur(); window.taken_out(); history.pushState(null, '', '/tpp')")
+    page.keyboard.press("a")  # another view is open
+    assert len(page.evaluate("window.log()")) == 3

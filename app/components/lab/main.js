@@ -9,6 +9,9 @@ import { actions, buildQueue, drawQueue, markQueue, reveal } from "./queue.js";
 import { drawScore } from "./score.js";
 
 const LABS = new WeakMap();
+const LEAVES_MS = 3000;
+// The lab that was drawn last. Of the page, as a new drawing may come with a new copy of this module.
+const HERE = (window.saeevalLab ??= { lab: null });
 const ACTS = { a: "ablate", k: "keep", u: "unsure" };
 const MOVES = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
 
@@ -16,14 +19,17 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".lab");
   let lab = LABS.get(root);
-  if (!lab) LABS.set(root, (lab = makeLab(root)));
+  if (!lab) LABS.set(root, (lab = takeOver(root) ?? makeLab(root)));
+  HERE.lab = lab;
+  lab.path = location.pathname;
   receive(lab, data, setTriggerValue);
   listenToKeys(lab);
-  return () => lab.stop?.();
+  return () => leave(lab, root);
 }
 
 // This module's function runs again at every redraw, its cleanup only when the lab leaves the page: listen once.
 function listenToKeys(lab) {
+  clearTimeout(lab.leaving);
   if (lab.stop) return;
   const key = (e) => onKey(lab, e);
   document.addEventListener("keydown", key);
@@ -34,10 +40,39 @@ function listenToKeys(lab) {
   };
 }
 
+// Streamlit may take the lab out of the page and draw another one at once, as when a press comes while the whole page
+// runs. Until it is clear that the lab is left, keys act on it, so that none is lost in between.
+function leave(lab, root) {
+  if (lab.root !== root) return; // its place was taken over already
+  clearTimeout(lab.leaving);
+  lab.leaving = setTimeout(() => {
+    lab.stop?.();
+    if (HERE.lab === lab) HERE.lab = null;
+  }, LEAVES_MS);
+}
+
+// The lab that was taken out, with all it shows, in its new place; null where there is none.
+function takeOver(root) {
+  const lab = HERE.lab;
+  if (!lab?.stop || lab.root.isConnected || lab.path !== location.pathname) return null;
+  const { field } = lab;
+  root.replaceChildren(...lab.root.childNodes);
+  lab.root = lab.line.root = root;
+  field?.focus({ preventScroll: true });
+  reveal(lab);
+  return lab;
+}
+
+// Keys belong to the lab on screen, to one just taken out until the next comes, and never to a field that went with it.
+function listens(lab) {
+  if (HERE.lab !== lab) return false;
+  return lab.root.isConnected || (lab.path === location.pathname && !lab.field);
+}
+
 // Keys act on the current latent and never scroll the page.
 function onKey(lab, e) {
   const name = pageKey(e);
-  if (name === null || !lab.root.isConnected) return;
+  if (name === null || !listens(lab)) return;
   if (name in MOVES) {
     e.preventDefault();
     step(lab, MOVES[name]);
@@ -105,7 +140,20 @@ function makeLab(root) {
     ),
   );
   root.replaceChildren(parts.queue, parts.card, parts.score, mini);
+  for (const part of Object.values(parts)) noteField(lab, part);
   return lab;
+}
+
+// Which field is typed into; it stays the one when it leaves the page with the lab.
+function noteField(lab, part) {
+  part.addEventListener("focusin", (e) => {
+    if (e.target.matches("input, select, textarea")) lab.field = e.target;
+  });
+  part.addEventListener("focusout", (e) =>
+    setTimeout(() => {
+      if (lab.field === e.target && lab.root.isConnected) lab.field = null;
+    }),
+  );
 }
 
 function receive(lab, data, trigger) {
