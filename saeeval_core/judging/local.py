@@ -22,7 +22,7 @@ from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
 from saeeval_core.ledger.verdicts import Verdict
-from saeeval_core.models.identity import BUNDLED_MODEL
+from saeeval_core.models.packages import BUNDLED_MODEL
 
 if TYPE_CHECKING:
     from saeeval_core.models.language_model import LanguageModel

