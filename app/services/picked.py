@@ -12,7 +12,8 @@ from saeeval_core.recordings.known_saes import recorded_dictionaries
 from saeeval_core.recordings.recording import recorded_latents
 from saeeval_core.saes.asked import what_is
 from saeeval_core.saes.facts import SaeFacts, facts
-from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
+from saeeval_core.saes.local import local_path
+from saeeval_core.saes.registry import list_bundled, list_registry
 from saeeval_core.saes.unpacked import unpack_sae
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -22,7 +23,7 @@ def sae_facts(spec: str) -> SaeFacts:
     """What a picked or typed name stands for. SaeEvalError if it is none, with the nearest ones, or not to be read here."""
     access.check(RunConfig(saes=(spec,)))
     here = _recorded_here().get(spec)
-    return here if here is not None and local_folder(spec) is None else facts(spec, what_is(spec), here and here.l0)
+    return here if here is not None and local_path(spec) is None else facts(spec, what_is(spec), here and here.l0)
 
 
 def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes import unpacked
-from saeeval_core.saes.registry import inspect_sae
+from saeeval_core.saes.local import inspect_sae
 from saeeval_core.saes.unpacked import unpack_sae
 
 
