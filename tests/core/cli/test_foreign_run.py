@@ -1,11 +1,15 @@
 """``run`` and ``sweep`` on files of other people's dictionaries, with the hooks that their files leave out."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from foreign_files import plain_arrays, save_arrays
 
+from saeeval_core.config import DEFAULT_MODEL
+from saeeval_core.errors import ModelError
+from saeeval_core.models.bundled import bundled_folder
 from saeeval_core.recordings.known_saes import known_sae, offered_probes
 from saeeval_core.saes.placed import placed
 
@@ -61,3 +65,22 @@ def test_a_sweep_takes_files_too(call, own, tiny_sae_dirs, tmp_path):
     rows = json.loads(out.read_text())["rows"]
     assert not [r for r in rows if r.get("error")]
     assert f"mine.npz@{HOOK}" in {r["sae"] for r in rows} and own[at + 1] not in out.read_text()
+
+
+@pytest.fixture(scope="module")
+def unpacked() -> Path:
+    """The bundled model, unpacked once into the cache of all tests."""
+    try:
+        return bundled_folder()
+    except ModelError as error:
+        pytest.skip(str(error))
+
+
+def test_a_file_on_the_bundled_model(unpacked, call, own, cache, tmp_path):
+    (cache / "models").mkdir(parents=True)
+    (cache / "models" / DEFAULT_MODEL).symlink_to(unpacked)
+    path = save_arrays(tmp_path / "mine.npz", plain_arrays(576, 64) | {"k": np.array(6)})
+    words = ["--sae", str(path), "--hook", "blocks.0.hook_resid_post", *own[own.index("--texts") :]]
+    (sae,) = result(call, tmp_path, "run", *words, "--no-controls")["results"]
+    assert sae["sae"] == placed(str(path), "blocks.0.hook_resid_post")
+    assert sae["unsupervised"]["l0"] == pytest.approx(6, abs=0.1)
