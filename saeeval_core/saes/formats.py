@@ -133,10 +133,9 @@ def _of_file(spec: str, path: Path) -> Foreign | None:
 
 
 def _dictionary_learning(spec: str, path: Path) -> Foreign:
-    # Checkpoints of its trainer lie in a folder of their own below the one with the settings.
-    beside = [folder / "config.json" for folder in (path.parent, path.parent.parent)]
-    config = next((c for c in beside if c.is_file()), None)
-    if config is None:
+    # Its trainer's checkpoints lie in a folder of their own below the one with the settings.
+    config = (path.parent.parent if path.parent.name == "checkpoints" else path.parent) / "config.json"
+    if not config.is_file():
         raise UnsupportedSAE(
             f"SAE '{spec}': no config.json beside {path.name}, which dictionary_learning writes; add it"
         )
@@ -201,7 +200,7 @@ def _sparsify(spec: str, path: Path) -> Foreign:
         )
     read, write = _folder_hooks(path.parent.name, transcoder)
     run = path.parent.parent / "config.json"
-    said = _settings(spec, run) if run.is_file() else {}
+    said = _settings(spec, run) if _SPARSIFY_FOLDER.fullmatch(path.parent.name) and run.is_file() else {}
     kind = ("skip transcoder" if skip else "transcoder") if transcoder else "SAE"
     return Foreign(
         SPARSIFY,
