@@ -93,8 +93,8 @@ def identify(spec: str) -> KnownSae:
 def _with_hook(spec: str, hook: str | None, fingerprint: str, n_latents: int, neuronpedia_id: str | None) -> KnownSae:
     if not hook:
         raise UnsupportedSAE(
-            f"SAE '{spec}' does not say which hook it reads; give --hook, the hook that it writes, or write "
-            f"{spec}@blocks.6.hook_resid_post in place of its name"
+            f"SAE '{spec}' does not say which hook it reads; give --hook, the hook that it writes, write NAME@HOOK in place "
+            "of its name, or add metadata.hook_name to its cfg.json"
         )
     return KnownSae(spec, hook, fingerprint, n_latents, neuronpedia_id)
 
