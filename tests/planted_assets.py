@@ -15,7 +15,7 @@ from saeeval_core.config import DEFAULT_SAE, RunConfig
 from saeeval_core.recordings.context_windows import WINDOW, Contexts
 from saeeval_core.recordings.obtain import recording_key
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording, save_latents, save_residuals
-from saeeval_core.saes.registry import file_fingerprint, inspect_sae
+from saeeval_core.saes.local import file_fingerprint, inspect_sae
 from saeeval_core.texts.sources import load_task_set
 
 HOOK = "blocks.15.hook_resid_post"

@@ -15,7 +15,7 @@ from saeeval_core.recordings.recording import (
     find_latents,
     find_residuals,
 )
-from saeeval_core.saes.registry import local_folder
+from saeeval_core.saes.local import local_path
 from saeeval_core.storage.json_files import require
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts import news
@@ -85,11 +85,12 @@ def _source_and_texts(value: list[Any]) -> tuple[str, list[str]]:
 
 
 def known(sae: str) -> KnownSae | None:
-    """``known_sae``, with a folder's weights hashed once. UnsupportedSAE for a folder that cannot be used."""
-    folder = local_folder(sae)
-    if folder is None:
+    """``known_sae``, with a folder's weights hashed once. UnsupportedSAE for a folder or file that cannot be used."""
+    path = local_path(sae)
+    if path is None:
         return known_sae(sae)
-    return _known_folder(sae, tuple(f.stat().st_mtime_ns for f in sorted(folder.iterdir())))
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    return _known_folder(sae, tuple(f.stat().st_mtime_ns for f in files))
 
 
 @shared(max_entries=64)

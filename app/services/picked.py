@@ -6,15 +6,16 @@ from pathlib import Path
 from app.services import access
 from app.services.shared import shared
 from saeeval_core.config import RunConfig
-from saeeval_core.errors import ModelError
+from saeeval_core.errors import ConfigError, ModelError
 from saeeval_core.models.identity import is_folder, model_name
 from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED
 from saeeval_core.recordings.known_saes import recorded_dictionaries
 from saeeval_core.recordings.recording import recorded_latents
-from saeeval_core.saes.asked import what_is
+from saeeval_core.saes.asked import what_is, with_hooks
 from saeeval_core.saes.facts import SaeFacts, facts
-from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
-from saeeval_core.saes.unpacked import unpack_sae
+from saeeval_core.saes.local import inspect_sae, local_path
+from saeeval_core.saes.registry import SaeInfo, list_bundled, list_registry
+from saeeval_core.saes.unpacked import keep_sent
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
@@ -23,7 +24,7 @@ def sae_facts(spec: str) -> SaeFacts:
     """What a picked or typed name stands for. SaeEvalError if it is none, with the nearest ones, or not to be read here."""
     access.check(RunConfig(saes=(spec,)))
     here = _recorded_here().get(spec)
-    return here if here is not None and local_folder(spec) is None else facts(spec, what_is(spec), here and here.l0)
+    return here if here is not None and local_path(spec) is None else facts(spec, what_is(spec), here and here.l0)
 
 
 def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:
@@ -46,10 +47,23 @@ def check_model(spec: str) -> None:
         )
 
 
-def keep_sae(name: str, content: bytes) -> Path:
-    """The folder of a zipped SAE, beside the store: it stays until somebody removes it. UnsupportedSAE in one line."""
+def keep_sae(name: str, content: bytes, hook: str = "", read_hook: str = "") -> str:
+    """The name of an SAE that was sent, as a zipped folder or a file; it lies beside the store until somebody removes it.
+
+    The hooks are for files that name none. UnsupportedSAE or ConfigError in one line.
+    """
     access.demand("sending files")
-    return unpack_sae(name, content, access.kept_saes())
+    spec = str(keep_sent(name, content, access.kept_saes()))
+    (spec,) = with_hooks([spec], hook.strip(), read_hook.strip())
+    if inspect_sae(spec).hook is None:
+        raise ConfigError(f"'{name}' names no hook; write the hook that it writes, such as blocks.15.hook_resid_post")
+    return spec
+
+
+def sae_notes(spec: str) -> tuple[str, ...]:
+    """What is said of a folder or file before it is loaded: what it was taken for, and how."""
+    asked = what_is(spec)
+    return asked.notes if isinstance(asked, SaeInfo) else ()
 
 
 @shared(max_entries=32)

@@ -66,7 +66,7 @@ def _sae() -> None:
         args=("sae", f"w_sae_{model}"),
         accept_new_options=True,
         format_func=lambda i: sae_box.label(choices.get(i), i),
-        help="Type to search; or type a folder, an entry of SAELens's registry (release/sae_id) or hub:org/repo.",
+        help="Type to search; or type a folder or file, an entry of SAELens's registry (release/sae_id) or hub:org/repo.",
     )
     sae_box.facts(sae, model)
 

@@ -1,4 +1,4 @@
-"""What the sidebar says of the SAE that is picked or typed, and a zipped folder dropped in place of a path."""
+"""What the sidebar says of the SAE that is picked or typed, and files dropped in place of a path."""
 
 import html
 
@@ -9,6 +9,7 @@ from app.services import access, picked
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.saes.facts import BUNDLED, SaeFacts
+from saeeval_core.saes.unpacked import SINGLE
 
 LARGEST_ZIP = 600
 """MB of a zipped SAE: 65,536 latents of 768 values in float32 are 400."""
@@ -30,13 +31,13 @@ def facts(sae: str, model: str) -> None:
     """Exact id, hook, width and size, and where it is. Of names that stand for nothing the page says what is wrong."""
     try:
         picked.check_model(model)
-        found = picked.sae_facts(sae)
+        found, said = picked.sae_facts(sae), picked.sae_notes(sae)
     except SaeEvalError:
         return
     unknown = "hook not known before it is loaded" if "Hub" in found.where else "hook not stated"
     size = None if found.gigabytes is None else f"{found.gigabytes * 1000:,.0f} MB"
     numbers = [f"{found.n_latents:,} latents" if found.n_latents else None, _l0(found.l0), size]
-    lines = [sae, found.hook or unknown, ", ".join(n for n in numbers if n), f"{found.where}; model {model}"]
+    lines = [sae, found.hook or unknown, ", ".join(n for n in numbers if n), f"{found.where}; model {model}", *said]
     st.html("<div class='id'>" + "<br>".join(map(html.escape, filter(None, lines))) + "</div>")
     if not found.is_for(model):
         st.warning(
@@ -46,20 +47,26 @@ def facts(sae: str, model: str) -> None:
 
 
 def drop() -> None:
-    """Take an SAE's folder as a zip file."""
-    with st.popover("SAE from a zip file", icon=":material/folder_zip:", width="stretch"):
-        st.caption("cfg.json and weights as SAELens saves them, the folder zipped. Kept on this machine.")
-        file = st.file_uploader("Zipped SAE folder", type=["zip"], key="w_sae_zip", max_upload_size=LARGEST_ZIP)
+    """Take an SAE's folder as a zip file, or a file of arrays."""
+    with st.popover("SAE from a file", icon=":material/folder_zip:", width="stretch"):
+        st.caption(
+            "A zipped folder of SAELens, dictionary_learning, sparsify or Gemma Scope, or W_enc, b_enc, W_dec and b_dec in "
+            "one .npz or .safetensors file. Kept on this machine."
+        )
+        kinds = ["zip", *(ending.removeprefix(".") for ending in SINGLE)]
+        file = st.file_uploader("Zipped SAE folder or file", type=kinds, key="w_sae_zip", max_upload_size=LARGEST_ZIP)
+        hook = st.text_input("Hook it writes", key="w_sae_hook", placeholder="only where its files name none")
+        read = st.text_input("Hook it reads", key="w_sae_read", placeholder="the same, but for transcoders")
         off = access.why_not("sending files")
         if not st.button("Use it", key="w_sae_zip_use", disabled=file is None or bool(off)) or file is None:
             return
         try:
-            folder = picked.keep_sae(file.name, file.getvalue())
-            picked.sae_facts(str(folder))
+            sae = picked.keep_sae(file.name, file.getvalue(), hook, read)
+            picked.sae_facts(sae)
         except SaeEvalError as error:
             provenance.problem(error)
             return
-    state.put(sae=str(folder), latent="", shift_set="mine", tpp_set="mine", cell="")
+    state.put(sae=sae, latent="", shift_set="mine", tpp_set="mine", cell="")
     st.rerun()
 
 

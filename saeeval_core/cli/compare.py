@@ -35,12 +35,15 @@ def sweep(
         bool, typer.Option("--loss-recovered", help="Measure loss recovered too, on a few texts.")
     ] = False,
     seed: o.Seed = 0,
+    hook: o.WritesHook = "",
+    read_hook: o.ReadHook = "",
     probe_hook: o.ProbeHook = AUTO_PROBE,
     device: o.Device = "auto",
     json_path: o.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
 ) -> None:
     """Compare many SAEs on several tasks and protocols, with controls, in one model pass per hook."""
+    from saeeval_core.saes.asked import with_hooks
     from saeeval_core.scores.selections import Rule
     from saeeval_core.sweep.judged import judged_selections
     from saeeval_core.sweep.sweep import SweepConfig
@@ -53,7 +56,7 @@ def sweep(
         raise ConfigError("nothing to compare; give --sae NAME (repeatable) or --suite FOLDER")
     texts = RunConfig(**own.settings(""), texts_per_cell=texts_per_cell)
     config = SweepConfig(
-        tuple(saes),
+        with_hooks(saes, hook, read_hook),
         (stem(Path(own.texts)),) if own.texts else tuple(task),
         o.words(protocol),
         ns=o.numbers(n, "--n"),

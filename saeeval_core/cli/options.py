@@ -19,7 +19,7 @@ DEFAULT_N = ",".join(map(str, DEFAULT_NS))
 
 # What is scored.
 Model = Annotated[str, typer.Option("--model", help="Bundled name, local folder or Hub id.")]
-_SAE = "Bundled name, local folder, SAELens release/id or hub:REPO."
+_SAE = "Bundled name, local folder or file (.npz, .safetensors, ae.pt), SAELens release/id or hub:REPO."
 Sae = Annotated[str, typer.Option("--sae", help=_SAE)]
 Saes = Annotated[list[str], typer.Option("--sae", help=f"{_SAE} Repeatable.")]
 _TASK = "bios, reviews, news, bias_in_bios, amazon, ag_news or own:NAME; :PAIR keeps one SHIFT pair."
@@ -76,6 +76,11 @@ ProbeHook = Annotated[
         help="Hook where probes read; default: the first where ablation is exact (saebench: where the SAE writes).",
     ),
 ]
+
+WritesHook = Annotated[
+    str, typer.Option("--hook", help="Hook that a dictionary writes (and reads) whose own files name none.")
+]
+ReadHook = Annotated[str, typer.Option("--read-hook", help="Hook that it reads, where that is not the one of --hook.")]
 
 # Training an SAE.
 Corpus = Annotated[Path, typer.Option("--corpus", help="Parquet or JSONL with a text column, or a .txt of paragraphs.")]

@@ -29,6 +29,8 @@ def run(
     n: o.Ns = o.DEFAULT_N,
     seed: o.Seed = 0,
     texts_per_cell: o.TextsPerCell = 1500,
+    hook: o.WritesHook = "",
+    read_hook: o.ReadHook = "",
     probe_hook: o.ProbeHook = AUTO_PROBE,
     select: Annotated[
         str,
@@ -61,11 +63,12 @@ def run(
     from saeeval_core.evaluation.prepare import prepare
     from saeeval_core.evaluation.score import score
     from saeeval_core.formats.tables import print_run
+    from saeeval_core.saes.asked import with_hooks
 
     _check_format(format_, json_path)
     config = RunConfig(
         model=model,
-        saes=tuple(sae),
+        saes=with_hooks(sae, hook, read_hook),
         **own.settings(task),
         metrics=o.words(metrics),
         protocol=protocol,

@@ -12,7 +12,9 @@ from saeeval_core.recordings.recording import (
     recorded_latents,
     recorded_passes,
 )
-from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_folder, registry
+from saeeval_core.saes.local import file_fingerprint, inspect_sae, local_path
+from saeeval_core.saes.placed import split
+from saeeval_core.saes.registry import registry
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ def recorded_sae(latents: LatentRecording) -> KnownSae:
 
 
 def known_sae(spec: str) -> KnownSae | None:
-    """Identity of a bundled SAE, a folder, or one that was recorded here; None for one that must be loaded first.
+    """Identity of a bundled SAE, a folder or file, or one that was recorded here; None for one that must be loaded first.
 
-    UnsupportedSAE for a folder that cannot be used or does not say which hook it reads.
+    UnsupportedSAE for one that cannot be used or does not say which hook it reads.
     """
-    if local_folder(spec) is not None:
+    if local_path(spec) is not None:
         info = inspect_sae(spec)
         fingerprint = file_fingerprint(info)
         if fingerprint is not None:
@@ -63,12 +65,13 @@ def offered_probes(model: str, sae: str) -> tuple[str, ...]:
     for found, key in recorded_dictionaries():
         if (found.sae, key.model) == (sae, model_name(model)) and found.exact is not None:
             return found.exact.probes
-    release, _, sae_id = sae.replace(":", "/", 1).partition("/")
-    if local_folder(sae) is not None:
+    release, _, sae_id = split(sae).name.replace(":", "/", 1).partition("/")
+    if local_path(sae) is not None:
         write = inspect_sae(sae).hook_out
     else:
         row = registry().get((release, sae_id)) if sae_id else None
         write = row.hook_out if row else None
+    write = write or split(sae).write
     return probe_candidates(write, layout_of(model_settings(model) or {})) if write else ()
 
 
@@ -89,13 +92,16 @@ def identify(spec: str) -> KnownSae:
 
 def _with_hook(spec: str, hook: str | None, fingerprint: str, n_latents: int, neuronpedia_id: str | None) -> KnownSae:
     if not hook:
-        raise UnsupportedSAE(f"SAE '{spec}' does not say which hook it reads; add metadata.hook_name to its cfg.json")
+        raise UnsupportedSAE(
+            f"SAE '{spec}' does not say which hook it reads; give --hook, the hook that it writes, write NAME@HOOK in place "
+            "of its name, or add metadata.hook_name to its cfg.json"
+        )
     return KnownSae(spec, hook, fingerprint, n_latents, neuronpedia_id)
 
 
 def _neuronpedia_id(spec: str) -> str | None:
-    release, _, sae_id = spec.replace(":", "/", 1).partition("/")
-    if not sae_id or local_folder(spec) is not None:
+    release, _, sae_id = split(spec).name.replace(":", "/", 1).partition("/")
+    if not sae_id or local_path(spec) is not None:
         return None
     row = registry().get((release, sae_id))
     return row.neuronpedia_id if row else None

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.saes.registry import RegistryRow, SaeInfo, inspect_sae, local_folder, nearest, registry
+from saeeval_core.errors import ConfigError, UnsupportedSAE
+from saeeval_core.saes.local import inspect_sae, local_path
+from saeeval_core.saes.placed import placed, split
+from saeeval_core.saes.registry import RegistryRow, SaeInfo, nearest, registry
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,14 @@ Asked = SaeInfo | RegistryRow | HubPlace
 def what_is(spec: str, search: Sequence[Path] | None = None) -> Asked:
     """What ``spec`` names. UnsupportedSAE for a name that stands for nothing, with the nearest ones.
 
-    It is tried as: a bundled name, a local folder, ``release/sae_id`` or ``release:sae_id`` of SAELens's registry, and
-    ``hub:org/repo[/folder]`` or ``org/repo[/folder]`` on the Hugging Face Hub.
+    It is tried as: a bundled name, a local folder or file, ``release/sae_id`` or ``release:sae_id`` of SAELens's registry, and
+    ``hub:org/repo[/folder]`` or ``org/repo[/folder]`` on the Hugging Face Hub; each may end in ``@HOOK``.
     """
+    if not spec.startswith("hub:") and local_path(spec, search) is not None:
+        return inspect_sae(spec, search)
+    spec = split(spec).name
     if spec.startswith("hub:"):
         return _place(spec, spec.removeprefix("hub:"))
-    if local_folder(spec, search) is not None:
-        return inspect_sae(spec, search)
     release, _, sae_id = spec.replace(":", "/", 1).partition("/")
     if row := registry().get((release, sae_id)):
         return row
@@ -41,6 +44,22 @@ def what_is(spec: str, search: Sequence[Path] | None = None) -> Asked:
     if not looks_like_repo or get_close_matches(release, releases, n=1, cutoff=0.85):
         raise UnsupportedSAE(nearest(spec, search))
     return _place(spec, spec)
+
+
+def with_hooks(specs: Sequence[str], hook: str, read_hook: str) -> tuple[str, ...]:
+    """The names, with the hooks for every dictionary whose own files name none.
+
+    ConfigError where no dictionary takes the hooks; UnsupportedSAE for a name that stands for nothing.
+    """
+    if read_hook and not hook:
+        raise ConfigError(f"--read-hook {read_hook} goes with --hook, the hook that the dictionary writes")
+    if not hook:
+        return tuple(specs)
+    named = {s: asked.hook for s in specs if isinstance(asked := what_is(s), SaeInfo | RegistryRow) and asked.hook}
+    if len(named) == len(set(specs)):
+        first, own = next(iter(named.items()))
+        raise ConfigError(f"--hook is for dictionaries that name no hook, but SAE '{first}' reads {own}; leave it out")
+    return tuple(s if s in named else placed(s, hook, read_hook) for s in specs)
 
 
 def _place(spec: str, path: str) -> HubPlace:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saeeval_core.saes.asked import Asked, HubPlace
-from saeeval_core.saes.registry import WEIGHTS_FILE, RegistryRow, bundled_dirs
+from saeeval_core.saes.local import weights_of
+from saeeval_core.saes.registry import RegistryRow, bundled_dirs
 from saeeval_core.saes.release_names import short_model_name
 
 BUNDLED, FOLDER, REGISTRY, HUB = "bundled", "folder", "SAELens registry (download)", "Hub (download)"
@@ -43,5 +44,5 @@ def facts(spec: str, asked: Asked, l0: float | None = None) -> SaeFacts:
         )
     folder = Path(asked.location)
     where = BUNDLED if folder.parent in bundled_dirs() else FOLDER
-    size = (folder / WEIGHTS_FILE).stat().st_size / 1e9
+    size = weights_of(asked).stat().st_size / 1e9
     return SaeFacts(spec, where, asked.architecture, asked.hook, asked.n_latents, l0, asked.model, size)

@@ -21,6 +21,9 @@ from torch import Tensor
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes.asked import HubPlace, what_is
 from saeeval_core.saes.folding import fold, load_errors, unfolded_line
+from saeeval_core.saes.foreign import module_of
+from saeeval_core.saes.local import fingerprint_with, hash_files, inspect_sae, with_given
+from saeeval_core.saes.placed import split
 from saeeval_core.saes.registry import (
     CFG_FILE,
     LOADED_WITH,
@@ -28,8 +31,6 @@ from saeeval_core.saes.registry import (
     WEIGHTS_FILE,
     RegistryRow,
     SaeInfo,
-    hash_files,
-    inspect_sae,
     parse_cfg,
     registry,
 )
@@ -121,6 +122,11 @@ class LoadedSAE:
         scale = self.token_scale(zero)
         return (code if scale is None else code * scale).cpu()
 
+    def with_given_hooks(self, spec: str) -> "LoadedSAE":
+        """The same under the whole name, with the hooks in it where the SAE names none itself."""
+        info = with_given(self.info, spec, split(spec))
+        return replace(self, info=info, fingerprint=fingerprint_with(self.fingerprint, info))
+
     def _as_trained(self, x: Tensor) -> Tensor:
         x = x.to(self.decoder.device)
         return x - x.mean(dim=-1, keepdim=True) if self.info.centred else x
@@ -134,13 +140,15 @@ def load_sae(
         raise UnsupportedSAE(f"SAE dtype '{dtype}' is not supported; use one of {', '.join(_DTYPES)}")
     asked = what_is(spec, search)
     if isinstance(asked, SaeInfo):
+        if asked.foreign is not None:
+            return _from_foreign(asked, device, dtype)
         folder = Path(asked.location)
         place = _HUB_CACHE.search(str(folder.resolve()))
         info = _as_released(asked, f"{place[1]}/{place[2]}", place[3]) if place else asked
         return _from_folder(info, folder, device, dtype)
     if isinstance(asked, RegistryRow):
-        return _from_registry(spec, asked, device, dtype)
-    return _from_hub(spec, asked, device, dtype)
+        return _from_registry(split(spec).name, asked, device, dtype).with_given_hooks(spec)
+    return _from_hub(split(spec).name, asked, device, dtype).with_given_hooks(spec)
 
 
 def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
@@ -188,7 +196,17 @@ def _from_folder(info: SaeInfo, folder: Path, device: str, dtype: str) -> Loaded
     if module.cfg.normalize_activations in UNFOLDED:
         used.append(fold(info.id, module, folder))
         info = replace(info, normalize_activations="none")
-    return _finish(info, module, hash_files(used))
+    return _finish(info, module, fingerprint_with(hash_files(used), info))
+
+
+def _from_foreign(info: SaeInfo, device: str, dtype: str) -> LoadedSAE:
+    files = info.foreign.files if info.foreign else ()
+    with load_errors(info.id, files[0]):
+        module = module_of(info, device, dtype)
+    if info.foreign and bool((getattr(module, "threshold", torch.zeros(1)) < 0).any()):
+        remark = "its threshold is below 0, as before it is estimated in training, so its codes are not sparse"
+        info = replace(info, foreign=replace(info.foreign, remarks=(*info.foreign.remarks, remark)))
+    return _finish(info, module, fingerprint_with(hash_files(files), info))
 
 
 def _check_size(info: SaeInfo, path: Path) -> None:

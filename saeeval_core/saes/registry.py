@@ -3,7 +3,6 @@
 Bundled SAEs and local folders are described by their ``cfg.json``, SAELens's registry by the YAML file it ships.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError, UnsupportedSAE, unknown_name
 from saeeval_core.models.layouts import LAYOUTS, canonical
+from saeeval_core.saes.formats import Foreign
 from saeeval_core.saes.release_names import family_of, hook_of, short_model_name, transcoder_hooks, width_of
 from saeeval_core.storage.manifest import check_file
 from saeeval_core.storage.notices import notice
@@ -92,6 +92,10 @@ class SaeInfo:
     metadata: dict[str, Any] = field(default_factory=dict)
     old: bool = False
     """Saved before SAELens 6."""
+    foreign: Foreign | None = None
+    """What its files say where they are not in SAELens's form."""
+    given_hooks: str = ""
+    """READ:WRITTEN where its name gives the hooks, because its files name none."""
 
     @property
     def is_transcoder(self) -> bool:
@@ -106,7 +110,9 @@ class SaeInfo:
     @property
     def notes(self) -> tuple[str, ...]:
         """What its settings say, or leave out, that changes how it should read texts."""
-        found = []
+        found = list(self.foreign.notes) if self.foreign else []
+        if self.given_hooks:
+            found.append(f"its files name no hook; {self.hook_out} was given")
         if self.metadata.get("prepend_bos") is False:
             found.append("it was trained without a beginning-of-sequence token; texts are read with one here")
         # TransformerLens centres only models with LayerNorm, unless told not to.
@@ -167,49 +173,13 @@ def bundled_dirs() -> list[Path]:
 def list_bundled(search: Sequence[Path] | None = None) -> list[SaeInfo]:
     """Every bundled SAE, by name; one whose settings are damaged is named on stderr and left out."""
     found = []
-    for folder in (f for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir())):
+    for folder in (f for root in sae_roots(search) if root.is_dir() for f in sorted(root.iterdir())):
         if (folder / CFG_FILE).exists():
             try:
-                found.append(_inspect_folder(folder.name, folder))
+                found.append(inspect_folder(folder.name, folder))
             except UnsupportedSAE as error:
                 notice(f"bundled SAE left out: {error}")
     return found
-
-
-def inspect_sae(spec: str, search: Sequence[Path] | None = None) -> SaeInfo:
-    """The settings of a bundled SAE or local folder; UnsupportedSAE for anything that is not on this machine."""
-    folder = local_folder(spec, search)
-    if folder is not None:
-        return _inspect_folder(spec, folder)
-    hint = f"expected a bundled name or a folder with {CFG_FILE}"
-    raise UnsupportedSAE(unknown_name("SAE", spec, _bundled_names(search), hint))
-
-
-def local_folder(spec: str, search: Sequence[Path] | None = None) -> Path | None:
-    """Folder that ``spec`` names on this machine, or None.
-
-    UnsupportedSAE for a path that is a file or missing, or for what can be no path.
-    """
-    try:
-        return _find_folder(spec, search)
-    # A name that is too long, NUL and lone surrogates, the home of a user who does not exist.
-    except (OSError, ValueError, RuntimeError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise UnsupportedSAE(f"SAE {ascii(spec[:60])} can be no path ({why}); give a folder, a name or an id") from None
-
-
-def _find_folder(spec: str, search: Sequence[Path] | None) -> Path | None:
-    for root in _roots(search):
-        if spec and not {"/", "\\"} & set(spec) and (root / spec / CFG_FILE).exists():
-            return root / spec
-    path = Path(spec).expanduser()
-    if spec and path.is_dir():
-        return path
-    if path.is_file():
-        raise UnsupportedSAE(f"'{spec}' is a file; give the folder that holds {CFG_FILE} and {WEIGHTS_FILE}")
-    if spec.startswith((".", "/", "~", "\\")):
-        raise UnsupportedSAE(f"no folder '{spec}'; give a folder that holds {CFG_FILE} and {WEIGHTS_FILE}")
-    return None
 
 
 def parse_cfg(spec: str, location: str, cfg: Mapping[str, Any]) -> SaeInfo:
@@ -348,27 +318,31 @@ def nearest(spec: str, search: Sequence[Path] | None = None) -> str:
         return unknown_name(
             "SAE", f"{release}/{sae_id}", [f"{release}/{i}" for i in ids], f"the release holds {len(ids)}"
         )
-    known = [*_bundled_names(search), *sorted(releases)]
+    known = [*bundled_names(search), *sorted(releases)]
     return unknown_name(
         "SAE", release if "/" in spec else spec, known, "or give a folder, release/sae_id or hub:org/repo"
     )
 
 
-def _roots(search: Sequence[Path] | None) -> Sequence[Path]:
+def sae_roots(search: Sequence[Path] | None) -> Sequence[Path]:
+    """Folders that hold one folder per bundled SAE: those given, or the usual ones."""
     return bundled_dirs() if search is None else search
 
 
-def _bundled_names(search: Sequence[Path] | None) -> list[str]:
+def bundled_names(search: Sequence[Path] | None) -> list[str]:
+    """Names of bundled SAEs."""
     return [
-        f.name for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir()) if (f / CFG_FILE).exists()
+        f.name for root in sae_roots(search) if root.is_dir() for f in sorted(root.iterdir()) if (f / CFG_FILE).exists()
     ]
 
 
-def _inspect_folder(spec: str, folder: Path) -> SaeInfo:
+def inspect_folder(spec: str, folder: Path) -> SaeInfo:
+    """The settings in a folder of SAELens's form; UnsupportedSAE where they are missing or cannot be."""
     for name in (CFG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise UnsupportedSAE(
-                f"no {name} in '{folder}'; expected {CFG_FILE} and {WEIGHTS_FILE} as SAELens saves them"
+                f"no {name} in '{folder}'; expected {CFG_FILE} and {WEIGHTS_FILE} as SAELens saves them, "
+                "or files of dictionary_learning, sparsify, Gemma Scope or the plain form (docs/dictionaries.md)"
             )
     try:
         check_file(folder / CFG_FILE)
@@ -402,20 +376,3 @@ def _row(release: str, entry: Mapping[str, Any], sae: Mapping[str, Any]) -> Regi
     centred = bool(loaded_with.get("center_writing_weights"))
     id_ = sae.get("neuronpedia")
     return RegistryRow(release, sae_id, model, repo, hook, n_latents, id_, l0, hook_out, summed, path, centred)
-
-
-def file_fingerprint(info: SaeInfo) -> str | None:
-    """``LoadedSAE.fingerprint`` of a folder, from its files alone; None for an SAE that is not on this machine."""
-    folder = Path(info.location)
-    if not (folder / WEIGHTS_FILE).is_file() or info.normalize_activations in UNFOLDED:
-        return None
-    return hash_files([folder / CFG_FILE, folder / WEIGHTS_FILE])
-
-
-def hash_files(paths: Sequence[Path]) -> str:
-    """First 16 hex digits of the SHA-256 over the files' SHA-256s."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The folder of an SAE that was sent as a zip file: unpacked within bounds, and never outside its own folder."""
+"""An SAE that was sent as a file or a zip of its folder: kept or unpacked within bounds, never outside its own folder."""
 
 import hashlib
 import re
@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.storage.artifacts import write_atomic
 
 KINDS = (".json", ".safetensors", ".npz", ".pt")
 """Endings of the files of an SAE; others in the zip are left out. Weights are read as plain tensors, never executed."""
@@ -17,7 +18,27 @@ MOST_FILES = 1_000
 """Entries of a zip."""
 LARGEST = 4 << 30
 """Bytes of all files when unpacked."""
+SINGLE = (".npz", ".safetensors")
+"""Endings of files that hold a whole dictionary."""
 _BLOCK = 1 << 20
+
+
+def keep_sent(name: str, content: bytes, into: Path) -> Path:
+    """The file or the unpacked folder of an SAE that was sent, in a folder of its own below ``into``.
+
+    Equal files get the same place, named by their content. UnsupportedSAE as ``unpack_sae``.
+    """
+    ending = PurePosixPath(name).suffix.lower()
+    if ending not in SINGLE:
+        return unpack_sae(name, content, into)
+    file = into / f"{_safe(name)}-{hashlib.sha256(content).hexdigest()[:8]}" / f"{_safe(name)}{ending}"
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, content)
+        except OSError as error:
+            raise UnsupportedSAE(f"'{name}' cannot be stored ({error.strerror or error}); free some space") from None
+    return file
 
 
 def unpack_sae(name: str, content: bytes, into: Path) -> Path:

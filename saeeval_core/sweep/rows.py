@@ -23,7 +23,8 @@ from saeeval_core.evaluation.variants import (
     variants_over_pairs,
 )
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.saes.registry import local_folder
+from saeeval_core.saes.local import local_path
+from saeeval_core.saes.placed import split
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import LEVEL, OverPairs, Scored
 from saeeval_core.sweep.columns import ScoreRow, cells
@@ -191,14 +192,14 @@ class Scorer:
 
 
 def display_name(sae: str) -> str:
-    """The name of an SAE in results: of a folder its last part, so that no path of this machine is shown."""
-    return Path(sae).name if Path(sae).is_dir() else sae
+    """The name of an SAE in results: of a folder or file its last part, so that no path of this machine is shown."""
+    return Path(sae).name if Path(split(sae).name).exists() else sae
 
 
 def _training(sae: str) -> About:
     """The SAE's ``about.json``; an empty one where there is none."""
-    folder = local_folder(sae) if sae else None
-    return (read_about(folder) if folder is not None else None) or About()
+    folder = local_path(sae) if sae else None
+    return (read_about(folder) if folder is not None and folder.is_dir() else None) or About()
 
 
 def _first(*values: Any) -> Any:

@@ -100,6 +100,16 @@ def test_no_link_makes_a_read_only_server_fetch(rules, wanted):
         loading.load(replace(RunConfig(), **wanted))
 
 
+@pytest.mark.parametrize("name", ["/etc/x.npz", "{root}/link", "{root}/../x.npz", "~/x.npz"])
+def test_no_file_outside_the_roots_is_read_by_a_name_with_a_hook(rules, tmp_path, name):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to("/etc")
+    rules(roots=(root.resolve(),))
+    with pytest.raises(ConfigError, match="outside the folders"):
+        loading.load(replace(RunConfig(), saes=(f"{name.format(root=root)}@blocks.1.hook_resid_post",)))
+
+
 @pytest.mark.parametrize(
     "name", ["/etc", "..", "../x", "~", "~root", ".", "\\\\host\\share", "{root}/../other", "{root}x", "{root}/link"]
 )

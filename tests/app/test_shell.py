@@ -6,7 +6,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from foreign_files import plain_arrays
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import recording as recording_job
@@ -116,6 +118,24 @@ def test_a_zipped_folder_becomes_the_sae(planted_app, assets, tmp_path):
     test.sidebar.file_uploader(key="w_sae_zip").upload("mine.zip", b"no zip").run()
     test.sidebar.button(key="w_sae_zip_use").click().run()
     assert "cannot be unpacked" in test.sidebar.error[0].value and not test.exception
+
+
+def test_a_file_of_arrays_becomes_the_sae_at_the_hook_written_there(planted_app):
+    blob = io.BytesIO()
+    np.savez(blob, **plain_arrays(576, 64))
+    test = page(planted_app)
+    test.sidebar.file_uploader(key="w_sae_zip").upload("mine.npz", blob.getvalue()).run()
+    test.sidebar.button(key="w_sae_zip_use").click().run()
+    assert not test.exception and "names no hook" in test.sidebar.error[0].value
+    test.sidebar.text_input(key="w_sae_hook").set_value("blocks.15.hook_resid_post").run()
+    test.sidebar.button(key="w_sae_zip_use").click().run()
+    sae = test.session_state["view"]["sae"]
+    assert not test.exception and sae.endswith("mine.npz@blocks.15.hook_resid_post")
+    facts = " ".join(h.value if hasattr(h, "value") else str(h) for h in test.sidebar.get("html"))
+    assert "64 latents" in facts and "read as the plain form (mine.npz): ReLU" in facts
+    # The link alone says the same.
+    again = page(planted_app, sae=sae)
+    assert not again.exception and not again.error and again.session_state["view"]["sae"] == sae
 
 
 def test_a_link_to_a_file_of_an_earlier_version_says_so(planted_app):

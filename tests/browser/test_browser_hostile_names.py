@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
-from saeeval_core.saes.registry import file_fingerprint, inspect_sae
+from saeeval_core.saes.local import file_fingerprint, inspect_sae
 
 pytestmark = pytest.mark.hostile
 WAIT = 60_000

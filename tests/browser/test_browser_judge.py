@@ -15,7 +15,7 @@ from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.judging.verdict import Concept, field_names
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
-from saeeval_core.saes.registry import file_fingerprint, inspect_sae
+from saeeval_core.saes.local import file_fingerprint, inspect_sae
 
 WAIT = 60_000
 CONCEPTS = ("nurse", "professor", "surgeon", "teacher", "gender")

@@ -13,7 +13,8 @@ from saeeval_core.evaluation.prepare import prepare
 from saeeval_core.recordings.bundled_decoder import bundled_decoder
 from saeeval_core.recordings.obtain import obtain_recordings, recording_key, task_set_of
 from saeeval_core.recordings.recording import find_latents, recorded_latents
-from saeeval_core.saes.registry import file_fingerprint, inspect_sae, list_bundled
+from saeeval_core.saes.local import file_fingerprint, inspect_sae
+from saeeval_core.saes.registry import list_bundled
 from saeeval_core.storage.artifacts import load_arrays
 from saeeval_core.storage.manifest import MANIFEST, build_manifest
 from saeeval_core.texts.sources import BUNDLED_TASKS

@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 from toys import save_tiny_sae
 
 from saeeval_core.saes.loaded import load_sae
-from saeeval_core.saes.registry import inspect_sae, list_bundled
+from saeeval_core.saes.local import inspect_sae
+from saeeval_core.saes.registry import list_bundled
 
 pytestmark = pytest.mark.hostile
 

@@ -15,7 +15,7 @@ from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import identify
 from saeeval_core.recordings.recording import LatentHeader, RecordingKey
-from saeeval_core.saes.registry import file_fingerprint, inspect_sae
+from saeeval_core.saes.local import file_fingerprint, inspect_sae
 
 ROWS = "latent,explanation,rater,rating:nurse,rating:gender\n1,pronouns,ann,0,4\n2,clinic,ann,3,\n1,she,bob,1,4\n2,ward,bob,4,0\n"
 

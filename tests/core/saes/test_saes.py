@@ -36,7 +36,8 @@ from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes import registry
 from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import load_sae, verify_affine
-from saeeval_core.saes.registry import inspect_sae, list_bundled, list_registry
+from saeeval_core.saes.local import inspect_sae
+from saeeval_core.saes.registry import list_bundled, list_registry
 
 torch.set_num_threads(1)
 
@@ -724,7 +725,8 @@ def test_without_a_network_the_line_comes_at_once(monkeypatch, tmp_path):
 def test_describing_saes_needs_neither_torch_nor_saelens(tmp_path):
     saved(tmp_path / "toy", "topk")
     code = (
-        "import sys; from pathlib import Path; from saeeval_core.saes.registry import inspect_sae, list_bundled, list_registry;"
+        "import sys; from pathlib import Path; from saeeval_core.saes.local import inspect_sae;"
+        "from saeeval_core.saes.registry import list_bundled, list_registry;"
         f"inspect_sae('toy', [Path({str(tmp_path)!r})]); list_bundled(); list_registry('gpt2');"
         "print([m for m in ('torch', 'sae_lens', 'transformers', 'transformer_lens') if m in sys.modules])"
     )

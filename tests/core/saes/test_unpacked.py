@@ -6,11 +6,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from foreign_files import learned, plain
 
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes import unpacked
-from saeeval_core.saes.registry import inspect_sae
-from saeeval_core.saes.unpacked import unpack_sae
+from saeeval_core.saes.local import inspect_sae
+from saeeval_core.saes.unpacked import keep_sent, unpack_sae
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -75,3 +76,19 @@ def test_a_zip_that_says_less_than_it_holds_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(UnsupportedSAE, match="more than it says"):
         unpack_sae("x.zip", blob, tmp_path)
     assert tree(tmp_path) == set()
+
+
+def test_a_file_of_arrays_is_kept_as_it_is(tmp_path):
+    for ending in ("npz", "safetensors"):
+        content = plain(tmp_path / f"a.{ending}").path.read_bytes()
+        file = keep_sent(f"../My file.{ending}", content, tmp_path / "saes")
+        assert file == keep_sent(f"../My file.{ending}", content, tmp_path / "saes")
+        assert file.read_bytes() == content and file.name == f"My-file.{ending}"
+        assert file.parent.parent == tmp_path / "saes" and inspect_sae(str(file)).n_latents
+
+
+def test_zips_of_other_forms(tmp_path):
+    made = learned(tmp_path / "mine", "BatchTopKSAE")
+    files = {f"mine/{f.name}": f.read_bytes() for f in made.path.iterdir()}
+    folder = keep_sent("mine.zip", zipped(files), tmp_path / "saes")
+    assert inspect_sae(str(folder)).foreign.form == "dictionary_learning"
