@@ -12,7 +12,8 @@ from saeeval_core.recordings.known_saes import recorded_dictionaries
 from saeeval_core.recordings.recording import recorded_latents
 from saeeval_core.saes.asked import what_is
 from saeeval_core.saes.facts import SaeFacts, facts
-from saeeval_core.saes.registry import list_bundled, list_registry, local_folder
+from saeeval_core.saes.registry import list_bundled, local_folder
+from saeeval_core.saes.releases import list_registry
 from saeeval_core.saes.unpacked import unpack_sae
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)

@@ -12,7 +12,8 @@ from saeeval_core.recordings.recording import (
     recorded_latents,
     recorded_passes,
 )
-from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_folder, registry
+from saeeval_core.saes.registry import file_fingerprint, inspect_sae, local_folder
+from saeeval_core.saes.releases import registry
 
 
 @dataclass(frozen=True)

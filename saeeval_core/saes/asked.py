@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.saes.registry import RegistryRow, SaeInfo, inspect_sae, local_folder, nearest, registry
+from saeeval_core.saes.registry import SaeInfo, inspect_sae, local_folder
+from saeeval_core.saes.releases import RegistryRow, nearest, registry
 
 
 @dataclass(frozen=True)

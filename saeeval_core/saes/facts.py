@@ -3,12 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from saeeval_core.models.machine import memory_bytes
 from saeeval_core.saes.asked import Asked, HubPlace
-from saeeval_core.saes.registry import WEIGHTS_FILE, RegistryRow, bundled_dirs
-from saeeval_core.saes.release_names import short_model_name
+from saeeval_core.saes.registry import SaeInfo, bundled_dirs
+from saeeval_core.saes.release_names import parameters_said, short_model_name
+from saeeval_core.saes.releases import RegistryRow
 
 BUNDLED, FOLDER, REGISTRY, HUB = "bundled", "folder", "SAELens registry (download)", "Hub (download)"
 """Where an SAE is."""
+LOADED_BYTES = 4
+"""Of a weight in memory: SAEs are used in float32, whatever precision they are stored in."""
+READING = 2
+"""While an SAE is read its weights are in memory twice: as the file gives them, and as they are used."""
+_SMALLEST_BYTES = 2
+"""Of a weight of the language model, with --dtype bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +29,35 @@ class SaeFacts:
     """Inference class in SAELens."""
     hook: str | None = None
     """Hook it reads."""
+    writes: str | None = None
+    """Hook its decoder rows add to."""
     n_latents: int | None = None
     l0: float | None = None
     model: str | None = None
     """Language model it was made for."""
     gigabytes: float | None = None
-    """Size of its weights, 10^9 bytes."""
+    """Size of its weights in memory, 10^9 bytes, in float32."""
+    inexact: str = ""
+    """Why its latents cannot be scored on any machine; "" where they can."""
 
     def is_for(self, model: str) -> bool:
         """False where it says that it was made for another model than the one of this name."""
         return self.model is None or short_model_name(self.model) == short_model_name(model)
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be scored on this machine; "" where nothing that is known speaks against it."""
+        return self.inexact or self._too_large()
+
+    def _too_large(self) -> str:
+        here, parameters = memory_bytes(), parameters_said(self.model or "")
+        own = READING * (self.gigabytes or 0)
+        model = 0.0 if parameters is None else _SMALLEST_BYTES * parameters / 1e9
+        if here is None or own + model <= here / 1e9:
+            return ""
+        needed = f"{own:.1f} GB to read it" if own else ""
+        with_model = f"{model:.1f} GB for {self.model} in bfloat16" if model else ""
+        return f"needs {' and '.join(filter(None, (needed, with_model)))}; this machine has {here / 1e9:.1f} GB"
 
 
 def facts(spec: str, asked: Asked, l0: float | None = None) -> SaeFacts:
@@ -39,9 +66,35 @@ def facts(spec: str, asked: Asked, l0: float | None = None) -> SaeFacts:
         return SaeFacts(spec, HUB, l0=l0)
     if isinstance(asked, RegistryRow):
         return SaeFacts(
-            spec, REGISTRY, None, asked.hook, asked.n_latents, asked.expected_l0 if l0 is None else l0, asked.model
+            spec,
+            REGISTRY,
+            asked.architecture,
+            asked.hook,
+            asked.hook_out,
+            asked.n_latents,
+            asked.expected_l0 if l0 is None else l0,
+            asked.model,
+            _gigabytes(asked.n_latents, asked.widths),
+            asked.not_scorable,
         )
-    folder = Path(asked.location)
-    where = BUNDLED if folder.parent in bundled_dirs() else FOLDER
-    size = (folder / WEIGHTS_FILE).stat().st_size / 1e9
-    return SaeFacts(spec, where, asked.architecture, asked.hook, asked.n_latents, l0, asked.model, size)
+    return _of_folder(spec, asked, l0)
+
+
+def _of_folder(spec: str, info: SaeInfo, l0: float | None) -> SaeFacts:
+    return SaeFacts(
+        spec,
+        BUNDLED if Path(info.location).parent in bundled_dirs() else FOLDER,
+        info.architecture,
+        info.hook,
+        info.hook_out,
+        info.n_latents,
+        l0,
+        info.model,
+        _gigabytes(info.n_latents, (info.d_in, info.d_out)),
+        "" if info.hook else "its cfg.json does not say which hook it reads; add metadata.hook_name",
+    )
+
+
+def _gigabytes(n_latents: int | None, widths: tuple[int, int] | None) -> float | None:
+    """Encoder and decoder together; biases are a thousandth of them."""
+    return None if n_latents is None or widths is None else LOADED_BYTES * n_latents * sum(widths) / 1e9

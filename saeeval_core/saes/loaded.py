@@ -26,13 +26,12 @@ from saeeval_core.saes.registry import (
     LOADED_WITH,
     UNFOLDED,
     WEIGHTS_FILE,
-    RegistryRow,
     SaeInfo,
     hash_files,
     inspect_sae,
     parse_cfg,
-    registry,
 )
+from saeeval_core.saes.releases import RegistryRow, registry
 from saeeval_core.storage.hub import hub_errors
 
 _HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[^/]+/(.+)$")
