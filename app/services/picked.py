@@ -57,9 +57,10 @@ def _on_offer(model: str, _recordings: int) -> tuple[SaeFacts, ...]:
     recorded = _recorded_here()
     found: dict[str, SaeFacts] = {}
     for info in list_bundled():
-        if info.model in (None, model) or model == BUNDLED_MODEL:
-            here = recorded.get(info.id)
-            found[info.id] = facts(info.id, info, here and here.l0)
+        here = recorded.get(info.id)
+        own = facts(info.id, info, here and here.l0)
+        if own.is_for(model) or model == BUNDLED_MODEL:
+            found[info.id] = own
     for name, here in recorded.items():
         if here.model == model_name(model):
             found.setdefault(name, here)
@@ -76,6 +77,7 @@ def _recorded_here() -> dict[str, SaeFacts]:
             found.sae,
             "recorded here",
             hook=key.hook,
+            writes=found.exact.write if found.exact else key.hook,
             n_latents=found.shape[1],
             l0=found.unsupervised.get("l0"),
             model=key.model,

@@ -1,8 +1,10 @@
 """What can be said of an SAE before it is loaded, for lists and pickers. Unknown is None, never a guess."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from saeeval_core.models.layouts import canonical
 from saeeval_core.models.machine import memory_bytes
 from saeeval_core.saes.asked import Asked, HubPlace
 from saeeval_core.saes.registry import SaeInfo, bundled_dirs
@@ -37,12 +39,37 @@ class SaeFacts:
     """Language model it was made for."""
     gigabytes: float | None = None
     """Size of its weights in memory, 10^9 bytes, in float32."""
+    trained_as: str | None = None
+    """Architecture of its training, where another class than that one is used since."""
     inexact: str = ""
     """Why its latents cannot be scored on any machine; "" where they can."""
 
     def is_for(self, model: str) -> bool:
         """False where it says that it was made for another model than the one of this name."""
         return self.model is None or short_model_name(self.model) == short_model_name(model)
+
+    def matches(self, hook: str = "", architecture: str = "", widths: tuple[int, int] | None = None) -> bool:
+        """Whether it is of these; "" and None match all, and what is not known of it matches none.
+
+        ``hook``: what it reads or writes, or the block or the last part of that, or a glob. ``architecture``:
+        SAELens's name or class, of its training too, or a glob. ``widths``: fewest and most latents.
+        """
+        return (
+            (not hook or any(_is_hook(own, hook) for own in (self.hook, self.writes) if own))
+            and (not architecture or any(fnmatchcase(_plain(own), _plain(architecture)) for own in self._architectures))
+            and (widths is None or (self.n_latents is not None and widths[0] <= self.n_latents <= widths[1]))
+        )
+
+    @property
+    def _architectures(self) -> list[str]:
+        return [own for own in (self.architecture, self.trained_as) if own]
+
+    @property
+    def kind(self) -> str | None:
+        """Architecture in words: the class, and how it was trained where the class does not say it."""
+        if self.architecture is None or self.trained_as is None or _plain(self.trained_as) in _plain(self.architecture):
+            return self.architecture
+        return f"{self.architecture} ({self.trained_as})"
 
     @property
     def reason(self) -> str:
@@ -75,9 +102,20 @@ def facts(spec: str, asked: Asked, l0: float | None = None) -> SaeFacts:
             asked.expected_l0 if l0 is None else l0,
             asked.model,
             _gigabytes(asked.n_latents, asked.widths),
-            asked.not_scorable,
+            inexact=asked.not_scorable,
         )
     return _of_folder(spec, asked, l0)
+
+
+def _is_hook(own: str, wanted: str) -> bool:
+    block, _, last = own.rpartition(".")
+    names = (own, block, last, last.removeprefix("hook_"), ".".join(own.split(".")[:2]), ".".join(own.split(".")[2:]))
+    return canonical(wanted) in names or fnmatchcase(own, wanted)
+
+
+def _plain(architecture: str) -> str:
+    """ "TopKSAE" and "topk", "jumprelu_transcoder" and "JumpReLUTranscoder" are the same."""
+    return architecture.lower().replace("_", "").removesuffix("sae")
 
 
 def _of_folder(spec: str, info: SaeInfo, l0: float | None) -> SaeFacts:
@@ -91,6 +129,7 @@ def _of_folder(spec: str, info: SaeInfo, l0: float | None) -> SaeFacts:
         l0,
         info.model,
         _gigabytes(info.n_latents, (info.d_in, info.d_out)),
+        info.training_architecture,
         "" if info.hook else "its cfg.json does not say which hook it reads; add metadata.hook_name",
     )
 

@@ -130,7 +130,7 @@ def list_bundled(search: Sequence[Path] | None = None) -> list[SaeInfo]:
     return found
 
 
-def bundled_names(search: Sequence[Path] | None) -> list[str]:
+def bundled_names(search: Sequence[Path] | None = None) -> list[str]:
     """Names of the bundled SAEs."""
     return [
         f.name for root in _roots(search) if root.is_dir() for f in sorted(root.iterdir()) if (f / CFG_FILE).exists()

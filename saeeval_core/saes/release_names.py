@@ -184,9 +184,12 @@ def width_of(name: str) -> int | None:
             number = int(match[1])
             if kind == "exact":
                 return number
-            if kind == "power":
-                return 2**number
-            said = number * (1_000 if match[2] == "k" else 1_000_000)
-            power = 2 ** round(log2(said))
-            return power if abs(power / said - 1) < 0.05 else number * 1024
+            return 2**number if kind == "power" else latents_said(number, match[2])
     return None
+
+
+def latents_said(number: int, unit: str) -> int:
+    """Number of latents that "16k" or "1m" means: the nearest power of two, or thousands of 1,024 where none is near."""
+    said = number * (1_000 if unit == "k" else 1_000_000)
+    power = 2 ** round(log2(said))
+    return power if abs(power / said - 1) < 0.05 else number * 1024
