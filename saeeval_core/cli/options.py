@@ -85,6 +85,13 @@ ProbeHook = Annotated[
     ),
 ]
 
+PlanOnly = Annotated[
+    bool,
+    typer.Option(
+        "--plan", help="Only say what it would take: passes, tokens, seconds, memory and disk; nothing is loaded."
+    ),
+]
+
 # Training an SAE.
 Corpus = Annotated[Path, typer.Option("--corpus", help="Parquet or JSONL with a text column, or a .txt of paragraphs.")]
 Hook = Annotated[

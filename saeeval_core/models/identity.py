@@ -26,6 +26,16 @@ _ORGANISATIONS = (
     ("gemma-", "google/"),
 )
 """How names of SAELens's registry start -> Hub id, or the organisation that is put before the name."""
+_BUNDLED_SETTINGS: Mapping[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49_152,
+    "tie_word_embeddings": True,
+}
 _contents = KeptJson(Shelves("identities", shipped=False), "model", version=1)
 """Contents of model folders by names, sizes and times of their files."""
 
@@ -53,7 +63,7 @@ def model_name(spec: str) -> str:
 def model_settings(spec: str) -> Mapping[str, Any] | None:
     """The text model's part of config.json, without loading anything; None where it is not on this machine."""
     if spec == BUNDLED_MODEL:
-        return {"model_type": "llama"}
+        return _BUNDLED_SETTINGS
     path = Path(model_name(spec)) / CONFIG_FILE if is_folder(spec) else _cached_config(model_name(spec))
     try:
         found = parse_json(path.read_bytes()) if path is not None else None
