@@ -14,7 +14,8 @@ from saeeval_core.recordings.recording import recorded_latents
 from saeeval_core.saes.asked import what_is, with_hooks
 from saeeval_core.saes.facts import SaeFacts, facts
 from saeeval_core.saes.local import inspect_sae, local_path
-from saeeval_core.saes.registry import SaeInfo, list_bundled, list_registry
+from saeeval_core.saes.registry import SaeInfo, list_bundled
+from saeeval_core.saes.releases import list_registry
 from saeeval_core.saes.unpacked import keep_sent
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -71,9 +72,10 @@ def _on_offer(model: str, _recordings: int) -> tuple[SaeFacts, ...]:
     recorded = _recorded_here()
     found: dict[str, SaeFacts] = {}
     for info in list_bundled():
-        if info.model in (None, model) or model == BUNDLED_MODEL:
-            here = recorded.get(info.id)
-            found[info.id] = facts(info.id, info, here and here.l0)
+        here = recorded.get(info.id)
+        own = facts(info.id, info, here and here.l0)
+        if own.is_for(model) or model == BUNDLED_MODEL:
+            found[info.id] = own
     for name, here in recorded.items():
         if here.model == model_name(model):
             found.setdefault(name, here)
@@ -90,6 +92,7 @@ def _recorded_here() -> dict[str, SaeFacts]:
             found.sae,
             "recorded here",
             hook=key.hook,
+            writes=found.exact.write if found.exact else key.hook,
             n_latents=found.shape[1],
             l0=found.unsupervised.get("l0"),
             model=key.model,

@@ -40,28 +40,39 @@ def draw(config: RunConfig, ready: Callable[[Loaded], None]) -> None:
         st.info(provenance.plain(job.error), icon=":material/pause_circle:")
     elif job is not None and job.error:
         st.error(provenance.plain(job.error), icon=":material/error:")
-    _foretold(config, texts)
-    _run(config, "w_run_main", "content")
+    if _foretold(config, texts):
+        _run(config, "w_run_main", "content")
 
 
-def _foretold(config: RunConfig, texts: LabelledTexts) -> None:
-    """Tokens, time and memory, before anything is loaded."""
-    found = plan.plan(config, texts.texts, picked.sae_facts(config.saes[0]).n_latents)
+def _foretold(config: RunConfig, texts: LabelledTexts) -> bool:
+    """Tokens, time and memory, before anything is loaded; False, with the reason, where it cannot be done here."""
+    with st.spinner("Measuring how fast this machine is"):
+        found = _plan(config, texts)
     pace = (
         "at the pace of the last pass here"
         if found.measured
-        else "from this machine's speed; the first pass says better"
+        else "the products alone, with this machine as busy as now"
     )
-    seconds = (
-        "time not known before the first pass"
-        if found.seconds is None
-        else f"about {_duration(found.seconds)} ({pace})"
-    )
-    memory = "" if found.model_bytes is None else f", {found.model_bytes / 1e9:.1f} GB for the model's weights"
-    disk = "" if found.recording_bytes is None else f", at most {found.recording_bytes / 1e6:,.0f} MB kept"
+    seconds = "time not known" if found.seconds is None else f"about {_duration(found.seconds)} ({pace})"
+    memory = "" if found.peak_bytes is None else f", at most {found.peak_bytes / 1e9:.1f} GB of memory"
+    weights = "" if found.model_bytes is None else f" ({found.model_bytes / 1e9:.1f} GB the model's weights)"
+    disk = "" if found.stored_bytes is None else f", at most {found.stored_bytes / 1e6:,.0f} MB kept"
     provenance.how(
-        f"{found.texts:,} texts, at least {found.tokens:,} tokens: {seconds}, and loading the model{memory}{disk}."
+        f"{found.texts:,} texts, at least {found.tokens:,} tokens: {seconds}, and loading the model{memory}{weights}{disk}."
     )
+    if found.refused:
+        st.error(provenance.plain(found.refused), icon=":material/memory:")
+    return not found.refused
+
+
+def _plan(config: RunConfig, texts: LabelledTexts) -> plan.Plan:
+    """The plan of this page, kept while it shows the same: it is drawn anew with every press."""
+    key = (config.to_json(), texts.fingerprint)
+    if st.session_state.get("plan_of") != key:
+        st.session_state["plan"] = plan.plan(config, texts.texts, [picked.sae_facts(config.saes[0])])
+        st.session_state["plan_of"] = key
+    found: plan.Plan = st.session_state["plan"]
+    return found
 
 
 def _run(config: RunConfig, key: str, width: Literal["content", "stretch"]) -> None:

@@ -20,25 +20,42 @@ def label(facts: SaeFacts | None, sae: str) -> str:
     if facts is None:
         return sae
     said = [
-        facts.hook if facts.where != BUNDLED and facts.hook and facts.hook not in sae else None,
+        hooks(facts) if facts.where != BUNDLED and facts.hook and facts.hook not in sae else None,
+        facts.architecture.removesuffix("SAE") if facts.where != BUNDLED and facts.architecture else None,
         f"{facts.n_latents:,}" if facts.n_latents else None,
         f"L0 {facts.l0:.0f}" if facts.l0 else None,
+        _size(facts.gigabytes) if facts.where != BUNDLED else None,
+        "not here" if facts.reason else None,
     ]
     return " · ".join([sae.removeprefix("smollm2-135m-"), *(s for s in said if s)])
 
 
+def hooks(facts: SaeFacts) -> str | None:
+    """What it reads and, where that is another hook, what it writes."""
+    return f"{facts.hook} → {facts.writes}" if facts.writes not in (None, facts.hook) else facts.hook
+
+
 def facts(sae: str, model: str) -> None:
-    """Exact id, hook, width and size, and where it is. Of names that stand for nothing the page says what is wrong."""
+    """Exact id, hooks, architecture, width and size, where it is, and why it cannot be scored here, if so.
+
+    Of names that stand for nothing the page says what is wrong.
+    """
     try:
         picked.check_model(model)
         found, said = picked.sae_facts(sae), picked.sae_notes(sae)
     except SaeEvalError:
         return
     unknown = "hook not known before it is loaded" if "Hub" in found.where else "hook not stated"
-    size = None if found.gigabytes is None else f"{found.gigabytes * 1000:,.0f} MB"
-    numbers = [f"{found.n_latents:,} latents" if found.n_latents else None, _l0(found.l0), size]
-    lines = [sae, found.hook or unknown, ", ".join(n for n in numbers if n), f"{found.where}; model {model}", *said]
+    numbers = [
+        found.kind,
+        f"{found.n_latents:,} latents" if found.n_latents else None,
+        _l0(found.l0),
+        _size(found.gigabytes),
+    ]
+    lines = [sae, hooks(found) or unknown, ", ".join(n for n in numbers if n), f"{found.where}; model {model}", *said]
     st.html("<div class='id'>" + "<br>".join(map(html.escape, filter(None, lines))) + "</div>")
+    if found.reason:
+        st.warning(provenance.plain(f"cannot be scored here: {found.reason}"), icon=":material/warning:")
     if not found.is_for(model):
         st.warning(
             provenance.plain(f"made for {found.model}, not for {model}: choose that model, or its scores mean nothing"),
@@ -68,6 +85,13 @@ def drop() -> None:
             return
     state.put(sae=sae, latent="", shift_set="mine", tpp_set="mine", cell="")
     st.rerun()
+
+
+def _size(gigabytes: float | None) -> str | None:
+    """Of the weights in memory."""
+    if gigabytes is None:
+        return None
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1000:,.0f} MB"
 
 
 def _l0(l0: float | None) -> str | None:

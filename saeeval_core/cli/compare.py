@@ -8,6 +8,7 @@ from rich.table import Table
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import bar, command_line, console, write_json
+from saeeval_core.cli.planned import show_plan
 from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, DataError
 
@@ -39,10 +40,11 @@ def sweep(
     read_hook: o.ReadHook = "",
     probe_hook: o.ProbeHook = AUTO_PROBE,
     device: o.Device = "auto",
+    plan: o.PlanOnly = False,
     json_path: o.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
 ) -> None:
-    """Compare many SAEs on several tasks and protocols, with controls, in one model pass per hook."""
+    """Compare many SAEs on several tasks and protocols, with controls, in one model pass per task."""
     from saeeval_core.saes.asked import with_hooks
     from saeeval_core.scores.selections import Rule
     from saeeval_core.sweep.judged import judged_selections
@@ -72,6 +74,10 @@ def sweep(
         probe_hook=probe_hook,
         selections=judged_selections(o.words(select), rater, Rule(threshold)),
     )
+    if plan:
+        runs = [config.run_config(name, config.protocols[0], saes) for name in config.tasks]
+        show_plan(runs, units=len(runs) * len(config.protocols) * len(saes), shipped=True, json_path=json_path)
+        return
     with bar("scoring") as advance:
         result = run_sweep(
             config,

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from saeeval_core.errors import ConfigError
 from saeeval_core.storage.parse_json import NotJson, parse_json
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
     from saeeval_core.recordings.recorder import Progress as RecorderProgress
 
 console = Console(width=min(100, Console().width) if sys.stdout.isatty() else 100, highlight=False)
+
+
+def print_wide(table: Table) -> None:
+    """Print a table as wide as it is: a line of it is never folded, cut or shortened, also in a file or pipe."""
+    wide = Console(highlight=False, soft_wrap=True, width=100_000)
+    wide.width = max(1, Measurement.get(wide, wide.options, table).maximum)
+    wide.print(table)
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines as they are, never folded: a terminal breaks what is too long for it."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def finish(path: Path | None, result: Mapping[str, object]) -> None:

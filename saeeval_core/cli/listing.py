@@ -2,22 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from saeeval_core.cli import options as o
-from saeeval_core.cli.console import console, write_json
+from saeeval_core.cli.console import print_lines, print_wide, write_json
+from saeeval_core.cli.sae_rows import Row, Wanted, released_share, sae_rows
 from saeeval_core.config import DEFAULT_MODEL
 from saeeval_core.errors import ConfigError, SaeEvalError
 
 if TYPE_CHECKING:
     from saeeval_core.texts.own import OwnTask
 
-Row = dict[str, str | int | float | None]
-"""Column title -> cell; every row of a list has the same columns."""
 MOST = 400
 """Most rows that are shown; the JSON has them all."""
 
@@ -25,38 +23,56 @@ MOST = 400
 def list_(
     what: Annotated[str, typer.Argument(help="models, saes or tasks")],
     model: Annotated[str, typer.Option("--model", help="Only SAEs of this model.")] = "",
+    sae: Annotated[
+        list[str], typer.Option("--sae", help="Only these: names, folders or globs such as 'RELEASE/*'. Repeatable.")
+    ] = [],
+    hook: Annotated[
+        str,
+        typer.Option("--hook", help="Only SAEs that read or write it: blocks.12.hook_resid_post, blocks.12, mlp_out."),
+    ] = "",
+    architecture: Annotated[
+        str, typer.Option("--architecture", help="Only SAEs of it: topk, JumpReLUSAE, '*transcoder'.")
+    ] = "",
+    width: Annotated[str, typer.Option("--width", help="Only SAEs of so many latents: 16k, 4096 or 4k-65k.")] = "",
     json_path: o.Json = None,
 ) -> None:
     """List models, SAEs (bundled first, then SAELens's registry, offline) or tasks."""
-    kinds = {"models": _models, "saes": lambda: _saes(model), "tasks": _tasks}
+    wanted = Wanted(model, tuple(sae), hook, architecture, width)
+    kinds = {"models": _models, "saes": lambda: sae_rows(wanted), "tasks": _tasks}
     if what not in kinds:
         raise ConfigError(f"cannot list '{what}'; list models, saes or tasks")
+    if what != "saes" and wanted != Wanted():
+        raise ConfigError(f"{wanted} narrows the list of SAEs; {what} are listed whole")
     rows = kinds[what]()
     if not rows:
-        raise ConfigError(f"nothing found for model '{model}'; without --model everything is listed")
+        raise ConfigError(f"nothing found for {wanted}; without it everything is listed")
     write_json(json_path, rows)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for i, column in enumerate(rows[0]):
-        if column == "reason":
-            continue
-        table.add_column(column, overflow="fold", min_width=0 if i else 30)  # a bundled SAE's name stays in one piece
-    for row in rows[:MOST]:
-        table.add_row(*(_cell(v) for column, v in row.items() if column != "reason"))
-    console.print(table)
+    _show(rows)
     if what == "saes":
-        console.print(_share(rows), markup=False, highlight=False)
+        print_lines(released_share())
+
+
+def _show(rows: Sequence[Row]) -> None:
+    """A table whose rows each stand on one line, however long: ids are there to be copied."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in (c for c in rows[0] if c != "reason"):
+        table.add_column(column, no_wrap=True)
+    for row in rows[:MOST]:
+        table.add_row(*(_cell(row, column) for column in row if column != "reason"))
+    print_wide(table)
     if len(rows) > MOST:
-        console.print(f"... {len(rows) - MOST} more; narrow with --model or write all with --json")
+        print_lines(f"... {len(rows) - MOST:,} more; narrow with --model, --sae, --hook, --architecture or --width")
 
 
-def _cell(value: str | int | float | None) -> str:
+def _cell(row: Row, column: str) -> str:
+    value = row[column]
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "yes" if value else f"no: {row['reason']}"
     return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _models() -> list[Row]:
-    from saeeval_core.saes.registry import list_registry
+    from saeeval_core.saes.releases import list_registry
 
     counts = Counter(row.model for row in list_registry())
     return [_model_row(DEFAULT_MODEL, "bundled", 0), *(_model_row(m, "Hub", n) for m, n in sorted(counts.items()))]
@@ -64,45 +80,6 @@ def _models() -> list[Row]:
 
 def _model_row(model: str, where: str, saes: int) -> Row:
     return {"model": model, "where": where, "SAEs in registry": saes}
-
-
-def _saes(model: str) -> list[Row]:
-    from saeeval_core.saes.registry import list_bundled, list_registry
-    from saeeval_core.training.about import About, read_about
-
-    rows = []
-    for info in list_bundled() if model in ("", DEFAULT_MODEL) else ():
-        about = read_about(Path(info.location)) or About()
-        figures = about.l0, about.explained_variance_typical, about.dead
-        rows.append(_sae_row(info.id, "bundled", info.hook, info.n_latents, *figures))
-    for r in list_registry(model or None):
-        rows.append(_sae_row(r.spec, "Hub", r.hook, r.n_latents, r.expected_l0) | _scorable(r.hook_out, r.not_scorable))
-    return rows
-
-
-def _sae_row(
-    sae: str,
-    where: str,
-    hook: str | None,
-    latents: int | None,
-    l0: float | None,
-    variance: float | None = None,
-    dead: float | None = None,
-) -> Row:
-    names = {"sae": sae, "where": where, "hook": hook, "latents": latents}
-    return names | {"L0": l0, "expl. var.": variance, "dead": dead} | _scorable(hook, "")
-
-
-def _scorable(writes: str | None, reason: str) -> Row:
-    return {"writes": writes, "scorable": not reason, "reason": reason}
-
-
-def _share(rows: Sequence[Row]) -> str:
-    """How many of the SAEs can be scored, and why the others cannot."""
-    reasons = Counter(str(r["reason"]) for r in rows if not r["scorable"])
-    said = "".join(f"; {n}: {reason}" for reason, n in reasons.most_common())
-    can = sum(bool(r["scorable"]) for r in rows)
-    return f"{can:,} of {len(rows):,} ({can / len(rows):.1%}) can be scored{said}"
 
 
 def _tasks() -> list[Row]:

@@ -11,6 +11,7 @@ import typer
 
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.errors import ConfigError
+from saeeval_core.saes.named import named_saes, one_sae
 from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.texts.choices import TaskLabels
 
@@ -20,8 +21,15 @@ DEFAULT_N = ",".join(map(str, DEFAULT_NS))
 # What is scored.
 Model = Annotated[str, typer.Option("--model", help="Bundled name, local folder or Hub id.")]
 _SAE = "Bundled name, local folder or file (.npz, .safetensors, ae.pt), SAELens release/id or hub:REPO."
-Sae = Annotated[str, typer.Option("--sae", help=_SAE)]
-Saes = Annotated[list[str], typer.Option("--sae", help=f"{_SAE} Repeatable.")]
+Sae = Annotated[str, typer.Option("--sae", help=_SAE, callback=lambda name: one_sae(name))]
+Saes = Annotated[
+    list[str],
+    typer.Option(
+        "--sae",
+        help=f"{_SAE} Repeatable; a glob such as 'RELEASE/*' or a folder of SAEs names them all.",
+        callback=lambda names: named_saes(names),
+    ),
+]
 _TASK = "bios, reviews, news, bias_in_bios, amazon, ag_news or own:NAME; :PAIR keeps one SHIFT pair."
 Task = Annotated[str, typer.Option("--task", help=_TASK)]
 Tasks = Annotated[list[str], typer.Option("--task", help=f"{_TASK} Repeatable.")]
@@ -81,6 +89,12 @@ WritesHook = Annotated[
     str, typer.Option("--hook", help="Hook that a dictionary writes (and reads) whose own files name none.")
 ]
 ReadHook = Annotated[str, typer.Option("--read-hook", help="Hook that it reads, where that is not the one of --hook.")]
+PlanOnly = Annotated[
+    bool,
+    typer.Option(
+        "--plan", help="Only say what it would take: passes, tokens, seconds, memory and disk; nothing is loaded."
+    ),
+]
 
 # Training an SAE.
 Corpus = Annotated[Path, typer.Option("--corpus", help="Parquet or JSONL with a text column, or a .txt of paragraphs.")]

@@ -8,6 +8,7 @@ import typer
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, recording_bar, write_json
+from saeeval_core.cli.planned import show_plan
 from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, unknown_name
 
@@ -51,6 +52,7 @@ def run(
     refits: Annotated[
         int, typer.Option(help="Refits for intervals that also vary the probes' training texts (20 or more).")
     ] = 0,
+    plan: o.PlanOnly = False,
     shipped_recording: Annotated[bool, typer.Option(help="Use the recordings that come with the package.")] = True,
     json_path: o.Json = None,
     format_: Annotated[
@@ -80,6 +82,9 @@ def run(
         selection=select,
         probe_hook=probe_hook,
     )
+    if plan:
+        show_plan([config], units=len(sae), shipped=shipped_recording, json_path=json_path)
+        return
     if refits:
         attach.check_refits(config, select, refits)
     chooser: Selector | None = None

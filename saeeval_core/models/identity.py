@@ -51,8 +51,7 @@ def model_name(spec: str) -> str:
 def model_settings(spec: str) -> Mapping[str, Any] | None:
     """The text model's part of config.json, without loading anything; None where it is not on this machine."""
     if spec in PACKAGED:
-        found = PACKAGED[spec]
-        return {"model_type": found.model_type, "hidden_size": found.width, "num_hidden_layers": found.layers}
+        return PACKAGED[spec].settings
     path = Path(model_name(spec)) / CONFIG_FILE if is_folder(spec) else _cached_config(model_name(spec))
     try:
         found = parse_json(path.read_bytes()) if path is not None else None

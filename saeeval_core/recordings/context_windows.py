@@ -6,6 +6,10 @@ import numpy as np
 
 WINDOW = 16
 """Tokens in a stored context."""
+TOP, PER_CELL = 10, 2
+"""Strongest contexts of a latent, and strongest of each label cell."""
+POOL = 30
+"""Uniform sample of firing texts, from which those spread over activation intervals are taken."""
 KINDS = ("top", "sampled", "top of its cell")
 
 
@@ -57,3 +61,8 @@ class Contexts:
             )
             for i in range(self.indptr[latent], self.indptr[latent + 1])
         ]
+
+
+def collecting_bytes(n_latents: int, n_cells: int) -> int:
+    """Memory in which a pass collects the contexts of an SAE: 338 MB for 131,072 latents and 8 label cells."""
+    return n_latents * (TOP + POOL + PER_CELL * n_cells) * (14 + 2 * WINDOW)

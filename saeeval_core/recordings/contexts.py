@@ -3,8 +3,7 @@
 Per latent: the texts where it is strongest, a sample over lower activation intervals, and the strongest of each label
 cell. One window per text. The texts of a batch are merged by one partial sort, on the device of the pass.
 
-Memory is fixed: latents x (TOP + 30 + PER_CELL x cells) x (14 + 2 x WINDOW) bytes, 338 MB for 131,072 latents and 8
-cells.
+Memory is fixed: ``context_windows.collecting_bytes``.
 """
 
 from collections.abc import Sequence
@@ -13,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from saeeval_core.recordings.context_windows import WINDOW, Contexts
+from saeeval_core.recordings.context_windows import PER_CELL, POOL, TOP, WINDOW, Contexts
 from saeeval_core.recordings.segments import Segments
 
-TOP, SAMPLED, PER_CELL = 10, 10, 2
-_POOL = 30  # uniform sample of firing texts, from which the SAMPLED are spread over activation intervals
+SAMPLED = 10
 _MIN_TEXTS = 3  # latents firing on fewer texts get no contexts
 _BEFORE = 10  # tokens shown before the strongest one: a causal model sees nothing after it
 _LAST_TEXT = 2**32 - 1
@@ -86,7 +84,7 @@ class ContextCollector:
         self.n_latents, self.cells, self.seed = n_latents, cells, seed
         self.n_cells = 0 if cells is None else int(cells.max(initial=-1)) + 1
         self.top = _Best(n_latents, TOP, device)
-        self.sample = _Best(n_latents, _POOL, device)
+        self.sample = _Best(n_latents, POOL, device)
         self.per_cell = _Best(self.n_cells * n_latents, PER_CELL, device)
         """Row cell * latents + latent."""
         self.n_texts = torch.zeros(n_latents, dtype=torch.int64, device=device)
@@ -112,7 +110,7 @@ class ContextCollector:
         parts = []
         for latents in np.split(np.arange(self.n_latents), range(_AT_ONCE, self.n_latents, _AT_ONCE)):
             own = top.take(latents, np.tile(np.arange(TOP), (len(latents), 1)))
-            drawn = sample.take(latents, np.tile(np.arange(_POOL), (len(latents), 1)))
+            drawn = sample.take(latents, np.tile(np.arange(POOL), (len(latents), 1)))
             drawn = drawn.take(np.arange(len(latents)), _spread(drawn, own))
             both = np.tile(np.arange(PER_CELL), (len(latents), 1))
             cells = [per_cell.take(cell * self.n_latents + latents, both) for cell in range(self.n_cells)]
@@ -196,7 +194,7 @@ def _spread(sample: _Table, top: _Table) -> np.ndarray:
     filled = sample.text >= 0
     pool = filled & ~(sample.text[:, :, None] == top.text[:, None, :]).any(2)
     slots, size = np.argsort(~pool, axis=1, kind="stable"), pool.sum(1)
-    steps = np.stack([np.linspace(0, max(n - 1, 0), SAMPLED).round().astype(int) for n in range(_POOL + 1)])
+    steps = np.stack([np.linspace(0, max(n - 1, 0), SAMPLED).round().astype(int) for n in range(POOL + 1)])
     return np.where(size[:, None] > 0, np.take_along_axis(slots, steps[size], 1), -1)
 
 

@@ -14,7 +14,7 @@ from saeeval_core.recordings.recording import (
 )
 from saeeval_core.saes.local import file_fingerprint, inspect_sae, local_path
 from saeeval_core.saes.placed import split
-from saeeval_core.saes.registry import registry
+from saeeval_core.saes.releases import registry
 
 
 @dataclass(frozen=True)

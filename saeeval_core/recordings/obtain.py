@@ -1,6 +1,7 @@
 """The recordings that a run needs: the shipped or stored ones, or else made in one pass over the texts and stored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from saeeval_core.models.identity import model_name, model_settings, model_stamp
 from saeeval_core.models.layouts import Exactness, canonical
 from saeeval_core.models.packages import BUNDLED_MODEL
 from saeeval_core.recordings.keep import keep_recordings, partial_state
-from saeeval_core.recordings.known_saes import KnownSae, identify
-from saeeval_core.recordings.plan import noting_pace
+from saeeval_core.recordings.known_saes import KnownSae, identify, known_sae
+from saeeval_core.recordings.pace import noting_pace
+from saeeval_core.recordings.plan import cannot_fit, plan, work_of
 from saeeval_core.recordings.recording import (
     LatentRecording,
     RecordingKey,
@@ -22,13 +24,18 @@ from saeeval_core.recordings.recording import (
     find_latents,
     find_residuals,
 )
+from saeeval_core.saes.asked import what_is
+from saeeval_core.saes.facts import SaeFacts, facts
 from saeeval_core.saes.fit import check_settings
+from saeeval_core.storage.kept import RECORDINGS, Shelves
 from saeeval_core.texts.sources import BUNDLED_TASKS, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts.tables import FileForm
 from saeeval_core.texts.tasks import Draw, TaskSet
 
 if TYPE_CHECKING:
+    from saeeval_core.models.language_model import LanguageModel
     from saeeval_core.recordings.recorder import Progress, Recorded
+    from saeeval_core.saes.loaded import LoadedSAE
 
 GENERAL = "general"
 """Name of the general text, in which contexts are shown besides the task's own texts."""
@@ -88,13 +95,21 @@ def obtain_recordings(
     UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used, or are not exact at one probe hook.
     A damaged stored recording is reported on stderr and made again; one that cannot be stored costs a line on stderr.
     """
-    known = [identify(s) for s in saes]
+    known = [identified(config, s) for s in saes]
     found = find_recordings(config, task_set, known, shipped=shipped)
     if found is not None:
         return found
     made = make_recordings(config, task_set, saes, on_progress=on_progress, one_probe=True)
     probe = _common_probe(config, [(s.id, s.hook, _exact(s, r)) for s, r in zip(known, made.latents, strict=True)])
     return Recordings(made.residuals[probe], [latents.at(probe) for latents in made.latents])
+
+
+def identified(config: RunConfig, sae: str) -> KnownSae:
+    """As ``identify``; ConfigError for an SAE that would have to be loaded for it, and cannot fit on this machine."""
+    found = known_sae(sae)
+    if found is None and (line := cannot_fit(config, facts(sae, what_is(sae)))):
+        raise ConfigError(line)
+    return found or identify(sae)
 
 
 def make_recordings(
@@ -105,24 +120,91 @@ def make_recordings(
     on_progress: "Callable[[Progress], None] | None" = None,
     one_probe: bool = False,
 ) -> "Recorded":
-    """Record these SAEs in one pass, at every exact probe hook of each, and store it.
+    """Record these SAEs at every exact probe hook of each, and store it; as many in one pass as fit into memory.
 
-    UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used; with ``one_probe`` also, before
-    minutes are spent on the pass, where the SAEs are not exact at one probe hook.
+    UnsupportedSAE, ModelError or DataError if SAEs, model or texts cannot be used, ConfigError where they cannot fit on
+    this machine; with ``one_probe`` also, before minutes are spent on the pass, where the SAEs are not exact at one
+    probe hook.
     """
+    groups = list(recorded_groups(config, task_set, saes, on_progress=on_progress, one_probe=one_probe))
+    residuals = {hook: own for made in groups for hook, own in made.residuals.items()}
+    return replace(groups[0], residuals=residuals, latents=[own for made in groups for own in made.latents])
+
+
+def recorded_groups(
+    config: RunConfig,
+    task_set: TaskSet,
+    saes: Sequence[str],
+    *,
+    on_progress: "Callable[[Progress], None] | None" = None,
+    one_probe: bool = False,
+) -> "Iterator[Recorded]":
+    """As ``make_recordings``, one group of SAEs after the other: what is not kept of a group is freed before the next."""
     # Only now are torch, transformers and SAELens needed.
     from saeeval_core.models.language_model import load_model, resolve_device
-    from saeeval_core.recordings.recorder import place_of, record_pass
+    from saeeval_core.recordings.kept_activations import keeping
+    from saeeval_core.recordings.recorder import place_of
+
+    told = [facts(s, what_is(s)) for s in saes]
+    planned = plan(config, task_set.texts.texts, told, seconds=False)
+    planned.check()
+    device, n = resolve_device(config.device), len(planned.groups)
+    heard = noting_pace(config, work_of(config.model, told), on_progress) if n == 1 else on_progress
+    with ExitStack() as stack:
+        model: LanguageModel | None = None
+        for i, group in enumerate(planned.groups):
+            loaded = _load(config, group, device)
+            if model is None:
+                model = load_model(config.model, device=config.device, dtype=config.dtype)
+                if one_probe and n == 1:
+                    places = [place_of(model, sae) for sae in loaded]
+                    _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])
+                elif one_probe:
+                    _common_probe(config, _written(model, told))
+                if planned.keeps_activations:
+                    hooks = [hook for _, read, exact in _written(model, told) for hook in (read, *exact.probes)]
+                    hooks += [exact.write for _, _, exact in _written(model, told)]
+                    model = stack.enter_context(keeping(model, hooks, RECORDINGS.own / "partial"))
+            yield _recorded(config, task_set, model, loaded, _part(heard, i, n))
+            del loaded
+
+
+def _load(config: RunConfig, saes: Sequence[str], device: str) -> "list[LoadedSAE]":
     from saeeval_core.saes.loaded import load_sae
 
-    key = recording_key(config, "", task_set.texts.fingerprint)
-    loaded = [load_sae(s, device=resolve_device(config.device)) for s in saes]
+    loaded = [load_sae(s, device=device) for s in saes]
     for sae in loaded:
         check_settings(sae.info, model_settings(config.model) or {})
-    model = load_model(config.model, device=config.device, dtype=config.dtype)
-    if one_probe:
-        places = [place_of(model, sae) for sae in loaded]
-        _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])
+    return loaded
+
+
+def _written(model: "LanguageModel", saes: Sequence[SaeFacts]) -> list[tuple[str, str, Exactness]]:
+    """(name, hook read, exactness) of SAEs that are not loaded yet, as far as they say their hooks."""
+    from saeeval_core.models.sites import exact_hooks
+
+    return [(s.id, model.hook_name(s.hook), exact_hooks(model, s.writes)) for s in saes if s.hook and s.writes]
+
+
+def _part(on_progress: "Callable[[Progress], None] | None", i: int, n: int) -> "Callable[[Progress], None] | None":
+    """The callback for pass ``i`` of ``n`` over the same tokens, which tells of all of them."""
+    if on_progress is None or n == 1:
+        return on_progress
+    return lambda p: on_progress(
+        replace(p, done=p.done + i * p.total, total=n * p.total, seconds=p.seconds * (p.done + i * p.total) / p.done)
+    )
+
+
+def _recorded(
+    config: RunConfig,
+    task_set: TaskSet,
+    model: "LanguageModel",
+    loaded: "Sequence[LoadedSAE]",
+    on_progress: "Callable[[Progress], None] | None",
+) -> "Recorded":
+    """One pass with these SAEs, stored."""
+    from saeeval_core.recordings.recorder import record_pass
+
+    key = recording_key(config, "", task_set.texts.fingerprint)
     hooks = [s.info.hook for s in loaded]
     with partial_state(fingerprint([key.fingerprint, hooks, [s.fingerprint for s in loaded]])) as partial:
         made = record_pass(
@@ -133,7 +215,7 @@ def make_recordings(
             loaded,
             storage=key.storage,
             cells=label_cells(task_set),
-            on_progress=noting_pace(config, on_progress),
+            on_progress=on_progress,
             partial=partial,
         )
         keep_recordings(made.residuals.values(), made.latents, partial)
@@ -153,6 +235,20 @@ def find_recordings(
     probe = probe_of(config, saes, latents) if len(latents) == len(found) else None
     residuals = None if probe is None else find_residuals(replace(keys[0], hook=probe), shipped=shipped)
     return None if residuals is None else Recordings(residuals, [own.at(residuals.key.hook) for own in latents])
+
+
+def is_recorded(
+    config: RunConfig, task_set: TaskSet, sae: str, hook: str | None = None, *, shipped: bool = True
+) -> bool:
+    """Whether the latents of this SAE on these texts are stored; the recording itself is not read.
+
+    ``hook``: the one that it reads, where that is known. UnsupportedSAE for a folder that cannot be used.
+    """
+    known = known_sae(sae)
+    if known is None:
+        return False
+    key = recording_key(config, hook or known.hook, task_set.texts.fingerprint).of_sae(known.fingerprint)
+    return any((f / f"latents-{key}.json").exists() for f in Shelves("recordings", shipped).folders())
 
 
 def probe_of(config: RunConfig, saes: Sequence[KnownSae], latents: Sequence[LatentRecording]) -> str | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from saeeval_core.errors import ConfigError, UnsupportedSAE
 from saeeval_core.saes.local import inspect_sae, local_path
 from saeeval_core.saes.placed import placed, split
-from saeeval_core.saes.registry import RegistryRow, SaeInfo, nearest, registry
+from saeeval_core.saes.registry import SaeInfo
+from saeeval_core.saes.releases import RegistryRow, nearest, registry
 
 
 @dataclass(frozen=True)

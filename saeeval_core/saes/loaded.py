@@ -24,16 +24,8 @@ from saeeval_core.saes.folding import fold, load_errors, unfolded_line
 from saeeval_core.saes.foreign import module_of
 from saeeval_core.saes.local import fingerprint_with, hash_files, inspect_sae, with_given
 from saeeval_core.saes.placed import split
-from saeeval_core.saes.registry import (
-    CFG_FILE,
-    LOADED_WITH,
-    UNFOLDED,
-    WEIGHTS_FILE,
-    RegistryRow,
-    SaeInfo,
-    parse_cfg,
-    registry,
-)
+from saeeval_core.saes.registry import CFG_FILE, LOADED_WITH, UNFOLDED, WEIGHTS_FILE, SaeInfo, parse_cfg
+from saeeval_core.saes.releases import RegistryRow, registry
 from saeeval_core.storage.hub import hub_errors
 
 _HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[^/]+/(.+)$")

@@ -1,6 +1,6 @@
-"""Hooks, width and model of an SAE, inferred from its names in SAELens's registry.
+"""Hooks, architecture, width and model of an SAE, as its names in SAELens's registry state them.
 
-The registry has no fields for hook and width; release, id and path follow a few conventions.
+The registry has no fields for any of them; release, id and path follow a few conventions. What they do not state is None.
 """
 
 import re
@@ -43,6 +43,69 @@ _FAMILIES = (
     ("deepseek-r1-distill-llama", "llama"),
 )
 """How a model's short name starts -> transformers' ``model_type``, for the models of the registry."""
+_ALWAYS = {
+    "gemma_2": "JumpReLUSAE",
+    "gemma_2_transcoder": "JumpReLUTranscoder",
+    "llama_scope": "JumpReLUSAE",
+    "llama_scope_r1_distill": "JumpReLUSAE",
+    "mwhanna_transcoder": "Transcoder",
+    "mntss_clt_layer_transcoder": "Transcoder",
+    "connor_rob_hook_z": "StandardSAE",
+    "goodfire": "StandardSAE",
+    "deepseek_r1": "StandardSAE",
+    "qwen_scope": "TopKSAE",
+    "temporal": "TemporalSAE",
+}
+"""SAELens's name of a conversion -> the one class that it makes."""
+_TRAINERS = (
+    ("matryoshka", "JumpReLUSAE"),  # BatchTopK too is read with one threshold for all tokens
+    ("batchtopk", "JumpReLUSAE"),
+    ("topk", "TopKSAE"),
+    ("gated", "GatedSAE"),
+    ("vanilla", "StandardSAE"),
+    ("standard", "StandardSAE"),
+    ("panneal", "StandardSAE"),
+)
+"""Word in the release or path of a dictionary_learning SAE -> the class that SAELens makes of it."""
+_RESIDUAL_WIDTHS = (
+    ("pythia-70m", 512),
+    ("gpt2-small", 768),
+    ("gemma-2b", 2048),
+    ("gemma-2-2b", 2304),
+    ("gemma-2-9b", 3584),
+    ("gemma-2-27b", 4608),
+    ("gemma-3-270m", 640),
+    ("gemma-3-1b", 1152),
+    ("gemma-3-4b", 2560),
+    ("gemma-3-12b", 3840),
+    ("gemma-3-27b", 5376),
+    ("llama-3.1-8b", 4096),
+    ("llama-3.3-70b", 8192),
+    ("meta-llama-3-8b", 4096),
+    ("deepseek-r1-distill-llama-8b", 4096),
+    ("mistral-7b", 4096),
+    ("qwen3-1.7b", 2048),
+    ("qwen3-8b", 4096),
+    ("qwen3-30b-a3b", 2048),
+    ("qwen3.5-2b", 2048),
+    ("qwen3.5-9b", 4096),
+    ("qwen3.5-27b", 5120),
+    ("qwen3.5-35b-a3b", 2048),
+)
+"""How a model's short name starts -> width of its residual stream, by SAELens's and TransformerLens's own tables."""
+_HEAD_WIDTHS = (
+    ("pythia-70m", 512),
+    ("gpt2-small", 768),
+    ("gemma-2-2b", 2048),
+    ("gemma-2-9b", 4096),
+    ("gemma-2-27b", 4096),
+    ("gemma-3-270m", 1024),
+    ("gemma-3-1b", 1024),
+    ("gemma-3-4b", 2048),
+    ("gemma-3-12b", 4096),
+    ("gemma-3-27b", 4096),
+)
+"""The same for the attention heads side by side."""
 
 
 def transcoder_hooks(how: str | None, sae_id: str, path: str) -> tuple[str, str] | None:
@@ -52,6 +115,36 @@ def transcoder_hooks(how: str | None, sae_id: str, path: str) -> tuple[str, str]
         return None
     read, write = _TRANSCODERS[how]
     return f"blocks.{layer[1]}.{read}", f"blocks.{layer[1]}.{write}"
+
+
+def architecture_of(how: str | None, release: str, sae_id: str, path: str) -> str | None:
+    """SAELens's inference class of an SAE of the registry; ``how``: the registry's name of the conversion."""
+    if how == "gemma_3" and ("transcoder" in path or "clt" in path):
+        return "JumpReLUSkipTranscoder" if "affine" in path else "JumpReLUTranscoder"
+    if how == "gemma_3":
+        return "JumpReLUSAE"
+    if how == "dictionary_learning_1":
+        said = f"{release} {path}".lower().replace("_", "")
+        return next((architecture for word, architecture in _TRAINERS if word in said), None)
+    # SAELens saves a Matryoshka SAE of its own for use as JumpReLU; of the others their cfg.json says it, not the name.
+    if how is None and "matryoshka" in f"{release} {sae_id} {path}":
+        return "JumpReLUSAE"
+    return _ALWAYS.get(how or "")
+
+
+def hook_width(model: str, hook: str | None) -> int | None:
+    """Number of values at a hook of a model of the registry; None for a model or hook that is not known."""
+    if hook is None:
+        return None
+    widths = _HEAD_WIDTHS if hook.endswith("hook_z") else _RESIDUAL_WIDTHS
+    name = short_model_name(model)
+    return next((width for start, width in widths if name.startswith(start)), None)
+
+
+def parameters_said(model: str) -> float | None:
+    """Number of weights that a model's name states, as in "gemma-3-27b" or "pythia-70m"; None where it states none."""
+    said = re.findall(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", short_model_name(model))
+    return float(said[0][0]) * {"b": 1e9, "m": 1e6}[said[0][1]] if said else None
 
 
 def family_of(model: str) -> str | None:
@@ -91,9 +184,12 @@ def width_of(name: str) -> int | None:
             number = int(match[1])
             if kind == "exact":
                 return number
-            if kind == "power":
-                return 2**number
-            said = number * (1_000 if match[2] == "k" else 1_000_000)
-            power = 2 ** round(log2(said))
-            return power if abs(power / said - 1) < 0.05 else number * 1024
+            return 2**number if kind == "power" else latents_said(number, match[2])
     return None
+
+
+def latents_said(number: int, unit: str) -> int:
+    """Number of latents that "16k" or "1m" means: the nearest power of two, or thousands of 1,024 where none is near."""
+    said = number * (1_000 if unit == "k" else 1_000_000)
+    power = 2 ** round(log2(said))
+    return power if abs(power / said - 1) < 0.05 else number * 1024

@@ -1,4 +1,4 @@
-"""Many SAEs x tasks x protocols as flat rows: one pass of the language model per hook, resumed by fingerprint.
+"""Many SAEs x tasks x protocols as flat rows: one pass of the language model per task, resumed by fingerprint.
 
 A failed SAE is a row with its message. The Compare view reads these rows (``columns.BLANK`` names the columns);
 intervals and paired differences use the same resamples of test texts for every SAE of a task.
@@ -15,8 +15,17 @@ from saeeval_core.controls.deletion import word_deletions
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.prepare import check_texts, evaluation_of
-from saeeval_core.recordings.known_saes import identify, known_sae
-from saeeval_core.recordings.obtain import draw_of, make_recordings, obtain_recordings, recording_key, task_set_of
+from saeeval_core.recordings.obtain import (
+    draw_of,
+    identified,
+    is_recorded,
+    obtain_recordings,
+    recorded_groups,
+    task_set_of,
+)
+from saeeval_core.recordings.plan import cannot_fit
+from saeeval_core.saes.asked import what_is
+from saeeval_core.saes.facts import facts
 from saeeval_core.storage import row_json
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.kept import KeptJson, Shelves
@@ -110,9 +119,9 @@ def sweep(
         for protocol in config.protocols:
             run = config.run_config(task, protocol, config.saes)
             check_texts(run, draw_of(run, task_set))
-        failed, groups = _by_hook(config.saes)
-        for hook, saes in groups.items():
-            failed |= _record_missing(config, task, task_set, hook, saes, shipped)
+        failed, groups = _by_hook(config.run_config(task, config.protocols[0], config.saes))
+        failed |= _record_missing(config, task, task_set, groups, shipped)
+        for saes in groups.values():
             for protocol in config.protocols:
                 own = [s for s in saes if s not in failed]
                 for sae, unit in _units(config, task, protocol, task_set, own, shipped):
@@ -157,44 +166,48 @@ def _task_set(config: SweepConfig, task: str) -> TaskSet:
     return found.drawn(seed=config.seed, protocol=get_protocol(config.protocols[0]), per_cell=config.texts_per_cell)
 
 
-def _by_hook(saes: Sequence[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+def _by_hook(run: RunConfig) -> tuple[dict[str, str], dict[str, list[str]]]:
     """({SAE that cannot be used: message}, {hook: SAEs})."""
     failed, groups = {}, {}
-    for sae in saes:
+    for sae in run.saes:
         try:
-            groups.setdefault(identify(sae).hook, []).append(sae)
+            groups.setdefault(identified(run, sae).hook, []).append(sae)
         except SaeEvalError as error:
             failed[sae] = str(error)
     return failed, groups
 
 
 def _record_missing(
-    config: SweepConfig, task: str, task_set: TaskSet, hook: str, saes: Sequence[str], shipped: bool
+    config: SweepConfig, task: str, task_set: TaskSet, groups: Mapping[str, Sequence[str]], shipped: bool
 ) -> dict[str, str]:
-    """One pass over the texts for the SAEs not recorded yet; returns those that cannot be, with their messages."""
-    run = config.run_config(task, config.protocols[0], saes)
-    key = recording_key(run, hook, task_set.texts.fingerprint)
-    folders, failed, missing = Shelves("recordings", shipped).folders(), {}, []
-    for sae in saes:
-        known = known_sae(sae)
-        if known is None or not any((f / f"latents-{key.of_sae(known.fingerprint)}.json").exists() for f in folders):
-            missing.append(sae)
+    """One pass over the texts for the SAEs not recorded yet, whatever they read; returns those that cannot be, with why."""
+    run = config.run_config(task, config.protocols[0], config.saes)
+    missing = [
+        sae
+        for hook, saes in groups.items()
+        for sae in saes
+        if not is_recorded(run, task_set, sae, hook, shipped=shipped)
+    ]
+    failed: dict[str, str] = {}
     if len(missing) > 1:
         # Each is tried before the pass, so that one bad SAE does not stop the others.
-        failed = {sae: line for sae in missing if (line := _load_error(sae)) is not None}
+        failed = {sae: line for sae in missing if (line := _load_error(run, sae)) is not None}
     usable = [s for s in missing if s not in failed]
     try:
         if usable:
-            make_recordings(replace(run, saes=tuple(usable)), task_set, usable)
+            for _ in recorded_groups(replace(run, saes=tuple(usable)), task_set, usable):
+                pass  # it is stored
     except SaeEvalError as error:
         failed |= {sae: str(error) for sae in usable}
     return failed
 
 
-def _load_error(sae: str) -> str | None:
+def _load_error(run: RunConfig, sae: str) -> str | None:
     from saeeval_core.saes.loaded import load_sae
 
     try:
+        if line := cannot_fit(run, facts(sae, what_is(sae))):
+            return line
         load_sae(sae)
     except SaeEvalError as error:
         return str(error)

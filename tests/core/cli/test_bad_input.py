@@ -93,7 +93,7 @@ def test_unknown_tasks_protocols_and_lists(call):
     call.refuses("unknown task 'boos'; nearest: bios", "run", "--task", "boos")
     call.refuses("unknown protocol 'robst'; nearest: robust", "run", "--protocol", "robst")
     call.refuses("cannot list 'models2'", "list", "models2")
-    call.refuses("nothing found for model 'no-such-model'", "list", "saes", "--model", "no-such-model")
+    call.refuses("nothing found for --model no-such-model", "list", "saes", "--model", "no-such-model")
 
 
 def test_options_that_do_not_exist_are_usage_errors(call):

@@ -9,7 +9,7 @@ from foreign_files import plain_arrays, save_arrays
 
 from saeeval_core.config import DEFAULT_MODEL
 from saeeval_core.errors import ModelError
-from saeeval_core.models.bundled import bundled_folder
+from saeeval_core.models.unpacked_model import unpacked_model
 from saeeval_core.recordings.known_saes import known_sae, offered_probes
 from saeeval_core.saes.placed import placed
 
@@ -71,7 +71,7 @@ def test_a_sweep_takes_files_too(call, own, tiny_sae_dirs, tmp_path):
 def unpacked() -> Path:
     """The bundled model, unpacked once into the cache of all tests."""
     try:
-        return bundled_folder()
+        return unpacked_model(DEFAULT_MODEL)
     except ModelError as error:
         pytest.skip(str(error))
 

@@ -158,7 +158,7 @@ def test_names_of_the_list_of_models_are_hub_ids(said, meant):
 
 
 def test_every_name_of_the_list_of_models_is_accepted():
-    from saeeval_core.saes.registry import list_registry
+    from saeeval_core.saes.releases import list_registry
 
     assert all("/" in model_name(row.model) for row in list_registry())
 

@@ -5,7 +5,8 @@ import pytest
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes.asked import HubPlace, what_is
-from saeeval_core.saes.registry import RegistryRow, SaeInfo
+from saeeval_core.saes.registry import SaeInfo
+from saeeval_core.saes.releases import RegistryRow
 
 
 def test_every_kind_of_name(tiny_sae_dirs):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes.loaded import load_sae, verify_affine
-from saeeval_core.saes.registry import RegistryRow, registry
+from saeeval_core.saes.releases import RegistryRow, registry
 
 D, N = 24, 64
 W_ENC, W_DEC, B_ENC, B_DEC, THRESHOLD = rand(D, N), rand(N, D, seed=1), rand(N), 0.3 * rand(D), rand(N).abs()

@@ -33,11 +33,12 @@ from sae_lens.saes.sae import SAEMetadata
 from safetensors.torch import load_file, save_file
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.saes import registry
+from saeeval_core.saes import registry, releases
 from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import load_sae, verify_affine
 from saeeval_core.saes.local import inspect_sae
-from saeeval_core.saes.registry import list_bundled, list_registry
+from saeeval_core.saes.registry import list_bundled
+from saeeval_core.saes.releases import list_registry
 
 torch.set_num_threads(1)
 
@@ -576,8 +577,36 @@ def test_the_registry_is_listed_offline():
 )
 def test_hook_and_width_are_read_from_the_names(spec, hook, n_latents):
     release, _, sae_id = spec.partition("/")
-    row = registry.registry()[release, sae_id]
+    row = releases.registry()[release, sae_id]
     assert (row.hook, row.n_latents) == (hook, n_latents)
+
+
+@pytest.mark.parametrize(
+    ("spec", "architecture", "widths"),
+    [
+        ("gemma-scope-2b-pt-att/layer_0/width_16k/average_l0_104", "JumpReLUSAE", (2048, 2048)),
+        ("gemma-scope-2-270m-pt-transcoders-all/layer_0_width_16k_l0_big", "JumpReLUTranscoder", (640, 640)),
+        ("gemma-scope-2-270m-pt-transcoders-all/layer_0_width_16k_l0_big_affine", "JumpReLUSkipTranscoder", (640, 640)),
+        (
+            "saebench_gemma-2-2b_width-2pow14_date-0107/blocks.12.hook_resid_post__trainer_0",
+            "JumpReLUSAE",
+            (2304, 2304),
+        ),
+        (
+            "sae_bench_gemma-2-2b_topk_width-2pow14_date-1109/blocks.12.hook_resid_post__trainer_0",
+            "TopKSAE",
+            (2304, 2304),
+        ),
+        ("qwen-scope-3.5-27b-w80k-l50/layer44", "TopKSAE", (5120, 5120)),
+        ("gpt2-small-resid-post-v5-32k/blocks.3.hook_resid_post", None, (768, 768)),
+        ("llama-3.1-8b-instruct-andyrdt/resid_post_layer_3_trainer_1", None, (4096, 4096)),
+        ("mwhanna-qwen3-4b-transcoders/layer_3", "Transcoder", None),
+    ],
+)
+def test_architecture_and_sizes_are_what_names_state_and_else_blank(spec, architecture, widths):
+    release, _, sae_id = spec.partition("/")
+    row = releases.registry()[release, sae_id]
+    assert (row.architecture, row.widths) == (architecture, widths)
 
 
 def test_nearly_every_sae_of_the_registry_can_be_scored():
@@ -595,7 +624,7 @@ def test_nearly_every_sae_of_the_registry_can_be_scored():
 
 
 def test_what_only_the_release_says_holds_for_the_same_files_on_the_hub_and_in_its_cache(hub, tmp_path, monkeypatch):
-    row = registry.RegistryRow("r", "i", "gpt2-small", "org/repo", HOOK, N, None, None, HOOK, path="sub", centred=True)
+    row = releases.RegistryRow("r", "i", "gpt2-small", "org/repo", HOOK, N, None, None, HOOK, path="sub", centred=True)
     monkeypatch.setattr("saeeval_core.saes.loaded.registry", lambda: {("r", "i"): row})
     x = tokens(0)
     plain, centred = load_sae("hub:org/repo"), load_sae("hub:org/repo/sub")
@@ -607,9 +636,9 @@ def test_what_only_the_release_says_holds_for_the_same_files_on_the_hub_and_in_i
 
 
 def test_res_jb_is_centred_by_its_release():
-    rows = [row for row in registry.registry().values() if row.centred]
+    rows = [row for row in releases.registry().values() if row.centred]
     assert "gpt2-small-res-jb" in {row.release for row in rows} and all(row.model == "gpt2-small" for row in rows)
-    row = registry.registry()["gpt2-small-res-jb", "blocks.8.hook_resid_pre"]
+    row = releases.registry()["gpt2-small-res-jb", "blocks.8.hook_resid_pre"]
     assert (row.repo, row.path) == ("jbloom/GPT2-Small-SAEs-Reformatted", "blocks.8.hook_resid_pre")
 
 
@@ -726,7 +755,7 @@ def test_describing_saes_needs_neither_torch_nor_saelens(tmp_path):
     saved(tmp_path / "toy", "topk")
     code = (
         "import sys; from pathlib import Path; from saeeval_core.saes.local import inspect_sae;"
-        "from saeeval_core.saes.registry import list_bundled, list_registry;"
+        "from saeeval_core.saes.registry import list_bundled; from saeeval_core.saes.releases import list_registry;"
         f"inspect_sae('toy', [Path({str(tmp_path)!r})]); list_bundled(); list_registry('gpt2');"
         "print([m for m in ('torch', 'sae_lens', 'transformers', 'transformer_lens') if m in sys.modules])"
     )

@@ -1,0 +1,120 @@
+"""``--plan``: what a run or sweep will take, before anything is loaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saeeval_core.cli.console import print_lines, write_json
+from saeeval_core.config import RunConfig
+from saeeval_core.errors import UnsupportedSAE
+
+if TYPE_CHECKING:
+    from saeeval_core.recordings.plan import Plan
+    from saeeval_core.saes.facts import SaeFacts
+
+_GB = 1e9
+
+
+def show_plan(runs: Sequence[RunConfig], *, units: int, shipped: bool, json_path: Path | None) -> None:
+    """Print, and write as JSON, what recording the SAEs of these runs will take; those that are stored take nothing.
+
+    ``units``: SAEs x tasks x protocols that are scored. ConfigError, after that, where it cannot be done here.
+    """
+    plans = [_plan(run, shipped) for run in runs]
+    write_json(json_path, {"kind": "plan", "units": units, "passes": [_row(r, n, p) for r, n, p in plans]})
+    print_lines(f"{units} unit(s): SAEs x tasks x protocols")
+    for run, stored, plan in plans:
+        print_lines(*_lines(run, stored, plan))
+    for _, _, plan in plans:
+        plan.check()
+
+
+def _plan(run: RunConfig, shipped: bool) -> tuple[RunConfig, int, "Plan"]:
+    """(settings, SAEs whose recordings are stored, plan of the others)."""
+    from saeeval_core.recordings.obtain import is_recorded, task_set_of
+    from saeeval_core.recordings.plan import plan
+
+    task_set = task_set_of(run)
+    missing = [sae for sae in run.saes if not is_recorded(run, task_set, sae, shipped=shipped)]
+    if missing:
+        _fetch_settings(run.model)
+    found = plan(run, task_set.texts.texts, [_facts(sae) for sae in missing], seconds=bool(missing))
+    return run, len(run.saes) - len(missing), found
+
+
+def _facts(sae: str) -> "SaeFacts":
+    from saeeval_core.saes.asked import what_is
+    from saeeval_core.saes.facts import facts
+
+    return facts(sae, what_is(sae))
+
+
+def _fetch_settings(model: str) -> None:
+    """Get the config.json of a model of the Hub; without a network its sizes stay unknown."""
+    from saeeval_core.models.identity import CONFIG_FILE, model_name, model_settings
+    from saeeval_core.storage.hub import hub_errors
+    from saeeval_core.storage.notices import notice
+
+    if model_settings(model) is not None or "/" not in model_name(model) or Path(model_name(model)).is_absolute():
+        return
+    from huggingface_hub import hf_hub_download
+
+    try:
+        with hub_errors(f"model '{model}'", model_name(model), f"no {CONFIG_FILE} in {model}"):
+            hf_hub_download(model_name(model), CONFIG_FILE)
+    except UnsupportedSAE as error:
+        notice(f"time and memory are not known: {error}")
+
+
+def _row(run: RunConfig, stored: int, plan: "Plan") -> dict[str, object]:
+    return {
+        "task": run.task or Path(run.texts).name,
+        "model": run.model,
+        "device": run.device,
+        "dtype": run.dtype,
+        "stored_saes": stored,
+        "groups": [list(group) for group in plan.groups],
+        "model_passes": plan.model_passes,
+        "keeps_activations": plan.keeps_activations,
+        "texts": plan.texts,
+        "tokens": plan.tokens,
+        "seconds": plan.seconds,
+        "pace": "earlier pass" if plan.measured else "products measured for two seconds",
+        "model_GB": _gb(plan.model_bytes),
+        "sae_GB": _gb(plan.sae_bytes),
+        "peak_GB": _gb(plan.peak_bytes),
+        "stored_GB": _gb(plan.stored_bytes),
+        "activations_GB": _gb(plan.activation_bytes),
+        "fits": not plan.refused,
+        "reason": plan.refused,
+    }
+
+
+def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
+    name = run.task or Path(run.texts).name
+    saes = sum(map(len, plan.groups))
+    if not saes:
+        return [f"{name}: all {stored} SAE(s) are recorded; no pass is needed"]
+    again = "" if len(plan.groups) == 1 else f" in {len(plan.groups)} groups"
+    how = ", whose activations are kept on disk meanwhile" if plan.keeps_activations else ""
+    pace = (
+        "the pace of an earlier pass"
+        if plan.measured
+        else "the products alone, measured for two seconds with this machine as busy as now"
+    )
+    took = "not known" if plan.seconds is None else f"about {plan.seconds:,.0f} s ({pace})"
+    return [
+        f"{name}: {saes} SAE(s) to record{again}, {stored} stored; the model reads the texts {plan.model_passes}x{how}",
+        f"  {plan.texts:,} texts, at least {plan.tokens:,} tokens; seconds: {took}",
+        f"  GB: model {_said(plan.model_bytes)}, SAEs {_said(plan.sae_bytes)}, peak {_said(plan.peak_bytes)} "
+        f"({run.device}, {run.dtype}); on disk at most {_said(plan.stored_bytes)}"
+        + (f" and {_said(plan.activation_bytes)} meanwhile" if plan.keeps_activations else ""),
+    ]
+
+
+def _gb(size: int | None) -> float | None:
+    return None if size is None else round(size / _GB, 3)
+
+
+def _said(size: int | None) -> str:
+    return "not known" if size is None else f"{size / _GB:.2f}"
