@@ -68,6 +68,8 @@ class SideRun:
     accuracies: Mapping[str, float]
     accuracies_masked: Mapping[str, float] | None = None
     """Ours without imitating SAEBench's padding leak."""
+    pass_seconds: Mapping[str, float] | None = None
+    """Ours: where the recorder's seconds went."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -146,15 +148,16 @@ def ours(start: Start, probe_file: Path) -> SideRun:
 
     The reported accuracies are those of SAEBench's probes, so that the sides differ in the SAE part alone.
     """
-    from saeeval_core.recordings.recorder import record
+    from saeeval_core.recordings.recorder import record_pass
     from saeeval_core.scores.probes import Probe, fit_adamw
 
     protocol = get_protocol("saebench")
     before = _memory("VmRSS")
-    spent = _time_sae_part()
     begun = time.perf_counter()
     texts = [t for part in _PARTS for own in start.quadrants[part] for t in own]
-    residuals, (latents,) = record(start.model, start.sae.info.hook, texts, "bench", [start.sae])
+    hook = start.sae.info.hook
+    made = record_pass(start.model, [hook], texts, "bench", [start.sae])
+    residuals, latents = made.residuals[hook], made.latents[0].at(hook)
     n_train = len(start.quadrants["train"][0]) * 4
     quadrant = np.concatenate([np.repeat(np.arange(4), len(start.quadrants[p][0])) for p in _PARTS])
     train = np.arange(len(texts)) < n_train
@@ -171,11 +174,12 @@ def ours(start: Start, probe_file: Path) -> SideRun:
     their_probes = {k: Probe(np.array(w), b, 0) for k, (w, b) in json.loads(probe_file.read_text()).items()}
     return SideRun(
         total=ended - begun,
-        sae_part=spent[0] + ended - scoring,
+        sae_part=made.seconds.saes + ended - scoring,
         peak_mb=peak,
         tokens=int(residuals.n_valid.sum()) + len(texts),
         accuracies=_accuracies(residuals, latents, their_probes, quadrant, train, leak=True),
         accuracies_masked=_accuracies(residuals, latents, their_probes, quadrant, train, leak=False),
+        pass_seconds=made.seconds.to_dict(),
     )
 
 
@@ -271,21 +275,6 @@ def _rows(key: str, quadrant: np.ndarray, inside: np.ndarray) -> tuple[np.ndarra
     else:
         rows, positive = np.flatnonzero(inside & np.isin(quadrant, (0, 3))), (3,)
     return rows, np.isin(quadrant[rows], positive)
-
-
-def _time_sae_part() -> list[float]:
-    """Count the seconds our recorder spends on the SAE: encoding, pooling and collecting contexts."""
-    from saeeval_core.recordings.pooled import PooledLatents
-
-    spent, add = [0.0], PooledLatents.add
-
-    def timed(self: PooledLatents, *args: Any) -> None:
-        begun = time.perf_counter()
-        add(self, *args)
-        spent[0] += time.perf_counter() - begun
-
-    PooledLatents.add = timed
-    return spent
 
 
 def _padded(model: "LanguageModel", texts: Sequence[str]) -> "torch.Tensor":

@@ -10,6 +10,7 @@ from saeeval_core.errors import DataError
 from saeeval_core.models.layouts import Exactness
 from saeeval_core.recordings.contexts import ContextCollector
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey
+from saeeval_core.recordings.seconds import Stopwatch
 from saeeval_core.recordings.segments import Segments
 from saeeval_core.saes.loaded import LoadedSAE
 
@@ -17,12 +18,15 @@ from saeeval_core.saes.loaded import LoadedSAE
 class PooledLatents:
     """Everything collected about one SAE during a pass."""
 
-    def __init__(self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int) -> None:
+    def __init__(
+        self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int, watch: Stopwatch
+    ) -> None:
         """``n_valid``: int[texts], valid tokens; ``cells``: int[texts], label cell of each text, -1 for none.
 
-        Every ``ev_every``-th text is used for explained variance.
+        Every ``ev_every``-th text is used for explained variance; ``watch`` is told where the time goes.
         """
         n = sae.info.n_latents
+        self.watch = watch
         self.sae, self.n_valid, self.ev_every = sae, n_valid, ev_every
         self.rows: list[int] = []
         self.pooled: list[csr_array] = []
@@ -39,18 +43,35 @@ class PooledLatents:
         x float32[tokens, d_in] is what the SAE reads, y float32[tokens, d_out] what stands where it writes. edges
         int[batch + 1]: text i has the tokens from ``edges[i]`` to ``edges[i + 1]``.
         """
-        codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
+        with self.watch.part("encode"):
+            own = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
         lengths = np.diff(edges)
-        rows, segments = rows[lengths > 0], Segments(lengths[lengths > 0], scaled.device)
+        rows, segments = rows[lengths > 0], Segments(lengths[lengths > 0], own[1].device)
+        with self.watch.part("pooling"):
+            padded = self._pool(rows, x, y, own, segments)
+        del own  # the largest arrays of a pass
+        with self.watch.part("contexts"):
+            self.contexts.add(rows, padded if self.sae.non_negative else padded.abs(), segments)
+
+    def _pool(
+        self,
+        rows: np.ndarray,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        own: tuple[torch.Tensor, torch.Tensor],
+        segments: Segments,
+    ) -> torch.Tensor:
+        """Take means, density and explained variance of the codes ``own``; s*f [texts, longest, latents], padded."""
+        codes, scaled = own
         self.active += torch.count_nonzero(codes, 0)
         padded = segments.padded(scaled)
         self.rows += rows.tolist()
         self.pooled.append(_sparse(segments.means(padded)))
-        self.contexts.add(rows, padded if self.sae.non_negative else padded.abs(), segments)
         explained = rows % self.ev_every == 0
         if explained.any():
-            own = segments.tokens_of(explained)
-            self._explain(x[own], y[own], codes[own])
+            tokens = segments.tokens_of(explained)
+            self._explain(x[tokens], y[tokens], codes[tokens])
+        return padded
 
     def _explain(self, x: torch.Tensor, y: torch.Tensor, codes: torch.Tensor) -> None:
         rebuilt = self.sae.reconstruct(x, codes)

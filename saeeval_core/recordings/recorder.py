@@ -20,6 +20,7 @@ from saeeval_core.models.layouts import Exactness, crosses_output_matrix
 from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
+from saeeval_core.recordings.seconds import PassSeconds, Stopwatch
 from saeeval_core.recordings.segments import Segments
 from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import LoadedSAE
@@ -66,6 +67,7 @@ class Recorded:
     residuals: Mapping[str, ResidualRecording]
     """Hook -> pooled activations there: every hook asked for, every one an SAE writes, and all their exact probe hooks."""
     latents: list[LatentRecording]
+    seconds: PassSeconds
 
 
 def record(
@@ -135,7 +137,7 @@ def record_pass(
         pooled.finish(keys[place.read], place.exact, _projected(model, place), inverse, place.notes)
         for pooled, place in zip(run.pooled, places, strict=True)
     ]
-    return Recorded(residuals, latents)
+    return Recorded(residuals, latents, run.watch.total())
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +226,8 @@ class _Pass:
         widths = zip(keys, model.widths(list(keys)), strict=True)
         self.residuals = {hook: np.full((len(n_valid), width), np.nan) for hook, width in widths}
         ev_every = max(1, int(n_valid.sum()) // EV_TOKENS)
-        self.pooled = [PooledLatents(p.sae, n_valid, cells, ev_every) for p in places]
+        self.watch = Stopwatch(model.device)
+        self.pooled = [PooledLatents(p.sae, n_valid, cells, ev_every, self.watch) for p in places]
 
     @torch.inference_mode()
     def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
@@ -255,7 +258,8 @@ class _Pass:
 
     def _batch(self, rows: np.ndarray, ids: torch.Tensor, mask: torch.Tensor) -> None:
         ids, mask = ids.to(self.model.device), mask.to(self.model.device)
-        values = self.model.activations(ids, mask, self.read)
+        with self.watch.part("model"):
+            values = self.model.activations(ids, mask, self.read)
         start = 0
         while start < len(rows):
             # Texts of one group are encoded together; a group never exceeds what ``codes_at_once`` allows.
@@ -272,9 +276,10 @@ class _Pass:
         if not lengths.any():  # texts without tokens have nothing to encode
             return
         filled = lengths > 0
-        for hook, pooled in self.residuals.items():
-            segments = Segments(lengths[filled], x[hook].device)
-            pooled[rows[filled]] = segments.means(segments.padded(x[hook])).cpu().numpy()
+        with self.watch.part("residuals"):
+            for hook, pooled in self.residuals.items():
+                segments = Segments(lengths[filled], x[hook].device)
+                pooled[rows[filled]] = segments.means(segments.padded(x[hook])).cpu().numpy()
         edges = np.concatenate([[0], np.cumsum(lengths)])
         for own, place in zip(self.pooled, self.places, strict=True):
             own.add(rows, x[place.read], x[place.exact.write], edges)
