@@ -8,6 +8,7 @@ from pathlib import Path
 from saeeval_core.bench.compare import THREADS
 from saeeval_core.bench.rescore import extra
 from saeeval_core.bench.sides import BenchConfig, ours, prepare, theirs
+from saeeval_core.config import AUTO_KERNEL, DEFAULT_KERNEL
 
 
 def main(side: str, config_path: str, out: str) -> None:
@@ -15,7 +16,9 @@ def main(side: str, config_path: str, out: str) -> None:
     import torch
 
     torch.set_num_threads(THREADS)
-    start = prepare(BenchConfig(**json.loads(Path(config_path).read_text())))
+    # SAEBench runs the model as it is.
+    kernel = DEFAULT_KERNEL if side == "theirs" else AUTO_KERNEL
+    start = prepare(BenchConfig(**json.loads(Path(config_path).read_text())), kernel)
     probes = Path(out).parent / "probes.json"
     sides = {
         "theirs": lambda: theirs(start, probes),

@@ -70,6 +70,8 @@ class SideRun:
     """Ours without imitating SAEBench's padding leak."""
     pass_seconds: Mapping[str, float] | None = None
     """Ours: where the recorder's seconds went."""
+    kernel: str | None = None
+    """Ours: what multiplied float32 matrices."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -87,8 +89,8 @@ class Start:
     """"train" and "test" -> texts of the quadrants (target, spurious) = 00, 01, 10, 11."""
 
 
-def prepare(config: BenchConfig) -> Start:
-    """Load the model and the SAE and draw the texts. DataError if a quadrant has too few."""
+def prepare(config: BenchConfig, kernel: str) -> Start:
+    """Load the model and the SAE for a kernel of KERNELS and draw the texts. DataError if a quadrant has too few."""
     from saeeval_core.models.language_model import load_model
     from saeeval_core.saes.loaded import load_sae
     from saeeval_core.texts.parts import TEST, TRAIN
@@ -104,7 +106,8 @@ def prepare(config: BenchConfig) -> Start:
                 f"a quadrant has {min(map(len, rows))} {name} texts; {size} are needed: lower --{name}-per-quadrant"
             )
         quadrants[name] = [[task_set.texts.texts[i] for i in own] for own in rows]
-    return Start(config, load_model(config.model, device="cpu"), load_sae(config.sae), quadrants)
+    model = load_model(config.model, device="cpu", kernel=kernel)
+    return Start(config, model, load_sae(config.sae, kernel=model.kernel), quadrants)
 
 
 def theirs(start: Start, probe_file: Path) -> SideRun:
@@ -180,6 +183,7 @@ def ours(start: Start, probe_file: Path) -> SideRun:
         accuracies=_accuracies(residuals, latents, their_probes, quadrant, train, leak=True),
         accuracies_masked=_accuracies(residuals, latents, their_probes, quadrant, train, leak=False),
         pass_seconds=made.seconds.to_dict(),
+        kernel=start.model.kernel,
     )
 
 

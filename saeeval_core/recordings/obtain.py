@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeeval_core.config import AUTO_PROBE, RunConfig, fingerprint, get_protocol
+from saeeval_core.config import AUTO_PROBE, DEFAULT_KERNEL, RunConfig, fingerprint, get_protocol
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
 from saeeval_core.models.identity import BUNDLED_MODEL, model_name, model_settings, model_stamp
 from saeeval_core.models.layouts import Exactness, canonical
@@ -110,20 +110,25 @@ def make_recordings(
     minutes are spent on the pass, where the SAEs are not exact at one probe hook.
     """
     # Only now are torch, transformers and SAELens needed.
+    from saeeval_core.models.kernels import kernel_for
     from saeeval_core.models.language_model import load_model, resolve_device
     from saeeval_core.recordings.recorder import place_of, record_pass
     from saeeval_core.saes.loaded import load_sae
 
     key = recording_key(config, "", task_set.texts.fingerprint)
-    loaded = [load_sae(s, device=resolve_device(config.device)) for s in saes]
+    device = resolve_device(config.device)
+    kernel = kernel_for(config.kernel, device)
+    loaded = [load_sae(s, device=device, kernel=kernel) for s in saes]
     for sae in loaded:
         check_settings(sae.info, model_settings(config.model) or {})
-    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    model = load_model(config.model, device=device, dtype=config.dtype, kernel=kernel)
     if one_probe:
         places = [place_of(model, sae) for sae in loaded]
         _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])
     hooks = [s.info.hook for s in loaded]
-    with partial_state(fingerprint([key.fingerprint, hooks, [s.fingerprint for s in loaded]])) as partial:
+    state = [key.fingerprint, hooks, [s.fingerprint for s in loaded]]
+    # A pass goes on with the kernel it began with; the state of another kernel stays for that one.
+    with partial_state(fingerprint(state if kernel == DEFAULT_KERNEL else [*state, kernel])) as partial:
         made = record_pass(
             model,
             [],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from saeeval_core.config import DEFAULT_KERNEL
 from saeeval_core.errors import ArtifactError, DataError, ModelError, UnsupportedSAE
 from saeeval_core.models.identity import model_stamp
 from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
@@ -287,7 +288,8 @@ class _Pass:
     @property
     def _identity(self) -> list[list[str]]:
         """What a saved state has to be of."""
-        return [[key.fingerprint for key in self.keys.values()], [p.sae.fingerprint for p in self.places]]
+        kernel = [] if self.model.kernel == DEFAULT_KERNEL else [[self.model.kernel]]
+        return [[key.fingerprint for key in self.keys.values()], [p.sae.fingerprint for p in self.places], *kernel]
 
     def save(self, partial: Path) -> None:
         """One artifact with everything so far. A disk that is full costs a notice, never the pass."""
@@ -318,7 +320,5 @@ def _residual_recording(
 ) -> ResidualRecording:
     key = run.keys[hook]
     residuals = rounded(run.residuals[hook][inverse], key.storage, "pooled residuals")
-    ends = [tokens.ends[i] for i in inverse]
-    return ResidualRecording(
-        key, model.bos_id, residuals, run.n_valid[inverse], np.concatenate(ends).astype(np.uint16), model.note
-    )
+    ends = np.concatenate([tokens.ends[i] for i in inverse]).astype(np.uint16)
+    return ResidualRecording(key, model.bos_id, residuals, run.n_valid[inverse], ends, model.note, model.kernel)
