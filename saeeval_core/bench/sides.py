@@ -89,8 +89,11 @@ class Start:
     """"train" and "test" -> texts of the quadrants (target, spurious) = 00, 01, 10, 11."""
 
 
-def prepare(config: BenchConfig, kernel: str) -> Start:
-    """Load the model and the SAE for a kernel of KERNELS and draw the texts. DataError if a quadrant has too few."""
+def prepare(config: BenchConfig, kernel: str, dtype: str) -> Start:
+    """Load the model in ``dtype`` and the SAE for a kernel of KERNELS, and draw the texts.
+
+    DataError if a quadrant has too few.
+    """
     from saeeval_core.models.language_model import load_model
     from saeeval_core.saes.loaded import load_sae
     from saeeval_core.texts.parts import TEST, TRAIN
@@ -106,7 +109,7 @@ def prepare(config: BenchConfig, kernel: str) -> Start:
                 f"a quadrant has {min(map(len, rows))} {name} texts; {size} are needed: lower --{name}-per-quadrant"
             )
         quadrants[name] = [[task_set.texts.texts[i] for i in own] for own in rows]
-    model = load_model(config.model, device="cpu", kernel=kernel)
+    model = load_model(config.model, device="cpu", dtype=dtype, kernel=kernel)
     return Start(config, model, load_sae(config.sae, kernel=model.kernel), quadrants)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from saeeval_core.config import DEFAULT_NS
+from saeeval_core.config import DEFAULT_NS, PRECISION
 from saeeval_core.errors import ConfigError
 from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.texts.choices import TaskLabels
@@ -87,7 +87,7 @@ Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for cached a
 
 # The machine, and what is written.
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32 or bfloat16, for the language model.")]
+Dtype = Annotated[str, typer.Option("--dtype", help=PRECISION)]
 Kernel = Annotated[
     str,
     typer.Option(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from saeeval_core.config import DEFAULT_KERNEL, MAX_TOKENS, ONEDNN
+from saeeval_core.config import DEFAULT_KERNEL, DTYPES, MAX_TOKENS, ONEDNN
 from saeeval_core.errors import ModelError, SaeEvalError
 from saeeval_core.models.bundled import bundled_folder
 from saeeval_core.models.folder import check_folder
@@ -343,8 +343,8 @@ def _finish(
 ) -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if dtype not in ("float32", "bfloat16"):
-        raise ModelError(f"dtype '{dtype}' is not supported; use float32 or bfloat16")
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype '{dtype}' is not supported; use {' or '.join(DTYPES)}")
     # Left out, trust_remote_code asks on a terminal, and one "y" runs a stranger's code.
     safely: dict[str, Any] = {"token": os.environ.get("HF_TOKEN"), "trust_remote_code": False}
     with _clear_load_errors(name), fail_fast():
