@@ -11,7 +11,7 @@ from saeeval_core.models.layouts import Exactness
 from saeeval_core.recordings.contexts import ContextCollector
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey
 from saeeval_core.recordings.seconds import Stopwatch
-from saeeval_core.recordings.segments import Segments
+from saeeval_core.recordings.segments import Held, Segments
 from saeeval_core.saes.loaded import LoadedSAE
 
 
@@ -36,6 +36,7 @@ class PooledLatents:
         self.ev = torch.zeros(3, dtype=torch.float64, device=device)
         self.ev_sum = torch.zeros(sae.info.d_out, dtype=torch.float64, device=device)
         self.contexts = ContextCollector(n, cells, device)
+        self._held = Held(self._take, device)
 
     def add(self, rows: np.ndarray, x: torch.Tensor, y: torch.Tensor, edges: np.ndarray) -> None:
         """Encode and pool the valid tokens of the texts rows int[batch].
@@ -65,13 +66,17 @@ class PooledLatents:
         codes, scaled = own
         self.active += torch.count_nonzero(codes, 0)
         padded = segments.padded(scaled)
-        self.rows += rows.tolist()
-        self.pooled.append(_sparse(segments.means(padded)))
+        self._held.add(rows, segments.means(padded))
         explained = rows % self.ev_every == 0
         if explained.any():
             tokens = segments.tokens_of(explained)
-            self._explain(x[tokens], y[tokens], codes[tokens])
+            self._explain(*(values.index_select(0, tokens) for values in (x, y, codes)))
         return padded
+
+    def _take(self, rows: np.ndarray, means: torch.Tensor) -> None:
+        """Pooled latents float64[texts, latents] of the texts rows int[texts] leave the device, as a sparse array."""
+        self.rows += rows.tolist()
+        self.pooled.append(_sparse(means))
 
     def _explain(self, x: torch.Tensor, y: torch.Tensor, codes: torch.Tensor) -> None:
         rebuilt = self.sae.reconstruct(x, codes)
@@ -92,6 +97,7 @@ class PooledLatents:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything collected so far, as arrays [...] by name that can be stored."""
+        self._held.take()
         pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
         return {
             "rows": np.array(self.rows, dtype=np.int64),
@@ -127,6 +133,7 @@ class PooledLatents:
         int[texts], the distinct text of each row (a duplicate text repeats its row);
         ``notes``: lines for results. DataError if values exceed the range of the key's ``storage``.
         """
+        self._held.take()
         sae, own_hook = self.sae, exact.probes == (key.hook,)
         n_tokens, active = int(self.n_valid.sum()), self.active.cpu().numpy()
         order = np.full(len(self.n_valid), -1)
@@ -175,9 +182,11 @@ def scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.T
 
 def _sparse(values: torch.Tensor) -> csr_array:
     """float64[rows, columns] of a dense tensor; only what is not 0 leaves its device."""
-    rows, columns = values.nonzero(as_tuple=True)
-    found = values[rows, columns].cpu().numpy(), (rows.cpu().numpy(), columns.cpu().numpy())
-    return csr_array(found, shape=tuple(values.shape))
+    rows, columns = values.nonzero(as_tuple=True)  # row by row, as a CSR array wants them
+    ends = torch.cumsum(torch.bincount(rows, minlength=len(values)), 0)
+    data, indices = values[rows, columns].cpu().numpy(), columns.int().cpu().numpy()
+    indptr = np.concatenate([[0], ends.cpu().numpy()]).astype(np.int32)
+    return csr_array((data, indices, indptr), shape=tuple(values.shape))
 
 
 def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,7 +22,7 @@ from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.recordings.seconds import PassSeconds, Stopwatch
-from saeeval_core.recordings.segments import Segments
+from saeeval_core.recordings.segments import Held, Segments, valid_positions
 from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import SaeInfo
@@ -36,7 +36,7 @@ BYTES_PER_CODE = 64
 """Of GPU memory set aside for each: the code, its copies on the way to a mean in float64, and room for the rest."""
 EV_TOKENS = 16_384
 """Tokens on which explained variance is measured."""
-STATE_LAYOUT = 2
+STATE_LAYOUT = 3
 """Of the state that a pass can resume from; another layout is not read."""
 SAVE_EVERY = 30.0
 """Seconds between the states a killed pass can resume from."""
@@ -129,6 +129,7 @@ def record_pass(
     try:
         run.resume(partial)
         run.go(on_progress, partial)
+        run.take_held()
     except torch.OutOfMemoryError:
         raise ModelError(
             f"out of memory on {model.device}; use --dtype bfloat16, a smaller SAE or --device cpu"
@@ -222,10 +223,13 @@ class _Pass:
         """``keys``: hook whose activations are pooled -> key of the recording."""
         self.model, self.keys, self.n_valid, self.places = model, keys, n_valid, places
         self.batches = list(padded_batches([ids for ids in tokens.ids]))
-        self.done = 0
+        self.done, self.whole = 0, True
         self.read = list(dict.fromkeys([*keys, *(p.read for p in places)]))
         widths = zip(keys, model.widths(list(keys)), strict=True)
         self.residuals = {hook: np.full((len(n_valid), width), np.nan) for hook, width in widths}
+        self.held = {hook: Held(self._taker(hook), torch.device(model.device)) for hook in keys}
+        widest = max((p.sae.info.n_latents for p in places), default=1)
+        self.tokens_at_once = max(1, codes_at_once(model.device) // widest)
         ev_every = max(1, int(n_valid.sum()) // EV_TOKENS)
         self.watch = Stopwatch(model.device)
         self.pooled = [PooledLatents(p.sae, n_valid, cells, ev_every, self.watch) for p in places]
@@ -238,8 +242,9 @@ class _Pass:
         total, now = int(self.n_valid.sum()), 0
         try:
             for rows, ids, mask in self.batches[self.done :]:
+                self.whole = False
                 self._batch(rows, ids, mask)
-                self.done += 1
+                self.done, self.whole = self.done + 1, True
                 now += int(self.n_valid[rows].sum())
                 if on_progress:
                     on_progress(
@@ -252,8 +257,8 @@ class _Pass:
                     # Many SAEs make a large state: writing it must not take more than a small share of the time.
                     pause = max(SAVE_EVERY, 20 * (saved - begun))
         except BaseException:
-            # Cancelled, interrupted or out of memory: a batch is complete or not counted.
-            if partial is not None and self.done:
+            # Cancelled, interrupted or out of memory. Of a batch that is half done the states before it stay.
+            if partial is not None and self.done and self.whole:
                 self.save(partial)
             raise
 
@@ -264,11 +269,11 @@ class _Pass:
         start = 0
         while start < len(rows):
             # Texts of one group are encoded together; a group never exceeds what ``codes_at_once`` allows.
-            widest = max((p.sae.info.n_latents for p in self.places), default=1)
-            room = max(1, codes_at_once(self.model.device) // widest // max(1, ids.shape[1] - 1))
+            room = max(1, self.tokens_at_once // max(1, ids.shape[1] - 1))
             group = slice(start, start + room)
-            inside = mask[group, 1:].bool()
-            self._group(rows[group], {hook: value[group, 1:][inside].float() for hook, value in values.items()})
+            inside = valid_positions(self.n_valid[rows[group]], ids.shape[1], ids.device)
+            own = {h: v[group].flatten(0, 1).index_select(0, inside).float() for h, v in values.items()}
+            self._group(rows[group], own)
             start += room
 
     def _group(self, rows: np.ndarray, x: Mapping[str, torch.Tensor]) -> None:
@@ -278,12 +283,23 @@ class _Pass:
             return
         filled = lengths > 0
         with self.watch.part("residuals"):
-            for hook, pooled in self.residuals.items():
+            for hook, held in self.held.items():
                 segments = Segments(lengths[filled], x[hook].device)
-                pooled[rows[filled]] = segments.means(segments.padded(x[hook])).cpu().numpy()
+                held.add(rows[filled], segments.means(segments.padded(x[hook])))
         edges = np.concatenate([[0], np.cumsum(lengths)])
         for own, place in zip(self.pooled, self.places, strict=True):
             own.add(rows, x[place.read], x[place.exact.write], edges)
+
+    def _taker(self, hook: str) -> Callable[[np.ndarray, torch.Tensor], None]:
+        def take(rows: np.ndarray, means: torch.Tensor) -> None:
+            self.residuals[hook][rows] = means.cpu().numpy()
+
+        return take
+
+    def take_held(self) -> None:
+        """What waits on the device is in ``residuals`` afterwards."""
+        for held in self.held.values():
+            held.take()
 
     @property
     def _identity(self) -> list[list[str]]:
@@ -293,6 +309,7 @@ class _Pass:
 
     def save(self, partial: Path) -> None:
         """One artifact with everything so far. A disk that is full costs a notice, never the pass."""
+        self.take_held()
         arrays = {"done": np.array([self.done])} | {f"at {hook}": own for hook, own in self.residuals.items()}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
