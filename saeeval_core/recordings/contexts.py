@@ -2,7 +2,7 @@
 
 Per latent: the texts where it is strongest, a sample over lower activation intervals, and the strongest of each label
 cell. One window per text. The texts of a batch are merged by one partial sort of each table, on the device of the
-pass, and the host waits for it once. Windows stay where they were written.
+pass, and the host waits for it once a batch. Windows stay where they were written.
 
 Memory is fixed: latents x (TOP + 30 + PER_CELL x cells) x (15 + 2 x WINDOW) bytes, 345 MB for 131,072 latents and 8
 cells.
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from saeeval_core.recordings.context_windows import WINDOW, Contexts
+from saeeval_core.recordings.pooling import PooledCodes
 from saeeval_core.recordings.segments import Segments
 
 TOP, SAMPLED, PER_CELL = 10, 10, 2
@@ -31,24 +32,24 @@ class _Found:
     """The strongest token of every text of a batch, for every latent."""
 
     scaled: torch.Tensor
-    """float32[texts, longest, latents]: |s*f|, 0 past the end of a text."""
+    """float32[tokens, latents]: s*f, text after text."""
+    segments: Segments
     peak: torch.Tensor
-    """float32[texts, latents]"""
+    """float32[texts, latents]: |s*f| there."""
     start: torch.Tensor
     """int64[texts, latents]: where the window around it begins."""
 
     @classmethod
-    def of(cls, scaled: torch.Tensor, segments: Segments) -> "_Found":
-        peak, where = scaled.max(1)
+    def of(cls, scaled: torch.Tensor, found: PooledCodes, segments: Segments) -> "_Found":
         last = (segments.sizes - WINDOW).clamp(min=0)[:, None]
-        return cls(scaled, peak, torch.minimum((where - _BEFORE).clamp(min=0), last))
+        return cls(scaled, segments, found.peak, torch.minimum((found.where - _BEFORE).clamp(min=0), last))
 
     def windows(self, text: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         """float16[chosen, WINDOW] of text int64[chosen], latent int64[chosen]; 0 past the end of the text."""
         place = self.start[text, latent][:, None] + torch.arange(WINDOW, device=text.device)
-        inside, longest = place < self.scaled.shape[1], self.scaled.shape[1]
-        values = self.scaled[text[:, None], place.clamp(max=longest - 1), latent[:, None]]
-        return torch.where(inside, values.clamp(max=65504), 0).half()
+        inside = place < self.segments.sizes[text][:, None]
+        token = torch.where(inside, self.segments.starts[text][:, None] + place, 0)
+        return torch.where(inside, self.scaled[token, latent[:, None]].abs().clamp(max=65504), 0).half()
 
 
 class _Best:
@@ -110,9 +111,9 @@ class ContextCollector:
         """Of every slot of every table: the highest |s*f| of its text, and the window around it."""
         self.n_texts = torch.zeros(n_latents, dtype=torch.int64, device=device)
 
-    def add(self, texts: np.ndarray, scaled: torch.Tensor, segments: Segments) -> None:
-        """Take the texts int[batch]; ``scaled``: |s*f| float32[batch, longest, latents], as ``segments`` pads it."""
-        found = _Found.of(scaled, segments)
+    def add(self, texts: np.ndarray, scaled: torch.Tensor, pooled: PooledCodes, segments: Segments) -> None:
+        """Take the texts int[batch]; ``scaled``: s*f float32[tokens, latents] of them, which ``pooled`` sums up."""
+        found = _Found.of(scaled, pooled, segments)
         firing = found.peak > 0
         self.n_texts += firing.sum(0)
         numbers = torch.from_numpy(texts.astype(np.int64)).to(scaled.device)[:, None]

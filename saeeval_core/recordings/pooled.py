@@ -9,6 +9,7 @@ from scipy.sparse import csc_array, csr_array, vstack
 from saeeval_core.errors import DataError
 from saeeval_core.models.layouts import Exactness
 from saeeval_core.recordings.contexts import ContextCollector
+from saeeval_core.recordings.pooling import PooledCodes, pooled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey
 from saeeval_core.recordings.seconds import Stopwatch
 from saeeval_core.recordings.segments import Held, Segments
@@ -49,10 +50,9 @@ class PooledLatents:
         lengths = np.diff(edges)
         rows, segments = rows[lengths > 0], Segments(lengths[lengths > 0], own[1].device)
         with self.watch.part("pooling"):
-            padded = self._pool(rows, x, y, own, segments)
-        del own  # the largest arrays of a pass
+            found = self._pool(rows, x, y, own, segments)
         with self.watch.part("contexts"):
-            self.contexts.add(rows, padded if self.sae.non_negative else padded.abs(), segments)
+            self.contexts.add(rows, own[1], found, segments)
 
     def _pool(
         self,
@@ -61,17 +61,16 @@ class PooledLatents:
         y: torch.Tensor,
         own: tuple[torch.Tensor, torch.Tensor],
         segments: Segments,
-    ) -> torch.Tensor:
-        """Take means, density and explained variance of the codes ``own``; s*f [texts, longest, latents], padded."""
-        codes, scaled = own
-        self.active += torch.count_nonzero(codes, 0)
-        padded = segments.padded(scaled)
-        self._held.add(rows, segments.means(padded))
+    ) -> PooledCodes:
+        """Take means, density and explained variance of f and s*f, float32[tokens, latents]."""
+        found = pooled_codes(*own, segments)
+        self.active += found.active
+        self._held.add(rows, found.means)
         explained = rows % self.ev_every == 0
         if explained.any():
             tokens = segments.tokens_of(explained)
-            self._explain(*(values.index_select(0, tokens) for values in (x, y, codes)))
-        return padded
+            self._explain(*(values.index_select(0, tokens) for values in (x, y, own[0])))
+        return found
 
     def _take(self, rows: np.ndarray, means: torch.Tensor) -> None:
         """Pooled latents float64[texts, latents] of the texts rows int[texts] leave the device, as a sparse array."""

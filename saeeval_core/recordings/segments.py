@@ -37,6 +37,11 @@ class Segments:
         """int64[texts]: ``lengths`` on the device."""
         return torch.from_numpy(self.lengths.astype(np.int64)).to(self.device)
 
+    @cached_property
+    def texts(self) -> torch.Tensor:
+        """int64[tokens]: the text of each token."""
+        return torch.from_numpy(np.repeat(np.arange(len(self)), self.lengths)).to(self.device)
+
     def padded(self, values: torch.Tensor) -> torch.Tensor:
         """[texts, longest, d] of values [tokens, d]: each text on its own, zeros past its end."""
         if int(self.lengths.min()) == self.longest:
