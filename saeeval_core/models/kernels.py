@@ -108,7 +108,7 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(modules: Sequence[nn.Module]) -> None:
-    """Put packed layers in the place of all float32 linear layers inside; one at a time, so memory hardly grows."""
+    """Put packed layers in the place of all float32 linear layers inside, one at a time."""
     for module in modules:
         for parent in list(module.modules()):
             for name, child in list(parent.named_children()):
