@@ -135,7 +135,7 @@ def settings(loaded: Loaded) -> dict[str, Mapping[str, object]]:
             "fingerprint": texts.fingerprint,
             "small": loaded.task_set.small,
         },
-        "versions": versions(),
+        "versions": versions(residuals.kernel),
     }
 
 
@@ -157,6 +157,9 @@ def command_line(config: RunConfig) -> str:
         ("--protocol", "protocol"),
         ("--select", "selection"),
         ("--seed", "seed"),
+        ("--probe-hook", "probe_hook"),
+        ("--dtype", "dtype"),
+        ("--kernel", "kernel"),
     ):
         value = getattr(config, name)
         if value and value != getattr(plain, name):

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import streamlit as st
 
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, PROTOCOLS, RunConfig
+from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, DTYPES, PROTOCOLS, RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.selections import ORDERS, Rule
@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, str] = {
     "protocol": "robust",
     "seed": "0",
     "probe": "",  # hook that the probes read; "" is the hook that the SAE reads
+    "dtype": DTYPES[0],  # of the language model
     "pair": "",  # "" is the first pair; "all" the aggregate over pairs
     "target": "",  # column of the target label; "" is the direction with the larger gap
     "rank": "attribute",  # attribute | base
@@ -153,6 +154,7 @@ KINDS: Mapping[str, Kind] = {name: Text() for name in DEFAULTS} | {
     "task": Text(shortest=1),
     "protocol": OneOf(tuple(PROTOCOLS)),
     "seed": Whole(0, 10_000),
+    "dtype": OneOf(DTYPES),
     "tpp_set": Text(300, shortest=1),
     "rank": OneOf(("attribute", "base")),
     "ablation": OneOf(ABLATIONS),
@@ -272,6 +274,7 @@ def config(**instead: str) -> RunConfig:
         "protocol": here["protocol"],
         "seed": int(here["seed"] or 0),
         "probe_hook": here["probe"],
+        "dtype": here["dtype"],
     }
     if here["task"] == "own":  # links of earlier versions
         raise DataError("the link names a file of one session of an earlier version; keep it as a task under Your data")

@@ -14,6 +14,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["SAEEVAL_KERNEL"] = "default"  # the same on every machine; tests of the switch name another
 os.environ.pop("ANTHROPIC_API_KEY", None)  # no test may reach a paid service by accident
 
 import pytest  # noqa: E402

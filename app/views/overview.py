@@ -201,7 +201,7 @@ def _provenance(loaded: Loaded) -> None:
             f"{k} {v}" for k, v in (loaded.latents.about or {}).items() if not isinstance(v, dict)
         ),
         "protocol": f"{loaded.protocol.name}, seed {loaded.config.seed}, {loaded.config.resamples} resamples, scored parts: {parts}",
-        "versions": ", ".join(f"{k} {v}" for k, v in versions().items()),
+        "versions": ", ".join(f"{k} {v}" for k, v in versions(loaded.residuals.kernel).items()),
         "decisions": str(ledger.store().path),
     }
     body = "".join(

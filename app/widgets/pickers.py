@@ -7,7 +7,7 @@ from app.services import access, loading, own_tasks
 from app.services.picked import saes_on_offer
 from app.services.shared import shared
 from app.widgets import provenance, run_box, sae_box, who
-from saeeval_core.config import PROTOCOLS
+from saeeval_core.config import DTYPES, PRECISION, PROTOCOLS
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED, installed
 from saeeval_core.recordings.known_saes import offered_probes
@@ -30,6 +30,7 @@ def sidebar() -> None:
     with st.expander("Protocol, seed and probe hook"):
         _protocol()
         _probe_hook()
+        _precision()
     run_box.button()
     st.toggle(
         "Present",
@@ -119,6 +120,18 @@ def _probe_hook() -> None:
         on_change=_probe_chosen,
         format_func=lambda hook: hook.removeprefix("blocks."),
         help="Where the probes read. Only hooks at which ablating this SAE's latents is exact are offered.",
+    )
+
+
+def _precision() -> None:
+    st.selectbox(
+        "Precision of the model",
+        DTYPES,
+        index=DTYPES.index(state.one_of("dtype", DTYPES)),
+        key="w_dtype",
+        on_change=state.choose,
+        args=("dtype", "w_dtype"),
+        help=PRECISION,
     )
 
 

@@ -1,6 +1,7 @@
 """Time and memory against SAEBench 0.6.0's own functions, from text to the same SHIFT accuracies.
 
-Each side runs in its own fresh process with two threads in float32, the sides alternating; medians are reported.
+Each side runs in its own fresh process with two threads, the sides alternating; medians are reported. Both compute in
+float32; ours is also run with the language model in bfloat16, against our own accuracies in float32.
 """
 
 import json
@@ -19,6 +20,9 @@ from saeeval_core.bench.sides import BenchConfig, SideRun
 from saeeval_core.errors import ConfigError, DataError
 
 THREADS = 2
+HALF = "bfloat16"
+SIDES = ("theirs", "ours", HALF)
+"""SAEBench, ours, and ours with the language model in half precision."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class BenchResult:
 
     config: BenchConfig
     summary: Mapping[str, float]
-    """Ratios (theirs over ours, memory ours over theirs), largest accuracy differences, medians, tokens."""
+    """Ratios (theirs over ours, memory ours over theirs), largest accuracy differences, medians, tokens; with
+    bfloat16_ those of ours in half precision."""
     runs: Mapping[str, list[SideRun]]
-    """"theirs" and "ours" -> one run per repeat."""
+    """Of SIDES -> one run per repeat."""
     extra: Extra
 
     def to_dict(self) -> dict[str, object]:
@@ -42,7 +47,7 @@ def run_bench(config: BenchConfig, *, say: Callable[[str], None]) -> BenchResult
     """Alternate both sides and summarise. ConfigError if SAEBench is not installed or a side fails."""
     if find_spec("sae_bench") is None:
         raise ConfigError("SAEBench is not installed; run: make bench-setup")
-    runs: dict[str, list[SideRun]] = {"theirs": [], "ours": []}
+    runs: dict[str, list[SideRun]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(config.repeats):
             for side in runs:
@@ -57,7 +62,7 @@ def _summary(runs: Mapping[str, list[SideRun]], extra: Extra) -> dict[str, float
     def median(side: str, figure: str) -> float:
         return statistics.median(getattr(run, figure) for run in runs[side])
 
-    first, mine = runs["theirs"][0], runs["ours"][0]
+    first, mine, half = (runs[side][0] for side in SIDES)
     figures = {f"{s}_{f}": median(s, f) for f in ("total", "sae_part", "peak_mb") for s in runs}
     return {
         "sae_part_ratio": figures["theirs_sae_part"] / figures["ours_sae_part"],
@@ -76,6 +81,10 @@ def _summary(runs: Mapping[str, list[SideRun]], extra: Extra) -> dict[str, float
         "theirs_tokens": first.tokens,
         "ours_tokens": mine.tokens,
         "repeats": len(runs["ours"]),
+        f"{HALF}_whole_run_ratio": figures["theirs_total"] / figures[f"{HALF}_total"],
+        f"{HALF}_sae_part_ratio": figures["theirs_sae_part"] / figures[f"{HALF}_sae_part"],
+        f"{HALF}_memory_ratio": figures[f"{HALF}_peak_mb"] / figures["theirs_peak_mb"],
+        f"{HALF}_max_abs_accuracy_difference": _largest(mine.accuracies, half.accuracies),
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeeval_core.bench.sides import Start
-from saeeval_core.config import get_protocol
+from saeeval_core.config import ONEDNN, get_protocol
 
 if TYPE_CHECKING:
     from saeeval_core.scores.shift import ShiftLatents
@@ -19,7 +19,7 @@ class Extra:
     """Figures of our side alone."""
 
     recorder_efficiency: float
-    """Median time of the bare model and encoder over that of the recorder."""
+    """Median time of the bare model and encoder, through the same kernel, over that of the recorder."""
     recorder_pairs_s: list[list[float]]
     """[bare, recorder] in seconds, per repeat."""
     rescore_ms: float
@@ -30,19 +30,21 @@ def extra(start: Start) -> Extra:
     """Time the recorder against the forward passes of model and encoder alone, and one decision."""
     import torch
 
+    from saeeval_core.models.kernels import PackedMatrix
     from saeeval_core.models.language_model import padded_batches
     from saeeval_core.recordings.recorder import record
 
     texts = [t for own in start.quadrants["train"] for t in own]
     hook = start.sae.info.hook
-    encoder = torch.randn(start.sae.info.d_in, start.sae.info.n_latents)
+    weight = torch.randn(start.sae.info.n_latents, start.sae.info.d_in)
+    encode = PackedMatrix(weight).product if start.model.kernel == ONEDNN else lambda x: x @ weight.T
 
     def bare() -> float:
         begun = time.perf_counter()
         with torch.inference_mode():
             for _, ids, mask in padded_batches(start.model.tokenize(sorted(set(texts))).ids):
                 x = start.model.activations(ids, mask, [hook])[hook]
-                _ = x[mask.bool()] @ encoder
+                encode(x[mask.bool()])
         return time.perf_counter() - begun
 
     def ours() -> float:

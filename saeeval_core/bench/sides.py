@@ -68,6 +68,10 @@ class SideRun:
     accuracies: Mapping[str, float]
     accuracies_masked: Mapping[str, float] | None = None
     """Ours without imitating SAEBench's padding leak."""
+    pass_seconds: Mapping[str, float] | None = None
+    """Ours: where the recorder's seconds went."""
+    kernel: str | None = None
+    """Ours: what multiplied float32 matrices."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -85,8 +89,11 @@ class Start:
     """"train" and "test" -> texts of the quadrants (target, spurious) = 00, 01, 10, 11."""
 
 
-def prepare(config: BenchConfig) -> Start:
-    """Load the model and the SAE and draw the texts. DataError if a quadrant has too few."""
+def prepare(config: BenchConfig, kernel: str, dtype: str) -> Start:
+    """Load the model in ``dtype`` and the SAE for a kernel of KERNELS, and draw the texts.
+
+    DataError if a quadrant has too few.
+    """
     from saeeval_core.models.language_model import load_model
     from saeeval_core.saes.loaded import load_sae
     from saeeval_core.texts.parts import TEST, TRAIN
@@ -102,7 +109,8 @@ def prepare(config: BenchConfig) -> Start:
                 f"a quadrant has {min(map(len, rows))} {name} texts; {size} are needed: lower --{name}-per-quadrant"
             )
         quadrants[name] = [[task_set.texts.texts[i] for i in own] for own in rows]
-    return Start(config, load_model(config.model, device="cpu"), load_sae(config.sae), quadrants)
+    model = load_model(config.model, device="cpu", dtype=dtype, kernel=kernel)
+    return Start(config, model, load_sae(config.sae, kernel=model.kernel), quadrants)
 
 
 def theirs(start: Start, probe_file: Path) -> SideRun:
@@ -146,15 +154,16 @@ def ours(start: Start, probe_file: Path) -> SideRun:
 
     The reported accuracies are those of SAEBench's probes, so that the sides differ in the SAE part alone.
     """
-    from saeeval_core.recordings.recorder import record
+    from saeeval_core.recordings.recorder import record_pass
     from saeeval_core.scores.probes import Probe, fit_adamw
 
     protocol = get_protocol("saebench")
     before = _memory("VmRSS")
-    spent = _time_sae_part()
     begun = time.perf_counter()
     texts = [t for part in _PARTS for own in start.quadrants[part] for t in own]
-    residuals, (latents,) = record(start.model, start.sae.info.hook, texts, "bench", [start.sae])
+    hook = start.sae.info.hook
+    made = record_pass(start.model, [hook], texts, "bench", [start.sae])
+    residuals, latents = made.residuals[hook], made.latents[0].at(hook)
     n_train = len(start.quadrants["train"][0]) * 4
     quadrant = np.concatenate([np.repeat(np.arange(4), len(start.quadrants[p][0])) for p in _PARTS])
     train = np.arange(len(texts)) < n_train
@@ -171,11 +180,13 @@ def ours(start: Start, probe_file: Path) -> SideRun:
     their_probes = {k: Probe(np.array(w), b, 0) for k, (w, b) in json.loads(probe_file.read_text()).items()}
     return SideRun(
         total=ended - begun,
-        sae_part=spent[0] + ended - scoring,
+        sae_part=made.seconds.saes + ended - scoring,
         peak_mb=peak,
         tokens=int(residuals.n_valid.sum()) + len(texts),
         accuracies=_accuracies(residuals, latents, their_probes, quadrant, train, leak=True),
         accuracies_masked=_accuracies(residuals, latents, their_probes, quadrant, train, leak=False),
+        pass_seconds=made.seconds.to_dict(),
+        kernel=start.model.kernel,
     )
 
 
@@ -271,21 +282,6 @@ def _rows(key: str, quadrant: np.ndarray, inside: np.ndarray) -> tuple[np.ndarra
     else:
         rows, positive = np.flatnonzero(inside & np.isin(quadrant, (0, 3))), (3,)
     return rows, np.isin(quadrant[rows], positive)
-
-
-def _time_sae_part() -> list[float]:
-    """Count the seconds our recorder spends on the SAE: encoding, pooling and collecting contexts."""
-    from saeeval_core.recordings.pooled import PooledLatents
-
-    spent, add = [0.0], PooledLatents.add
-
-    def timed(self: PooledLatents, *args: Any) -> None:
-        begun = time.perf_counter()
-        add(self, *args)
-        spent[0] += time.perf_counter() - begun
-
-    PooledLatents.add = timed
-    return spent
 
 
 def _padded(model: "LanguageModel", texts: Sequence[str]) -> "torch.Tensor":

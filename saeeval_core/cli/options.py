@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from saeeval_core.config import DEFAULT_NS
+from saeeval_core.config import DEFAULT_NS, PRECISION
 from saeeval_core.errors import ConfigError
 from saeeval_core.saes.named import named_saes, one_sae
 from saeeval_core.storage.parse_json import NotJson, parse_json
@@ -106,7 +106,15 @@ Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for cached a
 
 # The machine, and what is written.
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32 or bfloat16, for the language model.")]
+Dtype = Annotated[str, typer.Option("--dtype", help=PRECISION)]
+Kernel = Annotated[
+    str,
+    typer.Option(
+        "--kernel",
+        help="Of a pass that is made, for float32 on a CPU: default (torch's own), onednn (weights packed once) or auto, "
+        "the faster one here, measured once and kept. They differ by rounding; results name it.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the full result here as JSON.")]
 
 

@@ -9,7 +9,7 @@ import typer
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, recording_bar, write_json
 from saeeval_core.cli.planned import show_plan
-from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.config import AUTO_KERNEL, AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def run(
     ] = "top-then-filter",
     device: o.Device = "auto",
     dtype: o.Dtype = "float32",
+    kernel: o.Kernel = AUTO_KERNEL,
     controls: o.Controls = True,
     deletion: o.Deletion = False,
     refits: Annotated[
@@ -79,6 +80,7 @@ def run(
         texts_per_cell=texts_per_cell,
         device=device,
         dtype=dtype,
+        kernel=kernel,
         selection=select,
         probe_hook=probe_hook,
     )

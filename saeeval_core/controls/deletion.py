@@ -79,7 +79,7 @@ def _record(config: RunConfig, hook: str, texts: Sequence[str]) -> ResidualRecor
     from saeeval_core.models.language_model import load_model
     from saeeval_core.recordings.recorder import record
 
-    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    model = load_model(config.model, device=config.device, dtype=config.dtype, kernel=config.kernel)
     with partial_state(key.fingerprint) as partial:
         residuals, _ = record(model, hook, texts, print_, [], storage="float32", partial=partial)
         keep_recordings([residuals], [], partial)

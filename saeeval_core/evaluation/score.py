@@ -77,7 +77,7 @@ def score(prepared: Prepared, select: Selector | None = None) -> RunResult:
         ),
         tuple(map(direction_probes, evaluation.directions)),
         tuple(_sae(evaluation, latents, config.ns, select) for latents in prepared.saes),
-        versions(),
+        versions(residuals.kernel),
     )
 
 

@@ -8,7 +8,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from saeeval_core.config import MAX_TOKENS
+from saeeval_core.config import DEFAULT_KERNEL, DTYPES, MAX_TOKENS, ONEDNN
 from saeeval_core.errors import ModelError, SaeEvalError
 from saeeval_core.models.folder import check_folder
 from saeeval_core.models.identity import ADAPTER_FILE, CONFIG_FILE, is_folder, model_name, model_settings
+from saeeval_core.models.kernels import kernel_for, pack_linears
 from saeeval_core.models.layouts import Exactness, Layout, layer_of, layout_of
 from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED
 from saeeval_core.models.sites import Site, StopForward, captured, module_site, named_sites, same_hook
@@ -57,6 +58,8 @@ class LanguageModel:
     dtype: str
     note: str = ""
     """Shown with results: what is special about the weights (of the bundled model: dequantised from 4 bits)."""
+    kernel: str = DEFAULT_KERNEL
+    """What multiplies its float32 matrices, and those of SAEs in the same pass."""
 
     @cached_property
     def max_tokens(self) -> int:
@@ -272,13 +275,23 @@ def padded_batches(
         start = stop
 
 
-def load_model(spec: str, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
+def load_model(
+    spec: str, *, device: str = "auto", dtype: str = "float32", kernel: str = DEFAULT_KERNEL
+) -> LanguageModel:
     """Load ``spec``: the name of the bundled model or another packaged one, a local folder in transformers' format, or a Hub id.
 
     ModelError for a missing or incomplete folder, no network, a gated model without token, a missing wheel, a tokenizer
-    that is not fast, or an unknown dtype or device.
+    that is not fast, or an unknown dtype, device or kernel.
     """
     device = resolve_device(device)
+    kernel = kernel_for(kernel, device)
+    model = replace(_load(spec, device, dtype), kernel=kernel)
+    if kernel == ONEDNN and dtype == "float32":
+        pack_linears(model._blocks)
+    return model
+
+
+def _load(spec: str, device: str, dtype: str) -> LanguageModel:
     if spec in PACKAGED:
         return _finish(spec, unpacked_model(spec), device, dtype, bos=PACKAGED[spec].bos, note=PACKAGED[spec].note)
     name = model_name(spec)
@@ -329,8 +342,8 @@ def _finish(
 ) -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if dtype not in ("float32", "bfloat16"):
-        raise ModelError(f"dtype '{dtype}' is not supported; use float32 or bfloat16")
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype '{dtype}' is not supported; use {' or '.join(DTYPES)}")
     # Left out, trust_remote_code asks on a terminal, and one "y" runs a stranger's code.
     safely: dict[str, Any] = {"token": os.environ.get("HF_TOKEN"), "trust_remote_code": False}
     with _clear_load_errors(name), fail_fast():

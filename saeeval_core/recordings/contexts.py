@@ -1,7 +1,8 @@
 """Choose, during the pass, the windows of tokens that are kept as contexts of each latent.
 
 Per latent: the texts where it is strongest, a sample over lower activation intervals, and the strongest of each label
-cell. One window per text. The texts of a batch are merged by one partial sort, on the device of the pass.
+cell. One window per text. The texts of a batch are merged by one partial sort of each table, on the device of the
+pass, and the host waits for it once a batch. Windows stay where they were written.
 
 Memory is fixed: ``context_windows.collecting_bytes``.
 """
@@ -13,12 +14,14 @@ import numpy as np
 import torch
 
 from saeeval_core.recordings.context_windows import PER_CELL, POOL, TOP, WINDOW, Contexts
+from saeeval_core.recordings.pooling import PooledCodes
 from saeeval_core.recordings.segments import Segments
 
 SAMPLED = 10
 _MIN_TEXTS = 3  # latents firing on fewer texts get no contexts
 _BEFORE = 10  # tokens shown before the strongest one: a causal model sees nothing after it
 _LAST_TEXT = 2**32 - 1
+_NONE = -(2**62)  # key of what is not offered: below those of empty slots
 _AT_ONCE = 4096  # latents whose contexts are chosen together
 
 
@@ -27,53 +30,65 @@ class _Found:
     """The strongest token of every text of a batch, for every latent."""
 
     scaled: torch.Tensor
-    """float32[texts, longest, latents]: |s*f|, 0 past the end of a text."""
+    """float32[tokens, latents]: s*f, text after text."""
+    segments: Segments
     peak: torch.Tensor
-    """float32[texts, latents]"""
+    """float32[texts, latents]: |s*f| there."""
     start: torch.Tensor
     """int64[texts, latents]: where the window around it begins."""
 
     @classmethod
-    def of(cls, scaled: torch.Tensor, segments: Segments) -> "_Found":
-        peak, where = scaled.max(1)
+    def of(cls, scaled: torch.Tensor, found: PooledCodes, segments: Segments) -> "_Found":
         last = (segments.sizes - WINDOW).clamp(min=0)[:, None]
-        return cls(scaled, peak, torch.minimum((where - _BEFORE).clamp(min=0), last))
+        return cls(scaled, segments, found.peak, torch.minimum((found.where - _BEFORE).clamp(min=0), last))
 
     def windows(self, text: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         """float16[chosen, WINDOW] of text int64[chosen], latent int64[chosen]; 0 past the end of the text."""
         place = self.start[text, latent][:, None] + torch.arange(WINDOW, device=text.device)
-        inside, longest = place < self.scaled.shape[1], self.scaled.shape[1]
-        values = self.scaled[text[:, None], place.clamp(max=longest - 1), latent[:, None]]
-        return torch.where(inside, values.clamp(max=65504), 0).half()
+        inside = place < self.segments.sizes[text][:, None]
+        token = torch.where(inside, self.segments.starts[text][:, None] + place, 0)
+        return torch.where(inside, self.scaled[token, latent[:, None]].abs().clamp(max=65504), 0).half()
 
 
 class _Best:
-    """For each of many rows, the k candidates with the highest key, each with its window."""
+    """For each of many rows, the k candidates with the highest key, each with the slot where its window is kept."""
 
-    def __init__(self, rows: int, k: int, device: torch.device) -> None:
-        self.key = torch.full((rows, k), -1, dtype=torch.int64, device=device)
+    def __init__(self, rows: int, k: int, first: int, device: torch.device) -> None:
+        """``first``: where the slots of the first row begin in the arrays of all windows."""
+        self.k, self.first = k, first
+        self.key = (-1 - torch.arange(k, device=device)).expand(rows, k).clone()
         """What candidates are chosen by, in the upper half; the lower half is ``_LAST_TEXT`` minus the text. So no two
-        candidates of a row are equal, and what is chosen does not depend on batches. -1: no candidate yet."""
-        self.value = torch.zeros((rows, k), device=device)
-        self.start = torch.zeros((rows, k), dtype=torch.int16, device=device)
-        self.window = torch.zeros((rows, k, WINDOW), dtype=torch.float16, device=device)
+        candidates of a row are equal, and what is chosen does not depend on batches. Below 0: no candidate yet."""
+        self.slot = torch.arange(k, dtype=torch.uint8, device=device).expand(rows, k).clone()
+        """Which of the row's k slots the candidate of this column is kept in; no two columns share one."""
 
-    def merge(self, first: int, key: torch.Tensor, found: _Found) -> None:
-        """Offer every text of a batch to the rows from ``first`` on: key int64[rows, texts], -1 for none."""
-        k, rows = self.key.shape[1], slice(first, first + len(key))
-        keys, order = torch.cat([self.key[rows], key], 1).topk(k, 1)
-        (changed,) = ((order >= k) & (keys >= 0)).any(1).nonzero(as_tuple=True)
-        keys, order, at = keys[changed], order[changed], changed + first
-        kept = order.clamp(max=k - 1)
-        self.key[at] = keys
-        self.value[at] = self.value[at].gather(1, kept)
-        self.start[at] = self.start[at].gather(1, kept)
-        self.window[at] = self.window[at].gather(1, kept[..., None].expand(-1, -1, WINDOW))
-        row, slot = ((order >= k) & (keys >= 0)).nonzero(as_tuple=True)
-        latent, text = changed[row], order[row, slot] - k
-        self.value[at[row], slot] = found.peak[text, latent]
-        self.start[at[row], slot] = found.start[text, latent].short()
-        self.window[at[row], slot] = found.windows(text, latent)
+    def offer(self, row: int, key: torch.Tensor, texts: torch.Tensor) -> "_Offer":
+        """Take the best of these texts into the rows from ``row`` on: key int64[rows, texts], ``_NONE`` for none."""
+        rows = slice(row, row + len(key))
+        keys, order = torch.cat([self.key[rows], key], 1).topk(self.k, 1)
+        fresh = order >= self.k
+        # Keys differ and fall along a row, so those that leave are its last columns: the new ones get their slots.
+        slots = self.slot[rows].gather(1, torch.where(fresh, self.k - fresh.cumsum(1), order))
+        self.key[rows], self.slot[rows] = keys, slots
+        places = torch.arange(row, row + len(key), device=key.device)[:, None] * self.k + self.first + slots.long()
+        return _Offer(fresh, places, texts[(order - self.k).clamp(min=0)])
+
+    def places(self) -> torch.Tensor:
+        """int64[rows, k]: where the window of each candidate stands in the arrays of all windows."""
+        at = self.first + self.k * torch.arange(len(self.key), device=self.key.device)
+        return at[:, None] + self.slot.long()
+
+
+@dataclass(frozen=True, eq=False)
+class _Offer:
+    """What became of the texts offered to one table, for all latents."""
+
+    fresh: torch.Tensor
+    """bool[latents, k]: whether this candidate came with the offer."""
+    places: torch.Tensor
+    """int64[latents, k]: where its window goes."""
+    texts: torch.Tensor
+    """int64[latents, k]: its number in the batch."""
 
 
 class ContextCollector:
@@ -83,30 +98,49 @@ class ContextCollector:
         """``cells``: int[texts], label cell of each text, -1 for none; None keeps no contexts by cell."""
         self.n_latents, self.cells, self.seed = n_latents, cells, seed
         self.n_cells = 0 if cells is None else int(cells.max(initial=-1)) + 1
-        self.top = _Best(n_latents, TOP, device)
-        self.sample = _Best(n_latents, POOL, device)
-        self.per_cell = _Best(self.n_cells * n_latents, PER_CELL, device)
+        self.top = _Best(n_latents, TOP, 0, device)
+        self.sample = _Best(n_latents, POOL, n_latents * TOP, device)
+        self.per_cell = _Best(self.n_cells * n_latents, PER_CELL, n_latents * (TOP + POOL), device)
         """Row cell * latents + latent."""
+        slots = n_latents * (TOP + POOL + PER_CELL * self.n_cells)
+        self.value = torch.zeros(slots, device=device)
+        self.start = torch.zeros(slots, dtype=torch.int16, device=device)
+        self.window = torch.zeros((slots, WINDOW), dtype=torch.float16, device=device)
+        """Of every slot of every table: the highest |s*f| of its text, and the window around it."""
         self.n_texts = torch.zeros(n_latents, dtype=torch.int64, device=device)
 
-    def add(self, texts: np.ndarray, scaled: torch.Tensor, segments: Segments) -> None:
-        """Take the texts int[batch]; ``scaled``: |s*f| float32[batch, longest, latents], as ``segments`` pads it."""
-        found = _Found.of(scaled, segments)
+    def add(self, texts: np.ndarray, scaled: torch.Tensor, pooled: PooledCodes, segments: Segments) -> None:
+        """Take the texts int[batch]; ``scaled``: s*f float32[tokens, latents] of them, which ``pooled`` sums up."""
+        found = _Found.of(scaled, pooled, segments)
         firing = found.peak > 0
         self.n_texts += firing.sum(0)
         numbers = torch.from_numpy(texts.astype(np.int64)).to(scaled.device)[:, None]
         strength = found.peak.view(torch.int32)  # the bits of floats above 0 order as the floats do
-        self.top.merge(0, _keys(strength, numbers, firing), found)
-        self.sample.merge(0, _keys(_draws(numbers, self.n_latents, self.seed), numbers, firing), found)
+        by_strength = _keys(strength, numbers, firing)
+        drawn = _keys(_draws(numbers, self.n_latents, self.seed), numbers, firing)
+        every = torch.arange(len(texts), device=scaled.device)
+        offers = [self.top.offer(0, by_strength, every), self.sample.offer(0, drawn, every)]
         own = self.cells[texts] if self.cells is not None else np.full(len(texts), -1)
         for cell in np.unique(own[own >= 0]).tolist():
-            inside = torch.from_numpy(own == cell).to(scaled.device)[:, None]
-            self.per_cell.merge(cell * self.n_latents, _keys(strength, numbers, firing & inside), found)
+            inside = torch.from_numpy(np.flatnonzero(own == cell)).to(scaled.device)
+            offers.append(self.per_cell.offer(cell * self.n_latents, by_strength.index_select(1, inside), inside))
+        self._keep(offers, found)
+
+    def _keep(self, offers: Sequence[_Offer], found: _Found) -> None:
+        """Write what is new into its slots; the only place where the host waits for the device."""
+        (at,) = torch.cat([o.fresh.view(-1) for o in offers]).nonzero(as_tuple=True)
+        latents = torch.arange(self.n_latents, device=at.device)[:, None]
+        of = torch.cat([latents.expand_as(o.fresh).reshape(-1) for o in offers])[at]
+        text = torch.cat([o.texts.view(-1) for o in offers])[at]
+        place = torch.cat([o.places.view(-1) for o in offers])[at]
+        self.value[place] = found.peak[text, of]
+        self.start[place] = found.start[text, of].short()
+        self.window[place] = found.windows(text, of)
 
     def finish(self, first_row: np.ndarray) -> Contexts:
         """The chosen contexts. ``first_row`` int[texts]: text number as given to ``add`` -> row of the recording."""
         enough = (self.n_texts >= _MIN_TEXTS).cpu().numpy()
-        top, sample, per_cell = (_Table.of(best) for _, best in self._tables())
+        top, sample, per_cell = (self._table(best) for _, best in self._tables())
         parts = []
         for latents in np.split(np.arange(self.n_latents), range(_AT_ONCE, self.n_latents, _AT_ONCE)):
             own = top.take(latents, np.tile(np.arange(TOP), (len(latents), 1)))
@@ -121,31 +155,38 @@ class ContextCollector:
         return Contexts(indptr, first_row[text].astype(np.int32), start, window, kind)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything collected so far: "n_texts" int64[latents], and the tables of the kept windows by name.
-
-        The tables are [rows, kept] (windows [rows, kept, WINDOW]); a row is a latent, or a latent in one cell.
-        """
-        found = {f"{name}.{key}": getattr(best, key).cpu().numpy() for name, best in self._tables() for key in _STATE}
-        return {"n_texts": self.n_texts.cpu().numpy()} | found
+        """Everything collected so far: n_texts int64[latents], tables [rows, kept], and value, start, window [slots, ...]."""
+        tables = {f"{name}.{key}": getattr(best, key) for name, best in self._tables() for key in _TABLE}
+        own = {name: getattr(self, name) for name in _SLOTS}
+        return {name: value.cpu().numpy() for name, value in (tables | own).items()}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Inverse of ``state``: takes its arrays [...] back."""
         device = self.n_texts.device
-        self.n_texts = torch.from_numpy(arrays["n_texts"]).to(device)
+        for name in _SLOTS:
+            setattr(self, name, torch.from_numpy(arrays[name]).to(device))
         for name, best in self._tables():
-            for key in _STATE:
+            for key in _TABLE:
                 setattr(best, key, torch.from_numpy(arrays[f"{name}.{key}"]).to(device))
 
     def _tables(self) -> tuple[tuple[str, _Best], ...]:
         return ("top", self.top), ("sample", self.sample), ("cell", self.per_cell)
 
+    def _table(self, best: _Best) -> "_Table":
+        """What a table holds, off the device; each row by falling activation, the sample too."""
+        value = self.value[best.places()].masked_fill_(best.key < 0, -torch.inf)
+        order = value.sort(dim=1, descending=True, stable=True).indices
+        key, places = best.key.gather(1, order), best.places().gather(1, order)
+        text = torch.where(key < 0, -1, _LAST_TEXT - (key & _LAST_TEXT))
+        return _Table(*(t.cpu().numpy() for t in (text, self.start[places], self.window[places])))
 
-_STATE = ("key", "value", "start", "window")
+
+_TABLE, _SLOTS = ("key", "slot"), ("n_texts", "value", "start", "window")
 
 
 def _keys(score: torch.Tensor, texts: torch.Tensor, offered: torch.Tensor) -> torch.Tensor:
-    """int64[latents, texts] of score int[texts, latents] from 0 to 2^31 - 1, texts int64[texts, 1]; -1 if not offered."""
-    return torch.where(offered, (score.long() << 32) + (_LAST_TEXT - texts), -1).T
+    """int64[latents, texts] of score int[texts, latents] from 0 to 2^31 - 1, texts int64[texts, 1]; _NONE if not offered."""
+    return torch.where(offered, (score.long() << 32) + (_LAST_TEXT - texts), _NONE).T
 
 
 def _draws(texts: torch.Tensor, n_latents: int, seed: int) -> torch.Tensor:
@@ -162,7 +203,7 @@ def _draws(texts: torch.Tensor, n_latents: int, seed: int) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """What a ``_Best`` holds, off the device; each row by falling activation, empty slots last."""
+    """Candidates of many rows, each row by falling activation, empty slots last."""
 
     text: np.ndarray
     """int64[rows, kept]; -1 for none."""
@@ -170,15 +211,6 @@ class _Table:
     """int16[rows, kept]"""
     window: np.ndarray
     """float16[rows, kept, WINDOW]"""
-
-    @classmethod
-    def of(cls, best: _Best) -> "_Table":
-        key, value = best.key.cpu().numpy(), best.value.cpu().numpy()
-        order = np.argsort(np.where(key < 0, np.inf, -value), axis=1, kind="stable")
-        key = np.take_along_axis(key, order, 1)
-        text = np.where(key < 0, -1, _LAST_TEXT - (key & _LAST_TEXT))
-        start = np.take_along_axis(best.start.cpu().numpy(), order, 1)
-        return cls(text, start, np.take_along_axis(best.window.cpu().numpy(), order[..., None], 1))
 
     def take(self, rows: np.ndarray, slots: np.ndarray) -> "_Table":
         """The slots int[chosen rows, slots] of some rows int[chosen rows]; a slot below 0 is an empty one."""

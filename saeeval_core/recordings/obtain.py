@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeeval_core.config import AUTO_PROBE, RunConfig, fingerprint, get_protocol
+from saeeval_core.config import AUTO_PROBE, DEFAULT_KERNEL, RunConfig, fingerprint, get_protocol
 from saeeval_core.errors import ConfigError, DataError, UnsupportedSAE
 from saeeval_core.models.identity import model_name, model_settings, model_stamp
 from saeeval_core.models.layouts import Exactness, canonical
@@ -141,6 +141,7 @@ def recorded_groups(
 ) -> "Iterator[Recorded]":
     """As ``make_recordings``, one group of SAEs after the other: what is not kept of a group is freed before the next."""
     # Only now are torch, transformers and SAELens needed.
+    from saeeval_core.models.kernels import kernel_for
     from saeeval_core.models.language_model import load_model, resolve_device
     from saeeval_core.recordings.kept_activations import keeping
     from saeeval_core.recordings.recorder import place_of
@@ -149,13 +150,14 @@ def recorded_groups(
     planned = plan(config, task_set.texts.texts, told, seconds=False)
     planned.check()
     device, n = resolve_device(config.device), len(planned.groups)
+    kernel = kernel_for(config.kernel, device)
     heard = noting_pace(config, work_of(config.model, told), on_progress) if n == 1 else on_progress
     with ExitStack() as stack:
         model: LanguageModel | None = None
         for i, group in enumerate(planned.groups):
-            loaded = _load(config, group, device)
+            loaded = _load(config, group, device, kernel)
             if model is None:
-                model = load_model(config.model, device=config.device, dtype=config.dtype)
+                model = load_model(config.model, device=device, dtype=config.dtype, kernel=kernel)
                 if one_probe and n == 1:
                     places = [place_of(model, sae) for sae in loaded]
                     _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])
@@ -169,10 +171,10 @@ def recorded_groups(
             del loaded
 
 
-def _load(config: RunConfig, saes: Sequence[str], device: str) -> "list[LoadedSAE]":
+def _load(config: RunConfig, saes: Sequence[str], device: str, kernel: str) -> "list[LoadedSAE]":
     from saeeval_core.saes.loaded import load_sae
 
-    loaded = [load_sae(s, device=device) for s in saes]
+    loaded = [load_sae(s, device=device, kernel=kernel) for s in saes]
     for sae in loaded:
         check_settings(sae.info, model_settings(config.model) or {})
     return loaded
@@ -204,9 +206,12 @@ def _recorded(
     """One pass with these SAEs, stored."""
     from saeeval_core.recordings.recorder import record_pass
 
+    kernel = model.kernel
     key = recording_key(config, "", task_set.texts.fingerprint)
     hooks = [s.info.hook for s in loaded]
-    with partial_state(fingerprint([key.fingerprint, hooks, [s.fingerprint for s in loaded]])) as partial:
+    state = [key.fingerprint, hooks, [s.fingerprint for s in loaded]]
+    # A pass goes on with the kernel it began with; the state of another kernel stays for that one.
+    with partial_state(fingerprint(state if kernel == DEFAULT_KERNEL else [*state, kernel])) as partial:
         made = record_pass(
             model,
             [],

@@ -87,4 +87,4 @@ def _seconds(wide: int, out: int, budget: float, device: str, dtype: object) -> 
 
 
 def _key(config: RunConfig, work: Sequence[Matrix]) -> list[object]:
-    return [config.model, config.dtype, config.device, [[m.wide, m.out, m.times] for m in work]]
+    return [config.model, config.dtype, config.device, config.kernel, [[m.wide, m.out, m.times] for m in work]]

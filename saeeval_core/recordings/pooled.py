@@ -9,20 +9,25 @@ from scipy.sparse import csc_array, csr_array, vstack
 from saeeval_core.errors import DataError
 from saeeval_core.models.layouts import Exactness
 from saeeval_core.recordings.contexts import ContextCollector
+from saeeval_core.recordings.pooling import PooledCodes, pooled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey
-from saeeval_core.recordings.segments import Segments
+from saeeval_core.recordings.seconds import Stopwatch
+from saeeval_core.recordings.segments import Held, Segments
 from saeeval_core.saes.loaded import LoadedSAE
 
 
 class PooledLatents:
     """Everything collected about one SAE during a pass."""
 
-    def __init__(self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int) -> None:
+    def __init__(
+        self, sae: LoadedSAE, n_valid: np.ndarray, cells: np.ndarray | None, ev_every: int, watch: Stopwatch
+    ) -> None:
         """``n_valid``: int[texts], valid tokens; ``cells``: int[texts], label cell of each text, -1 for none.
 
-        Every ``ev_every``-th text is used for explained variance.
+        Every ``ev_every``-th text is used for explained variance; ``watch`` is told where the time goes.
         """
         n = sae.info.n_latents
+        self.watch = watch
         self.sae, self.n_valid, self.ev_every = sae, n_valid, ev_every
         self.rows: list[int] = []
         self.pooled: list[csr_array] = []
@@ -32,6 +37,7 @@ class PooledLatents:
         self.ev = torch.zeros(3, dtype=torch.float64, device=device)
         self.ev_sum = torch.zeros(sae.info.d_out, dtype=torch.float64, device=device)
         self.contexts = ContextCollector(n, cells, device)
+        self._held = Held(self._take, device)
 
     def add(self, rows: np.ndarray, x: torch.Tensor, y: torch.Tensor, edges: np.ndarray) -> None:
         """Encode and pool the valid tokens of the texts rows int[batch].
@@ -39,18 +45,37 @@ class PooledLatents:
         x float32[tokens, d_in] is what the SAE reads, y float32[tokens, d_out] what stands where it writes. edges
         int[batch + 1]: text i has the tokens from ``edges[i]`` to ``edges[i + 1]``.
         """
-        codes, scaled = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
+        with self.watch.part("encode"):
+            own = _sequence_codes(self.sae, x, edges) if self.sae.needs_sequences else scaled_codes(self.sae, x)
         lengths = np.diff(edges)
-        rows, segments = rows[lengths > 0], Segments(lengths[lengths > 0], scaled.device)
-        self.active += torch.count_nonzero(codes, 0)
-        padded = segments.padded(scaled)
-        self.rows += rows.tolist()
-        self.pooled.append(_sparse(segments.means(padded)))
-        self.contexts.add(rows, padded if self.sae.non_negative else padded.abs(), segments)
+        rows, segments = rows[lengths > 0], Segments(lengths[lengths > 0], own[1].device)
+        with self.watch.part("pooling"):
+            found = self._pool(rows, x, y, own, segments)
+        with self.watch.part("contexts"):
+            self.contexts.add(rows, own[1], found, segments)
+
+    def _pool(
+        self,
+        rows: np.ndarray,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        own: tuple[torch.Tensor, torch.Tensor],
+        segments: Segments,
+    ) -> PooledCodes:
+        """Take means, density and explained variance of f and s*f, float32[tokens, latents]."""
+        found = pooled_codes(*own, segments)
+        self.active += found.active
+        self._held.add(rows, found.means)
         explained = rows % self.ev_every == 0
         if explained.any():
-            own = segments.tokens_of(explained)
-            self._explain(x[own], y[own], codes[own])
+            tokens = segments.tokens_of(explained)
+            self._explain(*(values.index_select(0, tokens) for values in (x, y, own[0])))
+        return found
+
+    def _take(self, rows: np.ndarray, means: torch.Tensor) -> None:
+        """Pooled latents float64[texts, latents] of the texts rows int[texts] leave the device, as a sparse array."""
+        self.rows += rows.tolist()
+        self.pooled.append(_sparse(means))
 
     def _explain(self, x: torch.Tensor, y: torch.Tensor, codes: torch.Tensor) -> None:
         rebuilt = self.sae.reconstruct(x, codes)
@@ -71,6 +96,7 @@ class PooledLatents:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything collected so far, as arrays [...] by name that can be stored."""
+        self._held.take()
         pooled = vstack(self.pooled, format="csr") if self.pooled else csr_array((0, len(self.active)))
         return {
             "rows": np.array(self.rows, dtype=np.int64),
@@ -106,6 +132,7 @@ class PooledLatents:
         int[texts], the distinct text of each row (a duplicate text repeats its row);
         ``notes``: lines for results. DataError if values exceed the range of the key's ``storage``.
         """
+        self._held.take()
         sae, own_hook = self.sae, exact.probes == (key.hook,)
         n_tokens, active = int(self.n_valid.sum()), self.active.cpu().numpy()
         order = np.full(len(self.n_valid), -1)
@@ -154,9 +181,11 @@ def scaled_codes(sae: LoadedSAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.T
 
 def _sparse(values: torch.Tensor) -> csr_array:
     """float64[rows, columns] of a dense tensor; only what is not 0 leaves its device."""
-    rows, columns = values.nonzero(as_tuple=True)
-    found = values[rows, columns].cpu().numpy(), (rows.cpu().numpy(), columns.cpu().numpy())
-    return csr_array(found, shape=tuple(values.shape))
+    rows, columns = values.nonzero(as_tuple=True)  # row by row, as a CSR array wants them
+    ends = torch.cumsum(torch.bincount(rows, minlength=len(values)), 0)
+    data, indices = values[rows, columns].cpu().numpy(), columns.int().cpu().numpy()
+    indptr = np.concatenate([[0], ends.cpu().numpy()]).astype(np.int32)
+    return csr_array((data, indices, indptr), shape=tuple(values.shape))
 
 
 def _sequence_codes(sae: LoadedSAE, x: torch.Tensor, edges: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from saeeval_core.config import DEFAULT_KERNEL
 from saeeval_core.errors import ArtifactError, DataError, ModelError, UnsupportedSAE
 from saeeval_core.models.identity import model_stamp
 from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
@@ -20,7 +21,8 @@ from saeeval_core.models.layouts import Exactness, crosses_output_matrix
 from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
-from saeeval_core.recordings.segments import Segments
+from saeeval_core.recordings.seconds import PassSeconds, Stopwatch
+from saeeval_core.recordings.segments import Held, Segments, valid_positions
 from saeeval_core.saes.fit import check_fits
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import SaeInfo
@@ -34,7 +36,7 @@ BYTES_PER_CODE = 64
 """Of GPU memory set aside for each: the code, its copies on the way to a mean in float64, and room for the rest."""
 EV_TOKENS = 16_384
 """Tokens on which explained variance is measured."""
-STATE_LAYOUT = 2
+STATE_LAYOUT = 3
 """Of the state that a pass can resume from; another layout is not read."""
 SAVE_EVERY = 30.0
 """Seconds between the states a killed pass can resume from."""
@@ -66,6 +68,7 @@ class Recorded:
     residuals: Mapping[str, ResidualRecording]
     """Hook -> pooled activations there: every hook asked for, every one an SAE writes, and all their exact probe hooks."""
     latents: list[LatentRecording]
+    seconds: PassSeconds
 
 
 def record(
@@ -126,6 +129,7 @@ def record_pass(
     try:
         run.resume(partial)
         run.go(on_progress, partial)
+        run.take_held()
     except torch.OutOfMemoryError:
         raise ModelError(
             f"out of memory on {model.device}; use --dtype bfloat16, a smaller SAE or --device cpu"
@@ -135,7 +139,7 @@ def record_pass(
         pooled.finish(keys[place.read], place.exact, _projected(model, place), inverse, place.notes)
         for pooled, place in zip(run.pooled, places, strict=True)
     ]
-    return Recorded(residuals, latents)
+    return Recorded(residuals, latents, run.watch.total())
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,12 +223,16 @@ class _Pass:
         """``keys``: hook whose activations are pooled -> key of the recording."""
         self.model, self.keys, self.n_valid, self.places = model, keys, n_valid, places
         self.batches = list(padded_batches([ids for ids in tokens.ids]))
-        self.done = 0
+        self.done, self.whole = 0, True
         self.read = list(dict.fromkeys([*keys, *(p.read for p in places)]))
         widths = zip(keys, model.widths(list(keys)), strict=True)
         self.residuals = {hook: np.full((len(n_valid), width), np.nan) for hook, width in widths}
+        self.held = {hook: Held(self._taker(hook), torch.device(model.device)) for hook in keys}
+        widest = max((p.sae.info.n_latents for p in places), default=1)
+        self.tokens_at_once = max(1, codes_at_once(model.device) // widest)
         ev_every = max(1, int(n_valid.sum()) // EV_TOKENS)
-        self.pooled = [PooledLatents(p.sae, n_valid, cells, ev_every) for p in places]
+        self.watch = Stopwatch(model.device)
+        self.pooled = [PooledLatents(p.sae, n_valid, cells, ev_every, self.watch) for p in places]
 
     @torch.inference_mode()
     def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
@@ -234,8 +242,9 @@ class _Pass:
         total, now = int(self.n_valid.sum()), 0
         try:
             for rows, ids, mask in self.batches[self.done :]:
+                self.whole = False
                 self._batch(rows, ids, mask)
-                self.done += 1
+                self.done, self.whole = self.done + 1, True
                 now += int(self.n_valid[rows].sum())
                 if on_progress:
                     on_progress(
@@ -248,22 +257,23 @@ class _Pass:
                     # Many SAEs make a large state: writing it must not take more than a small share of the time.
                     pause = max(SAVE_EVERY, 20 * (saved - begun))
         except BaseException:
-            # Cancelled, interrupted or out of memory: a batch is complete or not counted.
-            if partial is not None and self.done:
+            # Cancelled, interrupted or out of memory. Of a batch that is half done the states before it stay.
+            if partial is not None and self.done and self.whole:
                 self.save(partial)
             raise
 
     def _batch(self, rows: np.ndarray, ids: torch.Tensor, mask: torch.Tensor) -> None:
         ids, mask = ids.to(self.model.device), mask.to(self.model.device)
-        values = self.model.activations(ids, mask, self.read)
+        with self.watch.part("model"):
+            values = self.model.activations(ids, mask, self.read)
         start = 0
         while start < len(rows):
             # Texts of one group are encoded together; a group never exceeds what ``codes_at_once`` allows.
-            widest = max((p.sae.info.n_latents for p in self.places), default=1)
-            room = max(1, codes_at_once(self.model.device) // widest // max(1, ids.shape[1] - 1))
+            room = max(1, self.tokens_at_once // max(1, ids.shape[1] - 1))
             group = slice(start, start + room)
-            inside = mask[group, 1:].bool()
-            self._group(rows[group], {hook: value[group, 1:][inside].float() for hook, value in values.items()})
+            inside = valid_positions(self.n_valid[rows[group]], ids.shape[1], ids.device)
+            own = {h: v[group].flatten(0, 1).index_select(0, inside).float() for h, v in values.items()}
+            self._group(rows[group], own)
             start += room
 
     def _group(self, rows: np.ndarray, x: Mapping[str, torch.Tensor]) -> None:
@@ -272,20 +282,34 @@ class _Pass:
         if not lengths.any():  # texts without tokens have nothing to encode
             return
         filled = lengths > 0
-        for hook, pooled in self.residuals.items():
-            segments = Segments(lengths[filled], x[hook].device)
-            pooled[rows[filled]] = segments.means(segments.padded(x[hook])).cpu().numpy()
+        with self.watch.part("residuals"):
+            for hook, held in self.held.items():
+                segments = Segments(lengths[filled], x[hook].device)
+                held.add(rows[filled], segments.means(segments.padded(x[hook])))
         edges = np.concatenate([[0], np.cumsum(lengths)])
         for own, place in zip(self.pooled, self.places, strict=True):
             own.add(rows, x[place.read], x[place.exact.write], edges)
 
+    def _taker(self, hook: str) -> Callable[[np.ndarray, torch.Tensor], None]:
+        def take(rows: np.ndarray, means: torch.Tensor) -> None:
+            self.residuals[hook][rows] = means.cpu().numpy()
+
+        return take
+
+    def take_held(self) -> None:
+        """What waits on the device is in ``residuals`` afterwards."""
+        for held in self.held.values():
+            held.take()
+
     @property
     def _identity(self) -> list[list[str]]:
         """What a saved state has to be of."""
-        return [[key.fingerprint for key in self.keys.values()], [p.sae.fingerprint for p in self.places]]
+        kernel = [] if self.model.kernel == DEFAULT_KERNEL else [[self.model.kernel]]
+        return [[key.fingerprint for key in self.keys.values()], [p.sae.fingerprint for p in self.places], *kernel]
 
     def save(self, partial: Path) -> None:
         """One artifact with everything so far. A disk that is full costs a notice, never the pass."""
+        self.take_held()
         arrays = {"done": np.array([self.done])} | {f"at {hook}": own for hook, own in self.residuals.items()}
         for i, pooled in enumerate(self.pooled):
             arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
@@ -313,7 +337,5 @@ def _residual_recording(
 ) -> ResidualRecording:
     key = run.keys[hook]
     residuals = rounded(run.residuals[hook][inverse], key.storage, "pooled residuals")
-    ends = [tokens.ends[i] for i in inverse]
-    return ResidualRecording(
-        key, model.bos_id, residuals, run.n_valid[inverse], np.concatenate(ends).astype(np.uint16), model.note
-    )
+    ends = np.concatenate([tokens.ends[i] for i in inverse]).astype(np.uint16)
+    return ResidualRecording(key, model.bos_id, residuals, run.n_valid[inverse], ends, model.note, model.kernel)

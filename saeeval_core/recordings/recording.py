@@ -126,6 +126,8 @@ class ResidualRecording:
     """uint16[valid tokens]: character end of each valid token in its text."""
     note: str = ""
     """Shown with results: what is special about the model's weights."""
+    kernel: str = ""
+    """What multiplied float32 matrices in the pass; "" in a recording that does not say."""
 
     @property
     def fingerprint(self) -> str:
@@ -223,7 +225,8 @@ def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
     }
     packed, layout = pack(arrays)
     meta = {"kind": "residuals", "key": vars(recording.key), "bos_id": recording.bos_id, "note": recording.note}
-    save_arrays(path, packed, meta | {"packed": layout})
+    kernel = {"kernel": recording.kernel} if recording.kernel else {}
+    save_arrays(path, packed, meta | kernel | {"packed": layout})
     return path
 
 
@@ -281,6 +284,7 @@ def load_residuals(path: Path) -> ResidualRecording:
             a["n_valid"],
             a["token_ends"],
             typed({"note": ""} | meta, "note", str),
+            typed({"kernel": ""} | meta, "kernel", str),
         )
         check_residuals(a["residuals"], recording.n_valid, recording.token_ends, key.storage)
     _freeze(recording.residuals, recording.n_valid, recording.token_ends)

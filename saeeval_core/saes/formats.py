@@ -98,6 +98,11 @@ class Foreign:
         return f"{kind or 'Standard'}SAE"
 
 
+def holds_sae(folder: Path) -> bool:
+    """Whether a folder holds a file that only an SAE has, in SAELens's or another form, or SAELens's settings."""
+    return any((folder / name).is_file() for name in (*_MARKS, "cfg.json"))
+
+
 def recognise(spec: str, path: Path) -> Foreign | None:
     """The dictionary in a folder or file; None for one in SAELens's own form, or for nothing at all.
 

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saeeval_core.config import DEFAULT_KERNEL, ONEDNN
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.models.kernels import packed_encoder
 from saeeval_core.saes.asked import HubPlace, what_is
 from saeeval_core.saes.folding import fold, load_errors, unfolded_line
 from saeeval_core.saes.foreign import module_of
@@ -125,9 +127,25 @@ class LoadedSAE:
 
 
 def load_sae(
-    spec: str, *, device: str = "cpu", dtype: str = "float32", search: Sequence[Path] | None = None
+    spec: str,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    search: Sequence[Path] | None = None,
+    kernel: str = DEFAULT_KERNEL,
 ) -> LoadedSAE:
-    """Load the SAE that ``asked.what_is`` finds. UnsupportedSAE if it cannot be found, read or ablated exactly."""
+    """Load the SAE that ``asked.what_is`` finds; ``kernel``: as ``kernel_for`` gives it.
+
+    UnsupportedSAE if it cannot be found, read or ablated exactly.
+    """
+    sae = _load(spec, device, dtype, search)
+    weight = getattr(sae.module, "W_enc", None)
+    if kernel != ONEDNN or weight is None or weight.dtype != torch.float32:
+        return sae
+    return replace(sae, encoder=packed_encoder(sae.encoder, weight))
+
+
+def _load(spec: str, device: str, dtype: str, search: Sequence[Path] | None) -> LoadedSAE:
     if dtype not in _DTYPES:
         raise UnsupportedSAE(f"SAE dtype '{dtype}' is not supported; use one of {', '.join(_DTYPES)}")
     asked = what_is(spec, search)

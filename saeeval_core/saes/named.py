@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from saeeval_core.errors import UnsupportedSAE
-from saeeval_core.saes.registry import CFG_FILE, bundled_names
+from saeeval_core.saes.formats import holds_sae
+from saeeval_core.saes.registry import bundled_names
 from saeeval_core.saes.releases import RegistryRow, nearest, registry
 from saeeval_core.storage.notices import notice
 
@@ -61,10 +62,10 @@ def _folder(name: str) -> Path | None:
 
 def _below(name: str, folder: Path) -> list[str]:
     """The SAEs in a folder that is none itself; the folder's own name where there are none, of which its loader complains."""
-    if (folder / CFG_FILE).is_file():
+    if holds_sae(folder):
         return [name]
-    levels = ("/".join([*["*"] * depth, CFG_FILE]) for depth in range(1, _DEEPEST + 1))
-    return sorted(str(p.parent) for level in levels for p in folder.glob(level)) or [name]
+    levels = ("/".join(["*"] * depth) for depth in range(1, _DEEPEST + 1))
+    return sorted(str(p) for level in levels for p in folder.glob(level) if p.is_dir() and holds_sae(p)) or [name]
 
 
 def _bundled(pattern: str) -> list[str]:
@@ -86,5 +87,5 @@ def _folders(pattern: str) -> Iterator[str]:
     for path in sorted(glob.glob(str(Path(pattern).expanduser()))):
         if (folder := _folder(path)) is not None and (found := _below(path, folder)) != [str(folder)]:
             yield from found
-        elif folder is not None and (folder / CFG_FILE).is_file():
+        elif folder is not None and holds_sae(folder):
             yield path

@@ -12,7 +12,7 @@ from foreign_files import plain_arrays
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import recording as recording_job
-from saeeval_core.config import RunConfig
+from saeeval_core.config import DTYPES, PRECISION, RunConfig
 from saeeval_core.ledger.connection import default_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,3 +186,19 @@ def test_the_two_places_with_server_settings_agree():
                 {f"{section}.{k}.{kk}": vv for kk, vv in v.items()} if isinstance(v, dict) else {f"{section}.{k}": v}
             )
     assert flat == OPTIONS
+
+
+def precision_box(test: AppTest):
+    (box,) = [s for s in test.sidebar.selectbox if s.label == "Precision of the model"]
+    return box
+
+
+def test_half_precision_is_offered_with_the_change_it_makes(planted_app):
+    test = page(planted_app)
+    box = precision_box(test)
+    assert box.options == list(DTYPES) and box.value == DTYPES[0] and box.help == PRECISION
+    assert "dtype" not in test.query_params
+    half = page(planted_app, dtype="bfloat16")
+    assert precision_box(half).value == "bfloat16" and not half.exception
+    assert "w_run" in [b.key for b in half.button], "nothing is recorded in it yet"
+    assert precision_box(page(planted_app, dtype="int4")).value == DTYPES[0]

@@ -2,16 +2,19 @@
 
     python tests/bench/recorder_speed.py                         # a 135M-sized model, 4,096 latents, CPU
     python tests/bench/recorder_speed.py --preset 2b --device cuda --dtype bfloat16
+    python tests/bench/recorder_speed.py --host                  # operations and waits per batch, too
 
 Models and dictionary are random, built from a config: only their shapes decide what this measures. Both sides run the
-same batches, alternating; medians.
+same batches, alternating; medians. A pass with three dictionaries on three hooks is compared with the deepest alone.
+Waits are operations at which the host waits for a GPU, counted on whatever device this runs.
 """
 
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -19,7 +22,7 @@ import numpy as np
 import torch
 
 from saeeval_core.models.language_model import LanguageModel, padded_batches
-from saeeval_core.recordings.recorder import codes_at_once, record
+from saeeval_core.recordings.recorder import codes_at_once, record_pass
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import SaeInfo
 
@@ -43,6 +46,8 @@ PRESETS = {
     "135m": Preset(16, 576, 9, 3, 1536, 49_152, 4_096, 240, "blocks.15.hook_resid_post"),
     "2b": Preset(26, 2304, 8, 4, 9216, 256_000, 65_536, 4_000, "blocks.20.hook_resid_post"),
 }
+WAITS = ("aten::nonzero", "aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal")
+"""Operations whose result the host needs; copies to the host are counted beside them on a GPU only."""
 ACTIVE = 100
 """Latents active on a token, about."""
 
@@ -100,6 +105,7 @@ def main() -> None:
     options.add_argument("--dtype", default="float32")
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--texts", type=int, help="default: the preset's")
+    options.add_argument("--host", action="store_true", help="count operations and waits per batch")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     preset = PRESETS[given.preset]
@@ -109,11 +115,14 @@ def main() -> None:
     sae = random_sae(preset, given.device, next(_tokens(model, preset.hook, ids)))
     cells = np.arange(len(texts)) % 4
     _bare(model, preset.hook, ids[:40], sae)
-    record(model, preset.hook, texts[:40], "warm", [sae], cells=cells[:40])
-    bare, ours = [], []
+    record_pass(model, [], texts[:40], "warm", [sae], cells=cells[:40])
+    three = [sae, *(_moved(sae, preset.hook.replace(preset.hook.split(".")[1], str(layer))) for layer in (1, 5))]
+    bare, ours, together = [], [], []
     for _ in range(given.repeats):
         bare.append(_timed(given.device, lambda: _bare(model, preset.hook, ids, sae)))
-        ours.append(_timed(given.device, lambda: record(model, preset.hook, texts, "texts", [sae], cells=cells)))
+        ours.append(_timed(given.device, lambda: record_pass(model, [], texts, "texts", [sae], cells=cells)))
+        together.append(_timed(given.device, lambda: record_pass(model, [], texts, "texts", three, cells=cells)))
+    seconds = record_pass(model, [], texts, "texts", [sae], cells=cells).seconds
     tokens = sum(len(i) - 1 for i in ids)
     found = {
         "preset": given.preset,
@@ -125,10 +134,30 @@ def main() -> None:
         "recorder_seconds": median(ours),
         "recorder_of_bare": median(bare) / median(ours),
         "tokens_per_second": tokens / median(ours),
+        "three_hooks_of_deepest": median(together) / median(ours),
+        "pass_seconds": seconds.to_dict(),
     }
+    if given.host:
+        found["per_batch"] = _on_the_host(lambda: record_pass(model, [], texts, "texts", [sae], cells=cells), ids)
     print(json.dumps(found, indent=1))
     if given.out:
         given.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _moved(sae: LoadedSAE, hook: str) -> LoadedSAE:
+    """The same dictionary as one of another hook."""
+    return replace(sae, info=replace(sae.info, id=hook, hook=hook, hook_out=hook), fingerprint=hook)
+
+
+def _on_the_host(work: Callable[[], object], ids: list[np.ndarray]) -> dict[str, float]:
+    """Operations started and waits of the host, per batch of a pass; what is done once per pass is in it."""
+    from torch.profiler import ProfilerActivity, profile
+
+    batches = sum(1 for _ in padded_batches(ids))
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        work()
+    counts = Counter({e.key: e.count for e in profiled.key_averages() if e.key.startswith("aten::")})
+    return {"batches": batches, "operations": counts.total() / batches} | {k: counts[k] / batches for k in WAITS}
 
 
 def _texts(count: int) -> list[str]:

@@ -17,14 +17,17 @@ SCORED = {"clean|male / female": 0.75, "male / female|2|male / female": 0.5}
 @pytest.fixture
 def sides(monkeypatch):
     """Stands in for the processes: each run of a side takes longer than the one before."""
-    lengths = {"theirs": [30.0, 10.0, 20.0], "ours": [3.0, 1.0, 2.0]}
+    lengths = {"theirs": [30.0, 10.0, 20.0], "ours": [3.0, 1.0, 2.0], "bfloat16": [2.0, 0.5, 1.0]}
 
     def run(side, config, folder):
         if side == "extra":
             return {"recorder_efficiency": 0.9, "recorder_pairs_s": [[0.9, 1.0]], "rescore_ms": 1.5}
         total = lengths[side].pop()
         found = {"total": total, "sae_part": total / 2, "peak_mb": 10 * total, "tokens": 100, "accuracies": SCORED}
-        return found | ({"accuracies_masked": {k: v - 0.125 for k, v in SCORED.items()}} if side == "ours" else {})
+        if side == "bfloat16":
+            found["accuracies"] = {k: v + 0.25 for k, v in SCORED.items()}
+        masked = {"accuracies_masked": {k: v - 0.125 for k, v in SCORED.items()}}
+        return found | (masked if side != "theirs" else {})
 
     monkeypatch.setattr(compare, "_in_process", run)
     monkeypatch.setattr(compare, "find_spec", lambda name: object())
@@ -51,6 +54,10 @@ def test_the_json_has_medians_ratios_and_every_run(sides):
         "theirs_tokens": 100,
         "ours_tokens": 100,
         "repeats": 3,
+        "bfloat16_whole_run_ratio": 20,
+        "bfloat16_sae_part_ratio": 20,
+        "bfloat16_memory_ratio": 0.05,
+        "bfloat16_max_abs_accuracy_difference": 0.25,
     }
     run = {"total", "sae_part", "peak_mb", "tokens", "accuracies"}
     assert [set(r) for r in result["runs"]["theirs"]] == [run] * 3

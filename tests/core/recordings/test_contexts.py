@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from saeeval_core.recordings import pooling
 from saeeval_core.recordings.contexts import PER_CELL, SAMPLED, TOP, ContextCollector
+from saeeval_core.recordings.pooling import pooled_codes
 from saeeval_core.recordings.recording import WINDOW
 from saeeval_core.recordings.segments import Segments
 
@@ -34,7 +36,8 @@ def collected(codes: list[torch.Tensor], size: int, order: np.ndarray | None = N
     for start in range(0, TEXTS, size):
         rows = order[start : start + size]
         segments = Segments(np.array([len(codes[r]) for r in rows]), torch.device("cpu"))
-        collector.add(rows, segments.padded(torch.cat([codes[r] for r in rows])), segments)
+        own = torch.cat([codes[r] for r in rows])
+        collector.add(rows, own, pooled_codes(own, own, segments), segments)
         state = collector.state()
         collector = ContextCollector(LATENTS, cells, torch.device("cpu"))  # as a resumed pass does
         collector.restore(state)
@@ -77,3 +80,23 @@ def test_batches_and_their_order_change_nothing(codes, size):
     (_, one), (_, other) = collected(codes, 8), collected(codes, size, order)
     for name in ("indptr", "text", "position", "activation", "kind"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_sparse_and_dense_codes_are_pooled_alike(codes, signed, monkeypatch):
+    own = torch.cat(codes)
+    if signed:
+        own = own * torch.sign(torch.rand(own.shape, generator=torch.Generator().manual_seed(2)) - 0.5)
+    scaled = own * (1 + torch.arange(len(own))[:, None] % 3)
+    segments = Segments(np.array([len(c) for c in codes]), torch.device("cpu"))
+    found = []
+    for share in (0, 1):
+        monkeypatch.setattr(pooling, "SPARSE", share)
+        found.append(pooled_codes(own, scaled, segments))
+    dense, sparse = found
+    for name in ("active", "peak", "where"):
+        assert torch.equal(getattr(dense, name), getattr(sparse, name))
+    torch.testing.assert_close(dense.means, sparse.means, rtol=1e-12, atol=1e-15)
+    for i, rows in enumerate(scaled.split([len(c) for c in codes])):
+        torch.testing.assert_close(sparse.means[i], rows.double().mean(0), rtol=1e-12, atol=1e-15)
+        assert torch.equal(sparse.peak[i], rows.abs().max(0).values)

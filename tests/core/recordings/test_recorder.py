@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from saeeval_core.errors import ArtifactError, Cancelled, DataError, ModelError, UnsupportedSAE
 from saeeval_core.models.language_model import padded_batches
-from saeeval_core.recordings import recorder, recording
+from saeeval_core.recordings import pooled, recorder, recording, segments
 from saeeval_core.recordings.recorder import record, record_pass, token_latents
 from saeeval_core.recordings.recording import load_latents, load_residuals, save_latents, save_residuals
 from saeeval_core.saes.loaded import load_sae
@@ -181,6 +181,41 @@ def test_splitting_the_encoding_changes_nothing_but_rounding(tiny_model, tiny_sa
     monkeypatch.setattr(recorder, "CODES_AT_ONCE", 4000)
     _, (other,) = record(tiny_model, HOOK, texts, "print", [sae])
     np.testing.assert_allclose(one.latents.toarray(), other.latents.toarray(), atol=1e-5)
+
+
+def test_what_waits_on_a_gpu_is_taken_in_the_end(tiny_model, tiny_sae_dirs, monkeypatch):
+    saes, texts = [load_sae(str(tiny_sae_dirs[n])) for n in ("topk", "abstopk")], some_texts(200)
+    residuals, latents = record(tiny_model, HOOK, texts, "print", saes)
+    for most in (segments.HELD_VALUES, 100 * D_MODEL):
+        monkeypatch.setattr(segments, "HELD_VALUES", most)
+        for module in (recorder, pooled):
+            monkeypatch.setattr(module, "Held", lambda take, _device: segments.Held(take, torch.device("cuda")))
+        held, held_latents = record(tiny_model, HOOK, texts, "print", saes)
+        np.testing.assert_array_equal(held.residuals, residuals.residuals)
+        for one, other in zip(held_latents, latents, strict=True):
+            same(one, other)
+
+
+def test_a_batch_that_stops_halfway_is_not_in_the_state(tiny_model, tiny_sae_dirs, tmp_path, monkeypatch):
+    sae, texts = load_sae(str(tiny_sae_dirs["topk"])), some_texts(200)
+    _, (whole,) = record(tiny_model, HOOK, texts, "print", [sae])
+    monkeypatch.setattr(recorder, "CODES_AT_ONCE", 8000)  # several groups a batch
+    _, (in_groups,) = record(tiny_model, HOOK, texts, "print", [sae])
+    seen = []
+
+    def interrupted(self, *rows):
+        seen.append(1)
+        if len(seen) == 10:
+            raise KeyboardInterrupt
+        return add(self, *rows)
+
+    add = pooled.PooledLatents.add
+    monkeypatch.setattr(pooled.PooledLatents, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(tiny_model, HOOK, texts, "print", [sae], partial=tmp_path)
+    _, (resumed,) = record(tiny_model, HOOK, texts, "print", [sae], partial=tmp_path)
+    same(resumed, in_groups)
+    np.testing.assert_array_equal(resumed.density, whole.density)
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16"])
