@@ -144,8 +144,9 @@ def _judged(
 def class_desk(loaded: Loaded, sets: ClassSets, who: str) -> Desk:
     """The desk at this set: changes of the ranking alone go to a set of one's own; those of others take none."""
     places = tuple(tpp_place(loaded, c) for c in sets.classes)
-    target = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
-    return Desk(loaded.config, places, who, sets.value, target, loaded.latents.n_latents, _locked(sets), sets.rule)
+    return Desk(
+        loaded.config, places, who, sets.value, _target(sets), loaded.latents.n_latents, _locked(sets), sets.rule
+    )
 
 
 def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
@@ -155,7 +156,12 @@ def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
     """
     if sets.by_class and not sets.mine:
         raise DataError(_locked(sets))
-    return [sets.by_class.get(p.direction) or own_set(store, p, desk.who, desk.target) for p in desk.places]
+    return [sets.by_class.get(p.direction) or own_set(store, p, desk.who, _target(sets)) for p in desk.places]
+
+
+def _target(sets: ClassSets) -> str:
+    """Name of the set that decisions go to."""
+    return sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
 
 
 def _locked(sets: ClassSets) -> str:

@@ -1,10 +1,10 @@
-"""Presses on whole sets: new, duplicated, renamed, reset, saved under a name, imported.
+"""Presses on whole sets: new, duplicated, renamed (SHIFT's and TPP's), reset, saved under a name, imported.
 
 Each is stored in one transaction with all it does, so a repeat does nothing: then the answer is None.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.deciding.class_refs import NUMBERED
@@ -79,10 +79,34 @@ def save_as(store: Store, press: PressId, loaded: Loaded, sets: ClassSets, name:
         if sets.empty:
             raise DataError("this set changes nothing on top of the ranking; toggle a latent first")
         name = name.strip() or f"copy of {sets.name}"
-        if name in _names(store, tpp_place(loaded, sets.classes[0]), press.who):
-            raise DataError(f"you have a set '{name}' already; give another name")
+        _check_free(name, _names(store, tpp_place(loaded, sets.classes[0]), press.who))
         made = [_saved(store, press.who, loaded, sets, row, name) for row in range(len(sets.classes))]
         return f"{NUMBERED}{next(s.id for s in made if s is not None)}"
+
+
+def rename_classes(store: Store, press: PressId, loaded: Loaded, sets: ClassSets, name: str) -> str | None:
+    """Another name for one's own TPP set, in all its classes; what a link says for it.
+
+    DataError for an empty name, one that another set of one's own has, a set of somebody else, and what is not stored.
+    """
+    with store.once(press) as fresh:
+        if not fresh:
+            return None
+        if not sets.stored:
+            raise DataError(
+                "nothing is stored in this set, so it has no name to change; decide or save something first"
+            )
+        place, name = tpp_place(loaded, sets.classes[0]), name.strip()
+        _check_free(name, _names(store, place, press.who) - {sets.name})
+        # Older sets of the same name in the same class, too: under the old name they would come to light.
+        own = [s for s in _every_class(store, place) if (s.name, s.who) == (sets.name, sets.who)]
+        renamed = [store.rename_set(s.id, name, press.who) for s in own]
+        return f"{NUMBERED}{min(s.id for s in renamed)}"
+
+
+def _check_free(name: str, taken: Collection[str]) -> None:
+    if name in taken:
+        raise DataError(f"you have a set '{name}' already; give another name")
 
 
 def _saved(store: Store, who: str, loaded: Loaded, sets: ClassSets, row: int, name: str) -> DecisionSet | None:
@@ -140,8 +164,13 @@ def _notes(left: Mapping[str, int]) -> tuple[str, ...]:
 
 def _names(store: Store, place: Place, who: str) -> set[str]:
     """Names of this person's sets on the same SAE and texts; in TPP those of all classes."""
-    scope = place.scope | ({"direction": None} if place.metric == "tpp" else {})
-    return {s.name for s in store.list_sets(**scope) if s.who == who}
+    found = _every_class(store, place) if place.metric == "tpp" else store.list_sets(**place.scope)
+    return {s.name for s in found if s.who == who}
+
+
+def _every_class(store: Store, place: Place) -> list[DecisionSet]:
+    """Stored sets of TPP on the same SAE and texts, for whichever class."""
+    return store.list_sets(metric=place.metric, task=place.task, sae_fingerprint=place.sae_fingerprint)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

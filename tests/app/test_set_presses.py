@@ -8,9 +8,9 @@ from viewing import opened, store_decisions, texts, verdict, view
 
 from app.deciding import set_presses
 from app.deciding.class_refs import ATTRIBUTION
-from app.deciding.class_sets import class_sets
+from app.deciding.class_sets import class_desk, class_sets
 from app.deciding.desk import shift_place, tpp_place
-from app.deciding.presses import PressLog, carry_out, read_presses
+from app.deciding.presses import Press, PressLog, apply, carry_out, read_presses
 from app.services import ledger, scoring, verdicts
 from app.widgets import export
 from saeeval_core.config import RunConfig
@@ -57,6 +57,9 @@ ONCE = {
     "rename": lambda store, press, place, loaded: set_presses.rename(store, press, place, MINE, "twice"),
     "reset": lambda store, press, place, loaded: set_presses.reset_to(store, press, place, MINE, [3], "reset", 99),
     "save": lambda store, press, place, loaded: set_presses.save_as(
+        store, press, loaded, class_sets(loaded, MINE, "Ada"), "twice"
+    ),
+    "rename classes": lambda store, press, place, loaded: set_presses.rename_classes(
         store, press, loaded, class_sets(loaded, MINE, "Ada"), "twice"
     ),
     "import": lambda store, press, place, loaded: set_presses.import_set(
@@ -227,6 +230,50 @@ def test_a_tpp_name_typed_right_before_the_press_is_the_one_saved(loaded):
     newest = ledger.store().list_sets()[-1]
     assert newest.name == "judge:x" and page.session_state["view"]["tpp_set"] == f"set:{newest.id}"
     assert page.selectbox(key="w_tpp_set").value == f"set:{newest.id}"
+
+
+def test_a_tpp_set_is_renamed_in_every_class_and_keeps_its_number_and_log(loaded):
+    for row in (0, 1):
+        store_decisions(loaded, class_sets(loaded, MINE, "Ada"), row, {3 + row: "ablate"}, "Ada")
+    before = class_sets(loaded, MINE, "Ada")
+    page = view("tpp_matrix", session={"who": "Ada"})
+    page.text_input(key="w_tpp_name").set_value(" verbs ")
+    page.button(key="w_tpp_rename").click().run()
+    assert not page.exception and not page.error
+    now = class_sets(loaded, page.session_state["view"]["tpp_set"], "Ada")
+    assert (now.name, now.value, now.decisions) == ("verbs", f"set:{before.stored[0][1].id}", before.decisions)
+    assert [s.id for _, s in now.stored] == [s.id for _, s in before.stored]
+    assert class_sets(loaded, MINE, "Ada").empty
+    page.text_input(key="w_tpp_name").set_value("  ")
+    page.button(key="w_tpp_rename").click().run()
+    assert "needs a name" in page.error[0].value
+
+
+def test_only_ones_own_stored_tpp_set_is_renamed_and_to_a_free_name(loaded):
+    store = ledger.store()
+    for value in (MINE, "drafts"):
+        store_decisions(loaded, class_sets(loaded, value, "Ada"), 0, {3: "ablate"}, "Ada")
+    ways = [("drafts", "Ada", MINE, "have a set 'mine'"), ("drafts@Ada", "Bob", "his", "belongs to Ada"),
+            (ATTRIBUTION, "Ada", "x", "nothing is stored"), ("name:new", "Ada", "x", "nothing is stored")]  # fmt: skip
+    for k, (value, who, name, said) in enumerate(ways):
+        with pytest.raises(DataError, match=said):
+            set_presses.rename_classes(store, given(k, who), loaded, class_sets(loaded, value, who), name)
+    assert [s.name for s in store.list_sets()] == [MINE, "drafts"]
+    assert view("tpp_matrix", {"tpp_set": ATTRIBUTION}, {"who": "Ada"}).button(key="w_tpp_rename").disabled
+
+
+def test_a_press_on_a_numbered_set_lands_in_it_though_it_was_renamed_meanwhile(loaded):
+    store_decisions(loaded, class_sets(loaded, "drafts", "Ada"), 0, {3: "ablate"}, "Ada")
+    sets = class_sets(loaded, f"set:{ledger.store().list_sets()[0].id}", "Ada")
+    log, desk = PressLog(), class_desk(loaded, sets, "Ada")  # of a tab that does not know the new name
+    made = log.sit(desk, loaded, "mean", 5)
+    set_presses.rename_classes(ledger.store(), given(), loaded, sets, "verbs")
+    classes = {"of": sets.classes[0], "latents": (4,)}, {"of": sets.classes[1], "latents": (5,)}
+    apply(ledger.store(), log, [Press("p", k, made, "decide", decision="keep", **c) for k, c in enumerate(classes, 1)])
+    apply(ledger.store(), log, [Press("p", 3, made, "undo", of=sets.classes[1])])
+    now = class_sets(loaded, sets.value, "Ada")
+    assert now.decisions[:2] == [{3: "ablate", 4: "keep"}, {}]
+    assert {s.name for s in ledger.store().list_sets()} == {"verbs"}
 
 
 def test_a_rating_chosen_right_before_the_press_is_the_one_saved(loaded):
