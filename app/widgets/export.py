@@ -12,7 +12,7 @@ from app.services import ledger, uploads
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_to_csv, set_to_json
+from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, LoggedDecision, set_to_csv, set_to_json
 from saeeval_core.ledger.decisions import Decision, DecisionSet
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
@@ -53,7 +53,7 @@ def exported(
     for of, stored in parts:
         now = ledger.store().decisions(stored.id, width)
         history = [d for d in ledger.store().history(stored.id) if d.latent < width]
-        log += [{"of": of} | vars(d) for d in history]
+        log += [LoggedDecision(d.latent, d.new, of, d.old, d.who, d.at, d.reason, d.id, d.undoes) for d in history]
         last = {d.latent: d for d in history}
         decisions += [
             ExportedDecision(k, d, of, last[k].who, _kind(last[k]), str(last[k].at), last[k].reason)
@@ -129,8 +129,9 @@ def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callabl
             return ""
         show(made.first)
         looks = "unknown" if found.dev_looks is None else f"{found.dev_looks}, as the file says"
+        log = f"{made.steps} steps, as the file says" if made.steps else "unknown"
         lines = [f"{made.stored} decisions imported as '{made.first.name}'", *made.notes, *warnings]
-        return "; ".join([*lines, f"dev looks before the export: {looks}"]) + "."
+        return "; ".join([*lines, f"their log before the export: {log}", f"dev looks before it: {looks}"]) + "."
 
     pressing.button("Import it", f"{key}_go", "import", work)
     pressing.answers(f"{key}_go")

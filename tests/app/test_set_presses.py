@@ -103,7 +103,7 @@ def test_a_press_that_the_store_cannot_take_leaves_nothing_behind(loaded, place,
         raise StoreError("disk full")
 
     with monkeypatch.context() as m:
-        for door in ("decide", "rename_set", "duplicate_set", "add_verdicts"):
+        for door in ("replay", "rename_set", "duplicate_set", "add_verdicts"):
             m.setattr(store, door, fails)
         if kind == "new":
             m.setattr(store, "create_set", fails)
@@ -117,17 +117,17 @@ def test_a_press_that_the_store_cannot_take_leaves_nothing_behind(loaded, place,
 def test_an_import_of_several_classes_is_all_or_nothing(loaded, monkeypatch):
     store, classes = ledger.store(), loaded.task_set.tpp[1]
     found = exported(loaded, "tpp", *(ExportedDecision(k, "ablate", c) for k, c in enumerate(classes)))
-    decide, seen = store.decide, []
+    replay, seen = store.replay, []
 
     def fails_at_the_third(*args):
         seen.append(args)
         if len(seen) == 3:
             raise StoreError("disk full")
-        return decide(*args)
+        return replay(*args)
 
     places = [tpp_place(loaded, c) for c in classes]
     with monkeypatch.context() as m:
-        m.setattr(store, "decide", fails_at_the_third)
+        m.setattr(store, "replay", fails_at_the_third)
         with pytest.raises(StoreError):
             set_presses.import_set(store, given(), places, found)
     assert store.list_sets() == []
@@ -351,6 +351,7 @@ def test_a_file_is_imported_once_and_its_numbers_are_said(loaded):
     page.button(key="w_import_tpp_go").click().run()
     said = texts(page).replace("\\", "")
     assert "1 decisions imported as 'x@y (imported)'; 1 decisions left out" in said and "'pilot' (1)" in said
+    assert "their log before the export: unknown; dev looks before it: 0, as the file says" in said
     assert class_sets(loaded, page.session_state["view"]["tpp_set"], "Ada").name == "x@y (imported)"
     assert class_sets(loaded, MINE, "Ada").decisions[0] == {3: "ablate"}
 
@@ -358,7 +359,7 @@ def test_a_file_is_imported_once_and_its_numbers_are_said(loaded):
 def test_an_export_holds_no_latent_that_the_sae_lacks(loaded, place):
     wide = new_set(ledger.store(), place, "Ada", MINE, {5: "ablate", 99_999: "ablate"})
     made = export.exported(loaded, MINE, "shift", place.task, [("", wide)])
-    assert [d.latent for d in made.decisions] == [5] and [row["latent"] for row in made.log] == [5]
+    assert [d.latent for d in made.decisions] == [5] and [step.latent for step in made.log] == [5]
 
 
 def test_a_verdict_on_a_latent_that_the_sae_lacks_kills_no_page(loaded):
