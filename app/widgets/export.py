@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.deciding import set_presses
 from app.figures.common import to_html
-from app.services import ledger, uploads
+from app.services import access, ledger, uploads
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance
 from saeeval_core.errors import ArtifactError, DataError
@@ -118,7 +118,8 @@ def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callabl
     """
     metric = places[0].metric
     key, label = f"w_import_{metric}", "Import a decision set (JSON or CSV)"
-    file = st.file_uploader(label, type=["json", "csv"], key=key, max_upload_size=5)
+    off = bool(access.why_not("sending files"))
+    file = st.file_uploader(label, type=["json", "csv"], key=key, max_upload_size=5, disabled=off)
 
     def work(press: PressId) -> str:
         if file is None:

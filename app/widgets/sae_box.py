@@ -49,9 +49,9 @@ def drop() -> None:
     """Take an SAE's folder as a zip file."""
     with st.popover("SAE from a zip file", icon=":material/folder_zip:", width="stretch"):
         st.caption("cfg.json and weights as SAELens saves them, the folder zipped. Kept on this machine.")
-        file = st.file_uploader("Zipped SAE folder", type=["zip"], key="w_sae_zip", max_upload_size=LARGEST_ZIP)
-        off = access.why_not("sending files")
-        if not st.button("Use it", key="w_sae_zip_use", disabled=file is None or bool(off)) or file is None:
+        off, size = bool(access.why_not("sending files")), LARGEST_ZIP
+        file = st.file_uploader("Zipped SAE folder", type=["zip"], key="w_sae_zip", max_upload_size=size, disabled=off)
+        if not st.button("Use it", key="w_sae_zip_use", disabled=file is None or off) or file is None:
             return
         try:
             folder = picked.keep_sae(file.name, file.getvalue())

@@ -20,7 +20,7 @@ def bundled_folder() -> Path:
 
     One that is damaged is named and made again: flipped bits in weights would give other numbers without a word.
     """
-    folder = cache_dir() / "models" / BUNDLED_MODEL
+    folder = _folder()
     if folder.exists() and _is_whole(folder):
         return folder
     try:
@@ -45,6 +45,15 @@ def bundled_folder() -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def is_unpacked() -> bool:
+    """Whether the first use was before now."""
+    return _folder().exists()
+
+
+def _folder() -> Path:
+    return cache_dir() / "models" / BUNDLED_MODEL
 
 
 def _is_whole(folder: Path) -> bool:
