@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.deciding import class_refs, judged
 from app.deciding.class_refs import ATTRIBUTION, JUDGE, Owned
 from app.deciding.desk import Desk, tpp_place
-from app.services import ledger, scoring, verdicts
+from app.services import access, ledger, scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.errors import DataError
@@ -165,4 +165,6 @@ def _target(sets: ClassSets) -> str:
 
 
 def _locked(sets: ClassSets) -> str:
+    if off := access.why_not("deciding"):
+        return off
     return "" if sets.mine else f"this set belongs to {sets.who}; duplicate it and change your copy"

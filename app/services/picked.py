@@ -30,21 +30,16 @@ def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:
     return _on_offer(model, not access.rules().read_only, len(recorded_latents()))
 
 
-def models_on_offer() -> dict[str, str]:
-    """Name -> where it is, "" for the bundled model: then what is recorded here, then the models of SAELens's registry.
-
-    A server that fetches nothing offers none of the last.
-    """
-    recorded = (name for name in _recorded_models(len(recorded_passes())) if name != BUNDLED_MODEL)
-    here = {BUNDLED_MODEL: ""} | dict.fromkeys(recorded, "recorded here")
+def models_on_offer() -> list[str]:
+    """The bundled model, what is recorded here, and the models of SAELens's registry, but where nothing is fetched."""
+    here = list(dict.fromkeys([BUNDLED_MODEL, *_recorded_models(len(recorded_passes()))]))
     if access.rules().read_only:
         return here
     try:
         named = registry_models()
     except UnsupportedSAE:  # said where an entry of it is asked for
         return here
-    there = (name for name in named if name not in here and model_name(name) not in here)
-    return here | dict.fromkeys(there, "SAELens's registry")
+    return [*here, *(name for name in named if not {name, model_name(name)} & set(here))]
 
 
 def check_model(spec: str) -> None:

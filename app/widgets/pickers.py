@@ -39,8 +39,7 @@ def sidebar() -> None:
 
 
 def _model() -> None:
-    where = models_on_offer()
-    models = _with(list(where), state.get("model"))
+    models = _with(models_on_offer(), state.get("model"))
     st.selectbox(
         "Language model",
         models,
@@ -48,8 +47,7 @@ def _model() -> None:
         key="w_model",
         on_change=_model_chosen,
         accept_new_options=True,
-        format_func=lambda m: " · ".join(filter(None, (m, where.get(m)))),
-        help="Type to search; or type a local folder in transformers' format, or a Hub id.",
+        help="Type to search SAELens's registry; or type a local folder in transformers' format, or a Hub id.",
     )
 
 

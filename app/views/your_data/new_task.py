@@ -51,7 +51,9 @@ def _guarded_file() -> SentFile | None:
         disabled=bool(access.why_not("sending files")),
     )
     typed = st.text_input(
-        "or the path of a file on the machine that runs this page", key=f"w_own_path_{_round()}"
+        "or the path of a file on the machine that runs this page",
+        key=f"w_own_path_{_round()}",
+        disabled=bool(access.why_not("reading files")),
     ).strip()
     provenance.how("Everybody on this server sees a task and its texts once it is kept.")
     if uploaded is not None:
