@@ -189,13 +189,17 @@ def alive(page: Page) -> None:
 
 
 def kept(server) -> tuple[dict[str, list[tuple[object, ...]]], dict[str, str]]:
-    """(table -> rows of the store, path -> hash of every other file beside it and in the cache, but for fitted probes)."""
+    """(table -> rows of the store, path -> hash of every other file beside it and in the cache).
+
+    But for fitted probes and the store's backups: the server's own, whatever people do.
+    """
     with closing(sqlite3.connect(f"file:{server.store}?mode=ro", uri=True)) as db:
         tables = [name for (name,) in db.execute("select name from sqlite_master where type = 'table' order by 1")]
         rows = {name: db.execute(f"select * from {name} order by 1").fetchall() for name in tables}
     moving = (server.store.name, server.log.name, "probes-")
+    backups = f"{server.store.name}.backups"
     every = (f for folder in (server.store.parent, Path(os.environ["SAEEVAL_CACHE"])) for f in folder.rglob("*"))
-    files = [f for f in every if f.is_file() and not f.name.startswith(moving)]
+    files = [f for f in every if f.is_file() and not f.name.startswith(moving) and f.parent.name != backups]
     return rows, {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
