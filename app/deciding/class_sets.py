@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.deciding import class_refs, judged
 from app.deciding.class_refs import ATTRIBUTION, JUDGE, Owned
 from app.deciding.desk import Desk, tpp_place
-from app.services import ledger, scoring, verdicts
+from app.services import access, ledger, scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.errors import DataError
@@ -144,8 +144,9 @@ def _judged(
 def class_desk(loaded: Loaded, sets: ClassSets, who: str) -> Desk:
     """The desk at this set: changes of the ranking alone go to a set of one's own; those of others take none."""
     places = tuple(tpp_place(loaded, c) for c in sets.classes)
-    target = sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
-    return Desk(loaded.config, places, who, sets.value, target, loaded.latents.n_latents, _locked(sets), sets.rule)
+    return Desk(
+        loaded.config, places, who, sets.value, _target(sets), loaded.latents.n_latents, _locked(sets), sets.rule
+    )
 
 
 def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
@@ -155,8 +156,15 @@ def open_sets(store: Store, desk: Desk, sets: ClassSets) -> list[DecisionSet]:
     """
     if sets.by_class and not sets.mine:
         raise DataError(_locked(sets))
-    return [sets.by_class.get(p.direction) or own_set(store, p, desk.who, desk.target) for p in desk.places]
+    return [sets.by_class.get(p.direction) or own_set(store, p, desk.who, _target(sets)) for p in desk.places]
+
+
+def _target(sets: ClassSets) -> str:
+    """Name of the set that decisions go to."""
+    return sets.name if sets.mine and sets.value != ATTRIBUTION else MINE
 
 
 def _locked(sets: ClassSets) -> str:
+    if off := access.why_not("deciding"):
+        return off
     return "" if sets.mine else f"this set belongs to {sets.who}; duplicate it and change your copy"

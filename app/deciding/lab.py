@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.deciding.desk import Desk, shift_desk, shift_place
 from app.deciding.judged import judge_sets
-from app.services import ledger, scoring
+from app.services import access, ledger, scoring
 from app.services.loading import Loaded
 from app.services.scoring import NamedSet
 from saeeval_core.errors import DataError
@@ -57,7 +57,12 @@ class Lab:
         return shift_place(self.loaded, self.direction)
 
     def locked(self, chosen: DecisionSet | None) -> str:
-        """Why ``chosen``, the stored set, takes no decisions; "" for one's own and before the first decision."""
+        """Why ``chosen``, the stored set, takes no decisions; "" for one's own and before the first decision.
+
+        On a read-only server none takes any.
+        """
+        if off := access.why_not("deciding"):
+            return off
         if chosen is None or chosen.who == self.who:
             return ""
         return f"this set belongs to {chosen.who}; duplicate it and change your copy"

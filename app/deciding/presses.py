@@ -8,7 +8,7 @@ effect, so one that is sent again, to this session or to another one after a res
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.deciding.class_refs import ATTRIBUTION
+from app.deciding.class_refs import ATTRIBUTION, NUMBERED, meant
 from app.deciding.class_sets import class_sets, open_sets
 from app.deciding.desk import Desk, shift_place
 from app.services import access, loading, scoring
@@ -248,16 +248,27 @@ def _change(store: Store, desk: Desk, press: Press) -> list[Decision]:
         return [] if desk.choice == ATTRIBUTION else _undo(store, desk, place)  # a ranking holds nothing to take back
     if beyond := [i for i in press.latents if i >= desk.n_latents]:
         raise DataError(f"latent {beyond[0]} is none of this SAE, which has 0 to {desk.n_latents - 1}")
-    target = own_set(store, place, desk.who, desk.target)
+    target = own_set(store, place, desk.who, _target(store, desk))
     decisions = dict.fromkeys(press.latents, press.decision)
     return store.decide(target.id, desk.who, decisions, press.reason[:LONGEST_REASON])
 
 
 def _undo(store: Store, desk: Desk, place: Place) -> list[Decision]:
     """Where nothing was decided, no set is made."""
-    if find_set(store, place, desk.who, desk.target) is None:
+    target = _target(store, desk)
+    if find_set(store, place, desk.who, target) is None:
         return []
-    return store.undo(own_set(store, place, desk.who, desk.target).id, desk.who)
+    return store.undo(own_set(store, place, desk.who, target).id, desk.who)
+
+
+def _target(store: Store, desk: Desk) -> str:
+    """The desk's target by the name it has now: a numbered set of TPP may have been renamed since the desk was drawn."""
+    if desk.metric != "tpp" or not desk.choice.startswith(NUMBERED):
+        return desk.target
+    place = desk.places[0]
+    every = store.list_sets(metric="tpp", task=place.task, sae_fingerprint=place.sae_fingerprint)
+    found = meant(desk.choice, desk.who, every)
+    return found.name if found is not None and found.who == desk.who else desk.target
 
 
 def commit_press(store: Store, desk: Desk, press: Press) -> ShiftCommit | TppCommit | None:

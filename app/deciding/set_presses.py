@@ -1,10 +1,10 @@
-"""Presses on whole sets: new, duplicated, renamed, reset, saved under a name, imported.
+"""Presses on whole sets: new, duplicated, renamed (SHIFT's and TPP's), reset, saved under a name, imported.
 
 Each is stored in one transaction with all it does, so a repeat does nothing: then the answer is None.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.deciding.class_refs import NUMBERED
@@ -14,7 +14,7 @@ from app.deciding.presses import LONGEST_REASON
 from app.services.loading import Loaded
 from saeeval_core.errors import DataError
 from saeeval_core.formats.decision_sets import ExportedSet
-from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.decisions import DecisionSet, Step
 from saeeval_core.ledger.places import Place, new_set, open_set, own_set, reset
 from saeeval_core.ledger.store import PressId, Store
 
@@ -31,7 +31,9 @@ class Imported:
     first: DecisionSet
     """The new set, in TPP that of the first class that has decisions."""
     stored: int
-    """Decisions stored."""
+    """Latents that are decided now."""
+    steps: int
+    """Steps of the file's log that were stored; 0 where it has none."""
     notes: tuple[str, ...]
     """One line for each reason why decisions were left out."""
 
@@ -79,10 +81,34 @@ def save_as(store: Store, press: PressId, loaded: Loaded, sets: ClassSets, name:
         if sets.empty:
             raise DataError("this set changes nothing on top of the ranking; toggle a latent first")
         name = name.strip() or f"copy of {sets.name}"
-        if name in _names(store, tpp_place(loaded, sets.classes[0]), press.who):
-            raise DataError(f"you have a set '{name}' already; give another name")
+        _check_free(name, _names(store, tpp_place(loaded, sets.classes[0]), press.who))
         made = [_saved(store, press.who, loaded, sets, row, name) for row in range(len(sets.classes))]
         return f"{NUMBERED}{next(s.id for s in made if s is not None)}"
+
+
+def rename_classes(store: Store, press: PressId, loaded: Loaded, sets: ClassSets, name: str) -> str | None:
+    """Another name for one's own TPP set, in all its classes; what a link says for it.
+
+    DataError for an empty name, one that another set of one's own has, a set of somebody else, and what is not stored.
+    """
+    with store.once(press) as fresh:
+        if not fresh:
+            return None
+        if not sets.stored:
+            raise DataError(
+                "nothing is stored in this set, so it has no name to change; decide or save something first"
+            )
+        place, name = tpp_place(loaded, sets.classes[0]), name.strip()
+        _check_free(name, _names(store, place, press.who) - {sets.name})
+        # Older sets of the same name in the same class, too: under the old name they would come to light.
+        own = [s for s in _every_class(store, place) if (s.name, s.who) == (sets.name, sets.who)]
+        renamed = [store.rename_set(s.id, name, press.who) for s in own]
+        return f"{NUMBERED}{min(s.id for s in renamed)}"
+
+
+def _check_free(name: str, taken: Collection[str]) -> None:
+    if name in taken:
+        raise DataError(f"you have a set '{name}' already; give another name")
 
 
 def _saved(store: Store, who: str, loaded: Loaded, sets: ClassSets, row: int, name: str) -> DecisionSet | None:
@@ -97,33 +123,45 @@ def _saved(store: Store, who: str, loaded: Loaded, sets: ClassSets, row: int, na
 def import_set(store: Store, press: PressId, places: Sequence[Place], found: ExportedSet) -> Imported | None:
     """A set from a file as a new one of one's own, all classes or none; ``places``: SHIFT's one, or one per class.
 
+    With the log that the file holds: every step is the importing person's, and its reason says whose it was.
+
     DataError where not one decision fits.
     """
     with store.once(press) as fresh:
         if not fresh:
             return None
-        by_part = {_part(p): {d.latent: d.decision for d in found.decisions if d.of == _part(p)} for p in places}
-        left = Counter(d.of for d in found.decisions if d.of not in by_part)
-        if not any(by_part.values()):
+        parts = {_part(p): p for p in places}
+        left = Counter(d.of for d in found.decisions if d.of not in parts)
+        stored = len(found.decisions) - left.total()
+        if not stored:
             raise DataError(f"nothing was imported: {'; '.join(_notes(left)) or 'the file holds no decision'}")
         name = _free_name(found.name, _names(store, places[0], press.who))
-        made = [
-            new_set(store, p, press.who, name, by_part[_part(p)], _reasons(found, _part(p)))
-            for p in places
-            if by_part[_part(p)]
-        ]
-        for s in made:
-            store.note_origin(s.id, found.dev_looks)
-        return Imported(made[0], sum(map(len, by_part.values())), _notes(left))
+        made, steps = [], {of: _steps(found, of) for of in parts}
+        for of in (of for of in parts if steps[of]):
+            made.append(new_set(store, parts[of], press.who, name))
+            store.replay(made[-1].id, press.who, steps[of])
+            store.note_origin(made[-1].id, found.dev_looks)
+        logged = sum(map(len, steps.values())) if found.log else 0
+        return Imported(made[0], stored, logged, _notes(left))
 
 
-def _reasons(found: ExportedSet, of: str) -> dict[int, str]:
-    """Latent -> that it was imported, and what the file says about who decided it, when and why."""
-    return {
-        d.latent: f"{IMPORTED} {d.rater or 'nobody named'} {d.when[:16]} {d.reason}".strip()[:LONGEST_REASON]
-        for d in found.decisions
-        if d.of == of
-    }
+def _steps(found: ExportedSet, of: str) -> list[Step]:
+    """The log of one part, or its decisions where the file holds none."""
+    if not found.log:
+        own = (d for d in found.decisions if d.of == of)
+        return [Step(d.latent, d.decision, _said(d.rater, d.when, d.reason)) for d in own]
+    log = (step for step in found.log if step.of == of)
+    return [
+        Step(s.latent, s.new, _said(s.who, s.at, s.reason if s.undoes is None else f"took back {s.reason}"))
+        for s in log
+    ]
+
+
+def _said(who: str, when: str, reason: str) -> str:
+    """That it was imported, and what the file says about who decided it, when and why; an import of an import stays one."""
+    if not reason.startswith(IMPORTED):
+        reason = f"{IMPORTED} {who or 'nobody named'} {when[:16]} {reason}".strip()
+    return reason[:LONGEST_REASON]
 
 
 def _part(place: Place) -> str:
@@ -140,8 +178,13 @@ def _notes(left: Mapping[str, int]) -> tuple[str, ...]:
 
 def _names(store: Store, place: Place, who: str) -> set[str]:
     """Names of this person's sets on the same SAE and texts; in TPP those of all classes."""
-    scope = place.scope | ({"direction": None} if place.metric == "tpp" else {})
-    return {s.name for s in store.list_sets(**scope) if s.who == who}
+    found = _every_class(store, place) if place.metric == "tpp" else store.list_sets(**place.scope)
+    return {s.name for s in found if s.who == who}
+
+
+def _every_class(store: Store, place: Place) -> list[DecisionSet]:
+    """Stored sets of TPP on the same SAE and texts, for whichever class."""
+    return store.list_sets(metric=place.metric, task=place.task, sae_fingerprint=place.sae_fingerprint)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

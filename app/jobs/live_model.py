@@ -1,6 +1,7 @@
 """The language model and SAE for texts that people type: loaded on first use, shared by all sessions."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from scipy.sparse import csr_array
@@ -9,6 +10,8 @@ from app.services import access
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.evidence.live_text import TextReading, read_text
+from saeeval_core.models.packages import PACKAGED
+from saeeval_core.models.unpacked_model import is_unpacked
 
 _one_text = threading.Lock()
 _ready: set[tuple[str, str]] = set()
@@ -17,6 +20,21 @@ _ready: set[tuple[str, str]] = set()
 def is_ready(loaded: Loaded) -> bool:
     """True once the model and this SAE are in memory."""
     return (loaded.config.model, loaded.latents.sae) in _ready
+
+
+def steps(loaded: Loaded) -> list[tuple[str, Callable[[], object]]]:
+    """What is left to do before a text can be read, in words, and the work; nothing once model and SAE are in memory.
+
+    SaeEvalError here or from the work, as ``read``.
+    """
+    access.demand("reading texts")
+    access.check(loaded.config)
+    if is_ready(loaded):
+        return []
+    name, sae = loaded.config.model, loaded.latents.sae
+    packed = name in PACKAGED and not is_unpacked(name)
+    first = f"Unpacking {name}, only this first time on this machine" if packed else f"Loading {name} into memory"
+    return [(first, lambda: _model(name, loaded.config.dtype)), (f"Loading the SAE {sae}", lambda: _sae(sae))]
 
 
 def read(loaded: Loaded, text: str) -> TextReading:

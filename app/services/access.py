@@ -104,7 +104,7 @@ def _refuse(*_args: Any, **_named: Any) -> NoReturn:
 class ReadOnlyStore(Store):
     """A store that can be read; what a person would change is refused, and looking leaves no trace."""
 
-    create_set = rename_set = duplicate_set = note_origin = take_over = decide = undo = commit = once = _refuse
+    create_set = rename_set = duplicate_set = note_origin = take_over = decide = replay = undo = commit = once = _refuse
     add_verdicts = note_batch = together = _refuse
 
     def note_look(self, set_id: int, *_of: Any) -> int:

@@ -1,4 +1,4 @@
-"""The server's border: whose pages may talk to it, and what it tells browsers to refuse.
+"""The server's border: whose pages may talk to it, what it takes, and what it tells browsers to refuse.
 
 Streamlit takes a websocket from any port of localhost, so a page of another local program could press buttons here.
 This stands before all of Streamlit and lets a page in only from the address that the server itself was asked under.
@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.services import access
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -101,7 +103,10 @@ class Border:
             return
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         headers, web = Headers(scope=scope), scope["type"] == "http"
-        why = self._allowed.refusal(scheme, headers, changes=not web or scope["method"] not in _SAFE)
+        sends = web and scope["method"] not in _SAFE
+        why = self._allowed.refusal(scheme, headers, changes=sends or not web)
+        if sends:  # Streamlit would keep a file in memory before any view is asked
+            why = why or access.why_not("sending files")
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

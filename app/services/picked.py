@@ -1,4 +1,4 @@
-"""What is picked on the left: the SAEs on offer, and what a typed name stands for before anything is loaded."""
+"""What is picked on the left: the models and SAEs on offer, and what a typed name stands for before anything is loaded."""
 
 import re
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from app.services import access
 from app.services.shared import shared
 from saeeval_core.config import RunConfig
-from saeeval_core.errors import ConfigError, ModelError
+from saeeval_core.errors import ConfigError, ModelError, UnsupportedSAE
 from saeeval_core.models.identity import is_folder, model_name
-from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED
+from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED, installed
 from saeeval_core.recordings.known_saes import recorded_dictionaries
-from saeeval_core.recordings.recording import recorded_latents
+from saeeval_core.recordings.recording import recorded_latents, recorded_passes
 from saeeval_core.saes.asked import what_is, with_hooks
 from saeeval_core.saes.facts import SaeFacts, facts
 from saeeval_core.saes.local import inspect_sae, local_path
 from saeeval_core.saes.registry import SaeInfo, list_bundled
-from saeeval_core.saes.releases import list_registry
+from saeeval_core.saes.releases import list_registry, registry_models
 from saeeval_core.saes.unpacked import keep_sent
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -29,8 +29,20 @@ def sae_facts(spec: str) -> SaeFacts:
 
 
 def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:
-    """SAEs of a model: bundled, recorded here, and those of SAELens's registry."""
-    return _on_offer(model, len(recorded_latents()))
+    """SAEs of a model: bundled, recorded here, and, where they may be fetched, those of SAELens's registry."""
+    return _on_offer(model, not access.rules().read_only, len(recorded_latents()))
+
+
+def models_on_offer() -> list[str]:
+    """Packaged models, what is recorded here, and the models of SAELens's registry, but where nothing is fetched."""
+    here = list(dict.fromkeys([*filter(installed, PACKAGED), *_recorded_models(len(recorded_passes()))]))
+    if access.rules().read_only:
+        return here
+    try:
+        named = registry_models()
+    except UnsupportedSAE:  # said where an entry of it is asked for
+        return here
+    return [*here, *(name for name in named if not {name, model_name(name)} & set(here))]
 
 
 def check_model(spec: str) -> None:
@@ -68,7 +80,7 @@ def sae_notes(spec: str) -> tuple[str, ...]:
 
 
 @shared(max_entries=32)
-def _on_offer(model: str, _recordings: int) -> tuple[SaeFacts, ...]:
+def _on_offer(model: str, fetching: bool, _recordings: int) -> tuple[SaeFacts, ...]:
     recorded = _recorded_here()
     found: dict[str, SaeFacts] = {}
     for info in list_bundled():
@@ -79,10 +91,15 @@ def _on_offer(model: str, _recordings: int) -> tuple[SaeFacts, ...]:
     for name, here in recorded.items():
         if here.model == model_name(model):
             found.setdefault(name, here)
-    if model != BUNDLED_MODEL:
+    if model != BUNDLED_MODEL and fetching:
         for row in list_registry(model):
             found.setdefault(row.spec, facts(row.spec, row))
     return tuple(found.values())
+
+
+@shared(max_entries=4)
+def _recorded_models(_recorded: int) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key.model for key in recorded_passes().values()))
 
 
 def _recorded_here() -> dict[str, SaeFacts]:

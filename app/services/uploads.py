@@ -15,7 +15,7 @@ from app.services import access, worker
 from app.services.shared import shared
 from saeeval_core.config import cache_dir
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text
+from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, LoggedDecision, set_from_text
 from saeeval_core.judging.paper_labels import paper_ratings, read_paper_labels
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.notices import try_to_store
@@ -135,7 +135,8 @@ def read_set(content: bytes, n_latents: int, prints: tuple[str, str]) -> tuple[E
     """
     found, warnings = sent(content, read_decision_set, n_latents, *prints)
     decisions = tuple(ExportedDecision(**d) for d in found.pop("decisions"))
-    return ExportedSet(**found, decisions=decisions), warnings
+    log = tuple(LoggedDecision(**step) for step in found.pop("log"))
+    return ExportedSet(**found, decisions=decisions, log=log), warnings
 
 
 @shared(max_entries=8)

@@ -14,7 +14,7 @@ from app.payloads.matrix import Around, Matrix, matrix, number_cards
 from app.payloads.wishes import read_wishes
 from app.services import scoring, trust
 from app.services.loading import Loaded
-from app.widgets import pressing, provenance, tpp_export, tpp_sets, trust_box
+from app.widgets import live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.tpp import TppScore
@@ -81,7 +81,8 @@ def _matrix(page: TppPage) -> Matrix:
     try:
         if live_model.is_ready(page.loaded):
             return make(read=True)
-        with st.spinner("Loading the language model and reading the texts of this cell"):
+        live_steps.get_ready(page.loaded)
+        with st.spinner("Reading the texts of this cell with the model and the SAE", show_time=True):
             return make(read=True)
     except SaeEvalError as error:
         st.session_state.pop("tpp_read")

@@ -8,11 +8,11 @@ import streamlit as st
 
 from app.deciding import set_presses
 from app.figures.common import to_html
-from app.services import ledger, uploads
+from app.services import access, ledger, uploads
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_to_csv, set_to_json
+from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, LoggedDecision, set_to_csv, set_to_json
 from saeeval_core.ledger.decisions import Decision, DecisionSet
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
@@ -53,7 +53,7 @@ def exported(
     for of, stored in parts:
         now = ledger.store().decisions(stored.id, width)
         history = [d for d in ledger.store().history(stored.id) if d.latent < width]
-        log += [{"of": of} | vars(d) for d in history]
+        log += [LoggedDecision(d.latent, d.new, of, d.old, d.who, d.at, d.reason, d.id, d.undoes) for d in history]
         last = {d.latent: d for d in history}
         decisions += [
             ExportedDecision(k, d, of, last[k].who, _kind(last[k]), str(last[k].at), last[k].reason)
@@ -118,7 +118,8 @@ def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callabl
     """
     metric = places[0].metric
     key, label = f"w_import_{metric}", "Import a decision set (JSON or CSV)"
-    file = st.file_uploader(label, type=["json", "csv"], key=key, max_upload_size=5)
+    off = bool(access.why_not("sending files"))
+    file = st.file_uploader(label, type=["json", "csv"], key=key, max_upload_size=5, disabled=off)
 
     def work(press: PressId) -> str:
         if file is None:
@@ -129,8 +130,9 @@ def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callabl
             return ""
         show(made.first)
         looks = "unknown" if found.dev_looks is None else f"{found.dev_looks}, as the file says"
+        log = f"{made.steps} steps, as the file says" if made.steps else "unknown"
         lines = [f"{made.stored} decisions imported as '{made.first.name}'", *made.notes, *warnings]
-        return "; ".join([*lines, f"dev looks before the export: {looks}"]) + "."
+        return "; ".join([*lines, f"their log before the export: {log}", f"dev looks before it: {looks}"]) + "."
 
     pressing.button("Import it", f"{key}_go", "import", work)
     pressing.answers(f"{key}_go")

@@ -4,14 +4,12 @@ import streamlit as st
 
 from app import state
 from app.services import access, loading, own_tasks
-from app.services.picked import saes_on_offer
-from app.services.shared import shared
+from app.services.picked import models_on_offer, saes_on_offer
 from app.widgets import provenance, run_box, sae_box, who
 from saeeval_core.config import DTYPES, PRECISION, PROTOCOLS
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED, installed
+from saeeval_core.models.packages import BUNDLED_MODEL
 from saeeval_core.recordings.known_saes import offered_probes
-from saeeval_core.recordings.recording import recorded_passes
 from saeeval_core.texts.hub_tasks import HUB_TASKS
 from saeeval_core.texts.sources import BUNDLED_TASKS
 
@@ -42,7 +40,7 @@ def sidebar() -> None:
 
 
 def _model() -> None:
-    models = _with(_models(), state.get("model"))
+    models = _with(models_on_offer(), state.get("model"))
     st.selectbox(
         "Language model",
         models,
@@ -50,7 +48,7 @@ def _model() -> None:
         key="w_model",
         on_change=_model_chosen,
         accept_new_options=True,
-        help="A bundled name, a local folder in transformers' format, or a Hub id: type it.",
+        help="Type to search SAELens's registry; or type a local folder in transformers' format, or a Hub id.",
     )
 
 
@@ -188,15 +186,6 @@ def _chosen(name: str, key: str) -> None:
 
 def _present_chosen() -> None:
     state.put(present="1" if st.session_state["w_present"] else "")
-
-
-@shared(max_entries=4)
-def _recorded_models(_recorded: int) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key.model for key in recorded_passes().values()))
-
-
-def _models() -> list[str]:
-    return list(dict.fromkeys([BUNDLED_MODEL, *filter(installed, PACKAGED), *_recorded_models(len(recorded_passes()))]))
 
 
 def _with(options: list[str], chosen: str) -> list[str]:

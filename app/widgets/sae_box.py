@@ -70,12 +70,21 @@ def drop() -> None:
             "A zipped folder of SAELens, dictionary_learning, sparsify or Gemma Scope, or W_enc, b_enc, W_dec and b_dec in "
             "one .npz or .safetensors file. Kept on this machine."
         )
-        kinds = ["zip", *(ending.removeprefix(".") for ending in SINGLE)]
-        file = st.file_uploader("Zipped SAE folder or file", type=kinds, key="w_sae_zip", max_upload_size=LARGEST_ZIP)
-        hook = st.text_input("Hook it writes", key="w_sae_hook", placeholder="only where its files name none")
-        read = st.text_input("Hook it reads", key="w_sae_read", placeholder="the same, but for transcoders")
-        off = access.why_not("sending files")
-        if not st.button("Use it", key="w_sae_zip_use", disabled=file is None or bool(off)) or file is None:
+        off = bool(access.why_not("sending files"))
+        file = st.file_uploader(
+            "Zipped SAE folder or file",
+            type=["zip", *(ending.removeprefix(".") for ending in SINGLE)],
+            key="w_sae_zip",
+            max_upload_size=LARGEST_ZIP,
+            disabled=off,
+        )
+        hook = st.text_input(
+            "Hook it writes", key="w_sae_hook", placeholder="only where its files name none", disabled=off
+        )
+        read = st.text_input(
+            "Hook it reads", key="w_sae_read", placeholder="the same, but for transcoders", disabled=off
+        )
+        if not st.button("Use it", key="w_sae_zip_use", disabled=file is None or off) or file is None:
             return
         try:
             sae = picked.keep_sae(file.name, file.getvalue(), hook, read)

@@ -72,7 +72,7 @@ def _labels(loaded: Loaded, direction: Direction, who: str) -> dict[str, str]:
 def banner(lab: Lab) -> None:
     """Over somebody else's set: whose it is, and how to get a copy that can be changed."""
     chosen = lab.chosen()
-    if chosen is None or not lab.locked(chosen):
+    if chosen is None or chosen.who == lab.who:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.info(provenance.plain(f"Set '{chosen.name}' belongs to {chosen.who}: you can read it, not change it."))

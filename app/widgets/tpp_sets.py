@@ -1,4 +1,4 @@
-"""Named TPP sets: choose, save under a new name, commit, take out and in."""
+"""Named TPP sets: choose, save under a new name, rename, commit, take out and in."""
 
 import streamlit as st
 
@@ -96,13 +96,31 @@ def _choose(shown: TppPage) -> None:
     )
     if rule_popover(st.container(), "tpp_rule") or st.session_state.pop("tpp_set_chosen", False):
         st.rerun()  # this is a fragment of its own: the matrix above must follow
-    new = st.text_input("Save these changes under a new name", key="w_tpp_name", max_chars=set_presses.LONGEST_NAME)
-    pressing.button("Save as", "w_tpp_save", "save", lambda press: _save(press, shown, new))
-    pressing.answers("w_tpp_save")
+    name = st.text_input("New name", key="w_tpp_name", max_chars=set_presses.LONGEST_NAME)
+    why_not = "" if sets.mine and sets.stored else "Only a set of your own that holds decisions has a name to change."
+    with st.container(horizontal=True):
+        pressing.button(
+            "Save as a new set", "w_tpp_save", "save", lambda press: _save(press, shown, name), group="tpp_set"
+        )
+        pressing.button(
+            "Rename this set",
+            "w_tpp_rename",
+            "set",
+            lambda press: _open(set_presses.rename_classes(ledger.store(), press, shown.loaded, sets, name)),
+            group="tpp_set",
+            disabled=bool(why_not),
+            help=why_not,
+        )
+    pressing.answers("tpp_set")
 
 
 def _save(press: PressId, shown: TppPage, name: str) -> None:
-    if (value := set_presses.save_as(ledger.store(), press, shown.loaded, shown.sets, name)) is not None:
+    _open(set_presses.save_as(ledger.store(), press, shown.loaded, shown.sets, name))
+
+
+def _open(value: str | None) -> None:
+    """Show the set that a press made or changed; None: it was done before."""
+    if value is not None:
         state.put(tpp_set=value)
 
 

@@ -11,7 +11,7 @@ from app.jobs import live_model
 from app.services import access, ledger, scoring, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
-from app.widgets import provenance, shift_pickers, shift_sets, tpp_sets
+from app.widgets import live_steps, provenance, shift_pickers, shift_sets, tpp_sets
 from app.widgets.token_text import tokens_html
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
@@ -45,7 +45,7 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
     )
     if not live_model.is_ready(loaded):
         st.caption(
-            f"The first text loads {provenance.plain(loaded.config.model)} and the SAE into memory: 10 to 40 seconds on a laptop. "
+            f"The first text loads {provenance.plain(loaded.config.model)} and the SAE into memory, which takes a while. "
             "Everything else on this page works without them."
         )
     off = access.why_not("reading texts")
@@ -63,6 +63,7 @@ def draw(loaded: Loaded, direction: Direction | None) -> None:
 def _read(loaded: Loaded, text: str) -> None:
     """Into the session, with the recording it belongs to: another SAE's latents are other latents."""
     try:
+        live_steps.get_ready(loaded)
         with st.spinner("Reading the text with the model and the SAE"):
             st.session_state["reading"] = (loaded.latents.scored_fingerprint, live_model.read(loaded, text))
     except SaeEvalError as error:

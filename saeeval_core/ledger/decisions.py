@@ -58,6 +58,16 @@ class Decision:
     """Id of the row that this one undoes."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """One decision that is to be recorded."""
+
+    latent: int
+    new: str
+    """One of DECISIONS."""
+    reason: str = ""
+
+
 class DecisionRows(Database):
     """Sets, decisions and looks."""
 
@@ -143,21 +153,23 @@ class DecisionRows(Database):
                     insert(c, "set_names", {"set_id": s.id, "name": free, "who": who})
             return [self._set(c, s.id) for s in every if s.who == was]
 
-    def decide(
-        self, set_id: int, who: str, decisions: Mapping[int, str], reason: str | Mapping[int, str] = ""
-    ) -> list[Decision]:
+    def decide(self, set_id: int, who: str, decisions: Mapping[int, str], reason: str = "") -> list[Decision]:
         """Record latent -> decision, without those that change nothing. Decisions of one call are undone together.
-
-        ``reason``: one for all, or latent -> reason.
 
         DataError for an unknown decision or set, and for a set of somebody else; then nothing is recorded.
         """
-        for latent, new in decisions.items():
-            if new not in DECISIONS:
-                raise DataError(f"decision '{new}' for latent {latent} is unknown; use one of {', '.join(DECISIONS)}")
+        return self.replay(set_id, who, [Step(int(i), new, reason) for i, new in decisions.items()])
+
+    def replay(self, set_id: int, who: str, steps: Sequence[Step]) -> list[Decision]:
+        """As ``decide``, one step after the other: a latent may change more than once. All of them are undone together."""
+        for step in steps:
+            if step.new not in DECISIONS:
+                raise DataError(
+                    f"decision '{step.new}' for latent {step.latent} is unknown; use one of {', '.join(DECISIONS)}"
+                )
         with self._write() as c:
             self._own(c, set_id, who)
-            return self._append(c, set_id, who, {int(i): new for i, new in decisions.items()}, reason)
+            return self._append(c, set_id, who, [(step, None) for step in steps])
 
     def undo(self, set_id: int, who: str) -> list[Decision]:
         """Undo this person's last decision and those recorded with it; [] if nothing is left to undo.
@@ -173,7 +185,7 @@ class DecisionRows(Database):
                 return []
             # Rows written before batches were recorded have none: they stand alone.
             together = [d for d in log if d.undoes is None and (d.id == last.id or d.batch == last.batch != "")]
-            return self._append(c, set_id, who, {}, "", undone=together[::-1])
+            return self._append(c, set_id, who, [(Step(d.latent, d.old), d.id) for d in reversed(together)])
 
     def decisions(self, set_id: int, n_latents: int) -> dict[int, str]:
         """Current decision per latent; latents set back to "none" are left out.
@@ -289,29 +301,15 @@ class DecisionRows(Database):
             newest = sorted(log.items())
         return {i: new for i, new in newest if new != "none" and (n_latents is None or i < n_latents)}
 
-    def _append(
-        self,
-        c: Connection,
-        set_id: int,
-        who: str,
-        wanted: Mapping[int, str],
-        reason: str | Mapping[int, str],
-        undone: Sequence[Decision] = (),
-    ) -> list[Decision]:
-        now = self._current(c, set_id)
-        batch = uuid.uuid4().hex
-        rows = [(latent, new, None) for latent, new in wanted.items() if now.get(latent, "none") != new]
-        rows += [(d.latent, d.old, d.id) for d in undone]
-        why = reason if isinstance(reason, Mapping) else {i: reason for i, _, _ in rows}
-        shared = {"set_id": set_id, "who": who, "batch": batch}
-        added = [
-            insert(
-                c,
-                "decisions",
-                shared | {"latent": i, "old": now.get(i, "none"), "new": new, "undoes": back, "reason": why.get(i, "")},
-            )
-            for i, new, back in rows
-        ]
+    def _append(self, c: Connection, set_id: int, who: str, steps: Sequence[tuple[Step, int | None]]) -> list[Decision]:
+        """Rows for steps, each with the id of the row that it undoes; a step that changes nothing and undoes none has none."""
+        now, added = self._current(c, set_id), []
+        shared = {"set_id": set_id, "who": who, "batch": uuid.uuid4().hex}
+        for step, undoes in steps:
+            old = now.get(step.latent, "none")
+            if undoes is not None or old != step.new:
+                added.append(insert(c, "decisions", shared | asdict(step) | {"old": old, "undoes": undoes}))
+                now[step.latent] = step.new
         query = text("select * from decisions where id >= :i order by id")
         return [Decision(**r) for r in sound("decisions", c.execute(query, {"i": added[0]}))] if added else []
 

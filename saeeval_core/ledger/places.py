@@ -78,14 +78,9 @@ def own_set(store: Store, place: Place, who: str, choice: str = MINE) -> Decisio
 
 
 def new_set(
-    store: Store,
-    place: Place,
-    who: str,
-    name: str,
-    start: Mapping[int, str] | None = None,
-    reason: str | Mapping[int, str] = "",
+    store: Store, place: Place, who: str, name: str, start: Mapping[int, str] | None = None, reason: str = ""
 ) -> DecisionSet:
-    """A new set, empty or starting with ``start``, for one reason or one per latent."""
+    """A new set, empty or starting with ``start``."""
     made = store.create_set(
         name,
         who,

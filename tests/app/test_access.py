@@ -7,17 +7,22 @@ import pytest
 from viewing import opened, view
 
 from app import shell
+from app.deciding.class_sets import class_desk, class_sets
+from app.deciding.lab import Lab
 from app.deciding.presses import KINDS, PressLog, carry_out, read_presses
 from app.jobs import judge as judge_job
 from app.jobs import live_model
 from app.jobs import recording as recording_job
 from app.launch import Serving
-from app.services import access, ledger, loading, uploads, verdicts
+from app.payloads.shift_lab import Asked, Seen, lab_payload
+from app.services import access, ledger, loading, scoring, uploads, verdicts
 from app.services.access import Access, ReadOnlyStore
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.judging.command import JudgeOptions
 from saeeval_core.ledger.store import Store
+from saeeval_core.scores.selections import Rule
+from saeeval_core.texts.parts import DEV
 
 pytestmark = pytest.mark.hostile
 READS = {
@@ -135,6 +140,10 @@ def test_views_are_read_with_locked_controls(loaded, rules):
     assert not at.exception
     assert next(b for b in at.button if b.label == "Ask").disabled
     assert next(b for b in at.button if b.label == "Save and next").disabled
+    direction = scoring.shift_directions(loaded)[0]
+    lab = Lab(loaded, direction, DEV, "Ada", "mine", "attribute", "mean", 5, Rule())
+    assert "read-only" in lab_payload(lab, PressLog(), Seen(), Asked(), present=False).locked
+    assert "read-only" in class_desk(loaded, class_sets(loaded, "mine", "Ada"), "Ada").locked
     for name in ("shift_lab", "tpp_matrix", "latents", "overview"):
         assert not view(name, {}, {"who": "Ada"}).exception
     assert ledger.store().list_sets() == []

@@ -161,23 +161,36 @@ def test_verdict_on_a_text_subtracts_what_the_latents_add():
 
 
 def test_own_text_shows_every_firing_candidate_and_all_probes(loaded, monkeypatch):
+    done = []
+    two = [("Unpacking it", lambda: done.append(1)), ("Loading the SAE", lambda: done.append(2))]
+    monkeypatch.setattr(live_model, "steps", lambda loaded: two)
     monkeypatch.setattr(live_model, "read", lambda loaded, text: reading(loaded))
     at = view("latents")
     at.text_area(key="w_own_text").set_value("she works").run()
     at.button(key="w_own_read").click().run()
-    assert not at.exception and "1 of" in texts(at) and "latent 5" in texts(at)
+    assert not at.exception and "1 of" in texts(at) and "latent 5" in texts(at) and done == [1, 2]
     shown = at.dataframe[-1].value
     assert len(shown) == 3 + 4 and set(shown["changed"]) <= {"yes", "no"}
     assert any("&lt;b&gt;" in h.body for h in at.get("html") if hasattr(h, "body")) or "<b>works" not in texts(at)
 
 
+def test_what_the_first_text_waits_for_is_named(loaded, cache, monkeypatch):
+    monkeypatch.setattr(live_model, "_ready", set())
+    first, second = (what for what, _ in live_model.steps(loaded))
+    assert first.startswith("Unpacking smollm2-135m-instruct, only this first time") and loaded.latents.sae in second
+    (cache / "models" / loaded.config.model).mkdir(parents=True)
+    assert live_model.steps(loaded)[0][0] == "Loading smollm2-135m-instruct into memory"
+    live_model._ready.add((loaded.config.model, loaded.latents.sae))
+    assert live_model.steps(loaded) == []
+
+
 def test_a_model_that_cannot_load_is_one_clear_box(loaded, monkeypatch):
     from saeeval_core.errors import ModelError
 
-    def fail(loaded, text):
+    def fail(loaded):
         raise ModelError("the bundled model is not installed; run: pip install it")
 
-    monkeypatch.setattr(live_model, "read", fail)
+    monkeypatch.setattr(live_model, "steps", fail)
     at = view("latents")
     at.text_area(key="w_own_text").set_value("x").run()
     at.button(key="w_own_read").click().run()

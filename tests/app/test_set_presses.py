@@ -8,9 +8,9 @@ from viewing import opened, store_decisions, texts, verdict, view
 
 from app.deciding import set_presses
 from app.deciding.class_refs import ATTRIBUTION
-from app.deciding.class_sets import class_sets
+from app.deciding.class_sets import class_desk, class_sets
 from app.deciding.desk import shift_place, tpp_place
-from app.deciding.presses import PressLog, carry_out, read_presses
+from app.deciding.presses import Press, PressLog, apply, carry_out, read_presses
 from app.services import ledger, scoring, verdicts
 from app.widgets import export
 from saeeval_core.config import RunConfig
@@ -59,6 +59,9 @@ ONCE = {
     "save": lambda store, press, place, loaded: set_presses.save_as(
         store, press, loaded, class_sets(loaded, MINE, "Ada"), "twice"
     ),
+    "rename classes": lambda store, press, place, loaded: set_presses.rename_classes(
+        store, press, loaded, class_sets(loaded, MINE, "Ada"), "twice"
+    ),
     "import": lambda store, press, place, loaded: set_presses.import_set(
         store, press, [place], exported(loaded, "shift", ExportedDecision(4, "keep"))
     ),
@@ -100,7 +103,7 @@ def test_a_press_that_the_store_cannot_take_leaves_nothing_behind(loaded, place,
         raise StoreError("disk full")
 
     with monkeypatch.context() as m:
-        for door in ("decide", "rename_set", "duplicate_set", "add_verdicts"):
+        for door in ("replay", "rename_set", "duplicate_set", "add_verdicts"):
             m.setattr(store, door, fails)
         if kind == "new":
             m.setattr(store, "create_set", fails)
@@ -114,17 +117,17 @@ def test_a_press_that_the_store_cannot_take_leaves_nothing_behind(loaded, place,
 def test_an_import_of_several_classes_is_all_or_nothing(loaded, monkeypatch):
     store, classes = ledger.store(), loaded.task_set.tpp[1]
     found = exported(loaded, "tpp", *(ExportedDecision(k, "ablate", c) for k, c in enumerate(classes)))
-    decide, seen = store.decide, []
+    replay, seen = store.replay, []
 
     def fails_at_the_third(*args):
         seen.append(args)
         if len(seen) == 3:
             raise StoreError("disk full")
-        return decide(*args)
+        return replay(*args)
 
     places = [tpp_place(loaded, c) for c in classes]
     with monkeypatch.context() as m:
-        m.setattr(store, "decide", fails_at_the_third)
+        m.setattr(store, "replay", fails_at_the_third)
         with pytest.raises(StoreError):
             set_presses.import_set(store, given(), places, found)
     assert store.list_sets() == []
@@ -229,6 +232,50 @@ def test_a_tpp_name_typed_right_before_the_press_is_the_one_saved(loaded):
     assert page.selectbox(key="w_tpp_set").value == f"set:{newest.id}"
 
 
+def test_a_tpp_set_is_renamed_in_every_class_and_keeps_its_number_and_log(loaded):
+    for row in (0, 1):
+        store_decisions(loaded, class_sets(loaded, MINE, "Ada"), row, {3 + row: "ablate"}, "Ada")
+    before = class_sets(loaded, MINE, "Ada")
+    page = view("tpp_matrix", session={"who": "Ada"})
+    page.text_input(key="w_tpp_name").set_value(" verbs ")
+    page.button(key="w_tpp_rename").click().run()
+    assert not page.exception and not page.error
+    now = class_sets(loaded, page.session_state["view"]["tpp_set"], "Ada")
+    assert (now.name, now.value, now.decisions) == ("verbs", f"set:{before.stored[0][1].id}", before.decisions)
+    assert [s.id for _, s in now.stored] == [s.id for _, s in before.stored]
+    assert class_sets(loaded, MINE, "Ada").empty
+    page.text_input(key="w_tpp_name").set_value("  ")
+    page.button(key="w_tpp_rename").click().run()
+    assert "needs a name" in page.error[0].value
+
+
+def test_only_ones_own_stored_tpp_set_is_renamed_and_to_a_free_name(loaded):
+    store = ledger.store()
+    for value in (MINE, "drafts"):
+        store_decisions(loaded, class_sets(loaded, value, "Ada"), 0, {3: "ablate"}, "Ada")
+    ways = [("drafts", "Ada", MINE, "have a set 'mine'"), ("drafts@Ada", "Bob", "his", "belongs to Ada"),
+            (ATTRIBUTION, "Ada", "x", "nothing is stored"), ("name:new", "Ada", "x", "nothing is stored")]  # fmt: skip
+    for k, (value, who, name, said) in enumerate(ways):
+        with pytest.raises(DataError, match=said):
+            set_presses.rename_classes(store, given(k, who), loaded, class_sets(loaded, value, who), name)
+    assert [s.name for s in store.list_sets()] == [MINE, "drafts"]
+    assert view("tpp_matrix", {"tpp_set": ATTRIBUTION}, {"who": "Ada"}).button(key="w_tpp_rename").disabled
+
+
+def test_a_press_on_a_numbered_set_lands_in_it_though_it_was_renamed_meanwhile(loaded):
+    store_decisions(loaded, class_sets(loaded, "drafts", "Ada"), 0, {3: "ablate"}, "Ada")
+    sets = class_sets(loaded, f"set:{ledger.store().list_sets()[0].id}", "Ada")
+    log, desk = PressLog(), class_desk(loaded, sets, "Ada")  # of a tab that does not know the new name
+    made = log.sit(desk, loaded, "mean", 5)
+    set_presses.rename_classes(ledger.store(), given(), loaded, sets, "verbs")
+    classes = {"of": sets.classes[0], "latents": (4,)}, {"of": sets.classes[1], "latents": (5,)}
+    apply(ledger.store(), log, [Press("p", k, made, "decide", decision="keep", **c) for k, c in enumerate(classes, 1)])
+    apply(ledger.store(), log, [Press("p", 3, made, "undo", of=sets.classes[1])])
+    now = class_sets(loaded, sets.value, "Ada")
+    assert now.decisions[:2] == [{3: "ablate", 4: "keep"}, {}]
+    assert {s.name for s in ledger.store().list_sets()} == {"verbs"}
+
+
 def test_a_rating_chosen_right_before_the_press_is_the_one_saved(loaded):
     rows = [verdict(loaded, 3, who, "llm", {"gender": k}) for who, k in (("A", 4), ("B", 0))]
     ledger.store().add_verdicts(rows)
@@ -304,6 +351,7 @@ def test_a_file_is_imported_once_and_its_numbers_are_said(loaded):
     page.button(key="w_import_tpp_go").click().run()
     said = texts(page).replace("\\", "")
     assert "1 decisions imported as 'x@y (imported)'; 1 decisions left out" in said and "'pilot' (1)" in said
+    assert "their log before the export: unknown; dev looks before it: 0, as the file says" in said
     assert class_sets(loaded, page.session_state["view"]["tpp_set"], "Ada").name == "x@y (imported)"
     assert class_sets(loaded, MINE, "Ada").decisions[0] == {3: "ablate"}
 
@@ -311,7 +359,7 @@ def test_a_file_is_imported_once_and_its_numbers_are_said(loaded):
 def test_an_export_holds_no_latent_that_the_sae_lacks(loaded, place):
     wide = new_set(ledger.store(), place, "Ada", MINE, {5: "ablate", 99_999: "ablate"})
     made = export.exported(loaded, MINE, "shift", place.task, [("", wide)])
-    assert [d.latent for d in made.decisions] == [5] and [row["latent"] for row in made.log] == [5]
+    assert [d.latent for d in made.decisions] == [5] and [step.latent for step in made.log] == [5]
 
 
 def test_a_verdict_on_a_latent_that_the_sae_lacks_kills_no_page(loaded):

@@ -11,7 +11,7 @@ from viewing import opened, store_decisions, texts, view
 
 from app.deciding import set_presses
 from app.deciding.class_sets import class_sets
-from app.deciding.desk import shift_place
+from app.deciding.desk import shift_place, tpp_place
 from app.deciding.lab import Lab
 from app.deciding.presses import PressLog
 from app.deciding.tpp_page import TppPage
@@ -163,6 +163,40 @@ def test_an_import_says_that_looks_are_unknown_and_keeps_who_decided(loaded, dir
     card = payload(lab_of(loaded, direction, "Bob", str(stored.id)))
     assert card.record.looks.startswith("4 dev looks, 3 of them before")
     assert "unknown number" in looks_words(2, None) and looks_words(2, 0) == "2 dev looks"
+
+
+@pytest.mark.parametrize("metric", ["shift", "tpp"])
+def test_an_import_brings_the_log_with_it_and_calls_nobody_of_here_its_author(loaded, direction, metric):
+    store = ledger.store()
+    if metric == "shift":
+        places = [shift_place(loaded, direction)]
+        parts = [("", new_set(store, places[0], "Ada", "mine"))]
+    else:
+        places = [tpp_place(loaded, c) for c in loaded.task_set.tpp[1][:2]]
+        parts = [(p.direction, new_set(store, p, "Ada", "mine")) for p in places]
+    for of, own in parts:
+        store.decide(own.id, "Ada", {5: "ablate", 7: "keep"}, f"first {of}".strip())
+        store.undo(own.id, "Ada")
+        store.decide(own.id, "Ada", {5: "unsure"})
+        store.decide(own.id, "Ada", {5: "ablate"}, "surely")
+    made = export.exported(loaded, "mine", metric, places[0].task, parts)
+    found, warnings = export.read_set(loaded, metric, made.task, export.set_to_json(made).encode())
+    assert found.log == made.log and not warnings
+    done = set_presses.import_set(store, PressId("b", 1, "Bob", "import"), places, found)
+    assert (done.stored, done.steps) == (len(parts), 6 * len(parts))
+    copies = [s for s in store.list_sets() if s.who == "Bob"]
+    for copy, (_, own) in zip(copies, parts, strict=True):
+        theirs, log = store.history(own.id), store.history(copy.id)
+        assert [(d.latent, d.old, d.new) for d in log] == [(d.latent, d.old, d.new) for d in theirs]
+        assert {d.who for d in log} == {"Bob"} and all(d.reason.startswith("imported: Ada 20") for d in log)
+        assert log[-1].reason.endswith("surely") and "took back" in log[2].reason and "first" in log[0].reason
+    again = export.exported(
+        loaded, "mine", metric, places[0].task, [(p.direction, s) for p, s in zip(places, copies, strict=True)]
+    )
+    assert {d.rater_kind for d in again.decisions} == {"imported"}
+    store.undo(copies[0].id, "Bob")  # the import is one step
+    assert store.decisions(copies[0].id, WIDTH) == {}
+    assert [d.old for d in store.history(copies[0].id)[-6:] if d.latent == 5] == ["ablate", "unsure", "none", "ablate"]
 
 
 def ran(command: str, folder, monkeypatch) -> dict:

@@ -12,8 +12,13 @@ from foreign_files import plain_arrays
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import recording as recording_job
+from app.services import access, picked
+from app.services.access import Access
 from saeeval_core.config import DTYPES, PRECISION, RunConfig
+from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.ledger.connection import default_path
+from saeeval_core.models.packages import PACKAGED, installed
+from saeeval_core.saes import releases
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,6 +108,35 @@ def test_a_probe_hook_is_offered_only_where_there_are_several_exact_ones(planted
 def test_an_sae_made_for_another_model_says_so(planted_app):
     test = page(planted_app, sae="gpt2-small-res-jb/blocks.8.hook_resid_pre")
     assert "made for gpt2" in test.sidebar.warning[0].value.replace("\\", "")
+
+
+def test_the_models_of_the_registry_are_offered_by_name(planted_app, monkeypatch):
+    test = page(planted_app)
+    box = test.sidebar.selectbox(key="w_model")
+    assert box.options[0] == "smollm2-135m-instruct" and {"gpt2-small", "google/gemma-3-270m"} <= set(box.options)
+    box.set_value("gpt2-small").run()
+    assert not test.exception and test.session_state["view"]["model"] == "gpt2-small"
+    assert "gpt2" in test.session_state["view"]["sae"]
+
+    def gone() -> Path:
+        raise UnsupportedSAE("SAELens's registry is not installed")
+
+    releases.registry_models.cache_clear()
+    monkeypatch.setattr(releases, "_registry_file", gone)
+    try:
+        assert page(planted_app).sidebar.selectbox(key="w_model").options == [*filter(installed, PACKAGED)]
+    finally:
+        releases.registry_models.cache_clear()
+
+
+def test_a_read_only_server_offers_only_what_is_here(planted_app):
+    access.put(Access(read_only=True))
+    try:
+        test = page(planted_app)
+        assert test.sidebar.selectbox(key="w_model").options == [*filter(installed, PACKAGED)]
+        assert picked.saes_on_offer("gpt2-small") == ()
+    finally:
+        access.put(Access())
 
 
 def test_a_zipped_folder_becomes_the_sae(planted_app, assets, tmp_path):

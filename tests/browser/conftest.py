@@ -23,7 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Server:
     """The app's server; can be killed and started again on the same port and store."""
 
-    def __init__(self, assets: Path, folder: Path) -> None:
+    def __init__(self, assets: Path, folder: Path, command: tuple[str, ...] = ("-m", "app.launch")) -> None:
+        self.command = command  # what Python runs; the port follows
         self.store, self.log = folder / "store.sqlite", folder / "server.log"
         self.env = os.environ | {
             "SAEEVAL_ASSETS": str(assets),
@@ -40,7 +41,7 @@ class Server:
         """Start and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.launch", str(self.port)], env=self.env, cwd=ROOT, stdout=log, stderr=log
+                [sys.executable, *self.command, str(self.port)], env=self.env, cwd=ROOT, stdout=log, stderr=log
             )
         end = time.monotonic() + 60
         while time.monotonic() < end:
@@ -73,6 +74,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(assets, folder)
     yield running
     running.kill()
+
+
+@pytest.fixture(scope="session")
+def serve(server) -> Iterator[Callable[..., Server]]:
+    """``serve(folder, "--read-only")``: a server of the same bundle that was started with ``saeeval serve``."""
+    running: list[Server] = []
+
+    def start(folder: Path, *options: str) -> Server:
+        command = "-c", "from saeeval_core.cli.main import main; main()", "serve", *options, "--port"
+        running.append(Server(Path(server.env["SAEEVAL_ASSETS"]), folder, command))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()
 
 
 @pytest.fixture(scope="session")

@@ -219,9 +219,19 @@ def test_files_of_decisions(text):
 
 
 @pytest.mark.parametrize("odd", ODD, ids=show)
-@pytest.mark.parametrize("key", ["name", "metric", "task", "sae", "sae_fingerprint", "decisions", "schema", "kind"])
+@pytest.mark.parametrize(
+    "key", ["name", "metric", "task", "sae", "sae_fingerprint", "decisions", "schema", "kind", "log"]
+)
 def test_an_odd_value_in_a_set(key, odd):
     refused_or(lambda: opened(json.dumps(json.loads(set_to_json(SET)) | {key: odd})))
+
+
+@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("key", ["latent", "new", "old", "of", "who", "at", "reason", "id", "undoes"])
+def test_an_odd_value_in_a_log(key, odd):
+    content = json.loads(set_to_json(SET)) | {"log": [{"latent": 1, "new": "ablate"}, {"latent": 2, "new": "keep"}]}
+    content["log"][0] |= {key: odd}
+    refused_or(lambda: opened(json.dumps(content)))
 
 
 @pytest.mark.parametrize("odd", ODD, ids=show)

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import results
 from app.results import Stored
+from app.services import access
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 
@@ -22,7 +23,12 @@ def upload_box() -> None:
     """The box for files; the page runs again when their scores change."""
     with st.expander("Load another result: a sweep or run of ours, or a published SAEBench file"):
         files = st.file_uploader(
-            "JSON files", type="json", accept_multiple_files=True, key="w_cmp_files", max_upload_size=20
+            "JSON files",
+            type="json",
+            accept_multiple_files=True,
+            key="w_cmp_files",
+            max_upload_size=20,
+            disabled=bool(access.why_not("sending files")),
         )
         own: list[Stored] = []
         for k, file in enumerate(files or ()):

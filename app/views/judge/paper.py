@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.services import uploads
+from app.services import access, uploads
 from app.views.judge.agreement import draw as draw_agreement
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
@@ -15,7 +15,8 @@ def draw() -> None:
         "The paper's authors rated 53 latents for eight concepts, a second person ten of them, and Claude 3.5 Sonnet all but one. "
         "Load their label file to see how far people and models agreed there."
     )
-    file = st.file_uploader("paper_labels.json", type="json", key="w_paper", max_upload_size=20)
+    off = bool(access.why_not("sending files"))
+    file = st.file_uploader("paper_labels.json", type="json", key="w_paper", max_upload_size=20, disabled=off)
     if file is None:
         return
     try:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import state
-from app.services import own_tasks
+from app.services import access, own_tasks
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.own import SUFFIX, OwnTask, export_task
@@ -76,7 +76,8 @@ def _delete(task: OwnTask) -> None:
 
 
 def _import() -> None:
-    file = st.file_uploader("Exported task (.saeeval.zip)", type=["zip"], key="w_import_file")
+    off = bool(access.why_not("sending files"))
+    file = st.file_uploader("Exported task (.saeeval.zip)", type=["zip"], key="w_import_file", disabled=off)
     name = st.text_input("Another name for it here", key="w_import_name", help="Empty: its own name.")
     if file is not None and st.button("Import", key="w_import"):
         try:

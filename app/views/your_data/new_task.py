@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.services import own_tasks
+from app.services import access, own_tasks
 from app.services.own_tasks import Mapping, SentFile
 from app.views.your_data.checking import show_findings
 from app.views.your_data.kept import open_task
@@ -48,9 +48,12 @@ def _guarded_file() -> SentFile | None:
         type=list(TYPES),
         key=f"w_own_file_{_round()}",
         help="CSV, TSV, JSON, JSONL (each may be gzipped) or Parquet.",
+        disabled=bool(access.why_not("sending files")),
     )
     typed = st.text_input(
-        "or the path of a file on the machine that runs this page", key=f"w_own_path_{_round()}"
+        "or the path of a file on the machine that runs this page",
+        key=f"w_own_path_{_round()}",
+        disabled=bool(access.why_not("reading files")),
     ).strip()
     provenance.how("Everybody on this server sees a task and its texts once it is kept.")
     if uploaded is not None:

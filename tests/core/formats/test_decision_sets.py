@@ -1,9 +1,18 @@
 """Exported decision sets: round trips, checks, and nothing that a spreadsheet would run."""
 
+from dataclasses import replace
+
 import pytest
 
 from saeeval_core.errors import ArtifactError
-from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text, set_to_csv, set_to_json
+from saeeval_core.formats.decision_sets import (
+    ExportedDecision,
+    ExportedSet,
+    LoggedDecision,
+    set_from_text,
+    set_to_csv,
+    set_to_json,
+)
 
 MADE = ExportedSet(
     "mine",
@@ -15,6 +24,15 @@ MADE = ExportedSet(
     (
         ExportedDecision(3, "ablate", rater="Ada", when="2026-01-01", reason="=HYPERLINK(1)"),
         ExportedDecision(5, "keep"),
+    ),
+)
+LOGGED = replace(
+    MADE,
+    log=(
+        LoggedDecision(3, "keep", old="none", who="Ada", at="2026-01-01", reason="'=1", id=7),
+        LoggedDecision(3, "none", old="keep", who="Ada", id=8, undoes=7),
+        LoggedDecision(3, "ablate", old="none", id=9),
+        LoggedDecision(5, "keep", id=12),
     ),
 )
 HERE = {"n_latents": 40, "sae_fingerprint": "f" * 16, "recording_fingerprint": "e" * 16}
@@ -29,6 +47,18 @@ def test_sets_round_trip_and_a_humans_decisions_come_back_as_imported(write):
     ]
     assert {d.rater_kind for d in found.decisions} == {"imported"} and found.decisions[0].rater == "Ada"
     assert (found.name, found.metric, found.task) == (MADE.name, MADE.metric, MADE.task) and not warnings
+
+
+def test_the_log_comes_back_from_json_and_is_unknown_from_csv():
+    found, warnings = set_from_text(set_to_json(LOGGED), **HERE)
+    assert found.log == LOGGED.log and not warnings
+    assert set_from_text(set_to_csv(LOGGED), **HERE)[0].log == ()
+
+
+def test_a_log_that_ends_elsewhere_is_left_out_and_said():
+    text = set_to_json(replace(LOGGED, log=LOGGED.log[:-1]))
+    found, (warning,) = set_from_text(text, **HERE)
+    assert found.log == () and "does not end in the set's decisions" in warning and len(found.decisions) == 2
 
 
 def test_csv_quotes_what_a_spreadsheet_would_run():
@@ -54,7 +84,14 @@ def test_other_recording_is_a_warning_other_sae_an_error():
         set_to_json(MADE).replace('"latent": 3', '"latent": 99'),
         set_to_json(MADE).replace('"latent": 3', '"latent": -1'),
         set_to_json(MADE).replace('"latent": 3', '"latent": "x"'),
+        set_to_json(MADE).replace('"latent": 3', '"latent": 3.7'),
+        set_to_json(MADE).replace('"latent": 3', '"latent": true'),
         set_to_json(MADE).replace('"ablate"', '"destroy"'),
+        set_to_json(MADE).replace('"log": []', '"log": [3]'),
+        set_to_json(MADE).replace('"log": []', '"log": {}'),
+        set_to_json(LOGGED).replace('"new": "none"', '"new": "destroy"'),
+        set_to_json(LOGGED).replace('"undoes": 7', '"undoes": "x"'),
+        set_to_json(LOGGED).replace('"new": "keep"', '"latent": 99'),
     ],
 )
 def test_bad_set_files_are_one_clear_line(text):

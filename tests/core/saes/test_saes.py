@@ -552,6 +552,7 @@ def test_the_registry_is_listed_offline():
     assert list_registry("no-such-model") == []
     assert all(row.expected_l0 is None or row.expected_l0 > 1 for row in rows)
     assert any(row.expected_l0 is None for row in rows)
+    assert set(releases.registry_models()) == {row.model for row in rows}
 
 
 @pytest.mark.parametrize(
