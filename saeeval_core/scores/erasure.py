@@ -65,11 +65,14 @@ class Readable:
     """E."""
     samples: np.ndarray
     """float[resamples]: E under each resample, for paired differences; empty when undefined."""
+    recoverability_samples: np.ndarray
+    """float[resamples]: R of the spurious label, in the same way."""
 
     def without_value(self, reason: str) -> "Readable":
         """The same set with R and E undefined for this reason."""
-        no = undefined(reason)
-        return replace(self, recoverability=no, recoverability_target=no, score=no, samples=np.empty(0))
+        no, empty = undefined(reason), np.empty(0)
+        none = replace(self, recoverability=no, recoverability_target=no, score=no)
+        return replace(none, samples=empty, recoverability_samples=empty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,7 @@ class FreshBoard:
         """C of every label."""
         return self.accuracy(self.ground.fit(self.ground.nothing, self.reader), nothing(self.residuals))
 
-    @property
+    @cached_property
     def reasons(self) -> list[str | None]:
         """Per label, why R is undefined, or None: what is at chance on clean texts cannot be erased."""
         every = [self.clean.of(j) for j in range(len(self.names))]
@@ -115,9 +118,12 @@ class FreshBoard:
 
     def kept(self, found: Accuracies) -> Accuracies:
         """R of every label."""
-        clean = self.clean
-        room = apart_from_zero(clean.samples - 0.5, MIN_GAP)
-        return Accuracies((found.value - 0.5) / (clean.value - 0.5), (found.samples - 0.5) / room)
+        room = apart_from_zero(self.clean.samples - 0.5, MIN_GAP)
+        return Accuracies(self.ratio(found.value), (found.samples - 0.5) / room)
+
+    def ratio(self, fresh: np.ndarray) -> np.ndarray:
+        """float64[labels]: R from F float64[labels]."""
+        return np.asarray((fresh - 0.5) / (self.clean.value - 0.5))
 
     def by(self, reader: str) -> "FreshBoard":
         """The same texts read by another of ``readers.READERS``."""
@@ -169,7 +175,21 @@ class ShiftErasure:
             undefined(no_target) if no_target else kept.of(0),
             undefined(reason) if reason else estimate(float(kept.value[0] - kept.value[1]), samples),
             samples,
+            np.empty(0) if no_spurious else kept.samples[:, 1],
         )
+
+    def value(self, ids: Sequence[int] | np.ndarray) -> float | None:
+        """E of latents int[set] without an interval, for searching among many sets; None where it is undefined."""
+        kept = self.kept(ids)
+        return None if kept is None else kept[0] - kept[1]
+
+    def kept(self, ids: Sequence[int] | np.ndarray) -> tuple[float, float] | None:
+        """(R of the target label, R of the spurious label) in the same way."""
+        if any(self.board.reasons):
+            return None
+        fast = replace(self.board, resamples=Resamples(self.board.resamples.counts[:, :1]))
+        target, spurious = self.board.ratio(fast.read(*self.codes.edits(ids)).value)
+        return float(target), float(spurious)
 
     def carriers(self, ids: Sequence[int] | np.ndarray, at_most: int = CARRIERS) -> list[tuple[int, float]]:
         """(latent, I) of the latents outside the set that the fresh probe of the spurious label leans on most.
@@ -193,9 +213,12 @@ class TppErasure:
     board: FreshBoard
     codes: Codes
 
-    def score(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
-        """The matrix L_ij when ``sets[i]``, int[set], is ablated for class i, as shares of what clean probes read."""
-        kept = [self.board.kept(self.board.read(*self.codes.edits(ids))) for ids in sets]
+    def score(self, sets: Sequence[Sequence[int] | np.ndarray], strength: float = 1.0) -> TppScore:
+        """The matrix L_ij when ``sets[i]``, int[set], is ablated for class i, as shares of what clean probes read.
+
+        ``strength`` as in ``ShiftErasure.score``.
+        """
+        kept = [self.board.kept(self.board.read(*self.codes.edits(ids, strength))) for ids in sets]
         value, samples = np.stack([1 - k.value for k in kept]), np.stack([1 - k.samples for k in kept], axis=1)
         return matrix_score(value, samples, self.board.reasons, [len(ids) for ids in sets])
 

@@ -177,10 +177,19 @@ class Ground:
         raw = (axes.directions @ weight[:inside] + extra @ weight[inside:]) / axes.scale[:, None]
         return Linear(raw, self._halfway(raw, edit))
 
+    @cached_property
+    def _balanced(self) -> np.ndarray:
+        """float64[labels, texts]: averages the means of a label's two sides."""
+        return np.stack([self.weights(j) for j in range(self.labels.shape[1])]) / len(self.share)
+
+    @cached_property
+    def _middle(self) -> np.ndarray:
+        """float64[labels, d_model]: halfway between the means of a label's two sides, on clean texts."""
+        return self._balanced @ self.residuals.astype(np.float64)
+
     def _halfway(self, weight: np.ndarray, edit: Edit) -> np.ndarray:
         """float64[labels]: the bias with which 0 lies halfway between the two sides' mean logits."""
-        balanced = np.stack([self.weights(j) for j in range(self.labels.shape[1])], axis=1) / len(self.share)
-        middle = balanced.T @ self.residuals - (balanced.T @ edit.codes) @ edit.rows
+        middle = self._middle - (self._balanced @ edit.codes) @ edit.rows
         return -np.einsum("jd,dj->j", middle, weight)
 
     def _logistic(self, edit: Edit) -> Linear:

@@ -313,13 +313,22 @@ class ShiftLatents:
         """The same under one of ``ablation.ABLATIONS``."""
         return self.mean_ablated if ablation == MEAN else self
 
-    def score(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
-        """Score of ablating exactly these latents, ids int[set]."""
-        return self.board.score(self.removed(ids), len(ids))
+    def score(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> ShiftScore:
+        """Score of ablating exactly these latents, ids int[set]; ``strength`` below 1 takes away that share of them."""
+        return self.board.score(strength * self.removed(ids), len(ids))
 
     def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """float64[texts]: what ablating these latents, ids int[set], subtracts from C_b's logits."""
         return self._corrected(ablation.removed(self.latents, ids, self.base_dot), ids)
+
+    def contributions(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """float64[texts, ids]: ``removed`` latent by latent, ids int[set]."""
+        ids = np.asarray(ids, dtype=int)
+        out = (self.latents[:, ids].astype(np.float64).toarray() - self.set_to[ids]) * self.base_dot[ids]
+        if self.leak is not None:
+            for k, i in enumerate(ids):
+                out[:, k] += ablation.padding_leak([i], self.recording.zero_code, self.base_dot, self.leak)
+        return out
 
     def at(self, n: int) -> ShiftScore:
         """Score of the top n by attribution, or of the whole ranking where it is shorter."""

@@ -221,9 +221,9 @@ class TppLatents:
         ids = np.asarray(ids, dtype=int)
         return (self.latents[:, ids].astype(np.float64).toarray() - self.set_to[ids]) * self.dots[ids, probe]
 
-    def score(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
-        """The matrix when ``sets[i]``, int[set], is ablated for class i."""
-        return self.board.score([self.removed(ids) for ids in sets], [len(ids) for ids in sets])
+    def score(self, sets: Sequence[Sequence[int] | np.ndarray], strength: float = 1.0) -> TppScore:
+        """The matrix when ``sets[i]``, int[set], is ablated for class i; ``strength`` as in ``ShiftLatents.score``."""
+        return self.board.score([strength * self.removed(ids) for ids in sets], [len(ids) for ids in sets])
 
     @cached_property
     def mean_ablated(self) -> "TppLatents":
