@@ -95,7 +95,7 @@ def print_faults(console: Console, result: dict[str, Any]) -> None:
 def _print_shift(console: Console, shift: ShiftResult, parts: list[str]) -> None:
     ns, one = _shown(list(shift.aggregate)), headline_n(list(shift.aggregate))
     gone = bool(shift.erasure)
-    ns = ns[-3:] if gone else ns
+    ns = sorted({one, ns[-1]}) if gone else ns  # the direction's name needs the room
     table = Table(
         title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold"
     )
