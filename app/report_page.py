@@ -15,7 +15,7 @@ from app.services import ledger, verdicts
 from app.services.evidence import evidence_of
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
-from saeeval_core.evaluation.result import RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.evaluation.result import Erasure, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.verdicts import Verdict
@@ -182,13 +182,20 @@ def _tpp_figures(
     at = min(tpp.by_n, key=lambda a: abs(a.n - n))
     test, classes = at.parts["test"], tpp.classes
     headline.append((f"TPP, {sae.sae}, N = {at.n}", say(test.score)))
+    read = {a.n: a.parts["test"].erasure for a in tpp.by_n}
+    headline += [c for k, e in read.items() for c in _erasure_cards(f"TPP, {sae.sae}, N = {k}", e)]
     heat = tpp_heatmap(classes, test.matrix, title=f"TPP matrix, {sae.sae}, N = {at.n}", n_ablated=at.n_ablated)
     rows = [{"ablated": a} | {p: say(test.matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)]
     _draw(drawn, f"TPP matrix: {sae.sae}", heat, rows)
     cells = [(a.n, a.parts["test"]) for a in tpp.by_n]
     points = [(k, c.score, c.intended, c.unintended) for k, c in cells]
     curve = tpp_by_n(points, marked=at.n, title=f"TPP against N, {sae.sae}")
-    _draw(drawn, f"TPP against N: {sae.sae}", curve, [{"N": p[0], "score": say(p[1])} for p in points])
+    _draw(
+        drawn,
+        f"TPP against N: {sae.sae}",
+        curve,
+        [{"N": k, "score": say(c.score)} | _erased(read[k]) for k, c in cells],
+    )
 
 
 def _shift_figures(
@@ -197,10 +204,31 @@ def _shift_figures(
     curves = {f"{d.pair}, target {d.target}": [(a.n, a.parts["test"].score) for a in d.by_n] for d in shift.directions}
     if n in shift.aggregate:
         headline.append((f"SHIFT, {sae.sae}, N = {n}, mean over pairs", say(shift.aggregate[n]["test"].score)))
+        mean = shift.erasure.get(n, {}).get("test")
+        headline += _erasure_cards(f"SHIFT, {sae.sae}, N = {n}, mean over pairs", mean)
     defined = {k: p for k, p in curves.items() if any(e.value is not None for _, e in p)}
-    rows = [{"direction": k, "N": m, "score": say(e)} for k, p in curves.items() for m, e in p]
+    read = {f"{d.pair}, target {d.target}": {a.n: a.parts["test"].erasure for a in d.by_n} for d in shift.directions}
+    rows = [{"direction": k, "N": m, "score": say(e)} | _erased(read[k][m]) for k, p in curves.items() for m, e in p]
     chart = score_curve(defined, title=f"SHIFT against N, {sae.sae}", y="S (1 = as good as the oracle)")
     _draw(drawn, f"SHIFT against N: {sae.sae}", chart, rows)
+
+
+def _erasure_cards(what: str, e: Erasure | None) -> list[tuple[str, str]]:
+    """R and E in the headline; nothing for results of earlier versions."""
+    if e is None:
+        return []
+    return [
+        (f"Still readable (R), {what}", say(e.recoverability)),
+        (f"Selective erasure (E), {what}", say(e.selective_erasure)),
+    ]
+
+
+def _erased(e: Erasure | None) -> dict[str, str]:
+    """R, E and edit size in a row of a table."""
+    if e is None:
+        return {}
+    size = {} if e.edit_size is None else {"edit size": f"{e.edit_size:.3f}"}
+    return {"still readable (R)": say(e.recoverability), "selective erasure (E)": say(e.selective_erasure)} | size
 
 
 def _controls(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[tuple[str, str]]) -> None:

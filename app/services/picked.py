@@ -35,7 +35,7 @@ def saes_on_offer(model: str) -> tuple[SaeFacts, ...]:
 
 def models_on_offer() -> list[str]:
     """Packaged models, what is recorded here, and the models of SAELens's registry, but where nothing is fetched."""
-    here = list(dict.fromkeys([*filter(installed, PACKAGED), *_recorded_models(len(recorded_passes()))]))
+    here = list(dict.fromkeys([BUNDLED_MODEL, *filter(installed, PACKAGED), *_recorded_models(len(recorded_passes()))]))
     if access.rules().read_only:
         return here
     try:

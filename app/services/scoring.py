@@ -16,6 +16,7 @@ from saeeval_core.evaluation.variants import Variants, shift_of_selector, tpp_of
 from saeeval_core.recordings.obtain import draw_of
 from saeeval_core.scores.area import GRID
 from saeeval_core.scores.contributions import random_sets
+from saeeval_core.scores.erasure import Readable, ShiftErasure, TppErasure
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore
 from saeeval_core.scores.uncertainty import OverPairs, Sampled
@@ -63,10 +64,14 @@ def default_direction(loaded: Loaded, pair: str) -> Direction:
 @shared(max_entries=64)
 def shift_view(loaded: Loaded, pair: str, target: str, part: int) -> ShiftLatents:
     """Live scoring of sets for one direction (``target`` is its target column) on DEV or TEST."""
-    direction = next((d for d in shift_directions(loaded) if d.pair == pair and d.task.target.column == target), None)
-    if direction is None:
+    return evaluation(loaded).shift_view(loaded.latents, _direction(loaded, pair, target), part)
+
+
+def _direction(loaded: Loaded, pair: str, target: str) -> Direction:
+    found = next((d for d in shift_directions(loaded) if d.pair == pair and d.task.target.column == target), None)
+    if found is None:
         raise DataError(f"no direction with target '{target}' for pair '{pair}'; choose one of the listed pairs")
-    return evaluation(loaded).shift_view(loaded.latents, direction, part)
+    return found
 
 
 def _probes_key(loaded: Loaded) -> Hashable:
@@ -105,6 +110,32 @@ def tpp_view(loaded: Loaded, part: int) -> TppLatents:
 def set_score(view: ShiftLatents, ids: tuple[int, ...], ablation: str) -> ShiftScore:
     """Score of one set under one of ABLATIONS; cached, because several sessions and redraws need the same."""
     return view.under(ablation).score(ids)
+
+
+@shared(max_entries=24)
+def shift_erasure(loaded: Loaded, pair: str, target: str, part: int) -> ShiftErasure:
+    """Fresh probes of one direction, as ``shift_view``; the first call for a pair takes longer than those after it."""
+    direction = _direction(loaded, pair, target)
+    return evaluation(loaded).shift_erasure(loaded.latents, direction, part)
+
+
+@shared(max_entries=1024)
+def fresh(view: ShiftErasure, ids: tuple[int, ...]) -> Readable:
+    """What fresh probes still read after ablating one set: the same under every one of ABLATIONS."""
+    return view.score(ids)
+
+
+@shared(max_entries=24)
+def tpp_erasure(loaded: Loaded, part: int) -> TppErasure:
+    """Fresh one-vs-rest probes. DataError when the task set has no classes."""
+    tpp_boards(loaded)  # made once for all sessions
+    return evaluation(loaded).tpp_erasure(loaded.latents, part)
+
+
+@shared(max_entries=512)
+def fresh_matrix(view: TppErasure, sets: Sets) -> TppScore:
+    """The matrix of fresh probes of one set per class."""
+    return view.score(sets)
 
 
 def tpp_ablating(loaded: Loaded, part: int, ablation: str) -> TppLatents:

@@ -5,10 +5,21 @@ from dataclasses import dataclass
 
 from saeeval_core.config import Protocol
 from saeeval_core.errors import DataError
+from saeeval_core.evaluation.fresh import FreshPair
 from saeeval_core.evaluation.kept_probes import KeptProbes
 from saeeval_core.evaluation.once import once
 from saeeval_core.recordings.obtain import check_tokens
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
+from saeeval_core.scores.edit_size import Whitening
+from saeeval_core.scores.erasure import (
+    FreshBoard,
+    ShiftErasure,
+    TppErasure,
+    shift_erasure,
+    tpp_erasure,
+    tpp_fresh_board,
+    tpp_ground,
+)
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.saebench_tpp import RedrawnTpp, redrawn_tpp
 from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, shift_board, shift_latents
@@ -26,6 +37,12 @@ class Direction:
     pair: str
     task: ShiftTask
     boards: Mapping[int, ShiftBoard]
+    pair_fresh: FreshPair
+
+    @once
+    def fresh(self) -> Mapping[int, FreshBoard]:
+        """Part -> what fresh probes of this direction are fitted on and scored on."""
+        return {part: self.pair_fresh.board(board) for part, board in self.boards.items()}
 
     @property
     def name(self) -> str:
@@ -120,6 +137,25 @@ class Evaluation:
         """One SAE with all probes on one part, under zero ablation."""
         return tpp_latents(latents, self.tpp_boards[part])
 
+    def shift_erasure(self, latents: LatentRecording, direction: Direction, part: int) -> ShiftErasure:
+        """Fresh probes of one SAE in one direction on one part."""
+        return shift_erasure(direction.boards[part], direction.fresh[part], latents)
+
+    @once
+    def tpp_fresh(self) -> Mapping[int, FreshBoard]:
+        """Part -> fresh one-vs-rest probes on the texts of ``tpp_boards``. DataError as they."""
+        ground = tpp_ground(self.residuals, self.tpp_task, self.tpp_probes)
+        return {part: tpp_fresh_board(self.residuals, board, ground) for part, board in self.tpp_boards.items()}
+
+    @once
+    def tpp_whitening(self) -> Whitening:
+        """Of all training texts of the classes."""
+        return Whitening.of(self.residuals.residuals[self.tpp_task.train_rows])
+
+    def tpp_erasure(self, latents: LatentRecording, part: int) -> TppErasure:
+        """Fresh one-vs-rest probes of one SAE on one part."""
+        return tpp_erasure(self.tpp_boards[part], self.tpp_fresh[part], latents)
+
     def redrawn_tpp(self, latents: LatentRecording, ns: Sequence[int]) -> RedrawnTpp:
         """TPP under a protocol that redraws negatives for every number: minutes of work, no intervals."""
         check_tokens(self.residuals)
@@ -139,7 +175,8 @@ class Evaluation:
     def _both(self, pair: DrawnPair) -> list[Direction]:
         probes = self.shift_probes(pair)
         both = ((pair.task, probes), (pair.task.swapped(), probes.swapped()))
-        return [Direction(pair.task.name, task, self._boards(task, own)) for task, own in both]
+        fresh = FreshPair(self.residuals, pair.task, probes)
+        return [Direction(pair.task.name, task, self._boards(task, own), fresh) for task, own in both]
 
     def _boards(self, task: ShiftTask, probes: ShiftProbes) -> dict[int, ShiftBoard]:
         return {

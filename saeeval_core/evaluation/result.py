@@ -62,6 +62,31 @@ class DirectionProbes:
 
 
 @dataclass(frozen=True)
+class Erasure:
+    """Whether a concept is gone: what fresh probes read after ablating one set, or the mean over sets, on one part."""
+
+    recoverability: Estimate
+    """R of the spurious label; of TPP the mean over classes of R of the class whose latents are ablated."""
+    selective_erasure: Estimate
+    """E; of TPP the score of the matrix of fresh probes."""
+    edit_size: float | None = None
+    """Share of whitened variance that is removed."""
+
+
+@dataclass(frozen=True)
+class FreshProbes:
+    """The accuracies behind R and E of one set in one direction."""
+
+    reader: str
+    clean: Estimate
+    """Of the spurious label."""
+    fresh: Estimate
+    clean_target: Estimate
+    fresh_target: Estimate
+    recoverability_target: Estimate
+
+
+@dataclass(frozen=True)
 class ShiftCell:
     """The effect of ablating one set in one direction, on one part."""
 
@@ -76,6 +101,9 @@ class ShiftCell:
     """S with the area under the ROC curve in place of accuracy."""
     saebench_value: float | None = None
     """What SAEBench would report, 0 where S is undefined; only under protocols that imitate it."""
+    erasure: Erasure | None = None
+    """None in results of earlier versions."""
+    fresh: FreshProbes | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +166,8 @@ class ShiftResult:
     definition: str = ""
     """Of the area, in words."""
     refits: RefitResult | None = None
+    erasure: Mapping[int, Mapping[str, Erasure]] = field(default_factory=dict)
+    """N -> part -> mean over pairs, as ``aggregate``; empty in results of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +181,10 @@ class TppCell:
     unintended: Estimate
     mean_ablation: "TppCell | None" = None
     """The same latents under mean ablation."""
+    fresh: "TppCell | None" = None
+    """The matrix of fresh probes, as shares of what they read of clean texts; at the headline N alone."""
+    erasure: Erasure | None = None
+    """Where there is ``fresh``."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +342,8 @@ def _require_test(what: str, *parts: Mapping[str, object]) -> None:
 def _require_square(tpp: TppResult) -> None:
     m = len(tpp.classes)
     _require_test("TPP", *(a.parts for a in tpp.by_n), *filter(None, [tpp.area]))
-    cells = [c for a in tpp.by_n for cell in a.parts.values() for c in (cell, cell.mean_ablation) if c is not None]
+    parts = [cell for a in tpp.by_n for cell in a.parts.values()]
+    cells = [c for cell in parts for c in (cell, cell.mean_ablation, cell.fresh) if c is not None]
     lengths = {m, *(len(c.matrix) for c in cells), *(len(row) for c in cells for row in c.matrix)}
     lengths |= {len(a.n_ablated) for a in tpp.by_n} | {len(clean) for clean in tpp.clean.values()}
     lengths |= {len(own) for a in tpp.by_n for own in (a.ids, a.states) if own is not None}

@@ -11,6 +11,18 @@ from typing import Any
 
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, ConfigError
+from saeeval_core.evaluation.estimate_json import (
+    Json,
+    ci_json,
+    erasure_json,
+    erasure_of,
+    erasures_of,
+    estimate_of,
+    fresh_json,
+    fresh_of,
+    parts_of,
+    spelled,
+)
 from saeeval_core.evaluation.result import (
     AreaDifference,
     Control,
@@ -37,9 +49,6 @@ from saeeval_core.scores.uncertainty import Estimate, undefined
 from saeeval_core.storage.artifacts import check_unchanged
 from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.parse_json import NotJson, parse_json
-
-Json = dict[str, Any]
-_NOT_THERE = "not in this file"
 
 
 def to_json(result: RunResult) -> Json:
@@ -103,22 +112,7 @@ def placed_of(row: Json) -> Placed:
     return Placed(row["metric"], row["variant"], row["n"], control)
 
 
-def estimate_of(row: Json | None, value: str = "value", ci: str = "ci") -> Estimate:
-    """An estimate from the keys ``value``, ``ci`` and "reason"; a missing number is undefined with that reason."""
-    if not row or row.get(value) is None:
-        return undefined((row or {}).get("reason") or _NOT_THERE)
-    return Estimate.of_dict({"value": row[value], "ci": row.get(ci), "reason": row.get("reason")})
-
-
 # Writing
-
-
-def _spelled(score: Estimate) -> Json:
-    return {"score": score.value, "ci": _ci(score), "reason": score.reason}
-
-
-def _ci(score: Estimate) -> list[float] | None:
-    return list(score.ci) if score.ci else None
 
 
 def _parts_json(parts: Mapping[str, Estimate]) -> Json:
@@ -157,7 +151,8 @@ def shift_json(s: ShiftResult) -> Json:
     out: Json = {
         "directions": [_direction_json(d) for d in s.directions],
         "aggregate": [
-            {"n": n} | {name: _mean_json(m) for name, m in parts.items()} for n, parts in s.aggregate.items()
+            {"n": n} | {name: _mean_json(m) | erasure_json(s.erasure.get(n, {}).get(name)) for name, m in parts.items()}
+            for n, parts in s.aggregate.items()
         ],
         "small_n_area": {"definition": s.definition} | {name: _mean_json(m) for name, m in s.area.items()},
     }
@@ -165,7 +160,7 @@ def shift_json(s: ShiftResult) -> Json:
 
 
 def _mean_json(m: PairMean) -> Json:
-    return _spelled(m.score) | {"pairs": m.pairs, "directions_left_out": m.directions_left_out}
+    return spelled(m.score) | {"pairs": m.pairs, "directions_left_out": m.directions_left_out}
 
 
 def _direction_json(d: DirectionResult) -> Json:
@@ -188,17 +183,19 @@ def _shift_at_n_json(a: ShiftAtN) -> Json:
 def _shift_cell_json(c: ShiftCell) -> Json:
     out = {
         "accuracy": c.accuracy.value,
-        "accuracy_ci": _ci(c.accuracy),
-        **_spelled(c.score),
+        "accuracy_ci": ci_json(c.accuracy),
+        **spelled(c.score),
         "worst_group": c.worst_group.value,
-        "worst_group_ci": _ci(c.worst_group),
+        "worst_group_ci": ci_json(c.worst_group),
         "worst_group_name": c.worst_group_name,
         "leakage": c.leakage.value,
-        "leakage_ci": _ci(c.leakage),
+        "leakage_ci": ci_json(c.leakage),
         "mean_ablation": c.mean_ablation.to_dict(),
         "auc": c.auc.to_dict(),
     }
-    return out if c.saebench_value is None else out | {"saebench_value": c.saebench_value}
+    out |= {} if c.saebench_value is None else {"saebench_value": c.saebench_value}
+    out |= erasure_json(c.erasure)
+    return out if c.fresh is None else out | {"fresh_probes": fresh_json(c.fresh)}
 
 
 def tpp_json(t: TppResult) -> Json:
@@ -210,7 +207,7 @@ def tpp_json(t: TppResult) -> Json:
         "by_n": [_tpp_at_n_json(a) for a in t.by_n],
     }
     if t.area:
-        out["small_n_area"] = {"definition": t.definition} | {name: _spelled(e) for name, e in t.area.items()}
+        out["small_n_area"] = {"definition": t.definition} | {name: spelled(e) for name, e in t.area.items()}
     return out if t.refits is None else out | {"refits": _refits_json(t.refits)}
 
 
@@ -227,12 +224,13 @@ def _tpp_cell_json(c: TppCell) -> Json:
     no_interval = all(e.ci is None and e.value is not None for row in c.matrix for e in row)
     out: Json = {
         "matrix": [[e.value for e in row] for row in c.matrix],
-        "matrix_ci": None if no_interval else [[_ci(e) for e in row] for row in c.matrix],
-        **_spelled(c.score),
+        "matrix_ci": None if no_interval else [[ci_json(e) for e in row] for row in c.matrix],
+        **spelled(c.score),
         "intended": c.intended.to_dict(),
         "unintended": c.unintended.to_dict(),
     }
-    return out if c.mean_ablation is None else out | {"mean_ablation": _tpp_cell_json(c.mean_ablation)}
+    out |= {} if c.mean_ablation is None else {"mean_ablation": _tpp_cell_json(c.mean_ablation)}
+    return out if c.fresh is None else out | erasure_json(c.erasure) | {"fresh_probes": _tpp_cell_json(c.fresh)}
 
 
 def _refits_json(r: RefitResult) -> Json:
@@ -277,12 +275,8 @@ def _difference(row: Json) -> AreaDifference:
     return AreaDifference(row["metric"], row["a"], row["b"], row.get("variant", ""), estimate_of(row))
 
 
-def _parts_of(row: Json) -> list[str]:
-    return [name for name in ("dev", "test") if isinstance(row.get(name), Mapping)]
-
-
 def _by_part(row: Json | None) -> dict[str, Estimate]:
-    return {name: estimate_of(row[name]) for name in _parts_of(row or {})} if row else {}
+    return {name: estimate_of(row[name]) for name in parts_of(row or {})} if row else {}
 
 
 def _probes(row: Json) -> DirectionProbes:
@@ -318,10 +312,11 @@ def _shift(row: Json) -> ShiftResult:
     area = row.get("small_n_area") or {}
     return ShiftResult(
         tuple(_direction(d) for d in row["directions"]),
-        {a["n"]: {name: _mean(a[name]) for name in _parts_of(a)} for a in row["aggregate"]},
-        {name: _mean(area[name]) for name in _parts_of(area)},
+        {a["n"]: {name: _mean(a[name]) for name in parts_of(a)} for a in row["aggregate"]},
+        {name: _mean(area[name]) for name in parts_of(area)},
         area.get("definition", ""),
         _refits(row.get("refits")),
+        {a["n"]: found for a in row["aggregate"] if (found := erasures_of(a))},
     )
 
 
@@ -350,7 +345,7 @@ def _shift_at_n(row: Json) -> ShiftAtN:
         row.get("n_ablated", len(ids)),
         row.get("state", ""),
         row.get("not_judged", 0),
-        {name: _shift_cell(row[name]) for name in _parts_of(row)},
+        {name: _shift_cell(row[name]) for name in parts_of(row)},
     )
 
 
@@ -364,6 +359,8 @@ def _shift_cell(row: Json) -> ShiftCell:
         estimate_of(row.get("mean_ablation")),
         estimate_of(row.get("auc")),
         row.get("saebench_value"),
+        erasure_of(row),
+        fresh_of(row.get("fresh_probes")),
     )
 
 
@@ -379,7 +376,7 @@ def _tpp(row: Json) -> TppResult:
         {name: [estimate_of(e) for e in clean] for name, clean in (row.get("clean") or {}).items()},
         tuple(TppProbe(**_known(TppProbe, p)) for p in row.get("probes", ())),
         tuple(_tpp_at_n(a) for a in row["by_n"]),
-        {name: estimate_of(area[name], "score") for name in _parts_of(area)},
+        {name: estimate_of(area[name], "score") for name in parts_of(area)},
         area.get("definition", ""),
         _refits(row.get("refits")),
     )
@@ -389,7 +386,7 @@ def _tpp_at_n(row: Json) -> TppAtN:
     return TppAtN(
         row["n"],
         tuple(row["n_ablated"]),
-        {name: _tpp_cell(row[name]) for name in _parts_of(row)},
+        {name: _tpp_cell(row[name]) for name in parts_of(row)},
         tuple(tuple(own) for own in row["ids"]) if "ids" in row else None,
         tuple(row["state"]) if "state" in row else None,
     )
@@ -399,13 +396,15 @@ def _tpp_cell(row: Json) -> TppCell:
     values: Sequence[Sequence[float | None]] = row["matrix"]
     ranges = row.get("matrix_ci") or [[None] * len(values)] * len(values)
     matrix = [[_matrix_cell(v, ci) for v, ci in zip(*pair, strict=True)] for pair in zip(values, ranges, strict=True)]
-    inner = row.get("mean_ablation")
+    inner, fresh = row.get("mean_ablation"), row.get("fresh_probes")
     return TppCell(
         matrix,
         estimate_of(row, "score"),
         estimate_of(row.get("intended")),
         estimate_of(row.get("unintended")),
         _tpp_cell(inner) if inner else None,
+        _tpp_cell(fresh) if fresh else None,
+        erasure_of(row),
     )
 
 

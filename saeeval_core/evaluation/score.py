@@ -1,15 +1,18 @@
 """From boards to a result: what a selector chooses at every N, scored in both directions and for every class."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from saeeval_core.config import RunConfig
+from saeeval_core.config import RunConfig, headline_n
 from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation.boards import Direction, Evaluation
+from saeeval_core.evaluation.erased import erasure_of_set, fresh_probes, over_directions, shift_readable, tpp_erased
 from saeeval_core.evaluation.prepare import Prepared, prepare
 from saeeval_core.evaluation.result import (
     DirectionProbes,
     DirectionResult,
+    Erasure,
     ModelAbout,
     PairMean,
     RunResult,
@@ -27,6 +30,7 @@ from saeeval_core.evaluation.select import Selector, TopByAttribution
 from saeeval_core.evaluation.variants import Variants, direction_variants, tpp_variants, variants_over_pairs, with_grid
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import DEFINITION
+from saeeval_core.scores.erasure import Readable
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.selections import Selected
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
@@ -112,6 +116,7 @@ def _sae(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], se
 def _shift(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], select: Selector) -> ShiftResult:
     every, strict = with_grid(ns), evaluation.protocol.strict_gap
     by_part: dict[int, list[Variants[ShiftScore]]] = {part: [] for part in evaluation.parts}
+    readable: dict[int, list[dict[int, tuple[Readable, float]]]] = {part: [] for part in evaluation.parts}
     directions = []
     for d in evaluation.directions:
         views = {part: evaluation.shift_view(latents, d, part) for part in evaluation.parts}
@@ -119,25 +124,43 @@ def _shift(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], 
         own = {part: direction_variants(view, chosen) for part, view in views.items()}
         for part, variants in own.items():
             by_part[part].append(variants)
-        directions.append(_direction(d, views, own, [c for c in chosen if c.n in ns], strict))
+        shown = [c for c in chosen if c.n in ns]
+        for part, found in readable.items():
+            found.append(shift_readable(evaluation, latents, d, part, shown))
+        fresh = {part: found[-1] for part, found in readable.items()}
+        directions.append(_direction(d, views, own, fresh, shown, strict))
     means = {PART_NAMES[p]: variants_over_pairs(evaluation.directions, v) for p, v in by_part.items()}
     return ShiftResult(
         tuple(directions),
         {n: {name: _pair_mean(v.zero.at(n)) for name, v in means.items()} for n in ns},
         {name: _pair_mean(v.mean.area) for name, v in means.items()},
         DEFINITION,
+        erasure=_by_n({PART_NAMES[p]: over_directions(evaluation.directions, v) for p, v in readable.items()}),
     )
+
+
+def _by_n(parts: Mapping[str, Mapping[int, Erasure]]) -> dict[int, dict[str, Erasure]]:
+    ns = next(iter(parts.values()), {})
+    return {n: {name: own[n] for name, own in parts.items()} for n in ns}
 
 
 def _direction(
     d: Direction,
     views: Mapping[int, ShiftLatents],
     variants: Mapping[int, Variants[ShiftScore]],
+    fresh: Mapping[int, Mapping[int, tuple[Readable, float]]],
     chosen: Sequence[Selected],
     strict: bool,
 ) -> DirectionResult:
     def at(c: Selected) -> ShiftAtN:
-        cells = {PART_NAMES[p]: _shift_cell(view, variants[p], c, strict) for p, view in views.items()}
+        cells = {
+            PART_NAMES[p]: replace(
+                _shift_cell(view, variants[p], c, strict),
+                erasure=erasure_of_set(*fresh[p][c.n]),
+                fresh=fresh_probes(fresh[p][c.n][0]),
+            )
+            for p, view in views.items()
+        }
         return ShiftAtN(c.n, c.ids, len(c.ids), c.state, c.not_judged, cells)
 
     return DirectionResult(
@@ -185,6 +208,10 @@ def _tpp(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int], se
     def at(n: int) -> TppAtN:
         own = sets[n]
         cells = {PART_NAMES[p]: _tpp_cell(v.zero.at(n), v.mean.at(n)) for p, v in variants.items()}
+        if n == headline_n(ns):
+            cells = {
+                PART_NAMES[p]: _with_fresh(cells[PART_NAMES[p]], tpp_erased(evaluation, latents, p, own)) for p in views
+            }
         ids = tuple(c.ids for c in own)
         return TppAtN(n, tuple(map(len, ids)), cells, ids, tuple(c.state for c in own))
 
@@ -214,6 +241,10 @@ def _redrawn_tpp(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[
 
 def _tpp_cell(zero: TppScore, mean: TppScore | None = None) -> TppCell:
     return TppCell(zero.matrix, zero.score, zero.intended, zero.unintended, None if mean is None else _tpp_cell(mean))
+
+
+def _with_fresh(cell: TppCell, found: tuple[TppScore, Erasure]) -> TppCell:
+    return replace(cell, fresh=_tpp_cell(found[0]), erasure=found[1])
 
 
 def _tpp_probe(probe: Probe) -> TppProbe:

@@ -13,6 +13,7 @@ from saeeval_core.evaluation.boards import Direction, Evaluation
 from saeeval_core.evaluation.select import Selector, TopByAttribution
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import AREA, GRID, MEAN, RECOMMENDED, TOP_N, M, small_n_area
+from saeeval_core.scores.erasure import Readable
 from saeeval_core.scores.selections import Selected
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
@@ -20,7 +21,7 @@ from saeeval_core.scores.uncertainty import OverPairs, Sampled, Scored, over_dra
 from saeeval_core.texts.parts import TEST
 
 S = TypeVar("S", bound=Scored)
-Choice = TypeVar("Choice", ShiftScore, TppScore)
+Choice = TypeVar("Choice", ShiftScore, TppScore, Readable)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Results as tables for the terminal."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -8,11 +9,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from saeeval_core.config import get_protocol, headline_n
-from saeeval_core.evaluation.result import RefitResult, RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.evaluation.result import Erasure, RefitResult, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
 from saeeval_core.texts.parts import PART_NAMES, scored_parts
 
+_GONE = (
+    "R: share of the spurious label that a fresh probe still reads. E: share lost of it minus share lost of the target."
+)
+_GONE_TPP = (
+    "R: share of the own class that a fresh probe still reads. E: own class minus other classes, of fresh probes."
+)
 _WIDTH = 9
 """Characters of a class's name in the matrix; a longer one is cut and marked."""
 
@@ -86,27 +93,33 @@ def print_faults(console: Console, result: dict[str, Any]) -> None:
 
 
 def _print_shift(console: Console, shift: ShiftResult, parts: list[str]) -> None:
-    ns = _shown(list(shift.aggregate))
+    ns, one = _shown(list(shift.aggregate)), headline_n(list(shift.aggregate))
+    gone = bool(shift.erasure)
+    ns = sorted({one, ns[-1]}) if gone else ns  # the direction's name needs the room
     table = Table(
         title="SHIFT score S (test), by number of ablated latents", title_justify="left", box=None, header_style="bold"
     )
     table.add_column("direction", overflow="fold")
-    for column in ("base", "oracle", *(f"N={n}" for n in ns)):
+    for column in ("base", "oracle", *(f"N={n}" for n in ns), *((f"R N={one}", f"E N={one}") if gone else ())):
         table.add_column(column, no_wrap=True)
     reasons = []
     for d in shift.directions:
         name = f"{d.target_values} not {d.spurious_values}"
         cells = [_interval(a.parts["test"].score) for a in d.by_n if a.n in ns]
         base, oracle = d.probes.base["test"], d.probes.oracle["test"]
+        cells += [c for a in d.by_n if a.n == one and gone for c in _erased(a.parts["test"].erasure)]
         table.add_row(escape(name), _short(float(base.value or 0)), _short(float(oracle.value or 0)), *cells)
         if reason := d.probes.reason["test"]:
             reasons.append(f"{name}: n/a, {reason}")
     for part in reversed(parts):
         cells = [_interval(shift.aggregate[n][part].score) for n in ns]
+        cells += _erased(shift.erasure[one].get(part)) if gone else ()
         table.add_row(f"[bold]mean over pairs ({part})[/]", "", "", *cells)
     console.print(table)
     for line in reasons:
         console.print(f"  {line}", style="dim", markup=False)
+    if gone:
+        console.print(f"  {_GONE}", style="dim", highlight=False)
     _print_area(console, shift.definition, {part: m.score for part, m in shift.area.items()}, parts)
     _print_refits(console, shift.refits)
     last = next(iter(shift.aggregate.values()))["test"]
@@ -115,13 +128,19 @@ def _print_shift(console: Console, shift: ShiftResult, parts: list[str]) -> None
 
 def _print_tpp(console: Console, tpp: TppResult, parts: list[str]) -> None:
     table = Table(title="TPP (balanced accuracy lost)", title_justify="left", box=None, header_style="bold")
+    gone = any(a.parts["test"].erasure for a in tpp.by_n)
     for column in ("N", *(f"score ({p})" for p in parts), "own class (test)", "other classes (test)"):
         table.add_column(column)
+    for column in ("R", "E") if gone else ():
+        table.add_column(column, no_wrap=True)
     for a in tpp.by_n:
         test = a.parts["test"]
         scores = (_interval(a.parts[p].score) for p in parts)
-        table.add_row(str(a.n), *scores, _interval(test.intended), _interval(test.unintended))
+        erased = _erased(test.erasure) if test.erasure else ()
+        table.add_row(str(a.n), *scores, _interval(test.intended), _interval(test.unintended), *erased)
     console.print(table)
+    if gone:
+        console.print(f"  {_GONE_TPP}", style="dim", highlight=False)
     if tpp.area:
         _print_area(console, tpp.definition, tpp.area, parts)
     _print_refits(console, tpp.refits)
@@ -184,6 +203,13 @@ def _shown(ns: list[int]) -> list[int]:
     """At most five columns fit into 100 characters: those of the paper's usual N."""
     usual = [n for n in ns if n in (2, 5, 10, 20)]
     return usual if len(usual) >= 3 else ns[:4]
+
+
+def _erased(e: Erasure | None) -> tuple[str, str]:
+    """R, and E with its interval."""
+    if e is None:
+        return "", ""
+    return _interval(replace(e.recoverability, ci=None)), _interval(e.selective_erasure)
 
 
 def _interval(e: Estimate) -> str:

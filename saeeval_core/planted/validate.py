@@ -23,12 +23,13 @@ from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, WorldConfig
 from saeeval_core.planted.world import World, build_world
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N, area_of_values
+from saeeval_core.scores.erasure import ShiftErasure
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.ranks import spearman
 from saeeval_core.scores.selections import by_attribution
 from saeeval_core.scores.shift import ShiftBoard, ShiftLatents, shift_latents
 from saeeval_core.scores.tpp_switches import TppSwitches, probes_for, switched_tpp
-from saeeval_core.scores.uncertainty import Scored, mean_known, over_pairs
+from saeeval_core.scores.uncertainty import Estimate, Sampled, Scored, mean_known, over_pairs, undefined
 from saeeval_core.storage import row_json
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.storage.kept import KeptJson, Shelves
@@ -38,6 +39,9 @@ from saeeval_core.texts.tasks import Draw, FixedTasks
 
 NS = DEFAULT_NS
 VARIANTS = (TOP_N, MEAN, "auc")
+ERASURE, LOST = "selective erasure", "spurious lost"
+"""What fresh probes no longer read of the spurious label, less what they no longer read of the target; or without that
+(of TPP: own class with and without the others). Of the robust protocol alone."""
 LOWER_BASE = "lower base"
 """SAEBench's headline: only the direction with the lower A_base."""
 HEADLINE = {
@@ -48,7 +52,7 @@ HEADLINE = {
 """Protocol and metric -> (variant, N) that ``spearman`` and the rest of the summary are about."""
 _REFERENCES = ("oracle", "merged", "split", "absorbed", "random", "permuted", "untrained")
 _RESAMPLES = 300
-_POINTS = KeptJson(Shelves("planted", shipped=False), "points", version=1)
+_POINTS = KeptJson(Shelves("planted", shipped=False), "points", version=2)
 """Scores of one world and protocol. The version is raised when those computed earlier must not be used any more."""
 
 OnProgress = Callable[[str, int, int], None]
@@ -187,6 +191,10 @@ class WorldScores:
         protocol, residuals = self.evaluation.protocol, self.evaluation.residuals
         views = [(pair, shift_latents(residuals, latents, board, protocol)) for pair, board in self.boards]
         curves = [(pair, _shift_curves(view, ns)) for pair, view in views]
+        read = protocol.optimiser == "logistic"
+        for direction, (_, own), (_, view) in zip(self.evaluation.directions, curves, views, strict=True):
+            erasure = self.evaluation.shift_erasure(latents, direction, TEST)
+            own |= _erasure_curves(erasure, view.attribute_ranking, ns) if read else {}
 
         def mean(variant: str, kept: Sequence[tuple[str, dict[str, list[Scored]]]]) -> list[float | None]:
             return [over_pairs([(pair, c[variant][k]) for pair, c in kept]).score.value for k in range(len(NS))]
@@ -195,17 +203,24 @@ class WorldScores:
         for (pair, board), own in zip(self.boards, curves, strict=True):
             if pair not in lower or float(board.base.value or 0) < lower[pair][0]:
                 lower[pair] = (float(board.base.value or 0), own)
-        return {v: mean(v, curves) for v in VARIANTS} | {LOWER_BASE: mean(TOP_N, [own for _, own in lower.values()])}
+        names = (*VARIANTS, *((ERASURE, LOST) if read else ()))
+        return {v: mean(v, curves) for v in names} | {LOWER_BASE: mean(TOP_N, [own for _, own in lower.values()])}
 
     def tpp(self, latents: LatentRecording) -> dict[str, list[float | None]]:
         """Variant -> TPP at each N under the protocol's own selection, negatives and padding."""
         p, e = self.evaluation.protocol, self.evaluation
         own = TppSwitches(p.redraw_negatives, p.name == "saebench", p.imitate_padding_leak)
         variants = {TOP_N: own, MEAN: replace(own, mean_ablation=True), "auc": replace(own, auc=True)}
-        return {
+        found = {
             name: switched_tpp(e.residuals, latents, e.tpp_task, self.tpp_probes, s, NS, seed=0).tolist()
             for name, s in variants.items()
         }
+        return found | (self._fresh_tpp(latents) if p.optimiser == "logistic" else {})
+
+    def _fresh_tpp(self, latents: LatentRecording) -> dict[str, list[float | None]]:
+        view, rankings = self.evaluation.tpp_erasure(latents, TEST), self.evaluation.tpp_view(latents, TEST).rankings
+        scores = [view.score([ranking[:n] for ranking in rankings]) for n in NS]
+        return {ERASURE: [s.score.value for s in scores], LOST: [s.intended.value for s in scores]}
 
 
 def _shift_curves(view: ShiftLatents, ns: Sequence[int]) -> dict[str, list[Scored]]:
@@ -213,6 +228,17 @@ def _shift_curves(view: ShiftLatents, ns: Sequence[int]) -> dict[str, list[Score
     variants = direction_variants(view, by_attribution(ranking, ns))
     auc: list[Scored] = [view.board.auc_score(view.removed(ranking[:n])) for n in ns]
     return {TOP_N: list(variants.zero.scores), MEAN: list(variants.mean.scores), "auc": auc}
+
+
+def _erasure_curves(view: ShiftErasure, ranking: np.ndarray, ns: Sequence[int]) -> dict[str, list[Scored]]:
+    out: dict[str, list[Scored]] = {ERASURE: [], LOST: []}
+    for n in ns:
+        kept = view.kept(ranking[:n])
+        values = (None, None) if kept is None else (kept[0] - kept[1], 1 - kept[1])
+        for name, value in zip(out, values, strict=True):
+            score = undefined("a clean probe is not better than chance") if value is None else Estimate(value)
+            out[name].append(Sampled(score, np.empty(0) if value is None else np.array([value])))
+    return out
 
 
 def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.auc import weighted_auc
 from saeeval_core.scores.probes import refit_logistic
 from saeeval_core.scores.shift_probes import ShiftProbes
-from saeeval_core.scores.uncertainty import Estimate, Resamples, Sampled, estimate, undefined
+from saeeval_core.scores.uncertainty import Estimate, Resamples, Sampled, apart_from_zero, estimate, undefined
 from saeeval_core.texts.parts import DEV, TEST
 from saeeval_core.texts.tasks import ShiftTask
 
@@ -164,10 +164,9 @@ class ShiftBoard:
     def _shift(self, accuracy: float, samples: np.ndarray) -> tuple[Estimate, np.ndarray]:
         if self.reason:
             return undefined(self.reason), np.empty(0)
-        gaps = self.oracle_samples - self.base_samples
-        # Resamples without a gap (at most 2.5 % under a strict protocol, see _gap_reason) are not left out: the gap
-        # counts as MIN_GAP there, with its sign, so that S is large.
-        score = (samples - self.base_samples) / np.where(np.abs(gaps) < MIN_GAP, np.copysign(MIN_GAP, gaps), gaps)
+        # Resamples without a gap are at most 2.5 % under a strict protocol, see _gap_reason.
+        gaps = apart_from_zero(self.oracle_samples - self.base_samples, MIN_GAP)
+        score = (samples - self.base_samples) / gaps
         value = (accuracy - float(self.base.value or 0)) / self.gap
         return estimate(value, score), score
 
@@ -314,13 +313,22 @@ class ShiftLatents:
         """The same under one of ``ablation.ABLATIONS``."""
         return self.mean_ablated if ablation == MEAN else self
 
-    def score(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
-        """Score of ablating exactly these latents, ids int[set]."""
-        return self.board.score(self.removed(ids), len(ids))
+    def score(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> ShiftScore:
+        """Score of ablating exactly these latents, ids int[set]; ``strength`` below 1 takes away that share of them."""
+        return self.board.score(strength * self.removed(ids), len(ids))
 
     def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """float64[texts]: what ablating these latents, ids int[set], subtracts from C_b's logits."""
         return self._corrected(ablation.removed(self.latents, ids, self.base_dot), ids)
+
+    def contributions(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """float64[texts, ids]: ``removed`` latent by latent, ids int[set]."""
+        ids = np.asarray(ids, dtype=int)
+        out = (self.latents[:, ids].astype(np.float64).toarray() - self.set_to[ids]) * self.base_dot[ids]
+        if self.leak is not None:
+            for k, i in enumerate(ids):
+                out[:, k] += ablation.padding_leak([i], self.recording.zero_code, self.base_dot, self.leak)
+        return out
 
     def at(self, n: int) -> ShiftScore:
         """Score of the top n by attribution, or of the whole ranking where it is shorter."""

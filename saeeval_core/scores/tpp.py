@@ -119,7 +119,7 @@ class TppBoard:
 
     def score(self, removed: Sequence[np.ndarray], n_ablated: Sequence[int]) -> TppScore:
         """The matrix, when ablation for class i subtracts ``removed[i]`` float64[texts, classes] from all logits."""
-        m, reasons = len(self.task.classes), self.reasons
+        m = len(self.task.classes)
         delta = np.empty((self.resamples.n, m, m))
         value = np.empty((m, m))
         truth = self.label[:, None] == np.arange(m)
@@ -127,20 +127,31 @@ class TppBoard:
         for i in range(m):
             lost = (before.astype(float) - ((self.logits - removed[i] > 0) == truth)) * self.weights
             value[i], delta[:, i] = lost.sum(0), self.resamples.sums(lost)
-        matrix = [
-            [undefined(r) if (r := reasons[j]) else estimate(value[i, j], delta[:, i, j]) for j in range(m)]
-            for i in range(m)
-        ]
-        kept = np.array([r is None for r in reasons])
-        if not kept.any():
-            nothing = undefined("no probe is better than chance")
-            return TppScore(tuple(n_ablated), matrix, nothing, nothing, nothing, np.empty(0))
-        intended, unintended = diagonal_means(delta, kept)
-        hit, miss = (float(v) for v in diagonal_means(value, kept))
-        mirrored = m < MIN_CLASSES
-        samples = np.empty(0) if mirrored else intended - unintended
-        score = undefined(MIRRORED) if mirrored else estimate(hit - miss, samples)
-        return TppScore(tuple(n_ablated), matrix, score, estimate(hit, intended), estimate(miss, unintended), samples)
+        return matrix_score(value, delta, self.reasons, n_ablated)
+
+
+def matrix_score(
+    value: np.ndarray, samples: np.ndarray, reasons: Sequence[str | None], n_ablated: Sequence[int]
+) -> TppScore:
+    """The score of a matrix: value float64[m, m] ([ablated class][probe]) and samples float[resamples, m, m].
+
+    ``reasons``: per probe, why its column is undefined, or None; the means are over the other columns.
+    """
+    m = len(value)
+    matrix = [
+        [undefined(r) if (r := reasons[j]) else estimate(value[i, j], samples[:, i, j]) for j in range(m)]
+        for i in range(m)
+    ]
+    kept = np.array([r is None for r in reasons])
+    if not kept.any():
+        nothing = undefined("no probe is better than chance")
+        return TppScore(tuple(n_ablated), matrix, nothing, nothing, nothing, np.empty(0))
+    intended, unintended = diagonal_means(samples, kept)
+    hit, miss = (float(v) for v in diagonal_means(value, kept))
+    mirrored = m < MIN_CLASSES
+    difference = np.empty(0) if mirrored else intended - unintended
+    score = undefined(MIRRORED) if mirrored else estimate(hit - miss, difference)
+    return TppScore(tuple(n_ablated), matrix, score, estimate(hit, intended), estimate(miss, unintended), difference)
 
 
 def diagonal_means(delta: np.ndarray, kept: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -210,9 +221,9 @@ class TppLatents:
         ids = np.asarray(ids, dtype=int)
         return (self.latents[:, ids].astype(np.float64).toarray() - self.set_to[ids]) * self.dots[ids, probe]
 
-    def score(self, sets: Sequence[Sequence[int] | np.ndarray]) -> TppScore:
-        """The matrix when ``sets[i]``, int[set], is ablated for class i."""
-        return self.board.score([self.removed(ids) for ids in sets], [len(ids) for ids in sets])
+    def score(self, sets: Sequence[Sequence[int] | np.ndarray], strength: float = 1.0) -> TppScore:
+        """The matrix when ``sets[i]``, int[set], is ablated for class i; ``strength`` as in ``ShiftLatents.score``."""
+        return self.board.score([strength * self.removed(ids) for ids in sets], [len(ids) for ids in sets])
 
     @cached_property
     def mean_ablated(self) -> "TppLatents":

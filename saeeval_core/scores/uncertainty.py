@@ -154,6 +154,14 @@ def separable(difference: Estimate) -> bool:
     return difference.ci is not None and not difference.ci[0] <= 0 <= difference.ci[1]
 
 
+def apart_from_zero(values: np.ndarray, least: float) -> np.ndarray:
+    """Resampled denominators float[...] of a ratio, with those smaller than ``least`` at that size, sign kept.
+
+    So a resample without room makes the ratio large instead of being left out.
+    """
+    return np.where(np.abs(values) < least, np.copysign(least, values), values)
+
+
 def mean_known(values: Iterable[float | None]) -> float | None:
     """Mean of the values that are numbers; None when none is."""
     kept = [v for v in values if v is not None and np.isfinite(v)]

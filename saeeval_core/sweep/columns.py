@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from saeeval_core.evaluation.result import Erasure
 from saeeval_core.scores.area import TOP_N
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.storage.field_types import require_types
@@ -64,6 +65,16 @@ class ScoreRow:
     """What the interval varies."""
     reason: str | None = None
     """Why there is no value."""
+    recoverability: float | None = None
+    """What a fresh probe still reads of the concept, as a share; with the next five on top-N rows of one N."""
+    recoverability_low: float | None = None
+    recoverability_high: float | None = None
+    selective_erasure: float | None = None
+    """What the concept lost minus what the other labels lost, to fresh probes."""
+    selective_erasure_low: float | None = None
+    selective_erasure_high: float | None = None
+    edit_size: float | None = None
+    """Share of whitened variance that ablation removes."""
     pairs: int | None = None
     """SHIFT pairs averaged over."""
     left_out: int | None = None
@@ -94,6 +105,15 @@ def cells(score: Estimate) -> dict[str, Any]:
     """The columns of an estimate."""
     low, high = score.ci or (None, None)
     return {"value": score.value, "ci_low": low, "ci_high": high, "reason": score.reason}
+
+
+def erasure_cells(e: Erasure) -> dict[str, Any]:
+    """The columns of what fresh probes read."""
+    out: dict[str, Any] = {"edit_size": e.edit_size}
+    for name, own in (("recoverability", e.recoverability), ("selective_erasure", e.selective_erasure)):
+        low, high = own.ci or (None, None)
+        out |= {name: own.value, f"{name}_low": low, f"{name}_high": high}
+    return out
 
 
 BLANK: Mapping[str, Any] = asdict(ScoreRow())

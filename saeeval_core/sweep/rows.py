@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import RunConfig
+from saeeval_core.config import RunConfig, headline_n
 from saeeval_core.controls.about import DRAWS, RANDOM
 from saeeval_core.controls.every_n import ControlScores, decoder_scores, random_control, reference, task_controls
 from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.erased import erased_at
+from saeeval_core.evaluation.result import Erasure
 from saeeval_core.evaluation.select import Selector, TopByAttribution
 from saeeval_core.evaluation.variants import (
     Variants,
@@ -25,12 +27,16 @@ from saeeval_core.evaluation.variants import (
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.saes.local import local_path
 from saeeval_core.saes.placed import split
+from saeeval_core.scores.area import TOP_N
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import LEVEL, OverPairs, Scored
-from saeeval_core.sweep.columns import ScoreRow, cells
+from saeeval_core.sweep.columns import ScoreRow, cells, erasure_cells
 from saeeval_core.texts.parts import TEST
 from saeeval_core.texts.tasks import TaskSet
 from saeeval_core.training.about import About, read_about
+
+Erased = tuple[int, Erasure]
+"""(N, what fresh probes read at that N)"""
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,12 @@ class Unit:
         if row.role == "sae" and scored.score.value is not None and len(scored.samples):
             self.samples[sample_key(row)] = np.round(scored.samples, 5).tolist()
 
-    def add_variants(self, row: ScoreRow, variants: Variants[Any]) -> None:
-        """Add a row for every N of every variant, and for the areas."""
+    def add_variants(self, row: ScoreRow, variants: Variants[Any], erased: Erased | None = None) -> None:
+        """Add a row for every N of every variant, and for the areas; ``erased`` stands with the top-N row of its N."""
         for place in variants.places():
-            self.add(replace(row, variant=place.variant, n=place.n, n_ablated=place.n_ablated), place.scored)
+            own = erasure_cells(erased[1]) if erased and (place.variant, place.n) == (TOP_N, erased[0]) else {}
+            row_of = replace(row, variant=place.variant, n=place.n, n_ablated=place.n_ablated, **own)
+            self.add(row_of, place.scored)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; inverse of ``of_dict``."""
@@ -105,7 +113,7 @@ class Scorer:
         for c in decoder_scores(self.evaluation, latents, ns) if self.controls and ns else ():
             of = display_name(sae)
             row = replace(blank, sae=f"{c.name} of {of}", role="control", control=c.name, of=of, metric=c.metric)
-            unit.add_variants(row, c.variants)
+            unit.add_variants(row, c.variants, None if c.latents is None else self._erased(c.latents, c.metric, ns))
         for c in self._task_controls() if with_bases else ():
             row = self._task_row(identity) if c.latents is None else self._blank("", c.latents, identity)
             unit.add_variants(replace(row, sae=c.name, role="control", control=c.name, metric=c.metric), c.variants)
@@ -122,7 +130,8 @@ class Scorer:
         evaluation, select = self.evaluation, TopByAttribution()
         views = evaluation.shift_views(latents, TEST)
         own = [direction_variants(v, select.shift(v, ns)) for v in views]
-        unit.add_variants(row, variants_over_pairs(evaluation.directions, own))
+        erased = self._erased(latents, "shift", ns)
+        unit.add_variants(row, variants_over_pairs(evaluation.directions, own), erased)
         if self.controls:
             self._random(unit, row, latents, ns)
         for direction, variants in zip(evaluation.directions, own, strict=True) if self.by_direction else ():
@@ -140,7 +149,8 @@ class Scorer:
             for n, s in zip(ns, evaluation.redrawn_tpp(latents, ns).scores, strict=True):
                 unit.add(replace(row, n=n, n_ablated=float(np.mean(s.n_ablated))), s)
             return
-        unit.add_variants(row, tpp_of_selector(evaluation, latents, ns, TopByAttribution()))
+        variants = tpp_of_selector(evaluation, latents, ns, TopByAttribution())
+        unit.add_variants(row, variants, self._erased(latents, "tpp", ns))
         if self.controls:
             self._random(unit, row, latents, ns)
         for selection in self.selections:
@@ -149,6 +159,11 @@ class Scorer:
             chooser = selection.selector(evaluation.draw.task_set, latents)
             judged = replace(row, selection=selection.name, judge=selection.judge)
             unit.add_variants(judged, tpp_of_selector(evaluation, latents, ns, chooser))
+
+    def _erased(self, latents: LatentRecording, metric: str, ns: Sequence[int]) -> Erased | None:
+        n = headline_n(ns)
+        found = erased_at(self.evaluation, latents, metric, n)
+        return None if found is None else (n, found)
 
     def _random(self, unit: Unit, row: ScoreRow, latents: LatentRecording, ns: Sequence[int]) -> None:
         found = random_control(self.evaluation, latents, row.metric, ns)

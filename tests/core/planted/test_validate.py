@@ -143,6 +143,10 @@ def test_a_run_over_a_tiny_world_writes_what_the_contract_says(tmp_path, monkeyp
                 "headline",
             }
             assert written[metric][protocol]["n_saes"] == 24 and written[metric][protocol]["n_worlds"] == 1
+        rows = {(r["variant"], r["n"]): r for r in written[metric]["robust"]["by_variant"]}
+        for name in ("selective erasure", "spurious lost"):
+            assert rows[name, 20]["n_saes"] == 24 and rows[f"{name}, small-N area", None]["spearman"] is not None
+        assert "selective erasure" not in {r["variant"] for r in written[metric]["saebench"]["by_variant"]}
     assert {p["role"] for p in written["points"]} == {
         "oracle",
         "merged",

@@ -1,0 +1,90 @@
+"""What fresh probes still read of the sets of a run, and how much each set edits: beside S at every N, beside TPP at one."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from saeeval_core.evaluation.boards import Direction, Evaluation
+from saeeval_core.evaluation.result import Erasure, FreshProbes
+from saeeval_core.evaluation.select import TopByAttribution
+from saeeval_core.evaluation.variants import unless_empty
+from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.scores.erasure import Readable
+from saeeval_core.scores.selections import Selected
+from saeeval_core.scores.tpp import TppScore
+from saeeval_core.scores.uncertainty import Estimate, OverPairs, Sampled, mean_known, over_pairs, undefined
+from saeeval_core.texts.parts import TEST
+
+
+def shift_readable(
+    evaluation: Evaluation, latents: LatentRecording, direction: Direction, part: int, chosen: Sequence[Selected]
+) -> dict[int, tuple[Readable, float]]:
+    """N -> (what is still read, edit size) of each choice in one direction on one part."""
+    view = evaluation.shift_erasure(latents, direction, part)
+    return {
+        c.n: (unless_empty(view.score(c.ids), c), direction.pair_fresh.whitening.edit_size(view.codes.edits(c.ids)[1]))
+        for c in chosen
+    }
+
+
+def erasure_of_set(found: Readable, edit_size: float) -> Erasure:
+    """As results hold it."""
+    return Erasure(found.recoverability, found.score, edit_size)
+
+
+def fresh_probes(found: Readable) -> FreshProbes:
+    """The accuracies behind it."""
+    return FreshProbes(
+        found.reader, found.clean, found.fresh, found.clean_target, found.fresh_target, found.recoverability_target
+    )
+
+
+def over_directions(
+    directions: Sequence[Direction], found: Sequence[Mapping[int, tuple[Readable, float]]]
+) -> dict[int, Erasure]:
+    """N -> mean of the defined directions of each pair, then over pairs; ``found`` per direction."""
+    pairs = [d.pair for d in directions]
+
+    def mean(scored: Sequence[Sampled | Readable]) -> OverPairs:
+        return over_pairs(list(zip(pairs, scored, strict=True)))
+
+    out = {}
+    for n in found[0] if found else ():
+        own, sizes = [f[n][0] for f in found], [f[n][1] for f in found]
+        kept = [Sampled(r.recoverability, r.recoverability_samples) for r in own]
+        out[n] = Erasure(mean(kept).score, mean(own).score, mean_known(sizes))
+    return out
+
+
+def erased_at(
+    evaluation: Evaluation, latents: LatentRecording, metric: str, n: int, part: int = TEST
+) -> Erasure | None:
+    """Erasure of the top n by attribution: of SHIFT the mean over pairs. None for a metric that has none."""
+    select = TopByAttribution()
+    if metric == "shift":
+        found = []
+        for d in evaluation.directions:
+            chosen = select.shift(evaluation.shift_view(latents, d, part), [n])
+            found.append(shift_readable(evaluation, latents, d, part, chosen))
+        return over_directions(evaluation.directions, found).get(n)
+    if not evaluation.tpp_is_live:
+        return None
+    own = select.tpp(evaluation.tpp_view(latents, part), [n])
+    return tpp_erased(evaluation, latents, part, [c[0] for c in own])[1]
+
+
+def tpp_erased(
+    evaluation: Evaluation, latents: LatentRecording, part: int, chosen: Sequence[Selected]
+) -> tuple[TppScore, Erasure]:
+    """(the matrix of fresh probes, its erasure) of one set per class. The edit size is the mean over classes."""
+    view = evaluation.tpp_erasure(latents, part)
+    found = unless_empty(view.score([c.ids for c in chosen]), *chosen)
+    sizes = [evaluation.tpp_whitening.edit_size(view.codes.edits(c.ids)[1]) for c in chosen]
+    return found, Erasure(_kept(found.intended), found.score, float(np.mean(sizes)))
+
+
+def _kept(intended: Estimate) -> Estimate:
+    """Mean R of the classes whose latents are ablated, from the mean share that they lost."""
+    if intended.value is None or intended.ci is None:
+        return undefined(intended.reason or "undefined")
+    return Estimate(1 - intended.value, (1 - intended.ci[1], 1 - intended.ci[0]))
