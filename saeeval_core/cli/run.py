@@ -45,6 +45,7 @@ def run(
     device: o.Device = "auto",
     dtype: o.Dtype = "float32",
     controls: o.Controls = True,
+    rivals: o.Rivals = False,
     deletion: o.Deletion = False,
     refits: Annotated[
         int, typer.Option(help="Refits for intervals that also vary the probes' training texts (20 or more).")
@@ -95,6 +96,8 @@ def run(
     result = score(prepared, chooser)
     if controls:
         result = attach.with_controls(prepared, result, shipped=shipped_recording)
+    if rivals:
+        result = attach.with_rivals(prepared, result, shipped=shipped_recording)
     if deletion:
         result = attach.with_deletion(prepared, result)
     if refits:
