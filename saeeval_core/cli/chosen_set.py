@@ -75,12 +75,13 @@ def _set(prepared: "Prepared", wanted: WantedSet) -> "tuple[Direction, list[int]
 
 def _stored_set(prepared: "Prepared", wanted: WantedSet) -> "tuple[Direction, list[int]]":
     from saeeval_core.ledger.commit_set import elsewhere, named_set
-    from saeeval_core.ledger.places import shift_place
+    from saeeval_core.ledger.places import say_left_out, shift_place
     from saeeval_core.ledger.store import Store
 
     store, latents, texts = Store(), prepared.saes[0], prepared.task_set.texts.name
     found = named_set(store, wanted.chosen, wanted.who)
     for d in prepared.evaluation.directions:
         if shift_place(texts, d.pair, d.task.direction, latents).holds(found):
+            say_left_out(found.name, store.beyond(found.id, latents.n_latents), latents.n_latents)
             return d, list(store.ablated(found.id, latents.n_latents))
     raise elsewhere(found, latents, texts)
