@@ -106,9 +106,7 @@ class SaeInfo:
     @property
     def notes(self) -> tuple[str, ...]:
         """What its settings say, or leave out, that changes how it should read texts."""
-        found = []
-        if self.metadata.get("frozen_decoder") is True:
-            found.append("its decoder is random and was frozen in training: a trained null")
+        found = ["a trained null: its random decoder was frozen"] if self.metadata.get("frozen_decoder") is True else []
         if self.metadata.get("prepend_bos") is False:
             found.append("it was trained without a beginning-of-sequence token; texts are read with one here")
         # TransformerLens centres only models with LayerNorm, unless told not to.
