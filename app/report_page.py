@@ -15,6 +15,7 @@ from app.services import ledger, verdicts
 from app.services.evidence import evidence_of
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
+from saeeval_core.controls.attach import has_rivals, rival_lines
 from saeeval_core.evaluation.result import Erasure, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.ledger.decisions import DecisionSet
@@ -242,6 +243,8 @@ def _controls(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[
     ]
     headline += [(f"{sae.sae}, note", line) for line in sae.notes]
     headline += [(f"{sae.sae}, not above a control", line) for line in sae.warnings or ()]
+    if has_rivals(sae):
+        headline += [(f"{sae.sae}, against other dictionaries", line) for line in rival_lines(sae)]
     rows = [
         {
             "score": f"{p.metric.upper()}, {p.variant if p.n is None else f'N = {n}, zero ablation'}",

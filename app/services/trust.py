@@ -8,6 +8,7 @@ from saeeval_core.controls.controls import shift_controls, tpp_controls
 from saeeval_core.controls.refits import RefitScore, shift_refits, tpp_refits
 from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.evaluation.result import Control, Placed
+from saeeval_core.recordings.general_text import GeneralText, general_text
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.uncertainty import Estimate
@@ -24,6 +25,22 @@ def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
 def make_controls(loaded: Loaded) -> list[Placed]:
     """Score and store the controls of the headline scores: seconds of work."""
     return attach.controls_of(_prepared(loaded), loaded.latents)
+
+
+def rivals_at_hand(loaded: Loaded) -> list[Placed] | None:
+    """Stored rivals of the headline scores on test; None when they have not been scored yet."""
+    return attach.kept_rivals(_prepared(loaded), _general(loaded)[0])
+
+
+def make_rivals(loaded: Loaded) -> list[Placed]:
+    """Score and store the rivals: up to a minute of work."""
+    return attach.rivals_of(_prepared(loaded), _general(loaded)[0])
+
+
+@shared(max_entries=16)
+def _general(loaded: Loaded) -> tuple[GeneralText | None]:
+    # In a tuple: that there is none is remembered too, because looking takes a second.
+    return (general_text(loaded.config, loaded.residuals.key.hook),)
 
 
 @shared(max_entries=16)

@@ -9,11 +9,10 @@ import streamlit as st
 from app.services import trust
 from app.services.loading import Loaded
 from app.widgets import provenance
-from saeeval_core.controls.about import ABOUT
-from saeeval_core.controls.controls import warnings_of
+from saeeval_core.controls.controls import rival_words, warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.result import Control
+from saeeval_core.evaluation.result import Control, Placed
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import Estimate, difference, difference_words, say
 
@@ -33,16 +32,31 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
             return
         with st.spinner("Scoring the controls"):
             every = trust.make_controls(loaded)
-    found = [p for p in every if p.metric == metric]
+    rivals = _rivals(loaded, metric)
+    found = [p for p in (*every, *rivals) if p.metric == metric]
     scores = ((RECOMMENDED, None, area, "area"), (TOP_N, n, paper, f"top {n}, zero"))
-    columns, lines = [], []
+    columns, lines, words = [], [], []
     for variant, k, score, label in scores:
         own = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}
         columns.append((label, own))
         lines += [f"{label}: {line}" for line in warnings_of(score, list(own.values()))]
+        words += [f"{label}: {said}" for said in [rival_words(score, list(own.values()))] if said]
     _warn(lines)
+    if words:
+        st.caption("Against other dictionaries, " + ". ".join(map(provenance.plain, words)) + ".")
     if names := list(dict.fromkeys(p.control.name for p in found)):
         _table(names, columns)
+
+
+def _rivals(loaded: Loaded, metric: str) -> Sequence[Placed]:
+    """The stored rivals; a button where scoring them takes a minute."""
+    found = trust.rivals_at_hand(loaded)
+    if found is None:
+        words = "ICA, bases fitted on general text, difference in means, the probe's own direction: a minute, once."
+        if st.button("Score the rivals", key=f"w_rivals_{metric}", help=words, icon=":material/compare:"):
+            with st.spinner("Scoring the rivals"):
+                found = trust.make_rivals(loaded)
+    return found or ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +146,7 @@ def _warn(lines: Sequence[str]) -> None:
 def _table(names: Sequence[str], columns: Sequence[tuple[str, dict[str, Control]]]) -> None:
     head = "".join(f"<th>{html.escape(label)}</th>" for label, _ in columns)
     body = "".join(
-        f'<tr><td title="{html.escape(ABOUT[name])}">{html.escape(name)}</td>'
+        f'<tr><td title="{html.escape(next(own[name].about for _, own in columns if name in own))}">{html.escape(name)}</td>'
         + "".join(f"<td>{html.escape(say(own[name].score)) if name in own else ''}</td>" for _, own in columns)
         + "</tr>"
         for name in names

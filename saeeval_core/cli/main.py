@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from saeeval_core.cli import commit, compare, judge, listing, run, store, tasks, train
+from saeeval_core.cli import commit, compare, hold, judge, listing, run, store, tasks, train
 from saeeval_core.cli.console import console
 from saeeval_core.errors import SaeEvalError, one_line
 
@@ -59,6 +59,8 @@ COMMANDS = {
     "bench": compare.bench,
     "judge": judge.judge,
     "commit": commit.commit,
+    "hold": hold.hold,
+    "steer": hold.steer,
     "import-explanations": judge.import_explanations,
     "agreement": judge.agreement,
     "suite": train.suite,

@@ -72,6 +72,10 @@ Controls = Annotated[
     bool,
     typer.Option(help="Score controls too: random latents, random and permuted decoders, PCA, residual basis, LEACE."),
 ]
+Rivals = Annotated[
+    bool,
+    typer.Option("--rivals", help="Add ICA, bases of general text and the labels' own directions (a minute, once)."),
+]
 Deletion = Annotated[
     bool, typer.Option("--deletion", help="Add the word-deletion control of SHIFT (needs another pass).")
 ]
@@ -103,6 +107,10 @@ Hook = Annotated[
 ]
 Tokens = Annotated[int, typer.Option("--tokens", help="Distinct tokens of activations to cache.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for cached activations.")]
+FreezeDecoder = Annotated[
+    bool,
+    typer.Option("--freeze-decoder", help="Keep the random decoder and train the rest: a control, the trained null."),
+]
 
 # The machine, and what is written.
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]

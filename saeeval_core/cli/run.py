@@ -49,6 +49,7 @@ def run(
     dtype: o.Dtype = "float32",
     kernel: o.Kernel = AUTO_KERNEL,
     controls: o.Controls = True,
+    rivals: o.Rivals = False,
     deletion: o.Deletion = False,
     refits: Annotated[
         int, typer.Option(help="Refits for intervals that also vary the probes' training texts (20 or more).")
@@ -105,6 +106,8 @@ def run(
     result = score(prepared, chooser)
     if controls:
         result = attach.with_controls(prepared, result, shipped=shipped_recording)
+    if rivals:
+        result = attach.with_rivals(prepared, result, shipped=shipped_recording)
     if deletion:
         result = attach.with_deletion(prepared, result)
     if refits:

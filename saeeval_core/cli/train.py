@@ -28,6 +28,7 @@ def train_sae(
     tokens: o.Tokens = 2_000_000,
     samples: Annotated[int, typer.Option(help="Training samples, with repetition.")] = 4_000_000,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    freeze_decoder: o.FreezeDecoder = False,
     seed: o.Seed = 0,
     cache: o.Cache = None,
     device: o.Device = "auto",
@@ -38,7 +39,8 @@ def train_sae(
     from saeeval_core.training.trainer import TrainingConfig
     from saeeval_core.training.trainer import train_sae as train
 
-    config = TrainingConfig(architecture, latents, l0, l1, samples, lr=lr, seed=seed, autocast=True)
+    settings = {"lr": lr, "seed": seed, "autocast": True, "frozen_decoder": freeze_decoder}
+    config = TrainingConfig(architecture, latents, l0, l1, samples, **settings)
     cached = _activations(corpus, model, hook, cache, tokens=tokens, seed=seed, device=device, dtype=dtype)
     about = train(cached, config, out, corpus=corpus.name)
     write_json(json_path, about.to_dict())
@@ -58,6 +60,7 @@ def suite(
     samples: Annotated[int, typer.Option(help="Training samples of each run, with repetition.")] = 3_000_000,
     checkpoints: Annotated[int, typer.Option(help="Kept states of each run, the untrained one included.")] = 4,
     seeds: Annotated[str, typer.Option(help="The first keeps every checkpoint, the others the last.")] = "0",
+    freeze_decoder: o.FreezeDecoder = False,
     model: o.Model = DEFAULT_MODEL,
     hook: o.Hook = o.DEFAULT_HOOK,
     tokens: o.Tokens = 2_000_000,
@@ -70,7 +73,14 @@ def suite(
     from saeeval_core.training.about import read_about
     from saeeval_core.training.suite import SuiteConfig, train_suite
 
-    config = SuiteConfig(o.words(architectures), latents, samples, checkpoints, o.numbers(seeds, "--seeds"))
+    config = SuiteConfig(
+        o.words(architectures),
+        latents,
+        samples,
+        checkpoints,
+        o.numbers(seeds, "--seeds"),
+        frozen_decoder=freeze_decoder,
+    )
     cached = _activations(corpus, model, hook, cache, tokens=tokens, seed=0, device=device, dtype=dtype)
     with bar("training") as advance:
         folders = train_suite(cached, out, config, progress=lambda what, done, total: advance(done, total, what))

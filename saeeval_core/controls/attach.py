@@ -9,17 +9,29 @@ from itertools import combinations
 from typing import Any
 
 from saeeval_core.config import RunConfig, get_protocol, headline_n
-from saeeval_core.controls.controls import control, warnings_of
+from saeeval_core.controls.about import ICA_GENERAL, PCA_GENERAL, RIVALS, TRAINED_NULL
+from saeeval_core.controls.controls import control, rival_words, warnings_of
 from saeeval_core.controls.deletion import word_deletions
-from saeeval_core.controls.every_n import ControlScores, reference, sae_controls, task_controls
+from saeeval_core.controls.every_n import ControlScores, recorded, reference, sae_controls, task_controls
 from saeeval_core.controls.refits import REFITS, RefitScore, shift_refits, tpp_refits
 from saeeval_core.controls.refits import check as refits_check
+from saeeval_core.controls.rival_scores import rival_scores
+from saeeval_core.controls.rivals import BASES
 from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation.prepare import Prepared
-from saeeval_core.evaluation.result import AreaDifference, DeletedWords, Placed, RefitResult, RunResult, SaeResult
+from saeeval_core.evaluation.result import (
+    AreaDifference,
+    Control,
+    DeletedWords,
+    Placed,
+    RefitResult,
+    RunResult,
+    SaeResult,
+)
 from saeeval_core.evaluation.result_json import placed_json, placed_of
 from saeeval_core.evaluation.select import TopByAttribution
 from saeeval_core.evaluation.variants import direction_variants, tpp_variants, with_grid
+from saeeval_core.recordings.general_text import GeneralText, general_text
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.shift import ShiftLatents
@@ -63,16 +75,88 @@ def controls_name(prepared: Prepared, latents: LatentRecording) -> str:
 def with_controls(prepared: Prepared, result: RunResult, *, shipped: bool = True) -> RunResult:
     """Every SAE of the result with its controls, and a warning for each that a headline score does not exceed.
 
-    Controls are of the top N by attribution; a judge's or a person's selection gets them without warnings.
+    A trained null among the SAEs of the run is a control of the others. Controls are of the top N by attribution; a
+    judge's or a person's selection gets them without warnings.
     """
 
+    nulls = {id(r): _null_scores(prepared, r) for r in prepared.saes if is_trained_null(r)}
+
     def one(sae: SaeResult, latents: LatentRecording) -> SaeResult:
-        every = controls_of(prepared, latents, shipped=shipped)
+        null = _null_for(latents, prepared.saes)
+        every = [*controls_of(prepared, latents, shipped=shipped), *(nulls[id(null)] if null is not None else ())]
         found = [p for p in every if p.n is None or p.n in prepared.config.ns]
         lines = tuple(_warnings(sae, found)) if sae.selection == "attribution" else ()
         return replace(sae, controls=(*sae.controls, *found), warnings=lines)
 
     return result.with_saes([one(s, r) for s, r in zip(result.saes, prepared.saes, strict=True)])
+
+
+def is_trained_null(latents: LatentRecording) -> bool:
+    """The SAE's decoder is random and was frozen in training."""
+    return (latents.about or {}).get("frozen_decoder") is True
+
+
+def _null_for(latents: LatentRecording, saes: Sequence[LatentRecording]) -> LatentRecording | None:
+    """The trained null among the SAEs of a run to compare one with: of its architecture, or else the first."""
+    if is_trained_null(latents):
+        return None
+    nulls = [r for r in saes if is_trained_null(r)]
+    kind = (latents.about or {}).get("architecture")
+    return next((r for r in nulls if (r.about or {}).get("architecture") == kind), nulls[0] if nulls else None)
+
+
+def _null_scores(prepared: Prepared, null: LatentRecording) -> list[Placed]:
+    found = recorded(prepared.evaluation, TRAINED_NULL, [null], with_grid(prepared.config.ns))
+    return [placed for scores in found for placed in _places(replace(scores, fit=null.sae))]
+
+
+def with_rivals(prepared: Prepared, result: RunResult, *, shipped: bool = True) -> RunResult:
+    """Every SAE with the rivals that take longer than the controls: seconds to a minute, then stored.
+
+    They use no SAE, so all of a run share them.
+    """
+    general = general_text(prepared.config, prepared.residuals.key.hook, shipped=shipped)
+    every = kept_rivals(prepared, general, shipped=shipped) or rivals_of(prepared, general, shipped=shipped)
+    found = [p for p in every if p.n is None or p.n in prepared.config.ns]
+
+    def one(sae: SaeResult) -> SaeResult:
+        more = tuple(_warnings(sae, found)) if sae.selection == "attribution" else ()
+        return replace(sae, controls=(*sae.controls, *found), warnings=(*(sae.warnings or ()), *more))
+
+    return result.with_saes(list(map(one, result.saes)))
+
+
+def rivals_of(prepared: Prepared, general: GeneralText | None, *, shipped: bool = True) -> list[Placed]:
+    """Score and store the rivals of a task at every N and of the areas, on test; ``general``: text for some to fit."""
+    residuals, found = None if general is None else general.residuals, []
+    for scores in rival_scores(prepared.evaluation, with_grid(prepared.config.ns), residuals):
+        source = general.about if general is not None and scores.name in (PCA_GENERAL, ICA_GENERAL) else ""
+        found += _places(replace(scores, fit="; ".join(filter(None, [scores.fit, source]))))
+    _kept_rivals(shipped).keep(_rivals_key(prepared, general), [placed_json(p) for p in found])
+    return found
+
+
+def kept_rivals(prepared: Prepared, general: GeneralText | None, *, shipped: bool = True) -> list[Placed] | None:
+    """Stored rivals of the task, with the same general text; None when they have not been scored yet."""
+    key = _rivals_key(prepared, general)
+    try:
+        return _kept_rivals(shipped).find(key, lambda rows: [placed_of(r) for r in rows])
+    except LookupError:
+        return None
+
+
+def has_rivals(sae: SaeResult) -> bool:
+    """Whether rivals were scored beyond the bases that every run has."""
+    return any(p.control.name in RIVALS and p.control.name not in BASES for p in sae.controls)
+
+
+def rival_lines(sae: SaeResult) -> list[str]:
+    """For each headline score, in words, the rivals that it beats and those that beat it."""
+    return [
+        f"{label} {words}"
+        for label, score, own in _headline_controls(sae, sae.controls)
+        if any(c.name in RIVALS for c in own) and (words := rival_words(score, own))
+    ]
 
 
 def with_deletion(prepared: Prepared, result: RunResult) -> RunResult:
@@ -139,25 +223,47 @@ def _kept(shipped: bool) -> KeptJson:
 
 
 def _key(prepared: Prepared, latents: LatentRecording) -> list[Any]:
+    return [latents.scored_fingerprint, *_scored_as(prepared)]
+
+
+def _task_key(prepared: Prepared) -> list[Any]:
+    return [prepared.residuals.fingerprint, *_scored_as(prepared)]
+
+
+def _scored_as(prepared: Prepared) -> list[Any]:
     config, evaluation = prepared.config, prepared.evaluation
     tasks = [d.task.identity for d in evaluation.directions]
     tpp = evaluation.tpp_task.identity if evaluation.scores_tpp else None
     protocol = asdict(evaluation.protocol)
-    return [latents.scored_fingerprint, tasks, tpp, protocol, config.seed, config.resamples, with_grid(config.ns)]
+    return [tasks, tpp, protocol, config.seed, config.resamples, with_grid(config.ns)]
+
+
+def _kept_rivals(shipped: bool) -> KeptJson:
+    return KeptJson(Shelves("recordings", shipped), "rivals", _VERSION)
+
+
+def _rivals_key(prepared: Prepared, general: GeneralText | None) -> list[Any]:
+    return [*_task_key(prepared), None if general is None else general.residuals.fingerprint]
 
 
 def _places(scores: ControlScores) -> Iterator[Placed]:
     for place in scores.variants.places():
-        yield Placed(scores.metric, place.variant, place.n, control(scores.name, place.scored.score))
+        yield Placed(scores.metric, place.variant, place.n, control(scores.name, place.scored.score, scores.fit))
 
 
 def _warnings(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[str]:
-    """Warnings on the two headline scores of each metric: the recommended area, and the paper's at ``headline_n``."""
+    for label, score, own in _headline_controls(sae, controls):
+        yield from (f"{label} {line}" for line in warnings_of(score, own))
+
+
+def _headline_controls(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[tuple[str, Estimate, list[Control]]]:
+    """(label, score, its controls) of the two headline scores of each metric: the recommended area, and the paper's at
+    ``headline_n``.
+    """
     for metric, scores in _headlines(sae).items():
         for (variant, n), score in scores.items():
             own = [p.control for p in controls if (p.metric, p.variant, p.n) == (metric, variant, n)]
-            name = variant if n is None else f"N = {n}, zero ablation"
-            yield from (f"{metric.upper()}, {name}: {line}" for line in warnings_of(score, own))
+            yield f"{metric.upper()}, {variant if n is None else f'N = {n}, zero ablation'}:", score, own
 
 
 def _headlines(sae: SaeResult) -> dict[str, dict[tuple[str, int | None], Estimate]]:

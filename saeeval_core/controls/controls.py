@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from saeeval_core.config import Protocol, derive_rng
-from saeeval_core.controls.about import ABOUT, DRAWS, NEAREST, RANDOM, REFERENCES
+from saeeval_core.controls.about import ABOUT, DRAWS, NEAREST, RANDOM, REFERENCES, RIVALS
 from saeeval_core.controls.leace import leace_score
 from saeeval_core.controls.rivals import BASES, basis_recording, decoder_controls
 from saeeval_core.evaluation.result import Control
@@ -18,9 +18,9 @@ from saeeval_core.scores.tpp import TppLatents, tpp_latents
 from saeeval_core.scores.uncertainty import Estimate, over_draws
 
 
-def control(name: str, score: Estimate) -> Control:
-    """A control of ABOUT with its score."""
-    return Control(name, score, ABOUT[name])
+def control(name: str, score: Estimate, fit: str = "") -> Control:
+    """A control of ABOUT with its score; ``fit``: what its fit has to say."""
+    return Control(name, score, f"{ABOUT[name]}; {fit}" if fit else ABOUT[name])
 
 
 def warning(found: Control, score: Estimate) -> str | None:
@@ -35,6 +35,37 @@ def warning(found: Control, score: Estimate) -> str | None:
 def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
     """A sentence for every control that the score is not above."""
     return [w for c in controls if (w := warning(c, score)) is not None]
+
+
+def rival_words(score: Estimate, controls: Sequence[Control]) -> str:
+    """Which of RIVALS a score beats, which beat it, and which were not measured; "" where the score is undefined.
+
+    Two scores are not told apart where either lies in the other's interval.
+    """
+    if score.value is None:
+        return ""
+    found = {c.name: c.score for c in controls}
+    said: dict[str, list[str]] = {
+        "beats": [],
+        "beaten by": [],
+        "not told apart from": [],
+        "undefined:": [],
+        "not measured:": [],
+    }
+    for name in RIVALS:
+        said[_verdict(score, found.get(name))].append(name)
+    return "; ".join(f"{verdict} {', '.join(names)}" for verdict, names in said.items() if names)
+
+
+def _verdict(score: Estimate, rival: Estimate | None) -> str:
+    if rival is None:
+        return "not measured:"
+    if rival.value is None or score.value is None:
+        return "undefined:"
+    for own, other in ((score, rival), (rival, score)):
+        if own.ci is not None and own.ci[0] <= float(other.value or 0) <= own.ci[1]:
+            return "not told apart from"
+    return "beats" if score.value > rival.value else "beaten by"
 
 
 def shift_controls(

@@ -39,6 +39,8 @@ class ControlScores:
     """The recording that was scored; None for a control that ablates no latents."""
     of_sae: bool
     """True when it is made from the SAE, so that every SAE has its own."""
+    fit: str = ""
+    """What its fit has to say, in words."""
 
 
 def sae_controls(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int]) -> Iterator[ControlScores]:
@@ -51,7 +53,7 @@ def sae_controls(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[
 def decoder_scores(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int]) -> Iterator[ControlScores]:
     """The same codes with random and with permuted decoder rows."""
     for other in decoder_controls(latents, evaluation.seed):
-        yield from _recorded(evaluation, other.sae, [other], ns, of_sae=True)
+        yield from recorded(evaluation, other.sae, [other], ns, of_sae=True)
 
 
 def task_controls(
@@ -89,10 +91,10 @@ def basis_control(evaluation: Evaluation, kind: str, ns: Sequence[int]) -> Itera
     """One of BASES; for SHIFT fitted on each pair's own training texts."""
     residuals = evaluation.residuals
     by_pair = {d.pair: basis_recording(residuals, d.task.train_rows, kind) for d in evaluation.directions}
-    yield from _recorded(evaluation, kind, [by_pair[d.pair] for d in evaluation.directions], ns, metrics=("shift",))
+    yield from recorded(evaluation, kind, [by_pair[d.pair] for d in evaluation.directions], ns, metrics=("shift",))
     if evaluation.tpp_is_live:
         own = basis_recording(residuals, evaluation.tpp_task.train_rows, kind)
-        yield from _recorded(evaluation, kind, [own], ns, metrics=("tpp",))
+        yield from recorded(evaluation, kind, [own], ns, metrics=("tpp",))
 
 
 def reference(evaluation: Evaluation, name: str, scores: Sequence[ShiftScore], ns: Sequence[int]) -> ControlScores:
@@ -101,7 +103,7 @@ def reference(evaluation: Evaluation, name: str, scores: Sequence[ShiftScore], n
     return ControlScores(name, "shift", constant(total, ns), None, of_sae=False)
 
 
-def _recorded(
+def recorded(
     evaluation: Evaluation,
     name: str,
     recordings: Sequence[LatentRecording],
@@ -110,7 +112,7 @@ def _recorded(
     metrics: Sequence[str] = ("shift", "tpp"),
     of_sae: bool = False,
 ) -> Iterator[ControlScores]:
-    """The top N of another dictionary; ``recordings``: one for all directions, or one each."""
+    """The top N of another dictionary, a control of ABOUT; ``recordings``: one for all directions, or one each."""
     for metric in scored_metrics(evaluation):
         if metric not in metrics or not (own := [n for n in ns if n <= recordings[0].n_latents]):
             continue

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from saeeval_core.config import get_protocol, headline_n
+from saeeval_core.controls.attach import rival_lines
 from saeeval_core.evaluation.result import Erasure, RefitResult, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
@@ -195,6 +196,8 @@ def _print_controls(console: Console, sae: SaeResult) -> None:
         cells = [by_place.get((*place, name)) for place in columns]
         table.add_row(name, *("" if c is None else _interval(c.score) for c in cells))
     console.print(table)
+    for line in rival_lines(sae):
+        console.print(f"  {line}", style="dim", markup=False, highlight=False)
     for line in sae.warnings or ():
         console.print(f"  {line}", style="yellow", markup=False, highlight=False)
 

@@ -63,7 +63,7 @@ def commit_set(
             _say_left_out(store, [chosen], latents)
             view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id, latents.n_latents)
             return commit_shift(store, chosen, who, view, ids, ablation, evaluation.protocol.name, evaluation.seed)
-    raise _elsewhere(chosen, latents, texts)
+    raise elsewhere(chosen, latents, texts)
 
 
 def _commit_tpp(
@@ -72,7 +72,7 @@ def _commit_tpp(
     texts = evaluation.draw.task_set.texts.name
     places = [tpp_place(texts, name, latents) for name in evaluation.tpp_task.classes]
     if not any(place.holds(chosen) for place in places):
-        raise _elsewhere(chosen, latents, texts)
+        raise elsewhere(chosen, latents, texts)
     same = [s for s in store.list_sets(metric="tpp") if (s.name, s.who) == (chosen.name, chosen.who)]
     found = [next((s for s in reversed(same) if place.holds(s)), None) for place in places]
     _say_left_out(store, [s for s in found if s], latents)
@@ -90,7 +90,8 @@ def _say_left_out(store: Store, sets: Sequence[DecisionSet], latents: LatentReco
         say_left_out(s.name, store.beyond(s.id, latents.n_latents), latents.n_latents)
 
 
-def _elsewhere(chosen: DecisionSet, latents: LatentRecording, texts: str) -> DataError:
+def elsewhere(chosen: DecisionSet, latents: LatentRecording, texts: str) -> DataError:
+    """The error for a set that does not belong to these texts (their name) and this SAE."""
     return DataError(
         f"set '{chosen.name}' was made on '{chosen.task}' ({chosen.direction}), not on '{texts}' with SAE '{latents.sae}'; "
         "choose its SAE and texts with --sae and --task"

@@ -162,7 +162,7 @@ def verify_site(model: "LanguageModel", write: str, probe: str) -> float:
         model.check_hook(hook)
     if write == probe:
         return 0.0
-    ids, mask = _short_texts(model)
+    ids, mask = short_texts(model)
     with _unverifiable(write, probe), _in_float32(model.site(write)), torch.inference_mode():
         before = model.activations(ids, mask, [write, probe])
         added = _random_like(before[write])
@@ -225,7 +225,7 @@ def _unverifiable(write: str, probe: str) -> Iterator[None]:
         raise ModelError(f"that {write} arrives unchanged at {probe} could not be verified: {why}") from None
 
 
-def _short_texts(model: "LanguageModel") -> tuple[Tensor, Tensor]:
+def short_texts(model: "LanguageModel") -> tuple[Tensor, Tensor]:
     """(ids, mask), int64[2, positions], of two short texts on the model's device."""
     rows = model.tokenize(_TEXTS).ids
     ids, mask = (torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long) for _ in range(2))

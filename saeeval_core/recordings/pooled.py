@@ -165,6 +165,7 @@ class PooledLatents:
                 "d_in": sae.info.d_in,
             }
             | ({} if own_hook else {"writes": exact.write})
+            | ({"frozen_decoder": True} if sae.info.metadata.get("frozen_decoder") is True else {})
             | ({"notes": list(notes)} if notes else {}),
             key=None if own_hook else key,
             exact=None if own_hook else exact,

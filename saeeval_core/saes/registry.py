@@ -108,6 +108,8 @@ class SaeInfo:
         found = list(self.foreign.notes) if self.foreign else []
         if self.given_hooks:
             found.append(f"its files name no hook; {self.hook_out} was given")
+        if self.metadata.get("frozen_decoder") is True:
+            found.append("a trained null: its random decoder was frozen")
         if self.metadata.get("prepend_bos") is False:
             found.append("it was trained without a beginning-of-sequence token; texts are read with one here")
         # TransformerLens centres only models with LayerNorm, unless told not to.

@@ -90,8 +90,16 @@ def _after_first(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 def _loss(
     model: LanguageModel, ids: torch.Tensor, mask: torch.Tensor, hook: str = "", replaced: torch.Tensor | None = None
 ) -> float:
-    """Summed loss of tokens 2.. (token 1 sees only the first position), with the activation at a hook replaced."""
+    """``summed_loss`` with the activation at a hook replaced."""
     with model.changed(None if replaced is None else (hook, lambda _: replaced), ids.shape):
         logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return summed_loss(logits, ids, mask)
+
+
+def summed_loss(logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> float:
+    """Summed loss in nats of tokens 2.. (token 1 sees only the first position).
+
+    logits [texts, positions, vocabulary], ids and mask int64[texts, positions].
+    """
     nll = torch.nn.functional.cross_entropy(logits[:, 1:-1].float().transpose(1, 2), ids[:, 2:], reduction="none")
     return float((nll * mask[:, 2:]).sum(dtype=torch.float64))

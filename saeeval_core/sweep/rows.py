@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from saeeval_core.config import RunConfig, headline_n
-from saeeval_core.controls.about import DRAWS, RANDOM
+from saeeval_core.controls.about import DRAWS, RANDOM, TRAINED_NULL
+from saeeval_core.controls.attach import is_trained_null
 from saeeval_core.controls.every_n import ControlScores, decoder_scores, random_control, reference, task_controls
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.erased import erased_at
@@ -106,6 +107,8 @@ class Scorer:
         unit = Unit()
         ns = [n for n in self.run.ns if n <= latents.n_latents]
         blank = self._blank(sae, latents, identity)
+        if is_trained_null(latents):
+            blank = replace(blank, role="control", control=TRAINED_NULL)
         if ns and self.evaluation.directions:
             self._shift(unit, replace(blank, metric="shift"), latents, ns)
         if ns and self.evaluation.scores_tpp:

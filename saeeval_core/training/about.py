@@ -49,6 +49,8 @@ class About(Figures):
     autocast: bool | None = None
     seconds: int | None = None
     resumed: bool | None = None
+    frozen_decoder: bool | None = None
+    """True for a trained null: its decoder kept its first, random rows."""
     suite: str | None = None
     """Identity of settings and activations, in an SAE of a suite."""
     # The activations.

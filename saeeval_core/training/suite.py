@@ -121,6 +121,8 @@ class SuiteConfig:
     lr: float = 1e-3
     autocast: bool = True
     """bfloat16 matrix products; about half the time on CPUs that have them."""
+    frozen_decoder: bool = False
+    """Every run is a trained null (``TrainingConfig.frozen_decoder``), and its folders' names begin with "null-"."""
 
     def __post_init__(self) -> None:
         for name in self.architectures:
@@ -147,7 +149,7 @@ class SuiteConfig:
     def runs(self, architecture: str, seed: int) -> dict[str, TrainingConfig]:
         """Name -> settings of the runs of one architecture and seed, which differ in sparsity alone."""
         return {
-            f"{architecture}-{f'k{l0:g}' if l0 else f'l1-{l1:g}'}": TrainingConfig(
+            f"{'null-' * self.frozen_decoder}{architecture}-{f'k{l0:g}' if l0 else f'l1-{l1:g}'}": TrainingConfig(
                 architecture,
                 self.n_latents,
                 l0 or 32.0,
@@ -157,6 +159,7 @@ class SuiteConfig:
                 self.lr,
                 seed,
                 self.autocast,
+                frozen_decoder=self.frozen_decoder,
             )
             for l0, l1 in SPARSITIES[architecture]
         }
@@ -237,7 +240,7 @@ def _save(
     sae.cfg.dtype = "bfloat16"
     sae.to(torch.bfloat16).save_model(str(folder))
     about = About(
-        **asdict(config),
+        **asdict(config) | {"frozen_decoder": config.frozen_decoder or None},
         **asdict(figures),
         **training_source(cache),
         training_samples=seen,

@@ -37,6 +37,8 @@ class TrainingConfig:
     """bfloat16 matrix products in training."""
     checkpoints: int = 4
     """Resumable states written during training."""
+    frozen_decoder: bool = False
+    """The decoder keeps its first, random rows; the rest is trained (a control: the trained null)."""
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -83,6 +85,7 @@ def train_sae(cache: ActivationCache, config: TrainingConfig, out: Path, *, corp
         lr=config.lr,
         target_l0=config.target_l0,
         l1=config.l1,
+        frozen_decoder=config.frozen_decoder or None,
         corpus=corpus,
         **training_source(cache),
         **asdict(figures),
@@ -114,7 +117,10 @@ def sae_trainer(sae: Any, config: TrainingConfig, steps: int, **more: int | str)
 
 def training_identity(config: TrainingConfig, cache: ActivationCache) -> str:
     """Fingerprint of settings and activations; a run resumes only from a state with the same one."""
-    return fingerprint([asdict(config), training_source(cache)])
+    settings = asdict(config)
+    if not config.frozen_decoder:
+        del settings["frozen_decoder"]  # SAEs made before it could be frozen are of the same settings
+    return fingerprint([settings, training_source(cache)])
 
 
 def training_source(cache: ActivationCache) -> dict[str, str | int]:
@@ -154,7 +160,10 @@ def measure(sae: Any, held_out: np.ndarray) -> Figures:
 
 
 def training_sae(config: TrainingConfig, d_in: int, source: ActivationSource) -> Any:
-    """SAELens's training SAE of that architecture, with fresh weights from torch's global generator."""
+    """SAELens's training SAE of that architecture, with fresh weights from torch's global generator.
+
+    A frozen decoder takes no gradient, so the optimiser leaves it; the SAE's settings say that it was frozen.
+    """
     import sae_lens
     from sae_lens.saes.sae import SAEMetadata
 
@@ -194,7 +203,11 @@ def training_sae(config: TrainingConfig, d_in: int, source: ActivationSource) ->
     }
     name, extra = choices[config.architecture]
     settings = getattr(sae_lens, f"{name}TrainingSAEConfig")(**common, **extra)
-    return getattr(sae_lens, f"{name}TrainingSAE")(settings)
+    sae = getattr(sae_lens, f"{name}TrainingSAE")(settings)
+    if config.frozen_decoder:
+        sae.W_dec.requires_grad_(False)
+        settings.metadata.frozen_decoder = True
+    return sae
 
 
 def _resume(trainer: Any, state: Path) -> bool:

@@ -87,3 +87,10 @@ def test_settings_that_make_no_suite_are_refused(tmp_path):
         SuiteConfig(samples=1000)
     with pytest.raises(ConfigError, match="no SAE folder"):
         suite_folders(tmp_path)
+
+
+def test_a_suite_of_trained_nulls_stands_beside_the_others():
+    config = SuiteConfig(("topk",), samples=51_200, frozen_decoder=True)
+    runs = config.runs("topk", 0)
+    assert all(name.startswith("null-topk-") and c.frozen_decoder for name, c in runs.items())
+    assert not any(c.frozen_decoder for c in replace(config, frozen_decoder=False).runs("topk", 0).values())

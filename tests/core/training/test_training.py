@@ -10,6 +10,7 @@ import torch
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.recordings.recorder import record_pass
 from saeeval_core.saes.loaded import load_sae
+from saeeval_core.training import suite
 from saeeval_core.training import trainer as training
 from saeeval_core.training.about import About, read_about
 from saeeval_core.training.cache import ActivationCache, ActivationSource
@@ -107,3 +108,55 @@ def test_what_a_file_does_not_say_or_nobody_knows_is_left_out(tmp_path):
     for damaged in ("{", "[1]"):
         (tmp_path / "about.json").write_text(damaged)
         assert read_about(tmp_path) is None
+
+
+@pytest.mark.parametrize("architecture", ["topk", "standard", "jumprelu-tanh", "gated", "matryoshka"])
+def test_a_frozen_decoder_keeps_its_rows_bit_for_bit_and_the_rest_learns(cache, architecture):
+    kept = {}
+    config = TrainingConfig(architecture, 32, 4, 0.5, batch=64, lr=1e-2, frozen_decoder=True)
+    step = training.sae_trainer
+    seen = []
+
+    def spied(sae, *args, **more):
+        seen.append(sae)
+        kept["before"] = {k: v.clone() for k, v in sae.state_dict().items()}
+        return step(sae, *args, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suite, "sae_trainer", spied)
+        made = []
+        suite.train_many(
+            {"null": config},
+            cache.batches(64, 0),
+            cache.held_out,
+            steps=20,
+            snapshots=[20],
+            on_snapshot=lambda _, __, sae: made.append(sae),
+        )
+    after = seen[0].state_dict()
+    assert torch.equal(after["W_dec"], kept["before"]["W_dec"])
+    assert not torch.equal(after["W_enc"], kept["before"]["W_enc"])
+    assert not torch.equal(after["b_dec"], kept["before"]["b_dec"])
+    assert made[0].cfg.metadata.frozen_decoder is True
+
+
+def test_a_trained_null_says_so_in_its_files_and_an_ordinary_sae_says_nothing(cache, tmp_path):
+    about = train_sae(cache, replace(CONFIG, frozen_decoder=True), tmp_path / "null")
+    assert about.frozen_decoder and read_about(tmp_path / "null") == about and not about.resumed
+    info = load_sae(str(tmp_path / "null")).info
+    assert any("trained null" in note for note in info.notes)
+    train_sae(cache, CONFIG, tmp_path / "sae")
+    info = load_sae(str(tmp_path / "sae")).info
+    assert not any("trained null" in note for note in info.notes) and "frozen_decoder" not in info.metadata
+
+
+def test_settings_of_before_decoders_could_be_frozen_keep_their_identity(cache):
+    from dataclasses import asdict
+
+    from saeeval_core.config import fingerprint
+
+    old = {k: v for k, v in asdict(CONFIG).items() if k != "frozen_decoder"}
+    assert training.training_identity(CONFIG, cache) == fingerprint([old, training.training_source(cache)])
+    assert training.training_identity(replace(CONFIG, frozen_decoder=True), cache) != training.training_identity(
+        CONFIG, cache
+    )

@@ -1,0 +1,144 @@
+"""Rivals: other dictionaries on the same recording, and the words that say which of them a score beats."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from saeeval_core.config import PROTOCOLS, RunConfig
+from saeeval_core.controls import attach, rivals
+from saeeval_core.controls.about import ABOUT, ICA, ICA_GENERAL, MEANS, PCA_GENERAL, PROBE, RIVALS, TRAINED_NULL
+from saeeval_core.controls.controls import control, rival_words, warnings_of
+from saeeval_core.controls.rival_scores import rival_scores
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.prepare import Prepared
+from saeeval_core.evaluation.score import score
+from saeeval_core.recordings import general_text as general
+from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.tasks import Draw, FixedTasks
+
+NS = (1, 2, 3, 5, 10, 20)
+
+
+@pytest.fixture(scope="module")
+def evaluation(planted) -> Evaluation:
+    n, task = len(planted.residuals.residuals), planted.shift
+    texts = LabelledTexts("toys", tuple(f"text {i}" for i in range(n)), {}, source="made here")
+    tasks = FixedTasks(texts, ((task.target, task.spurious),), fixed_shift=(task,))
+    return Evaluation(planted.residuals, Draw(tasks, PROTOCOLS["robust"]), ("shift",), resamples=50)
+
+
+@pytest.fixture(scope="module")
+def found(evaluation) -> dict:
+    other = replace(evaluation.residuals, residuals=evaluation.residuals.residuals[:200])
+    return {s.name: s for s in rival_scores(evaluation, NS, other)}
+
+
+def test_independent_components_rebuild_what_they_span_and_come_out_the_same_twice(planted):
+    train, x = planted.shift.train_rows, planted.residuals.residuals
+    own, again = (rivals.ica_recording(planted.residuals, train, x.shape[1], seed=0) for _ in range(2))
+    rebuilt = own.latents.toarray() @ own.decoder + x[train].mean(0)
+    np.testing.assert_allclose(rebuilt, x, atol=1e-2)
+    np.testing.assert_array_equal(own.decoder, again.decoder)
+    assert not own.non_negative
+
+
+def test_a_fit_that_did_not_converge_says_so(planted, monkeypatch):
+    monkeypatch.setattr(rivals, "ICA_STEPS", 1)
+    made = rivals.ica_recording(planted.residuals, planted.shift.train_rows, 8, seed=0)
+    assert made.about["fit"] == "not converged after 1 steps"
+    assert made.unsupervised["explained_variance"] is None  # eight of all dimensions: nobody measured it
+
+
+def test_to_ablate_a_direction_is_to_project_it_out_around_the_center(planted):
+    x, rng = planted.residuals.residuals.astype(float), np.random.default_rng(0)
+    line, center = rng.normal(size=x.shape[1]), x.mean(0)
+    own = rivals.direction_recording(planted.residuals, MEANS, line[None], center)
+    ablated = x - own.latents.toarray() @ own.decoder
+    np.testing.assert_allclose((ablated - center) @ line, 0, atol=1e-3)
+
+
+def test_every_rival_is_scored_at_every_n_and_the_labels_directions_are_the_same_at_each(found):
+    assert set(found) == {PCA_GENERAL, ICA, ICA_GENERAL, MEANS, PROBE}
+    for name in (MEANS, PROBE):
+        curve = found[name].variants.zero
+        assert curve.ns == NS and {s.score.value for s in curve.scores} == {curve.area.score.value}
+        assert set(curve.n_ablated) == {1}
+        assert curve.area.score.value > 0.5
+    assert "components" in found[ICA].fit
+
+
+def test_without_general_text_what_is_fitted_on_it_is_left_out(evaluation):
+    assert {s.name for s in rival_scores(evaluation, NS)} == {ICA, MEANS, PROBE}
+
+
+def test_the_number_of_components_is_chosen_on_dev(evaluation, monkeypatch):
+    from saeeval_core.controls import rival_scores as module
+
+    seen = []
+    real = module.shift_of_recordings
+
+    def spied(evaluation, recordings, ns, part=2):
+        seen.append((recordings[0].n_latents, part))
+        return real(evaluation, recordings, ns, part)
+
+    monkeypatch.setattr(module, "COMPONENTS", (4, 8))
+    monkeypatch.setattr(module, "shift_of_recordings", spied)
+    (own,) = [s for s in module.rival_scores(evaluation, (1, 2)) if s.name == ICA]
+    assert {n for n, part in seen if part == module.DEV} == {4, 8}
+    assert own.latents.n_latents in (4, 8) and "chosen on dev" in own.fit
+
+
+def test_the_labels_own_directions_are_no_bar(found):
+    best = control(MEANS, Estimate(0.9, (0.8, 1.0)))
+    assert warnings_of(Estimate(0.1), [best]) == []
+    assert len(warnings_of(Estimate(0.1), [control(ICA, Estimate(0.9), "32 components")])) == 1
+
+
+def test_the_words_name_what_is_beaten_what_beats_and_what_nobody_measured():
+    own = Estimate(0.5, (0.4, 0.6))
+    scores = {"pca": 0.1, ICA: 0.55, PROBE: 0.9}
+    controls = [control(n, Estimate(v, (v - 0.02, v + 0.02))) for n, v in scores.items()]
+    controls.append(control("residual basis", Estimate(None, None, "no gap")))
+    assert rival_words(own, controls) == (
+        "beats pca; beaten by probe direction; not told apart from ica; undefined: residual basis; not measured: "
+        "pca (general text), ica (general text), difference in means, trained null"
+    )
+    assert rival_words(Estimate(None, None, "no gap"), controls) == ""
+    assert set(RIVALS) <= set(ABOUT)
+
+
+def test_a_run_gets_its_rivals_once_and_only_when_asked(evaluation, planted, monkeypatch, tmp_path):
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
+    config = RunConfig(saes=("good",), ns=(1, 5), resamples=50, metrics=("shift",), texts="somewhere.csv", task="")
+    monkeypatch.setattr(attach, "general_text", lambda *_, **__: None)
+    prepared = Prepared(config, evaluation, [replace(planted.latents, sae="good")])
+    plain = attach.with_controls(prepared, score(prepared))
+    assert not {ICA, MEANS} & {p.control.name for p in plain.saes[0].controls}
+    assert all("not measured: pca (general text), ica," in line for line in attach.rival_lines(plain.saes[0]))
+    result = attach.with_rivals(prepared, plain)
+    monkeypatch.setattr(attach, "rivals_of", None)  # stored: not scored again
+    assert attach.with_rivals(prepared, plain) == result
+    (area, paper) = attach.rival_lines(result.saes[0])
+    assert "not measured: pca (general text), ica (general text), trained null" in area and "N = 5" in paper
+
+
+def test_a_trained_null_in_a_run_is_a_control_of_the_others(evaluation, planted, monkeypatch, tmp_path):
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
+    config = RunConfig(saes=("good", "null"), ns=(1, 5), resamples=50, metrics=("shift",))
+    order = np.random.default_rng(1).permutation(planted.latents.n_latents)
+    null = replace(planted.latents, sae="null", sae_fingerprint="null", decoder=planted.latents.decoder[order])
+    null = replace(null, about={"frozen_decoder": True})
+    prepared = Prepared(config, evaluation, [replace(planted.latents, sae="good"), null])
+    plain = score(prepared)
+    good, own = attach.with_controls(prepared, plain).saes
+    (at_5,) = [p for p in good.controls if p.control.name == TRAINED_NULL and (p.variant, p.n) == ("top-N", 5)]
+    assert at_5.control.score == plain.saes[1].shift.aggregate[5]["test"].score
+    assert not [p for p in own.controls if p.control.name == TRAINED_NULL]
+    assert all("beats" in line and "trained null" in line.split(";")[0] for line in attach.rival_lines(good))
+
+
+def test_general_text_is_never_the_tasks_own(monkeypatch):
+    monkeypatch.setattr(general, "find_residuals", lambda *_, **__: pytest.fail("looked"))
+    assert general.general_text(RunConfig(task="news"), "blocks.0.hook_resid_post") is None

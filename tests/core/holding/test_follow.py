@@ -1,0 +1,162 @@
+"""A set followed through later layers: at the probe's own hook the forward pass agrees with the exact route."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from toys import HOOK, save_tiny_sae
+
+from saeeval_core.config import RunConfig
+from saeeval_core.errors import Cancelled, ConfigError
+from saeeval_core.evaluation.prepare import prepare
+from saeeval_core.holding import ablated_pass, follow
+from saeeval_core.holding.damage import damage_of
+from saeeval_core.holding.follow import AskedSet, Held, hold
+from saeeval_core.recordings.recorder import place_of
+from saeeval_core.saes.loaded import load_sae
+from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.parts import DEV, TEST
+
+LATER = "blocks.1.hook_resid_post"
+GENERAL = LabelledTexts("general", ("river stone water friend", "the old town by the market"), {}, source="toys")
+
+
+@pytest.fixture(scope="module")
+def sae_dirs(tiny_sae_dirs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("more")
+    more = {
+        "transcoder": save_tiny_sae(
+            folder / "transcoder",
+            "transcoder",
+            hook="blocks.0.mlp.hook_in",
+            metadata={"hook_name_out": "blocks.0.hook_mlp_out"},
+        ),
+        "temporal": save_tiny_sae(folder / "temporal", "temporal"),
+    }
+    return {**tiny_sae_dirs, **more}
+
+
+@pytest.fixture(scope="module")
+def prepared_for(tiny_model_dir, tiny_texts_file, sae_dirs, tmp_path_factory):
+    made = {}
+
+    def make(kind: str):
+        if kind not in made:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("SAEEVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+                patch.setattr("saeeval_core.scores.probes.C_GRID", np.array([1.0]))
+                config = RunConfig(
+                    model=str(tiny_model_dir),
+                    saes=(str(sae_dirs[kind]),),
+                    task="",
+                    texts=str(tiny_texts_file),
+                    metrics=("shift",),
+                    resamples=50,
+                    device="cpu",
+                    target="profession=nurse,surgeon",
+                    spurious="gender=female,male",
+                )
+                made[kind] = prepare(config)
+                _ = made[kind].evaluation.directions
+        return made[kind]
+
+    return make
+
+
+def asked_of(prepared, n: int = 4, *, ablation: str = "mean", part: int = TEST, direction: int = 0) -> AskedSet:
+    d = prepared.evaluation.directions[direction]
+    view = prepared.evaluation.shift_view(prepared.saes[0], d, part)
+    return AskedSet(d, tuple(int(i) for i in view.attribute_ranking[:n]), ablation, part)
+
+
+@pytest.mark.parametrize("kind", ["topk", "jumprelu", "gated", "abstopk", "temporal", "transcoder"])
+@pytest.mark.parametrize("ablation", ["mean", "zero"])
+def test_pooled_activations_of_the_ablated_pass_are_those_of_the_exact_route(
+    prepared_for, sae_dirs, tiny_model, kind, ablation
+):
+    prepared = prepared_for(kind)
+    asked, probe = asked_of(prepared, ablation=ablation), prepared.residuals.key.hook
+    view = prepared.evaluation.shift_view(prepared.saes[0], asked.direction, TEST).under(ablation)
+    sae = load_sae(str(sae_dirs[kind]))
+    edit = ablated_pass.SetEdit(place_of(tiny_model, sae), asked.ids, view.set_to[list(asked.ids)])
+    texts = [prepared.task_set.texts.texts[i] for i in view.board.rows]
+    found = ablated_pass.pooled_activations(tiny_model, texts, [probe], edit)[probe]
+    clean = prepared.residuals.residuals[view.board.rows]
+    logits = view.board.probes.base.logits(found)
+    np.testing.assert_allclose(logits, view.board.base_logits - view.removed(asked.ids), atol=2e-3)
+    assert np.abs(found - clean).max() > 0.01
+
+
+@pytest.mark.parametrize("ablation", ["mean", "zero"])
+def test_at_the_probes_own_hook_the_score_is_the_exact_one(prepared_for, sae_dirs, tiny_model, ablation):
+    prepared = prepared_for("topk")
+    asked, sae = asked_of(prepared, ablation=ablation), load_sae(str(sae_dirs["topk"]))
+    held = hold(tiny_model, sae, prepared.evaluation, prepared.saes[0], asked, [HOOK, LATER], general=GENERAL)
+    own, later = held.hooks
+    assert own.score == held.exact
+    assert later.hook == LATER and later.base != own.base and later.recoverability is None
+    assert held.damage.tokens == 3 + 5 and held.damage.kl > 0  # the first token of each text is not predicted
+    assert Held.of_json(json.loads(json.dumps(held.to_json()))) == held
+
+
+def test_both_directions_and_dev_are_followed(prepared_for, sae_dirs, tiny_model):
+    prepared = prepared_for("standard")
+    sae = load_sae(str(sae_dirs["standard"]))
+    for direction in (0, 1):
+        asked = asked_of(prepared, part=DEV, direction=direction)
+        held = hold(tiny_model, sae, prepared.evaluation, prepared.saes[0], asked, [HOOK])
+        assert held.part == "dev" and held.hooks[0].score == held.exact and held.damage is None
+
+
+def test_the_first_position_and_padding_are_never_touched(prepared_for, sae_dirs, tiny_model):
+    sae = load_sae(str(sae_dirs["topk"]))
+    edit = ablated_pass.SetEdit(place_of(tiny_model, sae), (0, 1, 2), np.array([0.5, 0.5, 0.5]))
+    ids = torch.tensor([[0, 5, 6, 7], [0, 8, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    before = tiny_model.activations(ids, mask, [HOOK])[HOOK]
+    taken = edit.removed(before, mask)
+    assert (taken[:, 0] == 0).all() and (taken[1, 2:] == 0).all() and (taken[0, 1:].abs().sum(-1) > 0).all()
+
+
+def test_an_ablation_that_takes_nothing_costs_nothing(tiny_model, sae_dirs):
+    sae = load_sae(str(sae_dirs["topk"]))
+    edit = ablated_pass.SetEdit(place_of(tiny_model, sae), (), np.zeros(0))
+    found = damage_of(tiny_model, edit, GENERAL.texts, "toys")
+    assert found.loss_change == pytest.approx(0, abs=1e-6) and found.kl == pytest.approx(0, abs=1e-6)
+
+
+def test_what_cannot_be_followed_is_refused_in_one_line(prepared_for, sae_dirs, tiny_model):
+    prepared, sae = prepared_for("topk"), load_sae(str(sae_dirs["topk"]))
+    asked = asked_of(prepared)
+    with pytest.raises(ConfigError, match="does not come after"):
+        ablated_pass.check_later(tiny_model, LATER, [HOOK])
+    with pytest.raises(ConfigError, match="no latent"):
+        hold(tiny_model, sae, prepared.evaluation, prepared.saes[0], AskedSet(asked.direction, (), "mean"), [HOOK])
+
+
+def test_it_can_be_cancelled_and_is_stored_only_when_whole(prepared_for, sae_dirs, tiny_model, monkeypatch, tmp_path):
+    monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
+    prepared, sae = prepared_for("topk"), load_sae(str(sae_dirs["topk"]))
+    asked = asked_of(prepared)
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        hold(tiny_model, sae, prepared.evaluation, prepared.saes[0], asked, [HOOK], on_progress=stop)
+    assert 0 < seen[0].done < seen[0].total
+    key = follow.hold_key(prepared.evaluation, prepared.saes[0], asked, [HOOK], "")
+    assert follow.kept_hold(key) is None
+    held = hold(tiny_model, sae, prepared.evaluation, prepared.saes[0], asked, [HOOK])
+    follow.keep_hold(key, held)
+    assert follow.kept_hold(key) == held
+    other = follow.hold_key(prepared.evaluation, prepared.saes[0], asked_of(prepared, 3), [HOOK], "")
+    assert follow.kept_hold(other) is None
+
+
+def test_later_hooks_end_at_the_last_layer(tiny_model):
+    assert ablated_pass.later_hooks(tiny_model, HOOK) == [HOOK, LATER]
+    assert ablated_pass.later_hooks(tiny_model, LATER) == [LATER]
