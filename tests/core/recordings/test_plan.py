@@ -146,8 +146,8 @@ def test_what_a_pass_holds_is_as_the_pass_itself_says():
     assert (module._CODES, module._PER_CODE) == (recorder.CODES_AT_ONCE, recorder.BYTES_PER_CODE)
     assert inspect.signature(padded_batches).parameters["tokens_per_batch"].default == module._BATCH
     collector = ContextCollector(7, np.array([0, 1, 2]), torch.device("cpu"))
-    tables = [t for _, best in collector._tables() for t in vars(best).values()]
-    assert sum(t.nbytes for t in tables) == collecting_bytes(7, 3)
+    kept = {name: array.nbytes for name, array in collector.state().items() if name != "n_texts"}
+    assert sum(kept.values()) == collecting_bytes(7, 3)
 
 
 def test_a_half_known_sae_takes_what_is_known():
