@@ -54,6 +54,9 @@ class Readable:
     reader: str
     clean: Estimate
     """C of the spurious label."""
+    old: Estimate
+    """Balanced accuracy of the clean fresh probe of the spurious label, which has not seen the ablation; latents set to
+    their mean over its training texts, so that its threshold stays."""
     fresh: Estimate
     """F of the spurious label."""
     clean_target: Estimate
@@ -92,9 +95,14 @@ class FreshBoard:
     reader: str = RIDGE
 
     @cached_property
+    def clean_probes(self) -> Fresh:
+        """Fitted where nothing is ablated."""
+        return self.ground.fit(self.ground.nothing, self.reader)
+
+    @cached_property
     def clean(self) -> Accuracies:
         """C of every label."""
-        return self.accuracy(self.ground.fit(self.ground.nothing, self.reader), nothing(self.residuals))
+        return self.accuracy(self.clean_probes, nothing(self.residuals))
 
     @cached_property
     def reasons(self) -> list[str | None]:
@@ -110,6 +118,10 @@ class FreshBoard:
     def read(self, train: Edit, scored: Edit) -> Accuracies:
         """F of every label after one edit, given for the training texts and for the scored ones."""
         return self.accuracy(self.ground.fit(train, self.reader), scored)
+
+    def read_by_old(self, train: Edit, scored: Edit) -> Accuracies:
+        """What the clean probes read after the same edit, its latents set to their means over the training texts."""
+        return self.accuracy(self.clean_probes, Edit(scored.codes - train.codes.mean(0), scored.rows))
 
     def accuracy(self, probes: Fresh, edit: Edit) -> Accuracies:
         """Balanced accuracies of fitted probes on the scored texts after ``edit``."""
@@ -159,8 +171,8 @@ class ShiftErasure:
 
     def score(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> Readable:
         """What is still read after ablating latents int[set]; ``strength`` below 1 takes away that share of them."""
-        board, clean = self.board, self.board.clean
-        found = board.read(*self.codes.edits(ids, strength))
+        board, clean, edits = self.board, self.board.clean, self.codes.edits(ids, strength)
+        found = board.read(*edits)
         kept, (no_target, no_spurious) = board.kept(found), board.reasons
         reason = no_spurious or no_target
         samples = np.empty(0) if reason else kept.samples[:, 0] - kept.samples[:, 1]
@@ -168,6 +180,7 @@ class ShiftErasure:
             len(ids),
             board.reader,
             clean.of(1),
+            board.read_by_old(*edits).of(1),
             found.of(1),
             clean.of(0),
             found.of(0),

@@ -18,7 +18,7 @@ AGAIN = """async (source) => {
     scope: live.scope, made: live.line.made, ack: {}, refused: [], present: false, locked: "", queueHash: live.queueHash,
     queue: live.queue.map((r) => [r.id, r.rank, r.what, r.effect, r.density, r.verdict, r.verdictText]),
     decisions: {}, current: live.queue[0].id, cards: Object.fromEntries(live.cards), shares: live.shares,
-    score: live.score, record: live.record,
+    score: live.score, gone: live.gone, record: live.record,
   };
   let host, stop, log = [];
   window.drawn = () => {
@@ -259,3 +259,24 @@ def test_no_key_is_lost_while_the_lab_is_taken_out_and_drawn_anew(open_page):
     page.evaluate("document.activeElement.blur(); window.taken_out(); history.pushState(null, '', '/tpp')")
     page.keyboard.press("a")  # another view is open
     assert len(page.evaluate("window.log()")) == 3
+
+
+def test_what_is_still_readable_comes_after_the_score_and_leads_to_what_carries_it(open_page):
+    page = lab(open_page("/shift"))
+    box = page.get_by_test_id("gone")
+    expect(box).to_contain_text("ablate at least one latent")
+    press(page, "a")
+    expect(box).to_have_attribute("data-pending", "false", timeout=45_000)
+    expect(box).to_contain_text("selective erasure, E")
+    first = box.inner_text()
+    press(page, "ArrowDown", "a")
+    expect(box).to_have_attribute("data-pending", "false", timeout=45_000)
+    expect(box).not_to_have_text(first)
+    box.locator("summary").click()
+    carrier = box.locator("details button").first
+    latent = carrier.inner_text()
+    carrier.click()
+    assert here(page) == f"latent {latent}"
+    press(page, "a")
+    expect(box).to_have_attribute("data-pending", "false", timeout=45_000)
+    assert latent not in box.locator("details button").all_inner_texts(), "it is in the set now"

@@ -203,10 +203,27 @@ function receive(lab, data, trigger) {
     drawShare(lab);
   }
   lab.score = data.score;
+  lab.gone = data.gone;
   lab.record = data.record;
   drawScore(lab);
   lab.parts.score.classList.toggle("busy", onTheirWay() > 0);
   resend(lab.line);
+  askAgain(lab);
+}
+
+// Fresh probes are read in the background: ask for them once nothing is on its way and no key was pressed for a while.
+function askAgain(lab) {
+  clearTimeout(lab.asksAgain);
+  if (!lab.gone.pending) {
+    lab.asked = 0;
+    return;
+  }
+  lab.asked = (lab.asked ?? 0) + 1;
+  const wait = Math.min(2000, 200 + 50 * lab.asked);
+  lab.asksAgain = setTimeout(() => {
+    if (onTheirWay() > 0) askAgain(lab);
+    else if (lab.root.isConnected) send(lab.line);
+  }, wait);
 }
 
 function decide(lab, decision, ids) {

@@ -1,6 +1,7 @@
 // Score card: everything that answers a decision. Curves are drawn here rather than by a chart library: 3 ms, not 60.
 // Reports and downloads, which nobody presses keys in, use app/figures/shift.py.
 import { button, ci, details, el, est, num, signed, svg, table } from "../common/dom.js";
+import { drawGone } from "./gone.js";
 
 const CARRY = "which latents carry it (leave-one-out)";
 const LOG = "decision log";
@@ -54,6 +55,7 @@ export function drawScore(lab) {
     ...head,
     facts,
     el("p", "how", s.how),
+    drawGone(lab),
     el("h4", "", "Accuracy against N, ranked by attribution"),
     curve(s.curve),
     details(
@@ -121,6 +123,7 @@ export function drawScore(lab) {
   box.replaceChildren(all);
   const names = { [CARRY]: "carry", [LOG]: "log", [CURVE]: "curve" };
   box.querySelectorAll("details").forEach((d) => {
+    if (!(d.firstChild.textContent in names)) return;
     d.ontoggle = () => {
       const name = names[d.firstChild.textContent],
         asked = name === "carry" && d.open && !lab.open.carry;

@@ -67,6 +67,8 @@ def test_recoverability_and_selective_erasure_by_hand(ids, r, r_target, e):
     assert found.recoverability.value == pytest.approx(r)
     assert found.recoverability_target.value == pytest.approx(r_target)
     assert found.score.value == pytest.approx(e) and found.n_ablated == len(ids)
+    # Latent 0 at its mean leaves the spurious signal at 0 in every text: the old probe says the same of all.
+    assert found.old.value == (0.5 if ids == [0] else 0.75)
 
 
 def drawing(view: ShiftErasure, *draws: list[int]) -> ShiftErasure:

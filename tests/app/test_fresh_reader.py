@@ -1,0 +1,75 @@
+"""Fresh probes in the background: nobody waits, the newest set counts, and what cannot be read says why."""
+
+import threading
+import time
+
+import pytest
+from synthetic import make_loaded
+
+from app.services import fresh_reader, scoring
+from saeeval_core.errors import DataError
+from saeeval_core.texts.parts import DEV
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return make_loaded(600)
+
+
+@pytest.fixture
+def ask(loaded, request):
+    direction = scoring.shift_directions(loaded)[0]
+    place = request.node.name
+
+    def asked(ids, *, wait=True):
+        end = time.monotonic() + 60
+        while True:
+            found = fresh_reader.still(place, loaded, direction.pair, direction.task.target.column, DEV, ids)
+            if found is not None or not wait or time.monotonic() > end:
+                return found
+            time.sleep(0.01)
+
+    return asked
+
+
+def test_it_is_what_a_run_reads_and_the_probes_lean_on_nothing_that_is_ablated(loaded, ask):
+    direction = scoring.shift_directions(loaded)[0]
+    view = scoring.shift_erasure(loaded, direction.pair, direction.task.target.column, DEV)
+    found = ask((12, 13))
+    assert found.readable is scoring.fresh(view, (12, 13)) and not found.problem
+    assert found.carriers == tuple(view.carriers((12, 13)))
+    assert not {12, 13} & {latent for latent, _ in found.carriers}
+
+
+def test_of_sets_that_follow_each_other_quickly_only_the_newest_is_read(ask, monkeypatch):
+    read, go = [], threading.Event()
+
+    def slow(loaded, pair, target, part, ids):
+        go.wait(30)
+        read.append(ids)
+        return fresh_reader.Still(problem=str(ids))
+
+    monkeypatch.setattr(fresh_reader, "_read", slow)
+    for ids in [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)]:
+        assert ask(ids, wait=False) is None, "nobody waits"
+    go.set()
+    assert ask((1, 2, 3, 4)).problem == "(1, 2, 3, 4)"
+    assert read[-1] == (1, 2, 3, 4) and read[:-1] in ([], [(1,)]), "the first may have begun; those between were never read"
+
+
+def test_what_cannot_be_read_says_why(ask, monkeypatch):
+    def refuse(*_):
+        raise DataError("no direction of that name")
+
+    monkeypatch.setattr(scoring, "shift_erasure", refuse)
+    found = ask((3,))
+    assert found.readable is None and found.problem == "no direction of that name"
+
+
+def test_a_bug_is_not_hidden(ask, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(scoring, "shift_erasure", broken)
+    with pytest.raises(ZeroDivisionError):
+        ask((4,))
