@@ -242,7 +242,6 @@ class _Pass:
         total, now = int(self.n_valid.sum()), 0
         try:
             for rows, ids, mask in self.batches[self.done :]:
-                self.whole = False
                 self._batch(rows, ids, mask)
                 self.done, self.whole = self.done + 1, True
                 now += int(self.n_valid[rows].sum())
@@ -266,6 +265,7 @@ class _Pass:
         ids, mask = ids.to(self.model.device), mask.to(self.model.device)
         with self.watch.part("model"):
             values = self.model.activations(ids, mask, self.read)
+        self.whole = False  # only now does anything change, so an interrupted model pass leaves a state to keep
         start = 0
         while start < len(rows):
             # Texts of one group are encoded together; a group never exceeds what ``codes_at_once`` allows.

@@ -54,7 +54,9 @@ def test_of_sets_that_follow_each_other_quickly_only_the_newest_is_read(ask, mon
         assert ask(ids, wait=False) is None, "nobody waits"
     go.set()
     assert ask((1, 2, 3, 4)).problem == "(1, 2, 3, 4)"
-    assert read[-1] == (1, 2, 3, 4) and read[:-1] in ([], [(1,)]), "the first may have begun; those between were never read"
+    assert read[-1] == (1, 2, 3, 4) and read[:-1] in ([], [(1,)]), (
+        "the first may have begun; those between were never read"
+    )
 
 
 def test_what_cannot_be_read_says_why(ask, monkeypatch):

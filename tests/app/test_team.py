@@ -8,6 +8,7 @@ from app.deciding.desk import shift_place, tpp_place
 from app.services import ledger, scoring
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
+from saeeval_core.ledger.decisions import Step
 from saeeval_core.ledger.places import new_set
 from saeeval_core.ledger.store import PressId
 
@@ -28,7 +29,9 @@ def place(loaded):
 @pytest.fixture
 def two(loaded, place):
     """Sets of two people."""
-    new_set(ledger.store(), place, "Ada", "mine", ADA, {2: "pronouns"})
+    hers = new_set(ledger.store(), place, "Ada", "mine")
+    reasons = {2: "pronouns"}
+    ledger.store().replay(hers.id, "Ada", [Step(i, new, reasons.get(i, "")) for i, new in ADA.items()])
     new_set(ledger.store(), place, "Bob", "mine", BOB)
     return team.decided(ledger.store(), place, loaded.latents.n_latents)
 
