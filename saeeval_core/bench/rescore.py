@@ -30,8 +30,8 @@ def extra(start: Start) -> Extra:
     """Time the recorder against the forward passes of model and encoder alone, and one decision."""
     import torch
 
+    from saeeval_core.models.batches import padded_batches
     from saeeval_core.models.kernels import PackedMatrix
-    from saeeval_core.models.language_model import padded_batches
     from saeeval_core.recordings.recorder import record
 
     texts = [t for own in start.quadrants["train"] for t in own]

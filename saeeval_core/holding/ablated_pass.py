@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from saeeval_core.errors import ConfigError, ModelError
-from saeeval_core.models.language_model import Change, LanguageModel, padded_batches
+from saeeval_core.models.batches import padded_batches
+from saeeval_core.models.language_model import Change, LanguageModel
 from saeeval_core.models.layouts import layer_of
 from saeeval_core.recordings.pooled import scaled_codes
 from saeeval_core.recordings.recorder import Place, codes_at_once

@@ -7,7 +7,8 @@ import torch
 
 from saeeval_core.errors import DataError
 from saeeval_core.holding.ablated_pass import OnTokens, SetEdit
-from saeeval_core.models.language_model import LanguageModel, padded_batches
+from saeeval_core.models.batches import padded_batches
+from saeeval_core.models.language_model import LanguageModel
 from saeeval_core.sweep.loss_recovered import summed_loss
 
 _TOKENS_PER_BATCH = 512

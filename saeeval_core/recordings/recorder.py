@@ -15,8 +15,9 @@ import torch
 
 from saeeval_core.config import DEFAULT_KERNEL
 from saeeval_core.errors import ArtifactError, DataError, ModelError, UnsupportedSAE
+from saeeval_core.models.batches import padded_batches
 from saeeval_core.models.identity import model_stamp
-from saeeval_core.models.language_model import LanguageModel, TokenizedTexts, padded_batches
+from saeeval_core.models.language_model import LanguageModel, TokenizedTexts
 from saeeval_core.models.layouts import Exactness, crosses_output_matrix
 from saeeval_core.models.sites import exact_hooks, through_output_matrix
 from saeeval_core.recordings.pooled import PooledLatents, rounded, scaled_codes

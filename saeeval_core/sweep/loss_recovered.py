@@ -12,7 +12,8 @@ from contextlib import suppress
 import torch
 
 from saeeval_core.errors import DataError
-from saeeval_core.models.language_model import LanguageModel, load_model, padded_batches
+from saeeval_core.models.batches import padded_batches
+from saeeval_core.models.language_model import LanguageModel, load_model
 from saeeval_core.recordings.known_saes import identify
 from saeeval_core.recordings.recorder import place_of
 from saeeval_core.saes.loaded import LoadedSAE, load_sae

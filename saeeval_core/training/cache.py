@@ -14,7 +14,8 @@ import torch
 
 from saeeval_core.config import derive_rng, fingerprint
 from saeeval_core.errors import DataError
-from saeeval_core.models.language_model import LanguageModel, padded_batches
+from saeeval_core.models.batches import padded_batches
+from saeeval_core.models.language_model import LanguageModel
 from saeeval_core.storage.artifacts import write_atomic
 from saeeval_core.texts.files import LARGE, read_frame
 

@@ -21,7 +21,8 @@ from statistics import median
 import numpy as np
 import torch
 
-from saeeval_core.models.language_model import LanguageModel, padded_batches
+from saeeval_core.models.batches import padded_batches
+from saeeval_core.models.language_model import LanguageModel
 from saeeval_core.recordings.recorder import codes_at_once, record_pass
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.saes.registry import SaeInfo

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from toys import save_tiny_sae
 
 from saeeval_core.errors import DataError, unknown_name
-from saeeval_core.models.language_model import padded_batches
+from saeeval_core.models.batches import padded_batches
 from saeeval_core.recordings import recorder
 from saeeval_core.storage import artifacts, kept
 from saeeval_core.texts.sources import file_task_set, read_texts

@@ -10,8 +10,8 @@ import torch
 
 from saeeval_core.config import DEFAULT_MODEL, DEFAULT_SAE, RunConfig
 from saeeval_core.errors import ConfigError
+from saeeval_core.models.batches import padded_batches
 from saeeval_core.models.identity import model_settings
-from saeeval_core.models.language_model import padded_batches
 from saeeval_core.models.shapes import Matrix, shapes_of
 from saeeval_core.recordings import plan as module
 from saeeval_core.recordings import recorder

@@ -12,7 +12,7 @@ from toys import D_MODEL, FILLER, HOOK, N_LATENTS, save_tiny_sae
 from transformers import PreTrainedTokenizerFast
 
 from saeeval_core.errors import ArtifactError, Cancelled, DataError, ModelError, UnsupportedSAE
-from saeeval_core.models.language_model import padded_batches
+from saeeval_core.models.batches import padded_batches
 from saeeval_core.recordings import pooled, recorder, recording, segments
 from saeeval_core.recordings.recorder import record, record_pass, token_latents
 from saeeval_core.recordings.recording import load_latents, load_residuals, save_latents, save_residuals
