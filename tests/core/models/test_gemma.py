@@ -18,7 +18,10 @@ from saeeval_core.models.packages import GEMMA, installed
 from saeeval_core.models.sites import exact_hooks
 from saeeval_core.recordings.recorder import record
 
-pytestmark = pytest.mark.skipif(not installed(GEMMA), reason="Gemma 3 270M is not installed: make gemma")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not installed(GEMMA), reason="Gemma 3 270M is not installed: make gemma"),
+]
 HOOK = "blocks.9.hook_resid_post"
 LABELS = {"target": "profession=nurse,surgeon", "spurious": "gender=female,male", "classes": "meal=tea,soup,bread"}
 

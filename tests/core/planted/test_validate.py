@@ -125,6 +125,7 @@ def test_auc_by_hand_and_drawn_negatives():
     assert np.bincount(label[drawn]).tolist() == [10, 30, 10, 10]
 
 
+@pytest.mark.slow
 def test_a_run_over_a_tiny_world_writes_what_the_contract_says(tmp_path, monkeypatch):
     out = tmp_path / "planted.json"
     settings = {"protocols": ("robust", "saebench"), "development": (), "held_out": (TINY,), "steps": 20}
@@ -204,6 +205,7 @@ def test_training_texts_never_reach_the_scored_parts(world):
     assert set(task.rows[task.part == TRAIN]).isdisjoint(task.rows[task.part != TRAIN])
 
 
+@pytest.mark.slow
 def test_the_fault_table_of_planted_worlds_ranks_saes_and_knows_the_spread_over_texts(monkeypatch):
     settings = [Setting("baseline"), Setting("redrawn", redrawn_negatives=True, metrics=("tpp",))]
     table = planted_fault_table({"development": [TINY]}, settings, steps=30, redraws=2)
