@@ -60,6 +60,8 @@ def _foretold(config: RunConfig, texts: LabelledTexts) -> bool:
     provenance.how(
         f"{found.texts:,} texts, at least {found.tokens:,} tokens: {seconds}, and loading the model{memory}{weights}{disk}."
     )
+    if found.not_kept:
+        st.warning(provenance.plain(found.not_kept), icon=":material/hard_drive:")
     if found.refused:
         st.error(provenance.plain(found.refused), icon=":material/memory:")
     return not found.refused

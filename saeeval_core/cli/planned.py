@@ -86,7 +86,7 @@ def _row(run: RunConfig, stored: int, plan: "Plan") -> dict[str, object]:
         "stored_GB": _gb(plan.stored_bytes),
         "activations_GB": _gb(plan.activation_bytes),
         "fits": not plan.refused,
-        "reason": plan.refused,
+        "reason": plan.refused or plan.not_kept,
     }
 
 
@@ -109,6 +109,7 @@ def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
         f"  GB: model {_said(plan.model_bytes)}, SAEs {_said(plan.sae_bytes)}, peak {_said(plan.peak_bytes)} "
         f"({run.device}, {run.dtype}); on disk at most {_said(plan.stored_bytes)}"
         + (f" and {_said(plan.activation_bytes)} meanwhile" if plan.keeps_activations else ""),
+        *([f"  {plan.not_kept}"] if plan.not_kept else []),
     ]
 
 

@@ -64,6 +64,8 @@ class Plan:
     """On disk during the passes: the activations that are kept for later groups."""
     refused: str = ""
     """Why it cannot be done on this machine, and what can."""
+    not_kept: str = ""
+    """Why the recordings will not be kept, and what would: a full disk costs a warning, never a result."""
 
     @property
     def model_passes(self) -> int:
@@ -113,7 +115,8 @@ def plan(
         else model + _working(shapes, config) + max((_need(g, len(distinct), tokens) for g in groups), default=0),
         None if None in stored else sum(n for n in stored if n is not None),
         kept if keeps else 0,
-        _refusal(config, saes, room, sum(n or 0 for n in stored)),
+        _refusal(config, saes, room),
+        _not_kept(sum(n or 0 for n in stored)),
     )
 
 
@@ -250,18 +253,22 @@ def _reading(sae: SaeFacts, own: int) -> str:
     return f"reading SAE '{sae.id}' takes {own / 1e9:.1f} GB" if own else ""
 
 
-def _refusal(config: RunConfig, saes: Sequence[SaeFacts], room: int | None, stored: int) -> str:
+def _refusal(config: RunConfig, saes: Sequence[SaeFacts], room: int | None) -> str:
     """Why these SAEs cannot be recorded here, with what can; "" where nothing that is known speaks against it."""
     reasons = [line for sae in saes if (line := cannot_fit(config, sae, room))]
     if reasons:
         others = f" ({len(reasons) - 1} other SAE(s) do not fit either)" if len(reasons) > 1 else ""
         return f"{reasons[0]}{others}"
-    if stored > (free := _free_disk()):
-        return (
-            f"the recordings take up to {stored / 1e9:.1f} GB and {cache_dir()} has {free / 1e9:.1f} GB free; record "
-            "fewer SAEs at a time or fewer texts, or set SAEEVAL_CACHE to a larger disk"
-        )
     return ""
+
+
+def _not_kept(stored: int) -> str:
+    if stored <= (free := _free_disk()):
+        return ""
+    return (
+        f"the recordings take up to {stored / 1e9:.1f} GB and {cache_dir()} has {free / 1e9:.1f} GB free, so they may not "
+        "be kept; record fewer SAEs at a time or fewer texts, or set SAEEVAL_CACHE to a larger disk"
+    )
 
 
 def _model_bytes(config: RunConfig, shapes: Shapes | None) -> int | None:

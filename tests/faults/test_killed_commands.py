@@ -136,6 +136,8 @@ OTHER_WRITERS = {
     "saeeval_core/bench": "files between two processes of one comparison",
     "app/services/uploads.py": "a temporary folder",
     "saeeval_core/texts/own.py": "a temporary folder",
+    "saeeval_core/models/unpacked_model.py": "a temporary folder",
+    "saeeval_core/recordings/kept_activations.py": "a temporary folder",
     "app/services/worker_process.py": "a pipe",
     "app/services/timings.py": "a log of times, one line added at once",
     "app/views/judge/paper.py": "a temporary folder",

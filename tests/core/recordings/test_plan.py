@@ -123,7 +123,7 @@ def test_activations_that_the_disk_does_not_take_mean_a_second_pass_of_the_model
     monkeypatch.setattr(module, "_free_disk", lambda: 10)
     found = plan(RunConfig(), TEXTS, [large(1, "a"), large(9, "d")], seconds=False, memory=30 * 10**9)
     assert len(found.groups) == 2 and not found.keeps_activations and found.model_passes == 2
-    assert "GB free; record fewer SAEs at a time or fewer texts, or set SAEEVAL_CACHE" in found.refused
+    assert not found.refused and "may not be kept; record fewer SAEs at a time or fewer texts" in found.not_kept
 
 
 @pytest.mark.parametrize(
