@@ -38,7 +38,6 @@ def test_a_press_after_a_restart_under_an_idle_page_is_stored_once(open_page, ow
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", idle, timeout=WAIT)
     restart(own_server)
     page.keyboard.press("a")
-    expect(note(page)).to_have_text("1 press not saved yet", timeout=WAIT)
     lab(page)
     expect(note(page)).to_be_hidden(timeout=WAIT)
     page.keyboard.press("u")  # the page is whole again
