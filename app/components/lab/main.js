@@ -32,9 +32,15 @@ function listenToKeys(lab) {
   clearTimeout(lab.leaving);
   if (lab.stop) return;
   const key = (e) => onKey(lab, e);
+  const elsewhere = (e) => waitForOthers(lab, e);
   document.addEventListener("keydown", key);
+  document.addEventListener("pointerdown", elsewhere, true);
+  document.addEventListener("keydown", elsewhere, true);
   lab.stop = () => {
     document.removeEventListener("keydown", key);
+    document.removeEventListener("pointerdown", elsewhere, true);
+    document.removeEventListener("keydown", elsewhere, true);
+    clearTimeout(lab.asksAgain);
     lab.line.stop?.();
     lab.stop = null;
   };
@@ -89,6 +95,14 @@ function onKey(lab, e) {
     e.preventDefault();
     lab.q.filter.focus({ preventScroll: true });
   }
+}
+
+// A question of ours that followed a click on a link or a control at once would take its place in Streamlit's queue.
+function waitForOthers(lab, e) {
+  const press = e.type === "pointerdown" || e.key === "Enter" || e.key === " ";
+  if (!press || !lab.gone?.pending || e.composedPath().includes(lab.root)) return;
+  clearTimeout(lab.asksAgain);
+  lab.asksAgain = setTimeout(() => askAgain(lab), LEAVES_MS);
 }
 
 function makeLab(root) {
