@@ -8,7 +8,7 @@ from app.deciding.presses import Made, PressLog
 from app.payloads.evidence_card import Card, card
 from app.payloads.queue import Row, queue_rows
 from app.payloads.score_card import Look, Record, ScoreCard, Shares, latent_history, record, score_card, shares
-from app.payloads.still_readable import Gone, gone
+from app.payloads.still_readable import PENDING, Gone, gone
 from app.services import ledger
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import MINE
@@ -115,7 +115,7 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
         _cards(lab, chosen, order, current, asked),
         None if current is None else shares(view, ids, current, lab.ablation),
         score_card(view, look, lab.rivals(chosen)),
-        gone(lab, ids),
+        PENDING if asked.pressed and ids else gone(lab, ids),
         record(store, chosen, ids, lab.part, locked),
     )
 

@@ -32,6 +32,10 @@ class Gone:
     how: str = ""
 
 
+PENDING = Gone(True)
+"""Right after a press nothing is read yet: the next press may be on its way, and must not share the processor."""
+
+
 def gone(lab: Lab, ids: tuple[int, ...]) -> Gone:
     """What fresh probes still read after ablating ``ids``; pending until the background has read it."""
     if not ids:
@@ -39,7 +43,7 @@ def gone(lab: Lab, ids: tuple[int, ...]) -> Gone:
     target = lab.direction.task.target.column
     found = fresh_reader.still(lab.desk.name, lab.loaded, lab.direction.pair, target, lab.part, ids)
     if found is None:
-        return Gone(True)
+        return PENDING
     if found.readable is None:
         return Gone(False, found.problem)
     r = found.readable
