@@ -33,8 +33,7 @@ _newest: OrderedDict[str, tuple[tuple[object, ...], "Future[Still]"]] = OrderedD
 
 def still(place: str, loaded: Loaded, pair: str, target: str, part: int, ids: tuple[int, ...]) -> Still | None:
     """What is still read of the set that is on screen at ``place`` (one person's desk); None while it is being read."""
-    key = (loaded.residuals.fingerprint, loaded.latents.fingerprint, loaded.config.protocol, loaded.config.seed)
-    key = (*key, pair, target, part, ids)
+    key = (loaded.config, loaded.latents.fingerprint, pair, target, part, ids)
     with _guard:
         asked, future = _newest.get(place, ((), None))
         if future is None or asked != key:
@@ -45,7 +44,8 @@ def still(place: str, loaded: Loaded, pair: str, target: str, part: int, ids: tu
             _newest.move_to_end(place)
             while len(_newest) > _MOST:
                 _newest.popitem(last=False)
-    return future.result() if future.done() else None
+    # Another tab at the same desk may just have asked for another set.
+    return future.result() if future.done() and not future.cancelled() else None
 
 
 def _read(loaded: Loaded, pair: str, target: str, part: int, ids: tuple[int, ...]) -> Still:

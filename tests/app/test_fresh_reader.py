@@ -59,6 +59,26 @@ def test_of_sets_that_follow_each_other_quickly_only_the_newest_is_read(ask, mon
     )
 
 
+def test_a_set_that_another_tab_took_the_place_of_is_asked_for_again(ask, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(fresh_reader, "_read", lambda *a: go.wait(30) and fresh_reader.Still(problem=str(a[-1])))
+    ask((9,), wait=False)  # keeps the reader busy
+    ask((1,), wait=False)
+
+    class Overtaken(fresh_reader.Future):
+        """Cancelled by the other tab just before this one looks."""
+
+        def done(self) -> bool:
+            self.cancel()
+            return True
+
+    key, future = next(reversed(fresh_reader._newest.values()))
+    future.__class__ = Overtaken
+    assert key[-1] == (1,) and ask((1,), wait=False) is None
+    go.set()
+    assert ask((2,)).problem == "(2,)"
+
+
 def test_what_cannot_be_read_says_why(ask, monkeypatch):
     def refuse(*_):
         raise DataError("no direction of that name")
