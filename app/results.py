@@ -77,12 +77,22 @@ class RankAgreement:
     file: str
 
 
+HELD_OUT = "held out"
+OTHER_WORLDS = {
+    "development": "worlds that choices were made on",
+    "seen": "worlds held out for an earlier choice, looked at since",
+}
+"""Key in the file of ``saeeval validate`` -> what these worlds are."""
+
+
 @dataclass(frozen=True)
 class PlantedScore:
     """How well one metric under one protocol orders SAEs whose true order is known."""
 
     metric: str
     protocol: str
+    worlds: str
+    """Group of worlds: "held out", or those that a choice was made on or that were looked at before."""
     headline: str | None
     """The score that was correlated."""
     spearman: Estimate
@@ -96,12 +106,13 @@ class PlantedScore:
     trend_with_training: float | None
 
     @classmethod
-    def of_file(cls, metric: str, protocol: str, r: Json) -> "PlantedScore":
+    def of_file(cls, metric: str, protocol: str, worlds: str, r: Json) -> "PlantedScore":
         """From one entry of the file that ``saeeval validate`` writes; what it lacks is None. ValueError as above."""
         ci = r.get("spearman_ci")
         own = cls(
             metric,
             protocol,
+            worlds,
             r.get("headline"),
             Estimate(r.get("spearman"), tuple(ci) if ci else None, "not computed"),
             r.get("n_saes"),
@@ -123,9 +134,12 @@ class Planted:
     def of_file(cls, content: Json) -> "Planted":
         """From the file that ``saeeval validate`` writes."""
         scores = [
-            PlantedScore.of_file(metric, protocol, r)
+            PlantedScore.of_file(metric, protocol, worlds, r)
             for metric in ("shift", "tpp")
-            for protocol, r in (content.get(metric) or {}).items()
+            for protocol, held_out in (content.get(metric) or {}).items()
+            for worlds, headline in ((HELD_OUT, held_out), *((g, held_out.get(g)) for g in OTHER_WORLDS))
+            if headline
+            for r in (headline, *headline.get("beside", ()))
         ]
         return require_types(cls(tuple(scores), tuple(content.get("verdict", ()))))
 

@@ -1,6 +1,7 @@
 """SAEs of known quality in a planted world: perfect, damaged on purpose, with wrong decoders, and trained."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,20 +88,34 @@ def trained_saes(world: World, *, steps: int = 1200, batch: int = 256, latents: 
     settings = [vars(c) for c in configs.values()]
     folder = cache_dir() / "planted" / fingerprint([world.config.generator_settings(), settings, 1])
     if not (folder / "complete").exists():
-        train_many(
-            configs,
-            world.batches(batch, world.config.seed),
-            world.tokens[:8192],
-            steps=steps,
-            snapshots=at,
-            on_snapshot=lambda name, seen, sae: sae.save_model(str(folder / f"{name} @{seen}")),
-        )
+        with _one_thread():
+            train_many(
+                configs,
+                world.batches(batch, world.config.seed),
+                world.tokens[:8192],
+                steps=steps,
+                snapshots=at,
+                on_snapshot=lambda name, seen, sae: sae.save_model(str(folder / f"{name} @{seen}")),
+            )
         (folder / "complete").touch()
     return [
         _stored(folder / f"{name} @{step * batch}", world, name, step * batch, configs[name].architecture)
         for step in at
         for name in configs
     ]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """These products are too small to share out; and the weights do not depend on how many cores a machine has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _merged(world: World, rng: np.random.Generator) -> tuple[csr_array, np.ndarray]:

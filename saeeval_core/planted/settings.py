@@ -57,11 +57,20 @@ DEVELOPMENT = (
     WorldConfig("dev two-sided families", 2, two_sided=True, hierarchy=True, correlation=0.1),
 )
 """Worlds on which variants of the scores may be chosen."""
-HELD_OUT = (
+SEEN = (
     WorldConfig("one-sided", 11, zipf=0.5, concept_size=2),
     WorldConfig("two-sided", 12, two_sided=True, correlation=0.3),
     WorldConfig("one-sided families", 13, hierarchy=True, magnitude_std=0.5, max_prob=0.2),
     WorldConfig("two-sided crowded", 14, two_sided=True, d_model=48, gain=8.0, spurious_rate=0.25),
     WorldConfig("two-sided families", 15, two_sided=True, hierarchy=True, correlation=0.0, zipf=0.4, concept_size=2),
 )
-"""Worlds on which the chosen variants are reported: other seeds and other generator settings."""
+"""Worlds held out when the small-N area was chosen. The fresh-probe scores were looked at here first, so what is said of
+them here is not held out: these figures stand apart."""
+HELD_OUT = (
+    WorldConfig("one-sided steep", 21, zipf=0.75, correlation=0.1),
+    WorldConfig("two-sided single", 22, two_sided=True, concept_size=1, correlation=0.3, spurious_rate=0.25),
+    WorldConfig("one-sided large families", 23, hierarchy=True, concept_size=4, correlation=0.1, magnitude_std=0.4),
+    WorldConfig("two-sided crowded families", 24, two_sided=True, hierarchy=True, concept_size=2, d_model=48, gain=6.0),
+    WorldConfig("one-sided wide", 25, n_features=384, concept_size=4, correlation=0.25, magnitude_std=0.5),
+)
+"""Worlds on which the chosen variants are reported: other seeds and other generator settings than all before."""

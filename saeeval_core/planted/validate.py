@@ -1,11 +1,12 @@
 """Do the scores measure what they should? SHIFT and TPP against the truth of planted worlds, for every protocol.
 
 Variants of a score may be chosen by looking at the development worlds; the reported figures are of the held-out ones.
+Worlds that were held out for an earlier choice and have been looked at since are "seen": reported, apart.
 Spearman is over trained SAEs only; the perfect SAE ("oracle"), damaged, random, permuted and untrained ones are
 reported apart.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.variants import direction_variants
 from saeeval_core.planted.damaged import PlantedSAE, damaged_saes, shuffled_controls, trained_saes
-from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, WorldConfig
+from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, SEEN, WorldConfig
 from saeeval_core.planted.world import World, build_world
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N, area_of_values
@@ -38,6 +39,9 @@ from saeeval_core.texts.parts import TEST
 from saeeval_core.texts.tasks import Draw, FixedTasks
 
 NS = DEFAULT_NS
+HELD = "held out"
+GROUPS = {"development": DEVELOPMENT, "seen": SEEN, HELD: HELD_OUT}
+"""Name of a group of worlds -> its worlds."""
 VARIANTS = (TOP_N, MEAN, "auc")
 ERASURE, LOST = "selective erasure", "spurious lost"
 """What fresh probes no longer read of the spurious label, less what they no longer read of the target; or without that
@@ -45,11 +49,20 @@ ERASURE, LOST = "selective erasure", "spurious lost"
 LOWER_BASE = "lower base"
 """SAEBench's headline: only the direction with the lower A_base."""
 HEADLINE = {
-    "robust": {"shift": (RECOMMENDED, None), "tpp": (RECOMMENDED, None)},
+    "robust": {"shift": (ERASURE, 20), "tpp": (RECOMMENDED, None)},
     "saebench": {"shift": (LOWER_BASE, 20), "tpp": (TOP_N, 20)},
     "paper": {"shift": (TOP_N, 20), "tpp": (TOP_N, 20)},
 }
-"""Protocol and metric -> (variant, N) that ``spearman`` and the rest of the summary are about."""
+"""Protocol and metric -> (variant, N) that ``spearman`` and the rest of the summary are about.
+
+Chosen on the development worlds alone. SHIFT: selective erasure has the highest Spearman at N = 20 (.87; area under mean
+ablation .77), puts the perfect SAE first in both worlds (area: ranks 1 and 4) and does not fall at larger N. TPP: the
+fresh matrix is not better there (.67; area .74), so the area stays.
+"""
+BESIDE = {
+    "robust": ((ERASURE, 20), (f"{ERASURE}, {AREA}", None), (LOST, 20), (RECOMMENDED, None), (MEAN, 20), (TOP_N, 20))
+}
+"""Protocol -> other (variant, N) that are shown beside its headline."""
 _REFERENCES = ("oracle", "merged", "split", "absorbed", "random", "permuted", "untrained")
 _RESAMPLES = 300
 _POINTS = KeptJson(Shelves("planted", shipped=False), "points", version=2)
@@ -63,8 +76,7 @@ def validate(
     json_out: Path | None = None,
     *,
     protocols: Sequence[str] = tuple(PROTOCOLS),
-    development: Sequence[WorldConfig] = DEVELOPMENT,
-    held_out: Sequence[WorldConfig] = HELD_OUT,
+    groups: Mapping[str, Sequence[WorldConfig]] = GROUPS,
     steps: int = 1200,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
@@ -77,24 +89,24 @@ def validate(
     for name in protocols:
         get_protocol(name)
     points: list[dict[str, Any]] = []
-    configs = [*((c, False) for c in development), *((c, True) for c in held_out)]
-    for i, (config, held) in enumerate(configs):
+    configs = [(c, group) for group, own in groups.items() for c in own]
+    for i, (config, group) in enumerate(configs):
         if on_progress:
             on_progress(config.name, i, len(configs))
-        points += [p | {"held_out": held} for p in world_points(config, protocols, steps)]
+        points += [p | {"group": group} for p in world_points(config, protocols, steps)]
     if on_progress:
         on_progress("done", len(configs), len(configs))
     result: dict[str, Any] = {
         "kind": "planted",
         "schema": 1,
         "made_by": "saeeval validate",
-        "worlds": [asdict(c) | {"held_out": held} for c, held in configs],
+        "worlds": [asdict(c) | {"group": group} for c, group in configs],
         "ns": list(NS),
     }
     for metric in ("shift", "tpp"):
         result[metric] = {
-            name: summary([p for p in points if p["held_out"]], metric, name)
-            | {"development": summary([p for p in points if not p["held_out"]], metric, name)}
+            name: _of_group(points, HELD, metric, name)
+            | {group: _of_group(points, group, metric, name) for group in groups if group != HELD}
             for name in protocols
         }
     result["verdict"] = verdict(result)
@@ -241,6 +253,10 @@ def _erasure_curves(view: ShiftErasure, ranking: np.ndarray, ns: Sequence[int]) 
     return out
 
 
+def _of_group(points: Sequence[dict[str, Any]], group: str, metric: str, protocol: str) -> dict[str, Any]:
+    return summary([p for p in points if p["group"] == group], metric, protocol)
+
+
 def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dict[str, Any]:
     """The headline's figures, and the same figures for every variant and N; {} without points."""
     if not points:
@@ -251,8 +267,11 @@ def summary(points: Sequence[dict[str, Any]], metric: str, protocol: str) -> dic
     for name in names:
         rows += [figures(points, metric, protocol, name, k) for k in NS]
         rows.append(figures(points, metric, protocol, f"{name}, {AREA}", None))
-    chosen = next(r for r in rows if r["variant"] == variant and r["n"] == n)
-    return chosen | {"headline": variant if n is None else f"{variant}, N = {n}", "by_variant": rows}
+    by_place = {
+        (r["variant"], r["n"]): r | {"headline": r["variant"] + (f", N = {r['n']}" if r["n"] else "")} for r in rows
+    }
+    others = [by_place[place] for place in BESIDE.get(protocol, ()) if place in by_place and place != (variant, n)]
+    return by_place[variant, n] | {"beside": others, "by_variant": rows}
 
 
 def figures(
@@ -302,17 +321,7 @@ def verdict(result: dict[str, Any]) -> list[str]:
     lines = []
     for metric in ("shift", "tpp"):
         for protocol, s in result[metric].items():
-            if not s.get("n_worlds"):
-                continue
-            rho, ci = s["spearman"], s["spearman_ci"]
-            shown = "undefined" if rho is None else f"{rho:+.2f} [{ci[0]:+.2f}, {ci[1]:+.2f}]"
-            lines.append(
-                f"{metric}, {protocol} ({s['headline']}): Spearman with planted truth {shown} over {s['n_saes']} trained "
-                f"SAEs in {s['n_worlds']} worlds; the perfect SAE ranks first in {s['oracle_first']} of {s['n_worlds']} "
-                f"(mean rank {s['oracle_rank']:.1f}); "
-                f"trend with training {_signed(s['trend_with_training'])}; random decoder {_signed(s['random_score'])}, "
-                f"permuted {_signed(s['permuted_score'])}"
-            )
+            lines += [_finding(metric, protocol, own) for own in (s, *s.get("beside", ())) if own.get("n_worlds")]
     if result["shift"].get("saebench", {}).get("n_worlds"):
         failed = [
             f"{metric} at N = {r['n']}"
@@ -326,6 +335,17 @@ def verdict(result: dict[str, Any]) -> list[str]:
             else "SAEBench's settings do not fail here, so these worlds prove nothing about the audit"
         )
     return lines
+
+
+def _finding(metric: str, protocol: str, s: dict[str, Any]) -> str:
+    rho, ci = s["spearman"], s["spearman_ci"]
+    shown = "undefined" if rho is None else f"{rho:+.2f} [{ci[0]:+.2f}, {ci[1]:+.2f}]"
+    return (
+        f"{metric}, {protocol} ({s['headline']}): Spearman with planted truth {shown} over {s['n_saes']} trained "
+        f"SAEs in {s['n_worlds']} worlds; the perfect SAE ranks first in {s['oracle_first']} of {s['n_worlds']} "
+        f"(mean rank {s['oracle_rank']:.1f}); trend with training {_signed(s['trend_with_training'])}; random decoder "
+        f"{_signed(s['random_score'])}, permuted {_signed(s['permuted_score'])}"
+    )
 
 
 def _world_figures(own: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from saeeval_core.planted import validate
 from saeeval_core.planted.faults import SETTINGS, DrawSettings, OnProgress, Setting, SettingScores
-from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, WorldConfig
+from saeeval_core.planted.settings import WorldConfig
 from saeeval_core.planted.validate import all_saes, world_tasks
 from saeeval_core.planted.world import build_world
 from saeeval_core.scores.ranks import spearman
 from saeeval_core.scores.uncertainty import mean_known
 from saeeval_core.storage.kept import KeptJson, Shelves
 
-GROUPS = {"planted, development": DEVELOPMENT, "planted, held out": HELD_OUT}
+GROUPS = {f"planted, {name}": worlds for name, worlds in validate.GROUPS.items()}
 REDRAWS = 3
 """Draws of texts, in development worlds, whose spread is reported."""
 _DRAWS = KeptJson(Shelves("planted", shipped=False), "faults", version=2)

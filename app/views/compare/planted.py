@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.results import Json, Planted, Results
+from app.results import HELD_OUT, OTHER_WORLDS, Json, Planted, PlantedScore, Results
 from app.views.compare.words import METRICS, named
 from app.widgets import provenance
 from saeeval_core.scores.uncertainty import say
@@ -38,11 +38,21 @@ def _planted(content: Planted, k: int) -> None:
         "Spearman: score against true quality over trained SAEs. Oracle rank 1 is best; random and permuted should be 0. "
         "Figures are of worlds that no choice was made on."
     )
+    _figures([r for r in content.scores if r.worlds == HELD_OUT], f"cmp_planted_{k}")
+    for line in content.verdict[-1:]:
+        st.caption(provenance.plain(line))
+    for worlds, words in OTHER_WORLDS.items():
+        if own := [r for r in content.scores if r.worlds == worlds]:
+            with st.expander(f"The same in {words}"):
+                _figures(own, f"cmp_planted_{k}_{worlds}")
+
+
+def _figures(scores: Sequence[PlantedScore], key: str) -> None:
     table = [
         {
             "metric": METRICS[r.metric],
             "protocol": r.protocol,
-            "headline": r.headline,
+            "score": r.headline,
             "Spearman": say(r.spearman, 2),
             "SAEs": r.n_saes,
             "oracle first": r.oracle_first,
@@ -51,11 +61,9 @@ def _planted(content: Planted, k: int) -> None:
             "permuted": r.permuted_score,
             "trend with training": r.trend_with_training,
         }
-        for r in content.scores
+        for r in scores
     ]
-    st.dataframe(table, hide_index=True, key=f"cmp_planted_{k}")
-    for line in content.verdict[-1:]:
-        st.caption(provenance.plain(line))
+    st.dataframe(table, hide_index=True, key=key)
 
 
 def _faults(rows: Sequence[Json]) -> None:

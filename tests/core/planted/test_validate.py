@@ -128,7 +128,7 @@ def test_auc_by_hand_and_drawn_negatives():
 @pytest.mark.slow
 def test_a_run_over_a_tiny_world_writes_what_the_contract_says(tmp_path, monkeypatch):
     out = tmp_path / "planted.json"
-    settings = {"protocols": ("robust", "saebench"), "development": (), "held_out": (TINY,), "steps": 20}
+    settings = {"protocols": ("robust", "saebench"), "groups": {"held out": (TINY,)}, "steps": 20}
     result = validate.validate(out, **settings)
     written = json.loads(out.read_text())
     for metric in ("shift", "tpp"):
