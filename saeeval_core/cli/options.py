@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -167,26 +167,25 @@ def read_labels(path: Path) -> TaskLabels:
 
 
 def with_texts(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of TextOptions, and of other dataclasses, in place of the parameters of these types."""
+    """The command with the options of TextOptions in place of its one parameter of that type."""
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
-    groups = {n: hints[n] for n in own if is_dataclass(hints[n])}
+    name = next(n for n in own if hints[n] is TextOptions)
+    added = get_type_hints(TextOptions, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = []
     for n, p in own.items():
-        if n in groups:
-            added = get_type_hints(groups[n], include_extras=True)
+        if n == name:
             parameters += [
                 inspect.Parameter(f.name, keyword, default=f.default, annotation=added[f.name])
-                for f in fields(groups[n])
+                for f in fields(TextOptions)
             ]
         else:
             parameters.append(p.replace(kind=keyword, annotation=hints[n]))
 
     @wraps(command)
     def called(**values: Any) -> None:
-        made = {n: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for n, kind in groups.items()}
-        command(**made, **values)
+        command(**{name: TextOptions(**{f.name: values.pop(f.name) for f in fields(TextOptions)})}, **values)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in parameters}
