@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import state
 from app.services import ledger, scoring
@@ -25,13 +26,26 @@ AREA = (
     "best on planted worlds (Compare, \u201cCan it be trusted?\u201d)."
 )
 EXAMPLES = 3
+_ERASED = {
+    "shift": (
+        "Selective erasure E, fresh probes",
+        "Still readable, R of the spurious label",
+        "Probes fitted after the ablation: E is what they lost of the spurious label minus what they lost of the target; R is 1 "
+        "where all of it can still be read and 0 where nothing can.",
+    ),
+    "tpp": (
+        "TPP of fresh probes",
+        "Still readable, R of the class whose latents are ablated",
+        "Probes fitted after the ablation: the share of accuracy above chance that is lost, own class minus the others.",
+    ),
+}
 
 
 def render(loaded: Loaded) -> None:
     """Headline first; everything below it explains it."""
     st.header("Which latents carry a concept, and what else do they carry?")
     _loaded(loaded)
-    _headline(loaded)
+    read = _headline(loaded)
     left, right = st.columns(2, gap="large")
     with left:
         _shift_words()
@@ -47,6 +61,9 @@ def render(loaded: Loaded) -> None:
     _go("your_data", "Open Your data")
     with st.expander("Where everything comes from"):
         _provenance(loaded)
+    for metric, slot in read.items():
+        with slot:
+            _guarded(lambda metric=metric: _erased(loaded, metric))
 
 
 def _loaded(loaded: Loaded) -> None:
@@ -82,12 +99,15 @@ def _reads(loaded: Loaded) -> str:
     return f"reads {latents.hook}, writes {(latents.about or {}).get('writes', latents.hook)}" if latents.probed else ""
 
 
-def _headline(loaded: Loaded) -> None:
+def _headline(loaded: Loaded) -> dict[str, DeltaGenerator]:
+    """Metric -> where what fresh probes read is to stand: it comes last, so that the page does not wait for it."""
     left, right = st.columns(2, gap="large", border=True)
+    slots: dict[str, DeltaGenerator] = {}
     with left:
-        _guarded(lambda: _shift_headline(loaded))
+        _guarded(lambda: _shift_headline(loaded, slots))
     with right:
-        _guarded(lambda: _tpp_headline(loaded))
+        _guarded(lambda: _tpp_headline(loaded, slots))
+    return slots
 
 
 def _guarded(draw: Callable[[], None]) -> None:
@@ -98,7 +118,7 @@ def _guarded(draw: Callable[[], None]) -> None:
         provenance.problem(error)
 
 
-def _shift_headline(loaded: Loaded) -> None:
+def _shift_headline(loaded: Loaded, slots: dict[str, DeltaGenerator]) -> None:
     found = scoring.shift_variants(loaded, TEST)
     if found is None:
         st.write("This task defines no SHIFT pair.")
@@ -109,11 +129,12 @@ def _shift_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
+    slots["shift"] = st.container()
     trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
     _go("shift_lab", "Open the SHIFT lab")
 
 
-def _tpp_headline(loaded: Loaded) -> None:
+def _tpp_headline(loaded: Loaded, slots: dict[str, DeltaGenerator]) -> None:
     if loaded.task_set.tpp is not None and not scoring.evaluation(loaded).tpp_is_live:
         st.write(
             f"Protocol {provenance.plain(loaded.protocol.name)} draws new negatives for every TPP number: saeeval run scores it."
@@ -130,8 +151,21 @@ def _tpp_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
+    slots["tpp"] = st.container()
     trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
     _go("tpp_matrix", "Open the TPP matrix")
+
+
+def _erased(loaded: Loaded, metric: str) -> None:
+    """What fresh probes still read after the same ablation."""
+    with st.spinner("Reading with fresh probes"):
+        found = scoring.erased(loaded, metric, HEADLINE_N)
+    if found is None:
+        return
+    score, kept, how = _ERASED[metric]
+    provenance.also(f"{score}, top {HEADLINE_N}", found.selective_erasure)
+    provenance.also(kept, found.recoverability)
+    provenance.how(how)
 
 
 def _go(view: str, label: str) -> None:

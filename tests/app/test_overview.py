@@ -18,6 +18,8 @@ def test_says_what_is_loaded_and_both_scores_with_intervals(planted_app):
     assert "smollm2-135m-instruct" in text and "composed texts" in text
     assert "S_SHIFT, small-N area" in text and "TPP, small-N area" in text and text.count("95 % interval [") >= 4
     assert "The paper's S_SHIFT, top 10" in html.unescape(text) and "The paper's TPP, top 10" in html.unescape(text)
+    assert "Selective erasure E" in text and "Still readable, R of the spurious label" in text
+    assert "TPP of fresh probes" in text and text.count("95 % interval [") >= 8
     assert len(test.latex) == 2
 
 
