@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 from app.services import scoring
 from app.services.loading import Loaded
+from saeeval_core.config import fingerprint
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.evaluation.result import Erasure
 from saeeval_core.scores.erasure import Readable
+from saeeval_core.scores.threads import one_thread
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import Estimate
 
@@ -44,7 +47,17 @@ class StillMatrix:
     """Why there is nothing to read."""
 
 
+@dataclass(frozen=True)
+class StillOverall:
+    """What fresh probes read of one metric's headline on test."""
+
+    erasure: Erasure | None = None
+    problem: str = ""
+    """Why there is nothing to read."""
+
+
 _one = ThreadPoolExecutor(1, thread_name_prefix="fresh-probes")
+_long = ThreadPoolExecutor(1, thread_name_prefix="fresh-probes-overall")
 _guard = threading.Lock()
 _newest: OrderedDict[str, tuple[tuple[object, ...], "Future[Any]"]] = OrderedDict()
 
@@ -61,19 +74,33 @@ def still_matrix(place: str, loaded: Loaded, part: int, sets: scoring.Sets) -> S
     return _answer(place, key, lambda: _read_matrix(loaded, part, sets, lambda: _is_newest(place, key)))
 
 
-def _answer(place: str, key: tuple[object, ...], read: Callable[[], T]) -> T | None:
+def still_overall(loaded: Loaded, metric: str, n: int) -> StillOverall | None:
+    """The same of the top n by attribution on test, SHIFT over all pairs: seconds of work, beside the others."""
+    key = (loaded.config, loaded.latents.fingerprint, metric, n)
+    return _answer(
+        f"overall {fingerprint([str(k) for k in key])}", key, lambda: _read_overall(loaded, metric, n), _long
+    )
+
+
+def _answer(place: str, key: tuple[object, ...], read: Callable[[], T], by: ThreadPoolExecutor = _one) -> T | None:
     with _guard:
         asked, future = _newest.get(place, ((), None))
         if future is None or asked != key:
             if future is not None:
                 future.cancel()
-            future = _one.submit(read)
+            future = by.submit(_beside, read)
             _newest[place] = (key, future)
             _newest.move_to_end(place)
             while len(_newest) > _MOST:
                 _newest.popitem(last=False)
     # Another tab at the same desk may just have asked for another set.
     return future.result() if future.done() and not future.cancelled() else None
+
+
+def _beside(read: Callable[[], T]) -> T:
+    """In one thread: the presses keep the rest of the processor."""
+    with one_thread():
+        return read()
 
 
 def _is_newest(place: str, key: tuple[object, ...]) -> bool:
@@ -100,3 +127,10 @@ def _read_matrix(loaded: Loaded, part: int, sets: scoring.Sets, wanted: Callable
         return StillMatrix(scoring.fresh_matrix(view, sets), clean, view.board.reader)
     except SaeEvalError as error:
         return StillMatrix(problem=str(error))
+
+
+def _read_overall(loaded: Loaded, metric: str, n: int) -> StillOverall:
+    try:
+        return StillOverall(scoring.erased(loaded, metric, n))
+    except SaeEvalError as error:
+        return StillOverall(problem=str(error))

@@ -6,15 +6,15 @@ from itertools import product
 
 import numpy as np
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from app.services import ledger, scoring
+from app.services import fresh_reader, ledger, scoring
 from app.services.loading import Loaded
 from app.widgets import provenance, trust_box
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
 from saeeval_core.versions import versions
@@ -30,22 +30,23 @@ _ERASED = {
     "shift": (
         "Selective erasure E, fresh probes",
         "Still readable, R of the spurious label",
-        "Probes fitted after the ablation: E is what they lost of the spurious label minus what they lost of the target; R is 1 "
-        "where all of it can still be read and 0 where nothing can.",
+        "Probes fitted after the ablation: E is what they lost of the spurious label minus what they lost of the target; "
+        "R is 1 where all of it can still be read and 0 where nothing can.",
     ),
     "tpp": (
         "TPP of fresh probes",
         "Still readable, R of the class whose latents are ablated",
-        "Probes fitted after the ablation: the share of accuracy above chance that is lost, own class minus the others.",
+        "Probes fitted after the ablation: share of accuracy above chance lost, own class minus the others.",
     ),
 }
+"""Metric -> (name of the score, name of R, how they are computed)."""
 
 
 def render(loaded: Loaded) -> None:
     """Headline first; everything below it explains it."""
     st.header("Which latents carry a concept, and what else do they carry?")
     _loaded(loaded)
-    read = _headline(loaded)
+    _headline(loaded)
     left, right = st.columns(2, gap="large")
     with left:
         _shift_words()
@@ -61,9 +62,6 @@ def render(loaded: Loaded) -> None:
     _go("your_data", "Open Your data")
     with st.expander("Where everything comes from"):
         _provenance(loaded)
-    for metric, slot in read.items():
-        with slot:
-            _guarded(lambda metric=metric: _erased(loaded, metric))
 
 
 def _loaded(loaded: Loaded) -> None:
@@ -99,15 +97,12 @@ def _reads(loaded: Loaded) -> str:
     return f"reads {latents.hook}, writes {(latents.about or {}).get('writes', latents.hook)}" if latents.probed else ""
 
 
-def _headline(loaded: Loaded) -> dict[str, DeltaGenerator]:
-    """Metric -> where what fresh probes read is to stand: it comes last, so that the page does not wait for it."""
+def _headline(loaded: Loaded) -> None:
     left, right = st.columns(2, gap="large", border=True)
-    slots: dict[str, DeltaGenerator] = {}
     with left:
-        _guarded(lambda: _shift_headline(loaded, slots))
+        _guarded(lambda: _shift_headline(loaded))
     with right:
-        _guarded(lambda: _tpp_headline(loaded, slots))
-    return slots
+        _guarded(lambda: _tpp_headline(loaded))
 
 
 def _guarded(draw: Callable[[], None]) -> None:
@@ -118,7 +113,7 @@ def _guarded(draw: Callable[[], None]) -> None:
         provenance.problem(error)
 
 
-def _shift_headline(loaded: Loaded, slots: dict[str, DeltaGenerator]) -> None:
+def _shift_headline(loaded: Loaded) -> None:
     found = scoring.shift_variants(loaded, TEST)
     if found is None:
         st.write("This task defines no SHIFT pair.")
@@ -129,12 +124,12 @@ def _shift_headline(loaded: Loaded, slots: dict[str, DeltaGenerator]) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    slots["shift"] = st.container()
+    _guarded(lambda: _erased(loaded, "shift"))
     trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
     _go("shift_lab", "Open the SHIFT lab")
 
 
-def _tpp_headline(loaded: Loaded, slots: dict[str, DeltaGenerator]) -> None:
+def _tpp_headline(loaded: Loaded) -> None:
     if loaded.task_set.tpp is not None and not scoring.evaluation(loaded).tpp_is_live:
         st.write(
             f"Protocol {provenance.plain(loaded.protocol.name)} draws new negatives for every TPP number: saeeval run scores it."
@@ -151,21 +146,31 @@ def _tpp_headline(loaded: Loaded, slots: dict[str, DeltaGenerator]) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
-    slots["tpp"] = st.container()
+    _guarded(lambda: _erased(loaded, "tpp"))
     trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
     _go("tpp_matrix", "Open the TPP matrix")
 
 
 def _erased(loaded: Loaded, metric: str) -> None:
-    """What fresh probes still read after the same ablation."""
-    with st.spinner("Reading with fresh probes"):
-        found = scoring.erased(loaded, metric, HEADLINE_N)
+    """What fresh probes still read after the paper's ablation; it takes seconds, so the page does not wait for it."""
+    found = fresh_reader.still_overall(loaded, metric, HEADLINE_N)
     if found is None:
+        _reading(loaded, metric)
+        return
+    if found.erasure is None:
+        provenance.how(f"Fresh probes: {found.problem or NOT_MEASURED}")
         return
     score, kept, how = _ERASED[metric]
-    provenance.also(f"{score}, top {HEADLINE_N}", found.selective_erasure)
-    provenance.also(kept, found.recoverability)
+    provenance.also(f"{score}, top {HEADLINE_N}", found.erasure.selective_erasure)
+    provenance.also(kept, found.erasure.recoverability)
     provenance.how(how)
+
+
+@st.fragment(run_every=0.7)
+def _reading(loaded: Loaded, metric: str) -> None:
+    if fresh_reader.still_overall(loaded, metric, HEADLINE_N) is not None:
+        st.rerun(scope="app")
+    provenance.how("Fresh probes are being read.")
 
 
 def _go(view: str, label: str) -> None:
