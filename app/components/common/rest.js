@@ -9,7 +9,7 @@ export function makeRest(owner, pending) {
   return { owner, pending, asked: 0, timer: null, stop: null };
 }
 
-// Every redraw calls this.
+// Every redraw calls this. An answer that says the same as the one before is not drawn, so asking goes on without one.
 export function askAgain(rest) {
   listenElsewhere(rest);
   clearTimeout(rest.timer);
@@ -24,8 +24,8 @@ export function askAgain(rest) {
 function later(rest, wait) {
   rest.timer = setTimeout(() => {
     const { root, line } = rest.owner;
-    if (onTheirWay() > 0 || asking(line)) askAgain(rest);
-    else if (root.isConnected) send(line);
+    if (root.isConnected && onTheirWay() === 0 && !asking(line)) send(line);
+    askAgain(rest);
   }, wait);
 }
 
