@@ -10,7 +10,7 @@ from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
 from app.payloads.tpp_cards import LOST, READ_ANEW, NumberCard
 from app.services import scoring, verdicts
-from app.services.fresh_reader import StillMatrix
+from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.recordings.recording import LatentRecording

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from app.deciding.tpp_page import TppPage
-from app.services import fresh_reader
-from app.services.fresh_reader import StillMatrix
+from app.services import fresh_matrix
+from app.services.fresh_matrix import StillMatrix
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import Estimate, difference, separable, value_and_interval
 
@@ -26,7 +26,7 @@ def read_anew(page: TppPage) -> StillMatrix | None:
     """What fresh probes read of the sets on screen; None while the background reads it."""
     if not any(page.ids):
         return StillMatrix(problem="no latent of any class is ablated")
-    return fresh_reader.still_matrix(page.desk.name, page.loaded, page.part, page.ids)
+    return fresh_matrix.still_matrix(page.desk.name, page.loaded, page.part, page.ids)
 
 
 def number_cards(

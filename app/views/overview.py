@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app import state
-from app.services import fresh_reader, ledger, scoring
+from app.services import fresh_matrix, ledger, scoring
 from app.services.loading import Loaded
 from app.widgets import provenance, trust_box
 from app.widgets.token_text import plain_html
@@ -153,7 +153,7 @@ def _tpp_headline(loaded: Loaded) -> None:
 
 def _erased(loaded: Loaded, metric: str) -> None:
     """What fresh probes still read after the paper's ablation; it takes seconds, so the page does not wait for it."""
-    found = fresh_reader.still_overall(loaded, metric, HEADLINE_N)
+    found = fresh_matrix.still_overall(loaded, metric, HEADLINE_N)
     if found is None:
         _reading(loaded, metric)
         return
@@ -168,7 +168,7 @@ def _erased(loaded: Loaded, metric: str) -> None:
 
 @st.fragment(run_every=0.7)
 def _reading(loaded: Loaded, metric: str) -> None:
-    if fresh_reader.still_overall(loaded, metric, HEADLINE_N) is not None:
+    if fresh_matrix.still_overall(loaded, metric, HEADLINE_N) is not None:
         st.rerun(scope="app")
     provenance.how("Fresh probes are being read.")
 

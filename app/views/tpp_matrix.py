@@ -14,7 +14,7 @@ from app.payloads.matrix import Around, Matrix, matrix
 from app.payloads.tpp_cards import number_cards, read_anew
 from app.payloads.wishes import read_wishes
 from app.services import scoring, trust
-from app.services.fresh_reader import StillMatrix
+from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
 from app.widgets import live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
 from saeeval_core.errors import SaeEvalError

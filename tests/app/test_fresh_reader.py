@@ -6,7 +6,7 @@ import time
 import pytest
 from synthetic import make_loaded
 
-from app.services import fresh_reader, scoring
+from app.services import fresh_matrix, fresh_reader, scoring
 from saeeval_core.errors import DataError
 from saeeval_core.texts.parts import DEV
 
@@ -102,7 +102,7 @@ def ask_matrix(loaded, request):
     def asked(sets, *, wait=True):
         end = time.monotonic() + 60
         while True:
-            found = fresh_reader.still_matrix(request.node.name, loaded, DEV, sets)
+            found = fresh_matrix.still_matrix(request.node.name, loaded, DEV, sets)
             if found is not None or not wait or time.monotonic() > end:
                 return found
             time.sleep(0.01)

@@ -14,8 +14,8 @@ from app.deciding.tpp_page import TppPage
 from app.payloads.as_json import as_json
 from app.payloads.matrix import matrix
 from app.payloads.tpp_cards import number_cards, read_anew
-from app.services import fresh_reader, ledger, scoring
-from app.services.fresh_reader import StillMatrix
+from app.services import fresh_matrix, ledger, scoring
+from app.services.fresh_matrix import StillMatrix
 from app.widgets import export, tpp_export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
@@ -127,7 +127,7 @@ def test_right_after_a_move_nothing_is_read_anew(loaded, monkeypatch):
     def never(*_):
         raise AssertionError("it would share the processor with the next move")
 
-    monkeypatch.setattr(fresh_reader, "still_matrix", never)
+    monkeypatch.setattr(fresh_matrix, "still_matrix", never)
     assert not view("tpp_matrix", session={"tpp_moved": True}).exception
 
 
