@@ -124,8 +124,10 @@ def _shift_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    _guarded(lambda: _erased(loaded, "shift"))
+    read = st.container()
     trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
+    with read:  # after the buttons: it may run the page again, which would lose their press
+        _guarded(lambda: _erased(loaded, "shift"))
     _go("shift_lab", "Open the SHIFT lab")
 
 
@@ -146,8 +148,10 @@ def _tpp_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
-    _guarded(lambda: _erased(loaded, "tpp"))
+    read = st.container()
     trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
+    with read:  # after the buttons: it may run the page again, which would lose their press
+        _guarded(lambda: _erased(loaded, "tpp"))
     _go("tpp_matrix", "Open the TPP matrix")
 
 
