@@ -37,6 +37,7 @@ DEFAULTS: Mapping[str, str] = {
     "tpp_set": "mine",  # TPP: see deciding/class_refs.py
     "cell": "",  # TPP matrix: "ablated class,probe"
     "scale": "",
+    "fresh": "",  # TPP matrix: "1" shows fresh probes
     "compare": "",  # Compare: further SAEs, separated by spaces
     "compare_tab": "",  # Compare: the open tab
     "search": "",
@@ -162,6 +163,7 @@ KINDS: Mapping[str, Kind] = {name: Text() for name in DEFAULTS} | {
     "latent": Whole(0, 10**9),
     "cell": TwoNumbers(10**6, whole=True),
     "scale": OneOf(("", "relative")),
+    "fresh": OneOf(("", "1")),
     "compare": Text(8000),
     "density": TwoNumbers(100, whole=False, ascending=True),
     "silent": OneOf(("", "1")),

@@ -29,7 +29,7 @@ def planted_app(assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SAEEVAL_STORE", str(tmp_path / "store.sqlite"))
 
     def run(view: str = "shift_lab", **url: str) -> AppTest:
-        test = AppTest.from_function(_page, default_timeout=30, args=(view,))
+        test = AppTest.from_function(_page, default_timeout=120, args=(view,))
         for name, value in url.items():
             test.query_params[name] = value
         return test.run()

@@ -93,7 +93,8 @@ class ClassSets:
         before = None if any(s.looks_before is None for _, s in self.stored) else 0
         batches = {frozen.batch: (c, frozen) for c in every for frozen in (read_tpp(c),)}
         return [
-            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {looks_words(frozen.dev_looks, before)}"
+            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {looks_words(frozen.dev_looks, before)}; "
+            f"{frozen.gone}"
             for c, frozen in sorted(batches.values(), key=lambda pair: pair[0].id, reverse=True)
         ]
 

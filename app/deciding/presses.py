@@ -15,7 +15,7 @@ from app.services import access, loading, scoring
 from app.services.loading import Loaded
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import DataError, SaeEvalError, unknown_name
-from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp
+from saeeval_core.ledger.commits import ShiftCommit, TppCommit, Under, commit_shift, commit_tpp
 from saeeval_core.ledger.connection import StoreError
 from saeeval_core.ledger.decisions import DECISIONS, Decision
 from saeeval_core.ledger.places import Place, find_set, own_set
@@ -289,26 +289,29 @@ def _commit_shift(store: Store, desk: Desk, press: Press, loaded: Loaded) -> Shi
     here = (d for d in scoring.shift_directions(loaded) if shift_place(loaded, d) == place)
     if (direction := next(here, None)) is None:
         raise DataError("the texts have changed since this set was made; open the set again and commit")
-    view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
+    where = loaded, direction.pair, direction.task.target.column, TEST
+    view, fresh_probes = scoring.shift_view(*where), scoring.shift_erasure(*where)
     with store.once(press.given_by(desk.who)) as fresh:  # scored inside: two servers never score one press
         if not fresh:
             return None
         chosen = own_set(store, place, desk.who, desk.target)
         ids = store.ablated(chosen.id, desk.n_latents)
-        return commit_shift(store, chosen, desk.who, view, ids, made.ablation, made.protocol, made.seed)
+        under = Under(made.ablation, made.protocol, made.seed)
+        return commit_shift(store, chosen, desk.who, view, fresh_probes, ids, under)
 
 
 def _commit_tpp(store: Store, desk: Desk, press: Press, loaded: Loaded) -> TppCommit | None:
     made = press.made
     rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
-    view = scoring.tpp_view(loaded, TEST)
+    view, fresh_probes = scoring.tpp_view(loaded, TEST), scoring.tpp_erasure(loaded, TEST)
     with store.once(press.given_by(desk.who)) as fresh:
         if not fresh:
             return None
         sets = class_sets(loaded, desk.choice, desk.who, made.n, desk.rule)
         ids = chosen_sets(rankings, made.n, sets.decisions)
         kept_in = open_sets(store, desk, sets)
-        return commit_tpp(store, kept_in, desk.who, view, ids, made.n, made.ablation, made.protocol, made.seed)
+        under = Under(made.ablation, made.protocol, made.seed)
+        return commit_tpp(store, kept_in, desk.who, view, fresh_probes, ids, made.n, under)
 
 
 def _fields(sent: object, what: str) -> Mapping[str, object]:

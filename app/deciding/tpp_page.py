@@ -51,6 +51,12 @@ class TppPage:
         return scoring.tpp_set_score(self.loaded, self.part, self.ids, self.ablation)
 
     @property
+    def fresh_score(self) -> TppScore | None:
+        """The same of fresh probes, read now where the background has not; None where nothing is ablated."""
+        view = scoring.tpp_erasure(self.loaded, self.part)
+        return scoring.fresh_matrix(view, self.ids) if any(self.ids) else None
+
+    @property
     def desk(self) -> Desk:
         """Where presses go."""
         return class_desk(self.loaded, self.sets, self.who)

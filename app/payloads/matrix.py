@@ -8,13 +8,14 @@ import numpy as np
 from app.deciding.presses import Made
 from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
+from app.payloads.tpp_cards import LOST, READ_ANEW, NumberCard
 from app.services import scoring, verdicts
+from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, flipped_texts, relative_matrix
-from saeeval_core.scores.uncertainty import Estimate, difference, say, separable, value_and_interval
+from saeeval_core.scores.uncertainty import Estimate, say
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
 """Steps of the slider; 0 leaves only what a person adds."""
@@ -23,16 +24,6 @@ LISTED = 60
 CANDIDATES = 12
 """Latents listed beyond those ablated, to be added."""
 FLIPS = 12
-
-
-@dataclass(frozen=True)
-class NumberCard:
-    """One headline number."""
-
-    label: str
-    value: str
-    ci: str
-    how: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +65,8 @@ class Detail:
 
     title: str
     summary: str
+    anew: str
+    """What a fresh probe lost; "" where the matrix shows old probes."""
     effect_how: str
     solo_how: str
     out_how: str
@@ -94,9 +87,17 @@ class Matrix:
     ns: tuple[int, ...]
     n: int
     relative: bool
+    fresh: bool
+    """Fresh probes are wanted; old ones are shown until they are read."""
+    reading: bool
+    """Fresh probes are being read; ask again."""
+    note: str
+    """Why old probes are shown where fresh ones are wanted."""
     ablation: str
     title: str
     level: str
+    unit: str
+    """What a cell says, in words."""
     matrix: tuple[tuple[Estimate, ...], ...]
     """[ablated class][probe]"""
     limit: float
@@ -134,58 +135,56 @@ def nearest_step(loaded: Loaded, wanted: int) -> int:
     return min(steps(loaded), key=lambda k: (abs(k - wanted), k))
 
 
-def number_cards(page: TppPage, before: TppScore | None) -> tuple[NumberCard, ...]:
-    """Headline numbers with intervals, and the change from what was shown before.
-
-    A judge's set that keeps no latent of any class is a state, not a score of 0.
-    """
-    name, score, nothing = page.part_name, page.score, page.sets.nothing
-    if nothing:
-        how = "no latent of any class passes the judge's rule, so there is nothing to score"
-        return (NumberCard(f"TPP score ({name})", "n/a", nothing, how),)
-    over = f"; 95 % interval over {name} texts"
-    cards = [
-        _card(f"TPP score ({name})", score.score, f"mean of the diagonal minus mean of the rest{over}"),
-        _card(
-            "Diagonal: intended", score.intended, f"mean loss of the probe whose own class's latents are ablated{over}"
-        ),
-        _card("Off the diagonal: unintended", score.unintended, f"mean loss of the other probes{over}"),
-    ]
-    if before is not None and before is not score:
-        change = difference(score, before)
-        words = "" if change.value is None or separable(change) else " not separable"
-        how = f"score now minus the score shown before, paired over the same resampled texts{over}"
-        cards.append(_card("Change", change, how, signed=True, more=words))
-    return tuple(cards)
-
-
-def matrix(page: TppPage, cell: tuple[int, int] | None, *, relative: bool, read: bool = False) -> Matrix:
+def matrix(
+    page: TppPage,
+    cell: tuple[int, int] | None,
+    still: StillMatrix | None = None,
+    *,
+    relative: bool,
+    fresh: bool = False,
+    read: bool = False,
+) -> Matrix:
     """What the component draws, apart from what is around it.
 
-    ``cell``: the (ablated class, probe) that is explained. ``relative``: cells as shares of the accuracy above chance.
-    ``read``: the language model may be used to read the texts of the cell.
+    ``cell``: the (ablated class, probe) that is explained. ``still``: what ``tpp_cards.read_anew`` says. ``relative``:
+    cells as shares of the accuracy above chance. ``fresh``: cells of fresh probes, as soon as they are read. ``read``:
+    the language model may be used to read the texts of the cell.
     """
     board, score, name = page.view.board, page.score, page.part_name
+    anew = still if fresh and still is not None and still.score is not None else None
     cells = relative_matrix(board, score) if relative else score.matrix
+    unit = LOST if relative else "loss of balanced accuracy"
+    if anew is not None and anew.score is not None:
+        cells, unit = anew.score.matrix, f"{LOST}: {READ_ANEW.format(anew.reader)}"
     return Matrix(
         classes=tuple(board.task.classes),
         ns=steps(page.loaded),
         n=page.n,
         relative=relative,
+        fresh=fresh,
+        reading=still is None,
+        note=_note(still) if fresh else "",
         ablation=page.ablation,
-        title=f"Ablating the latents of one class, reading every probe ({name} texts)",
+        title=f"Ablating the latents of one class, reading every {'fresh ' if anew else ''}probe ({name} texts)",
         level=f"resampled {name} texts",
+        unit=unit,
         matrix=tuple(map(tuple, cells)),
         limit=max([0.05, *(abs(e.value) for row in cells for e in row if e.value is not None)]),
-        clean=tuple(board.clean),
+        clean=tuple(board.clean) if anew is None else anew.clean,
         counts=tuple(_count(len(ids), own) for ids, own in zip(page.ids, page.sets.decisions, strict=True)),
         count_how="latents really ablated for this class (fewer than N when fewer argue for it), with your changes",
         cell=cell,
-        detail=_detail(page, cell, read) if cell else None,
+        detail=_detail(page, cell, anew, read) if cell else None,
     )
 
 
-def _detail(page: TppPage, cell: tuple[int, int], read: bool) -> Detail:
+def _note(still: StillMatrix | None) -> str:
+    if still is None:
+        return "Old probes are shown while fresh ones are being read."
+    return f"Old probes are shown; fresh ones cannot be read: {still.problem}." if still.problem else ""
+
+
+def _detail(page: TppPage, cell: tuple[int, int], anew: StillMatrix | None, read: bool) -> Detail:
     loaded, view, (i, j) = page.loaded, page.view, cell
     classes, ids = view.board.task.classes, page.ids[i]
     flips, total = _flips(loaded, page.part, ids, j, page.ablation)
@@ -194,6 +193,7 @@ def _detail(page: TppPage, cell: tuple[int, int], read: bool) -> Detail:
     return Detail(
         title=f"{classes[i]} latents on the {classes[j]} probe",
         summary=f"{len(ids)} latents ablated; accuracy lost: {say(whole)}",
+        anew=_anew_words(anew, classes[j], cell),
         effect_how="attribution: (mean on the probe's class - mean on the others) times decoder . probe",
         solo_how="loss of this probe's balanced accuracy when only this latent is ablated",
         out_how="how much less is lost when this latent alone is spared",
@@ -203,6 +203,15 @@ def _detail(page: TppPage, cell: tuple[int, int], read: bool) -> Detail:
         flip_note=_flip_note(total, len(flips)),
         flips=tuple(_flip(loaded, f, view.dots[:, j], classes, read) for f in flips),
         offer="" if read or not flips else offer,
+    )
+
+
+def _anew_words(anew: StillMatrix | None, probe: str, cell: tuple[int, int]) -> str:
+    if anew is None or anew.score is None:
+        return ""
+    lost = say(anew.score.matrix[cell[0]][cell[1]])
+    return (
+        f"A fresh {probe} probe lost {lost} of what it reads of clean texts. All that follows is about the old probe."
     )
 
 
@@ -294,10 +303,3 @@ def _mark(decision: str | None) -> str:
 def _count(n: int, own: Mapping[int, str]) -> str:
     more, fewer = sum(d == "ablate" for d in own.values()), sum(d == "keep" for d in own.values())
     return f"{n}" + (f" (+{more})" if more else "") + (f" (−{fewer})" if fewer else "")
-
-
-def _card(label: str, e: Estimate, how: str, *, signed: bool = False, more: str = "") -> NumberCard:
-    value, interval = value_and_interval(e, signed=signed)
-    if e.value is None:
-        return NumberCard(label, value, interval, how)
-    return NumberCard(label, value.replace("-", "−"), interval.replace("-", "−") + more, how)

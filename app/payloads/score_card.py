@@ -132,6 +132,8 @@ class CommitNote:
     """A commit in a line."""
 
     text: str
+    gone: str
+    """What fresh probes read, in words."""
     n: int
     looks: str
     who: str
@@ -266,9 +268,11 @@ def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation:
 
 
 def _commit(c: Commit, ids: tuple[int, ...], before: int | None) -> CommitNote:
-    e = read_shift(c).score
-    text = "n/a" if e.value is None else f"S {say(e)}"
-    return CommitNote(text, len(c.ids), looks_words(c.dev_looks, before), c.who, when(c.at), tuple(c.ids) != ids)
+    made = read_shift(c)
+    text = "n/a" if made.score.value is None else f"S {say(made.score)}"
+    return CommitNote(
+        text, made.gone, len(c.ids), looks_words(c.dev_looks, before), c.who, when(c.at), tuple(c.ids) != ids
+    )
 
 
 def _change(d: Decision) -> tuple[str, str, str, str]:

@@ -1,4 +1,4 @@
-"""What the TPP page's component asks for besides presses: another N, cell or scale, a latent's page, the texts read."""
+"""What the TPP page's component asks for besides presses: another N, cell, scale or kind of probe; a latent; texts read."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from saeeval_core.scores.ablation import ABLATIONS
 
 _CELL = re.compile(r"([0-9]{1,6}),([0-9]{1,6})")
 _MOST = 10**6
-_WORDS = {"scale": ("", "relative"), "ablation": tuple(ABLATIONS)}
+_WORDS = {"scale": ("", "relative"), "fresh": ("", "1"), "ablation": tuple(ABLATIONS)}
 
 
 @dataclass(frozen=True)

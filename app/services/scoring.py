@@ -10,13 +10,15 @@ from app.services.shared import shared
 from saeeval_core.config import derive_rng
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Direction, Evaluation
+from saeeval_core.evaluation.erased import erased_at
 from saeeval_core.evaluation.prepare import evaluation_of
+from saeeval_core.evaluation.result import Erasure
 from saeeval_core.evaluation.select import TopByAttribution
 from saeeval_core.evaluation.variants import Variants, shift_of_selector, tpp_of_selector
 from saeeval_core.recordings.obtain import draw_of
 from saeeval_core.scores.area import GRID
 from saeeval_core.scores.contributions import random_sets
-from saeeval_core.scores.erasure import Readable, ShiftErasure, TppErasure
+from saeeval_core.scores.erasure import Accuracies, Readable, ShiftErasure, TppErasure
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore
 from saeeval_core.scores.uncertainty import OverPairs, Sampled
@@ -135,7 +137,13 @@ def tpp_erasure(loaded: Loaded, part: int) -> TppErasure:
 @shared(max_entries=512)
 def fresh_matrix(view: TppErasure, sets: Sets) -> TppScore:
     """The matrix of fresh probes of one set per class."""
-    return view.score(sets)
+    return view.of_rows([fresh_row(view, ids) for ids in sets], tuple(map(len, sets)))
+
+
+@shared(max_entries=256)
+def fresh_row(view: TppErasure, ids: tuple[int, ...]) -> Accuracies:
+    """One row of it: a press on the latents of one class leaves the others as they are."""
+    return view.row(ids)
 
 
 def tpp_ablating(loaded: Loaded, part: int, ablation: str) -> TppLatents:
@@ -187,6 +195,12 @@ def tpp_variants_of(loaded: Loaded, part: int) -> Variants[TppScore] | None:
         return None
     tpp_boards(loaded)  # made once for all sessions
     return tpp_of_selector(evaluation(loaded), loaded.latents, GRID, TopByAttribution(), part)
+
+
+@shared(max_entries=32)
+def erased(loaded: Loaded, metric: str, n: int) -> Erasure | None:
+    """What fresh probes read on test of the top n by attribution, SHIFT over pairs; None for a metric that has none."""
+    return erased_at(evaluation(loaded), loaded.latents, metric, n)
 
 
 def averaged(total: OverPairs) -> str:

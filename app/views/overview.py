@@ -8,12 +8,13 @@ import numpy as np
 import streamlit as st
 
 from app import state
-from app.services import ledger, scoring
+from app.services import fresh_matrix, ledger, scoring
 from app.services.loading import Loaded
 from app.widgets import provenance, trust_box
 from app.widgets.token_text import plain_html
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
 from saeeval_core.versions import versions
@@ -25,6 +26,20 @@ AREA = (
     "best on planted worlds (Compare, \u201cCan it be trusted?\u201d)."
 )
 EXAMPLES = 3
+_ERASED = {
+    "shift": (
+        "Selective erasure E, fresh probes",
+        "Still readable, R of the spurious label",
+        "Probes fitted after the ablation: E is what they lost of the spurious label minus what they lost of the target; "
+        "R is 1 where all of it can still be read and 0 where nothing can.",
+    ),
+    "tpp": (
+        "TPP of fresh probes",
+        "Still readable, R of the class whose latents are ablated",
+        "Probes fitted after the ablation: share of accuracy above chance lost, own class minus the others.",
+    ),
+}
+"""Metric -> (name of the score, name of R, how they are computed)."""
 
 
 def render(loaded: Loaded) -> None:
@@ -109,7 +124,10 @@ def _shift_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
+    read = st.container()
     trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
+    with read:  # after the buttons: it may run the page again, which would lose their press
+        _guarded(lambda: _erased(loaded, "shift"))
     _go("shift_lab", "Open the SHIFT lab")
 
 
@@ -130,8 +148,33 @@ def _tpp_headline(loaded: Loaded) -> None:
     provenance.how(AREA)
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
+    read = st.container()
     trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
+    with read:  # after the buttons: it may run the page again, which would lose their press
+        _guarded(lambda: _erased(loaded, "tpp"))
     _go("tpp_matrix", "Open the TPP matrix")
+
+
+def _erased(loaded: Loaded, metric: str) -> None:
+    """What fresh probes still read after the paper's ablation; it takes seconds, so the page does not wait for it."""
+    found = fresh_matrix.still_overall(loaded, metric, HEADLINE_N)
+    if found is None:
+        _reading(loaded, metric)
+        return
+    if found.erasure is None:
+        provenance.how(f"Fresh probes: {found.problem or NOT_MEASURED}")
+        return
+    score, kept, how = _ERASED[metric]
+    provenance.also(f"{score}, top {HEADLINE_N}", found.erasure.selective_erasure)
+    provenance.also(kept, found.erasure.recoverability)
+    provenance.how(how)
+
+
+@st.fragment(run_every=0.7)
+def _reading(loaded: Loaded, metric: str) -> None:
+    if fresh_matrix.still_overall(loaded, metric, HEADLINE_N) is not None:
+        st.rerun(scope="app")
+    provenance.how("Fresh probes are being read.")
 
 
 def _go(view: str, label: str) -> None:

@@ -10,9 +10,11 @@ from app.components import tpp
 from app.deciding.class_refs import ATTRIBUTION
 from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
-from app.payloads.matrix import Around, Matrix, matrix, number_cards
+from app.payloads.matrix import Around, Matrix, matrix
+from app.payloads.tpp_cards import number_cards, read_anew
 from app.payloads.wishes import read_wishes
 from app.services import scoring, trust
+from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
 from app.widgets import live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
 from saeeval_core.errors import SaeEvalError
@@ -58,8 +60,10 @@ def _live(loaded: Loaded) -> None:
     desk = page.desk
     pressing.show_problem(desk.name)
     page.sets.note_look(page.who, page.ids)
+    # Right after a move nothing is read anew: the next one may be on its way, and must not share the processor.
+    still = None if st.session_state.pop("tpp_moved", False) and any(page.ids) else read_anew(page)
     around = Around(
-        number_cards(page, _before(page)),
+        number_cards(page, _before(page), still, fresh=_fresh()),
         page.sets.note,
         log.sit(desk, loaded, page.ablation, page.n),
         log.acks,
@@ -68,14 +72,19 @@ def _live(loaded: Loaded) -> None:
         state.presenting(),
         bool(desk.locked),
     )
-    tpp.show(_matrix(page), around, _did, KEY)
+    tpp.show(_matrix(page, still), around, _did, KEY)
     if st.session_state.get("tpp_empty") and page.sets.stored:
         st.rerun()  # the first decision: what stands below can be taken out and shared
 
 
-def _matrix(page: TppPage) -> Matrix:
+def _fresh() -> bool:
+    return state.get("fresh") == "1"
+
+
+def _matrix(page: TppPage, still: StillMatrix | None) -> Matrix:
     """Where the texts of the cell are to be read again by the language model: with every token known, if that works."""
-    make = partial(matrix, page, _cell(len(page.classes)), relative=state.get("scale") == "relative")
+    cell, relative = _cell(len(page.classes)), _fresh() or state.get("scale") == "relative"
+    make = partial(matrix, page, cell, still, relative=relative, fresh=_fresh())
     if not st.session_state.get("tpp_read"):
         return make()
     try:
@@ -91,11 +100,12 @@ def _matrix(page: TppPage) -> Matrix:
 
 
 def _did() -> None:
-    """What the component sent: presses not stored yet, in their order, and the latest N, cell and scale."""
+    """What the component sent: presses not stored yet, in their order, and the latest N, cell, scale and kind of probe."""
     sent = (st.session_state.get(KEY) or {}).get("did")
     if not isinstance(sent, Mapping):
         return
     done, wishes = pressing.receive(sent), read_wishes(sent)
+    st.session_state["tpp_moved"] = bool(done) or "n" in wishes.link
     state.put(**wishes.link)
     if state.get("tpp_set") == ATTRIBUTION and any(d.desk.choice == ATTRIBUTION for d in done):
         state.put(tpp_set=MINE)  # a change needs a set of one's own to live in

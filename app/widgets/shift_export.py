@@ -94,11 +94,13 @@ def report(lab: Lab) -> str:
 
 def _headline(lab: Lab, mine: ShiftScore, chosen: DecisionSet | None) -> list[tuple[str, str]]:
     board, commits = lab.view.board, ledger.store().commits(chosen.id) if chosen else []
+    read = [(f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks", read_shift(c)) for c in commits]
     return [
         (f"S_SHIFT ({lab.part_name}, {lab.ablation} ablation)", say(mine.score)),
         *(
-            (f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks: S test", _said(read_shift(c).score))
-            for c in commits
+            line
+            for name, made in read
+            for line in ((f"{name}: S test", _said(made.score)), (f"{name}: fresh probes, test", made.gone))
         ),
         ("target accuracy", say(mine.accuracy)),
         ("base", say(board.base)),

@@ -6,17 +6,20 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from app import report_page
+from app import report_page, state
 from app.deciding.tpp_page import TppPage
 from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
 from app.services.loading import Loaded
 from app.widgets import export, provenance, tpp_sets
 from saeeval_core.config import DEFAULT_NS
+from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.formats.set_selection import PREFIX
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import say
 
 Rows = list[Mapping[str, object]]
+OLD, FRESH = "old", "fresh"
+"""Of which probes a matrix is."""
 
 
 @st.fragment
@@ -46,15 +49,15 @@ def table(loaded: Loaded) -> None:
         st.caption("Every cell with its interval, as a table and as files.")
         return
     page, name = tpp_sets.page(loaded), loaded.task_set.texts.name
-    classes, score = page.classes, page.score
+    classes, (score, probes) = page.classes, _shown(page)
     rows = [{"ablated": a} | {p: say(score.matrix[i][j]) for j, p in enumerate(classes)} for i, a in enumerate(classes)]
     st.dataframe(rows, hide_index=True, key="tpp_table")
-    how = f"N = {page.n}, {page.ablation} ablation, {page.part_name}"
+    how = f"N = {page.n}, {f'{page.ablation} ablation' if probes == OLD else 'fresh probes'}, {page.part_name}"
     title = f"TPP matrix, {name}, {loaded.latents.sae}, {how}"
     export.figure_buttons(
-        lambda: tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated),
-        lambda: _cells(page.n, classes, score),
-        f"tpp_{name}_n{page.n}",
+        lambda: tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated, relative=probes == FRESH),
+        lambda: _cells(page.n, classes, score, probes),
+        f"tpp_{name}_n{page.n}{'' if probes == OLD else '_fresh'}",
     )
     st.download_button(
         "Report (HTML)",
@@ -70,6 +73,12 @@ def table(loaded: Loaded) -> None:
     st.code(_command(page), "bash", wrap_lines=True)
 
 
+def _shown(page: TppPage) -> tuple[TppScore, str]:
+    """The matrix that the page's toggle shows, and of which probes it is."""
+    fresh = page.fresh_score if state.get("fresh") == "1" else None
+    return (page.score, OLD) if fresh is None else (fresh, FRESH)
+
+
 def _command(page: TppPage) -> str:
     """What gives the matrix on screen, from the set's file; before the first decision, of the ranking."""
     selection = f"{PREFIX}{tpp_sets.file_name(page)}.json" if page.sets.stored else "attribution"
@@ -79,18 +88,27 @@ def _command(page: TppPage) -> str:
 
 def report(page: TppPage) -> str:
     """The page as it is now, as one file."""
-    loaded, score, classes, n = page.loaded, page.score, page.classes, page.n
+    loaded, score, fresh, classes, n = page.loaded, page.score, page.fresh_score, page.classes, page.n
     name = f"{page.part_name}, {page.ablation} ablation"
     heat = tpp_heatmap(classes, score.matrix, title=f"TPP matrix, N = {n}, {name}", n_ablated=score.n_ablated)
     rows = [(k, s.score, s.intended, s.unintended) for k, s in _scores(page)]
     curve = tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
     values = (("TPP score", score.score), ("diagonal", score.intended), ("off the diagonal", score.unintended))
+    drawn = [("Matrix", heat, _cells(n, classes, score, OLD))]
+    if fresh is not None:
+        title = f"Matrix of fresh probes, N = {n}, {page.part_name}"
+        anew = tpp_heatmap(classes, fresh.matrix, title=title, n_ablated=fresh.n_ablated, relative=True)
+        drawn.append(("Matrix of fresh probes", anew, _cells(n, classes, fresh, FRESH)))
     return report_page.view_page(
         loaded,
-        [("Matrix", heat, _cells(n, classes, score)), ("Against N", curve, [])],
+        [*drawn, ("Against N", curve, [])],
         title=f"TPP on {loaded.task_set.texts.shown}, {loaded.latents.sae}",
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=[(f"{k} ({name})", say(e)) for k, e in values],
+        headline=[
+            *((f"{k} ({name})", say(e)) for k, e in values),
+            (f"TPP of fresh probes ({page.part_name})", NOT_MEASURED if fresh is None else say(fresh.score)),
+            *(("committed", line) for line in page.sets.commits()),
+        ],
         sets=page.sets.stored,
         command=_command(page),
         part=page.part_name,
@@ -102,16 +120,17 @@ def _scores(page: TppPage) -> list[tuple[int, TppScore]]:
 
 
 def _numbers(page: TppPage) -> Rows:
-    return [row for n, score in _scores(page) for row in _cells(n, page.classes, score)]
+    return [row for n, score in _scores(page) for row in _cells(n, page.classes, score, OLD)]
 
 
-def _cells(n: int, classes: tuple[str, ...], score: TppScore) -> Rows:
+def _cells(n: int, classes: tuple[str, ...], score: TppScore, probes: str) -> Rows:
     return [
         {
             "n": n,
             "ablated": a,
             "n_ablated": score.n_ablated[i],
             "probe": p,
+            "probes": probes,
             "value": e.value,
             "ci_low": e.ci[0] if e.ci else None,
             "ci_high": e.ci[1] if e.ci else None,

@@ -145,7 +145,7 @@ def _commit(shown: TppPage) -> None:
 def _committed(press: PressId, shown: TppPage) -> str:
     made = pressing.press_log().sit(shown.desk, shown.loaded, shown.ablation, shown.n)
     done = pressing.press(Press(press.client, press.seq, made, "commit"))
-    return "" if done.committed is None else f"Committed. Test score {say(done.committed.score)}"
+    return "" if done.committed is None else f"Committed. Test score {say(done.committed.score)}; {done.committed.gone}"
 
 
 def _chosen() -> None:

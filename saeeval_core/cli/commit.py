@@ -55,4 +55,5 @@ def commit(
     console.print(
         f"{found.name} ({found.who}), committed by {who} on {made.settings.part}: {say(made.score)}", markup=False
     )
+    console.print(f"  {made.gone}", markup=False)
     finish(json_path, dict(made.to_json()))

@@ -15,6 +15,9 @@ from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import Estimate, OverPairs, Sampled, mean_known, over_pairs, undefined
 from saeeval_core.texts.parts import TEST
 
+NOT_MEASURED = "not measured"
+"""What stands for R and E of results and commits that lack them."""
+
 
 def shift_readable(
     evaluation: Evaluation, latents: LatentRecording, direction: Direction, part: int, chosen: Sequence[Selected]
@@ -80,10 +83,10 @@ def tpp_erased(
     view = evaluation.tpp_erasure(latents, part)
     found = unless_empty(view.score([c.ids for c in chosen]), *chosen)
     sizes = [evaluation.tpp_whitening.edit_size(view.codes.edits(c.ids)[1]) for c in chosen]
-    return found, Erasure(_kept(found.intended), found.score, float(np.mean(sizes)))
+    return found, Erasure(kept_share(found.intended), found.score, float(np.mean(sizes)))
 
 
-def _kept(intended: Estimate) -> Estimate:
+def kept_share(intended: Estimate) -> Estimate:
     """Mean R of the classes whose latents are ablated, from the mean share that they lost."""
     if intended.value is None or intended.ci is None:
         return undefined(intended.reason or "undefined")

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.errors import ArtifactError
-from saeeval_core.evaluation.result import PairMean, RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.evaluation.result import Erasure, PairMean, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.evaluation.result_json import from_json, shift_json, tpp_json
 from saeeval_core.scores.area import RECOMMENDED
 from saeeval_core.scores.uncertainty import mean_known
 from saeeval_core.storage.artifacts import check_unchanged
 from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.parse_json import NotJson, parse_json
-from saeeval_core.sweep.columns import ScoreRow, cells
+from saeeval_core.sweep.columns import ScoreRow, cells, erasure_cells
 
 SAEBENCH_NS = (2, 5, 10, 20, 50, 100, 500)
 """Numbers of ablated latents SAEBench has fields for."""
@@ -105,16 +105,21 @@ def _shift_rows(blank: ScoreRow, shift: ShiftResult) -> Iterator[ScoreRow]:
         return replace(blank, pairs=mean.pairs, left_out=mean.directions_left_out, **place, **cells(mean.score))
 
     for n, parts in shift.aggregate.items():
-        yield row(parts["test"], n=n)
+        yield row(parts["test"], n=n, **_erased(shift.erasure.get(n, {}).get("test")))
     if "test" in shift.area:
         yield row(shift.area["test"], variant=RECOMMENDED)
 
 
 def _tpp_rows(blank: ScoreRow, tpp: TppResult) -> Iterator[ScoreRow]:
     for at in tpp.by_n:
-        yield replace(blank, n=at.n, **cells(at.parts["test"].score))
+        test = at.parts["test"]
+        yield replace(blank, n=at.n, **cells(test.score), **_erased(test.erasure))
     if "test" in tpp.area:
         yield replace(blank, variant=RECOMMENDED, **cells(tpp.area["test"]))
+
+
+def _erased(found: Erasure | None) -> dict[str, Any]:
+    return {} if found is None else erasure_cells(found)
 
 
 def _blank(result: RunResult, sae: SaeResult) -> ScoreRow:

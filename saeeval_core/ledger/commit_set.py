@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.ledger.commits import ShiftCommit, TppCommit, commit_shift, commit_tpp, nothing_ablated
+from saeeval_core.ledger.commits import ShiftCommit, TppCommit, Under, commit_shift, commit_tpp, nothing_ablated
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import new_set, say_left_out, shift_place, tpp_place
 from saeeval_core.ledger.store import Store
@@ -62,7 +62,8 @@ def commit_set(
         if shift_place(texts, d.pair, d.task.direction, latents).holds(chosen):
             _say_left_out(store, [chosen], latents)
             view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id, latents.n_latents)
-            return commit_shift(store, chosen, who, view, ids, ablation, evaluation.protocol.name, evaluation.seed)
+            under = Under(ablation, evaluation.protocol.name, evaluation.seed)
+            return commit_shift(store, chosen, who, view, evaluation.shift_erasure(latents, d, TEST), ids, under)
     raise elsewhere(chosen, latents, texts)
 
 
@@ -81,8 +82,8 @@ def _commit_tpp(
     if not any(map(len, ids)):
         raise nothing_ablated()
     sets = [s or new_set(store, p, chosen.who, chosen.name) for s, p in zip(found, places, strict=True)]
-    protocol, seed = evaluation.protocol.name, evaluation.seed
-    return commit_tpp(store, sets, who, view, ids, n, ablation, protocol, seed)
+    under = Under(ablation, evaluation.protocol.name, evaluation.seed)
+    return commit_tpp(store, sets, who, view, evaluation.tpp_erasure(latents, TEST), ids, n, under)
 
 
 def _say_left_out(store: Store, sets: Sequence[DecisionSet], latents: LatentRecording) -> None:

@@ -6,19 +6,39 @@ the number of dev scores seen before. Commits of earlier versions lack some sett
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from saeeval_core.config import get_protocol
 from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.evaluation.erased import NOT_MEASURED, fresh_probes, kept_share
+from saeeval_core.evaluation.estimate_json import erasure_json, erasure_of, fresh_json, fresh_of
+from saeeval_core.evaluation.result import Erasure, FreshProbes
 from saeeval_core.ledger.commit_rows import Commit
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.store import Store
+from saeeval_core.scores.erasure import Readable, ShiftErasure, TppErasure
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
-from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.scores.uncertainty import Estimate, say
 from saeeval_core.texts.parts import DEV, PART_NAMES, scored_parts
 
 Json = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Under:
+    """What a person chooses for a commit, besides the set."""
+
+    ablation: str
+    """"zero" or "mean"."""
+    protocol: str
+    """Its name."""
+    seed: int
+
+    def settings(self, view: ShiftLatents | TppLatents) -> "Settings":
+        """With what the scored texts and the recording say."""
+        part = PART_NAMES[view.board.part]
+        return Settings(part, self.ablation, self.protocol, self.seed, view.recording.probed)
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,19 @@ class ShiftCommit:
     leakage: Estimate
     base: Estimate
     oracle: Estimate
+    erasure: Erasure | None = None
+    """R of the spurious label and E; None in commits of earlier versions, as ``fresh``."""
+    fresh: FreshProbes | None = None
+    """Behind it, with R of the target label."""
+
+    @property
+    def gone(self) -> str:
+        """R of both labels and E in words."""
+        if self.erasure is None:
+            return f"R and E {NOT_MEASURED}"
+        target = NOT_MEASURED if self.fresh is None else say(self.fresh.recoverability_target)
+        kept, erased = say(self.erasure.recoverability), say(self.erasure.selective_erasure)
+        return f"E {erased}; still readable: R spurious {kept}, R target {target}"
 
     def to_json(self) -> Json:
         """JSON values as the store keeps them."""
@@ -65,6 +98,8 @@ class ShiftCommit:
             "n_ablated": self.n_ablated,
             "worst_group_name": self.worst_group_name,
             **estimates,
+            **erasure_json(self.erasure),
+            **({} if self.fresh is None else {"fresh_probes": fresh_json(self.fresh)}),
         }
 
 
@@ -85,6 +120,18 @@ class TppCommit:
     unintended: Estimate
     matrix: tuple[tuple[Estimate, ...], ...]
     """[ablated class][probe]: loss of balanced accuracy."""
+    erasure: Erasure | None = None
+    """R of the classes whose latents are ablated, and the score of fresh probes; None in commits of earlier versions."""
+    reader: str = ""
+    """What read it."""
+
+    @property
+    def gone(self) -> str:
+        """R and the score of fresh probes in words."""
+        if self.erasure is None:
+            return f"fresh probes {NOT_MEASURED}"
+        kept, erased = say(self.erasure.recoverability), say(self.erasure.selective_erasure)
+        return f"TPP of fresh probes {erased}; still readable: R of the own class {kept}"
 
     def to_json(self) -> Json:
         """JSON values as the store keeps them, in the row of every class."""
@@ -96,6 +143,8 @@ class TppCommit:
             "n_ablated": list(self.n_ablated),
             **{name: getattr(self, name).to_dict() for name in _TPP_ESTIMATES},
             "matrix": [[e.to_dict() for e in row] for row in self.matrix],
+            **erasure_json(self.erasure),
+            **({"reader": self.reader} if self.reader else {}),
         }
 
 
@@ -108,21 +157,21 @@ def commit_shift(
     chosen: DecisionSet,
     who: str,
     view: ShiftLatents,
+    fresh: ShiftErasure,
     ids: Sequence[int],
-    ablation: str,
-    protocol: str,
-    seed: int,
+    under: Under,
 ) -> ShiftCommit:
-    """Score these latents under ``ablation`` and store the result with the set; ``view``: its direction on test.
+    """Score these latents and store the result with the set; ``view``, ``fresh``: its direction on test.
 
     DataError for an empty set, for a set of TPP, and under a protocol without a dev part: there, what was seen while
     deciding was test already.
     """
     _check(chosen, "shift", ids)
-    if DEV not in scored_parts(get_protocol(protocol)):
-        raise DataError(f"protocol '{protocol}' has no dev part: what you see is test already; commit under robust")
-    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed, view.recording.probed)
-    made = _shift(settings, view.under(ablation).score(ids), view)
+    if DEV not in scored_parts(get_protocol(under.protocol)):
+        raise DataError(
+            f"protocol '{under.protocol}' has no dev part: what you see is test already; commit under robust"
+        )
+    made = _shift(under.settings(view), view.under(under.ablation).score(ids), view, fresh.score(ids))
     store.commit(chosen.id, who, ids, made.to_json())
     return made
 
@@ -132,23 +181,22 @@ def commit_tpp(
     chosen: Sequence[DecisionSet],
     who: str,
     view: TppLatents,
+    fresh: TppErasure,
     ids: Sequence[Sequence[int]],
     n: int,
-    ablation: str,
-    protocol: str,
-    seed: int,
+    under: Under,
 ) -> TppCommit:
-    """Score ``ids``, one set per class, under ``ablation`` and store the result with each class's set.
+    """Score ``ids``, one set per class, and store the result with each class's set.
 
-    ``view``: all probes on test. ``chosen`` and ``ids`` follow the order of the task's classes; ``n``: latents taken
+    ``view``, ``fresh``: all probes on test. ``chosen`` and ``ids`` follow the order of the task's classes; ``n``: latents taken
     from each ranking. DataError when nothing is ablated for any class, and for a set of SHIFT.
     """
     for stored in chosen:
         _check(stored, "tpp", [i for own in ids for i in own])
-    settings = Settings(PART_NAMES[view.board.part], ablation, protocol, seed, view.recording.probed)
-    score = view.under(ablation).score(ids)
     looks = max((store.dev_looks(s.id) for s in chosen), default=0)
-    made = _tpp(settings, score, uuid.uuid4().hex, n, looks)
+    made = _tpp(under.settings(view), view.under(under.ablation).score(ids), uuid.uuid4().hex, n, looks)
+    read = fresh.score(ids)
+    made = replace(made, erasure=Erasure(kept_share(read.intended), read.score), reader=fresh.board.reader)
     for stored, own in zip(chosen, ids, strict=True):
         store.commit(stored.id, who, own, made.to_json())
     return made
@@ -163,8 +211,10 @@ def read_shift(commit: Commit) -> ShiftCommit:
             int(test["n_ablated"]),
             worst_group_name=str(test["worst_group_name"]),
             **{name: Estimate.of_dict(test[name]) for name in _SHIFT_ESTIMATES},
+            erasure=erasure_of(test),
+            fresh=fresh_of(test.get("fresh_probes")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unreadable(commit, error) from None
 
 
@@ -180,12 +230,19 @@ def read_tpp(commit: Commit) -> TppCommit:
             tuple(int(k) for k in test["n_ablated"]),
             matrix=tuple(tuple(Estimate.of_dict(e) for e in row) for row in test["matrix"]),
             **{name: Estimate.of_dict(test[name]) for name in _TPP_ESTIMATES},
+            erasure=erasure_of(test),
+            reader=str(test.get("reader", "")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unreadable(commit, error) from None
 
 
-def _shift(settings: Settings, score: ShiftScore, view: ShiftLatents) -> ShiftCommit:
+def read_commit(commit: Commit, metric: str) -> ShiftCommit | TppCommit:
+    """``read_shift`` or ``read_tpp``: the content of a commit of a set of this metric."""
+    return (read_shift if metric == "shift" else read_tpp)(commit)
+
+
+def _shift(settings: Settings, score: ShiftScore, view: ShiftLatents, read: Readable) -> ShiftCommit:
     return ShiftCommit(
         settings,
         score.n_ablated,
@@ -196,6 +253,8 @@ def _shift(settings: Settings, score: ShiftScore, view: ShiftLatents) -> ShiftCo
         score.leakage,
         view.board.base,
         view.board.oracle,
+        Erasure(read.recoverability, read.score),
+        fresh_probes(read),
     )
 
 

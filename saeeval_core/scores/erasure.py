@@ -231,9 +231,16 @@ class TppErasure:
 
         ``strength`` as in ``ShiftErasure.score``.
         """
-        kept = [self.board.kept(self.board.read(*self.codes.edits(ids, strength))) for ids in sets]
-        value, samples = np.stack([1 - k.value for k in kept]), np.stack([1 - k.samples for k in kept], axis=1)
-        return matrix_score(value, samples, self.board.reasons, [len(ids) for ids in sets])
+        return self.of_rows([self.row(ids, strength) for ids in sets], [len(ids) for ids in sets])
+
+    def row(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> Accuracies:
+        """R of every class when latents int[set] are ablated: what one row of the matrix is made of."""
+        return self.board.kept(self.board.read(*self.codes.edits(ids, strength)))
+
+    def of_rows(self, rows: Sequence[Accuracies], n_ablated: Sequence[int]) -> TppScore:
+        """The matrix of one ``row`` per ablated class, each of so many latents."""
+        value, samples = np.stack([1 - r.value for r in rows]), np.stack([1 - r.samples for r in rows], axis=1)
+        return matrix_score(value, samples, self.board.reasons, n_ablated)
 
 
 def shift_ground(residuals: ResidualRecording, task: ShiftTask, probes: ShiftProbes) -> Ground:

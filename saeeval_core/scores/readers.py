@@ -10,15 +10,16 @@ the ablated residuals anew: slower, on request.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.scores.probes import refit_logistic
+from saeeval_core.scores.threads import one_thread
 
 RIDGE, LOGISTIC, RBF = "ridge", "logistic", "rbf"
 READERS = (RIDGE, LOGISTIC, RBF)
@@ -29,7 +30,7 @@ _RANK = 1e-10
 _ROUNDING = 1e-6
 """Pooled latents and decoder rows are single precision."""
 _RBF_C = 10.0
-_SMALL = 1_000_000
+_SMALL = 4_000_000
 """Products with fewer numbers than this are faster in one thread."""
 
 
@@ -109,7 +110,7 @@ class Ground:
         """
         if reader not in READERS:
             raise ConfigError(unknown_name("reader", reader, READERS))
-        with threadpool_limits(1 if self.residuals.size < _SMALL else None):
+        with one_thread() if self.residuals.size < _SMALL else nullcontext():
             return {RIDGE: self._ridge, LOGISTIC: self._logistic, RBF: self._rbf}[reader](edit)
 
     def weights(self, label: int) -> np.ndarray:

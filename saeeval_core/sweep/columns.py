@@ -9,6 +9,9 @@ from saeeval_core.scores.area import TOP_N
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.storage.field_types import require_types
 
+UNDEFINED = "undefined there"
+"""A row does not hold why R or E has no value."""
+
 
 @dataclass(frozen=True)
 class ScoreRow:
@@ -93,6 +96,21 @@ class ScoreRow:
         """The score with its interval, or why there is none."""
         ci = None if self.ci_low is None or self.ci_high is None else (self.ci_low, self.ci_high)
         return Estimate(self.value, ci, self.reason)
+
+    @property
+    def erasure(self) -> Erasure | None:
+        """What fresh probes read; None where it was not measured, as in files of earlier versions."""
+        own = self.recoverability, self.selective_erasure, self.edit_size
+        if all(v is None for v in own):
+            return None
+        kept, erased = (
+            Estimate(own[k], None if low is None or high is None else (low, high), UNDEFINED)
+            for k, low, high in (
+                (0, self.recoverability_low, self.recoverability_high),
+                (1, self.selective_erasure_low, self.selective_erasure_high),
+            )
+        )
+        return Erasure(kept, erased, self.edit_size)
 
     @classmethod
     def of_file(cls, row: Mapping[str, Any], **more: object) -> Self:

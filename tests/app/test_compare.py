@@ -104,6 +104,19 @@ def test_the_recommended_score_comes_first_with_the_papers_beside_it(folder):
     assert set(_numbers(at)["score"]) == {0.12}
 
 
+def test_what_fresh_probes_read_stands_beside_every_score(folder):
+    content = sweep()
+    read = {"recoverability": 0.8, "recoverability_low": 0.7, "recoverability_high": 0.9, "edit_size": 0.01}
+    read |= {"selective_erasure": None, "selective_erasure_low": None, "selective_erasure_high": None}
+    first, second, bad = content["rows"]
+    rows = [first, second, bad, first | {"n": 10} | read, first | {"variant": RECOMMENDED, "n": None}]
+    rows.append(second | {"variant": RECOMMENDED, "n": None})
+    (folder / "sweep.json").write_text(json.dumps(content | {"rows": rows}))
+    table = _numbers(view("compare"))
+    assert table["still readable (R), N = 10"].tolist() == ["0.80 [0.70, 0.90]", "not measured"]
+    assert table["selective erasure (E), N = 10"].tolist() == ["n/a: undefined there", "not measured"]
+
+
 def test_checkpoints_are_shown_on_request(folder):
     rows = [
         dict(BLANK)

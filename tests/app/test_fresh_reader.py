@@ -6,7 +6,7 @@ import time
 import pytest
 from synthetic import make_loaded
 
-from app.services import fresh_reader, scoring
+from app.services import fresh_matrix, fresh_reader, scoring
 from saeeval_core.errors import DataError
 from saeeval_core.texts.parts import DEV
 
@@ -95,3 +95,51 @@ def test_a_bug_is_not_hidden(ask, monkeypatch):
     monkeypatch.setattr(scoring, "shift_erasure", broken)
     with pytest.raises(ZeroDivisionError):
         ask((4,))
+
+
+@pytest.fixture
+def ask_matrix(loaded, request):
+    def asked(sets, *, wait=True):
+        end = time.monotonic() + 60
+        while True:
+            found = fresh_matrix.still_matrix(request.node.name, loaded, DEV, sets)
+            if found is not None or not wait or time.monotonic() > end:
+                return found
+            time.sleep(0.01)
+
+    return asked
+
+
+def test_a_matrix_is_what_a_run_reads_with_what_is_read_of_clean_texts(loaded, ask_matrix):
+    sets = ((0, 1), (4,), ())
+    view = scoring.tpp_erasure(loaded, DEV)
+    found = ask_matrix(sets)
+    assert found.score.score == view.score(sets).score and found.score.n_ablated == (2, 1, 0)
+    assert [c.value for c in found.clean] == list(view.board.clean.value) and found.reader == "ridge"
+    assert all(e.value == pytest.approx(0) for e in found.score.matrix[2]), "an empty set takes nothing away"
+
+
+def test_a_matrix_that_is_overtaken_is_given_up_after_the_class_being_read(loaded, ask_matrix, monkeypatch):
+    begun, go, rows = threading.Event(), threading.Event(), []
+
+    def slow(view, ids):
+        begun.set()
+        go.wait(30)
+        rows.append(ids)
+        return view.row(ids)
+
+    monkeypatch.setattr(scoring, "fresh_row", slow)
+    assert ask_matrix(((10,), (11,), (12,)), wait=False) is None, "nobody waits"
+    begun.wait(30)
+    assert ask_matrix(((20,), (21,), (22,)), wait=False) is None
+    go.set()
+    assert ask_matrix(((20,), (21,), (22,))).score is not None
+    assert rows[0] == (10,) and (11,) not in rows and (22,) in rows
+
+
+def test_a_matrix_that_cannot_be_read_says_why(ask_matrix, monkeypatch):
+    def refuse(*_):
+        raise DataError("no classes")
+
+    monkeypatch.setattr(scoring, "tpp_erasure", refuse)
+    assert ask_matrix(((1,), (2,), (3,))).problem == "no classes"

@@ -13,12 +13,15 @@ from app.deciding.presses import Press, PressLog, apply
 from app.deciding.tpp_page import TppPage
 from app.payloads.as_json import as_json
 from app.payloads.matrix import matrix
-from app.services import ledger, scoring
+from app.payloads.tpp_cards import number_cards, read_anew
+from app.services import fresh_matrix, ledger, scoring
+from app.services.fresh_matrix import StillMatrix
 from app.widgets import export, tpp_export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.scores.selections import Rule
 from saeeval_core.scores.tpp_cells import chosen_sets
+from saeeval_core.scores.uncertainty import say, undefined, value_and_interval
 from saeeval_core.texts.parts import DEV, TEST
 
 
@@ -60,6 +63,8 @@ def test_view_without_classes_says_what_to_do(loaded, monkeypatch):
         {"set": "nobody's"},
         {"set": "7"},
         {"scale": "?"},
+        {"fresh": "?"},
+        {"fresh": "1"},
     ],
 )
 def test_links_typed_by_people_never_break_the_view(loaded, url):
@@ -79,6 +84,51 @@ def test_payload_has_every_cell_with_its_interval(loaded):
 def test_relative_scale_divides_by_room_above_chance(loaded):
     plain, share = values(loaded)["matrix"][0][0], values(loaded, relative=True)["matrix"][0][0]
     assert share["value"] > plain["value"] > 0
+
+
+def test_fresh_probes_take_the_matrix_over_as_soon_as_they_are_read(loaded):
+    shown, old = page(loaded), values(loaded, relative=True)
+    waiting = as_json(matrix(shown, (0, 0), None, relative=True, fresh=True))
+    assert waiting["reading"] and "being read" in waiting["note"] and waiting["matrix"] == old["matrix"]
+    assert number_cards(shown, None, None)[1].ci == "reading"
+    view = scoring.tpp_erasure(loaded, DEV)
+    still = StillMatrix(view.score(shown.ids), tuple(view.board.clean.of(j) for j in range(4)), "ridge")
+    got = as_json(matrix(shown, (0, 0), still, relative=True, fresh=True))
+    assert not got["reading"] and not got["note"] and got["matrix"][0][0] == still.score.matrix[0][0].to_dict()
+    assert got["clean"][1] == still.clean[1].to_dict() and "ridge" in got["unit"]
+    assert say(still.score.matrix[0][0]) in got["detail"]["anew"]
+    kept = as_json(matrix(shown, (0, 0), still, relative=False))
+    assert kept == values(loaded, cell=(0, 0)) | {"reading": False}, "old probes stay until fresh ones are wanted"
+    fresh = number_cards(shown, None, still, fresh=True)
+    assert [c.value for c in fresh[1:]] == [
+        value_and_interval(e)[0].replace("-", "\u2212")
+        for e in (still.score.score, still.score.intended, still.score.unintended)
+    ]
+
+
+def test_why_fresh_probes_read_nothing_is_said(loaded):
+    nothing = page(loaded, n=0)
+    still = read_anew(nothing)
+    got = as_json(matrix(nothing, None, still, relative=True, fresh=True))
+    assert not got["reading"] and "no latent of any class is ablated" in got["note"]
+    assert number_cards(nothing, None, still)[1].value == "n/a"
+
+
+def test_what_no_fresh_probe_reads_on_clean_texts_is_a_column_without_values(loaded):
+    shown, view = page(loaded), scoring.tpp_erasure(loaded, DEV)
+    score = view.score(shown.ids)
+    at_chance = replace(score, matrix=[[undefined("at chance"), *row[1:]] for row in score.matrix])
+    still = StillMatrix(at_chance, tuple(view.board.clean.of(j) for j in range(4)), "ridge")
+    got = as_json(matrix(shown, None, still, relative=True, fresh=True))
+    assert [row[0] for row in got["matrix"]] == [{"value": None, "ci": None, "reason": "at chance"}] * 4
+
+
+def test_right_after_a_move_nothing_is_read_anew(loaded, monkeypatch):
+    def never(*_):
+        raise AssertionError("it would share the processor with the next move")
+
+    monkeypatch.setattr(fresh_matrix, "still_matrix", never)
+    assert not view("tpp_matrix", session={"tpp_moved": True}).exception
 
 
 def test_sparing_a_latent_moves_its_row_only_and_undoing_leaves_no_mark(loaded):
@@ -110,6 +160,7 @@ def test_commit_stores_the_test_score_and_the_looks(loaded):
     (done,) = apply(ledger.store(), log, [Press("page", 1, log.sit(shown.desk, loaded, "mean", 5), "commit")])
     (line,) = class_sets(loaded, "mine", "Ada").commits()
     assert f"{done.committed.score.value:.3f}" in line and "after 1 dev looks" in line
+    assert say(done.committed.erasure.selective_erasure) in line
     view = scoring.tpp_view(loaded, TEST).mean_ablated
     assert done.committed.score == view.score(shown.ids).score and done.committed.settings.seed == 0
 

@@ -81,6 +81,37 @@ def test_keyboard_alone_reaches_a_cell(open_page):
     expect(page.get_by_text("professor latents on the professor probe")).to_be_visible(timeout=WAIT)
 
 
+def read_anew(page: Page) -> None:
+    expect(page.locator(".tpp")).to_have_attribute("data-reading", "false", timeout=45_000)
+
+
+def test_the_toggle_shows_fresh_probes_follows_presses_and_is_in_the_link(open_page):
+    page = ready(open_page("/tpp?cell=2,2"))
+    cell, old = page.locator(".tpp [data-cell='2,2']"), score(page)
+    expect(cell).to_have_attribute("title", re.compile("surgeon"))
+    before = cell.inner_text()
+    page.get_by_role("button", name="old probes: is this probe cut off?").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"fresh=1(&|$)"), timeout=WAIT)
+    toggle = page.get_by_role("button", name="fresh probes: can the class still be read?")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    read_anew(page)
+    expect(page.get_by_text("reading every fresh probe")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text(re.compile("A fresh surgeon probe lost"))).to_be_visible()
+    fresh = cell.inner_text()
+    assert fresh != before and score(page) == old, "the score that answers at once stays that of the old probes"
+    page.locator(".tpp .latents tbody tr").first.locator("input").uncheck()
+    expect(page.get_by_text("Old probes are shown while fresh ones are being read.")).to_be_visible(timeout=WAIT)
+    read_anew(page)
+    expect(page.get_by_text("reading every fresh probe")).to_be_visible(timeout=WAIT)
+    assert cell.inner_text() != fresh
+    again = ready(open_page("/tpp?cell=2,2&fresh=1"))
+    read_anew(again)
+    expect(again.locator(".tpp [data-cell='2,2']")).to_have_text(re.compile("."), timeout=WAIT)
+    expect(again.get_by_text("reading every fresh probe")).to_be_visible(timeout=WAIT)
+
+
 def test_hostile_texts_are_shown_and_never_run(open_page):
     page = ready(open_page("/tpp?n=200&cell=0,0"))
     for cell in ("1,1", "2,2", "3,3"):

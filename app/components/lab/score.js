@@ -112,7 +112,7 @@ export function drawScore(lab) {
         "div",
         "note small",
         el("b", "", `test ${c.text}`),
-        el("br"),
+        el("div", "", c.gone),
         `${c.n} latents, after ${c.looks} \u00b7 ${c.who}, ${c.at}`,
         c.stale ? el("div", "mute", "the set has changed since") : null,
       ),

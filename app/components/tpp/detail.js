@@ -44,6 +44,7 @@ export function drawDetail(page) {
   box.replaceChildren(
     el("h3", "", x.title),
     el("p", "sum", x.summary),
+    ...(x.anew ? [el("p", "sum", x.anew)] : []),
     list,
     ...(x.more ? [el("p", "mute small", x.more)] : []),
   );

@@ -2,6 +2,7 @@
 // Toggles are presses (see common/press.js); N and cell follow the latest move.
 import { button, el } from "../common/dom.js";
 import { ask, asking, hear, makeLine, press, resend, send } from "../common/press.js";
+import { askAgain, makeRest } from "../common/rest.js";
 import { isDark } from "../common/theme.js";
 import { drawDetail } from "./detail.js";
 import { drawMatrix } from "./matrix.js";
@@ -14,18 +15,23 @@ export default function (component) {
   let page = PAGES.get(root);
   if (!page) PAGES.set(root, (page = makePage(root)));
   receive(page, data, setTriggerValue);
-  return () => page.line.stop?.();
+  return () => {
+    page.line.stop?.();
+    page.rest.stop?.();
+  };
 }
 
 function makePage(root) {
   const page = { root, want: {}, again: false };
   page.line = makeLine(root, () => page.want);
+  page.rest = makeRest(page, () => Boolean(page.data?.reading));
   page.move = (wish) => move(page, wish);
   page.toggle = (latent, decision) => toggle(page, latent, decision);
   page.parts = {
     bar: el("div", "bar"),
     cards: el("div", "cards"),
     left: el("section", "panel"),
+    probes: el("div", "probes"),
     right: el("section", "panel detail"),
     flips: el("section", "panel"),
   };
@@ -33,6 +39,7 @@ function makePage(root) {
   page.parts.right.setAttribute("aria-label", "Behind the cell");
   page.parts.flips.setAttribute("aria-label", "Texts that changed sides");
   buildBar(page);
+  buildProbes(page);
   root.replaceChildren(
     page.parts.bar,
     page.parts.cards,
@@ -48,6 +55,7 @@ function receive(page, data, trigger) {
   hear(page.line, data, trigger);
   if (!asking(page.line)) page.want = {};
   drawBar(page);
+  drawProbes(page);
   drawCards(page);
   drawMatrix(page);
   drawDetail(page);
@@ -56,6 +64,7 @@ function receive(page, data, trigger) {
     page.again = false;
     send(page.line);
   } else resend(page.line);
+  askAgain(page.rest);
 }
 
 // One request at a time: while one is on its way, only the latest wish is remembered.
@@ -94,6 +103,7 @@ function drawBar(page) {
     page.shown.textContent = d.n;
     page.slider.setAttribute("aria-valuetext", `N = ${d.n}`);
   }
+  page.scale.disabled = d.fresh;
   page.scale.textContent = d.relative ? "scale: relative to chance" : "scale: absolute";
   page.scale.setAttribute("aria-pressed", d.relative);
   page.scale.title = "Switch between the loss of balanced accuracy and its share of the probe's accuracy above chance";
@@ -117,4 +127,25 @@ function drawCards(page) {
       return card;
     }),
   );
+}
+
+// Over the matrix: whether it shows the probes that were there, or such as are fitted after the ablation.
+function buildProbes(page) {
+  const choose = (label, fresh) => button("", label, () => page.move({ fresh }));
+  page.old = choose("old probes: is this probe cut off?", "");
+  page.fresh = choose("fresh probes: can the class still be read?", "1");
+  page.why = el("p", "how");
+  page.why.setAttribute("role", "status");
+  const group = el("div", "choice", page.old, page.fresh);
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", "Which probes the matrix shows");
+  page.parts.probes.append(group, page.why);
+}
+function drawProbes(page) {
+  const d = page.data;
+  page.parts.probes.firstChild.hidden = d.present;
+  page.old.setAttribute("aria-pressed", !d.fresh);
+  page.fresh.setAttribute("aria-pressed", d.fresh);
+  page.why.textContent = d.note;
+  page.root.dataset.reading = d.reading;
 }

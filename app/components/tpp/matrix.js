@@ -32,8 +32,7 @@ export function drawMatrix(page) {
     c.textContent = d.clean[j].value === null ? "n/a" : num(d.clean[j].value, 2);
     c.title = `clean balanced accuracy ${est(d.clean[j], 3)}`;
   });
-  const shown = d.relative ? "share of accuracy above chance lost" : "loss of balanced accuracy";
-  page.grid.legend.textContent = `${shown}; full colour at ${num(d.limit, 2)}; small: 95 % interval over ${d.level}`;
+  page.grid.legend.textContent = `${d.unit}; full colour at ${num(d.limit, 2)}; small: 95 % interval over ${d.level}`;
 }
 const cellText = (v) => {
   const s = Math.abs(v).toFixed(2).replace(/^0/, "");
@@ -92,6 +91,7 @@ function buildMatrix(page) {
   table.append(el("thead", "", head), body, el("tfoot", "", clean));
   page.grid = grid;
   page.parts.left.replaceChildren(
+    page.parts.probes,
     grid.title,
     el("div", "scroll", table),
     el("div", "scale", el("span", "", "better"), el("div", "ramp"), el("span", "", "worse")),

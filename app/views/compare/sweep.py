@@ -13,8 +13,9 @@ from app.views.compare.upload import upload_box
 from app.views.compare.words import CONFIG, METRICS, narrowed
 from app.widgets import export, provenance
 from saeeval_core.config import HEADLINE_N
+from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.scores.area import AREA, MEAN, TOP_N
-from saeeval_core.scores.uncertainty import LEVEL
+from saeeval_core.scores.uncertainty import LEVEL, say
 
 AXES = {
     "l0": "L0 (latents active per token)",
@@ -153,6 +154,8 @@ def _how(variant: str) -> None:
 def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
     """The scores as a table, the paper's beside them where another variant is shown."""
     paper = {_place(r): r.value for r in usable if (r.variant, r.n) == (TOP_N, HEADLINE_N)}
+    read = _read(rows, usable)
+    at = next((f", N = {r.n}" for r in read.values()), "")
     beside = f"{PAPER.get(rows[0].metric, 'paper')}, N = {HEADLINE_N}" if rows else ""
     table = [
         {
@@ -169,11 +172,30 @@ def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
             "judge": r.judge,
             "file": r.file,
             beside: None if (r.variant, r.n) == (TOP_N, HEADLINE_N) else paper.get(_place(r)),
+            **_erased(read.get(_place(r)), at),
         }
         for r in rows
     ]
     kept = [k for k in table[0] if any(row[k] is not None for row in table)] if table else []
     st.dataframe([{k: row[k] for k in kept} for row in table], hide_index=True, key="cmp_table")
+
+
+def _read(rows: Sequence[Stored], usable: Sequence[Stored]) -> dict[tuple[str, ...], Stored]:
+    """Place -> the row with what fresh probes read: at the N that is shown, else at the headline's, else at what there is."""
+    shown = rows[0].n if rows else None
+    order = sorted(
+        (r for r in usable if r.erasure is not None), key=lambda r: ((r.n == shown) << 1) + (r.n == HEADLINE_N)
+    )
+    found = {_place(r): r for r in order}
+    return {place: found[place] for place in map(_place, rows) if place in found}
+
+
+def _erased(r: Stored | None, at: str) -> dict[str, str]:
+    """What fresh probes read of the same SAE; ``at``: at which N, in words."""
+    found = r and r.erasure
+    kept, erased = (found.recoverability, found.selective_erasure) if found else (None, None)
+    columns = {f"still readable (R){at}": kept, f"selective erasure (E){at}": erased}
+    return {name: NOT_MEASURED if e is None else say(e, 2) for name, e in columns.items()}
 
 
 def _place(r: Stored) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from app.services import ledger, scoring
 from app.services.loading import Loaded
 from app.views.judge.reading import evidence
 from app.widgets import pressing, provenance
+from saeeval_core.ledger.commits import read_commit
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.uncertainty import say
@@ -64,13 +65,17 @@ def _places(loaded: Loaded) -> dict[str, tuple[Place, Link]]:
 
 def _row(d: Decided) -> dict[str, object]:
     counts, store = d.counts, ledger.store()
+    commits = store.commits(d.stored.id)
+    newest = read_commit(commits[-1], d.stored.metric) if commits else None
     return {
         "who": d.stored.who,
         "set": d.stored.name,
         "decided": sum(counts.values()),
         **{k: counts[k] for k in ("ablate", "keep", "unsure")},
         "last decision": max(h.at for h in store.history(d.stored.id))[:16].replace("T", " "),
-        "committed": len(store.commits(d.stored.id)),
+        "committed": len(commits),
+        "test score": "" if newest is None else say(newest.score),
+        "fresh probes (test)": "" if newest is None else newest.gone,
         "number": d.stored.id,
     }
 

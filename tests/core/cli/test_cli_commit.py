@@ -33,7 +33,7 @@ def test_a_set_is_committed_by_its_name(call, own, place, tmp_path):
     out_file = tmp_path / "commit.json"
     code, out, err = call("commit", "pronouns", "--who", "Ada", *own, "--json", out_file)
     assert code == 0, err
-    assert "pronouns (Ada), committed by Ada on test: " in out
+    assert "pronouns (Ada), committed by Ada on test: " in out and "still readable: R spurious" in out
     (kept,) = store.commits(made.id)
     assert kept.ids == (0,) and json.loads(out_file.read_text()) == kept.test
 

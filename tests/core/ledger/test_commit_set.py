@@ -48,6 +48,8 @@ def test_a_shift_set_is_committed_in_its_own_direction(prepared, store, which, a
     frozen = commit_set(store, prepared.evaluation, prepared.saes[0], made, "Ada", ablation=ablation, n=20)
     view = prepared.evaluation.shift_view(prepared.saes[0], direction, TEST).under(ablation)
     assert frozen.score == view.score([0, 3]).score
+    fresh = prepared.evaluation.shift_erasure(prepared.saes[0], direction, TEST)
+    assert frozen.erasure.selective_erasure == fresh.score([0, 3]).score
     (kept,) = store.commits(made.id)
     assert (kept.who, kept.ids) == ("Ada", (0, 3)) and read_shift(kept) == frozen
     assert (frozen.settings.part, frozen.settings.ablation, frozen.settings.protocol) == ("test", ablation, "robust")

@@ -9,10 +9,12 @@ import pytest
 
 from saeeval_core.config import PROTOCOLS
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.ledger.commits import commit_shift, commit_tpp, read_shift, read_tpp
+from saeeval_core.ledger.commits import Under, commit_shift, commit_tpp, read_commit, read_shift, read_tpp
 from saeeval_core.ledger.store import Store
+from saeeval_core.scores import erasure
 from saeeval_core.scores.shift import shift_board, shift_latents
 from saeeval_core.scores.tpp import fit_tpp_probes, tpp_board, tpp_latents
+from saeeval_core.scores.uncertainty import say, undefined
 from saeeval_core.texts.parts import TEST
 
 SHIFT_KEYS = {"part", "ablation", "n_ablated", "worst_group_name", "score", "accuracy", "worst_group", "leakage"}
@@ -42,51 +44,76 @@ def tpp_view(planted):
     return tpp_latents(planted.latents, board)
 
 
+@pytest.fixture(scope="module")
+def shift_fresh(planted, planted_probes, shift_view):
+    ground = erasure.shift_ground(planted.residuals, planted.shift, planted_probes)
+    board = erasure.shift_fresh_board(planted.residuals, shift_view.board, ground)
+    return erasure.shift_erasure(shift_view.board, board, planted.latents)
+
+
+@pytest.fixture(scope="module")
+def tpp_fresh(planted, tpp_view):
+    ground = erasure.tpp_ground(planted.residuals, planted.tpp, tpp_view.board.probes)
+    board = erasure.tpp_fresh_board(planted.residuals, tpp_view.board, ground)
+    return erasure.tpp_erasure(tpp_view.board, board, planted.latents)
+
+
 @pytest.mark.parametrize("ablation", ["zero", "mean"])
-def test_a_shift_commit_freezes_the_score_and_its_settings(store, shift_view, ablation):
+def test_a_shift_commit_freezes_the_score_and_its_settings(store, shift_view, shift_fresh, ablation):
     chosen = new(store, "shift")
     store.note_look(chosen.id, "Ada", [1])
-    made = commit_shift(store, chosen, "Ada", shift_view, [2, 1], ablation, "robust", 3)
+    made = commit_shift(store, chosen, "Ada", shift_view, shift_fresh, [2, 1], Under(ablation, "robust", 3))
     (kept,) = store.commits(chosen.id)
     expected = shift_view.score([1, 2]) if ablation == "zero" else shift_view.mean_ablated.score([1, 2])
     assert made.score == expected.score and made.base == shift_view.board.base and made.n_ablated == 2
     assert (kept.ids, kept.who, kept.dev_looks) == ((1, 2), "Ada", 1)
     assert set(kept.test) >= SHIFT_KEYS | {"base", "oracle", "protocol", "seed"}
     assert (kept.test["part"], kept.test["protocol"], kept.test["seed"]) == ("test", "robust", 3)
-    assert read_shift(kept) == made
+    assert read_shift(kept) == made == read_commit(kept, "shift")
+    read = shift_fresh.score([1, 2])
+    assert (made.erasure.recoverability, made.erasure.selective_erasure) == (read.recoverability, read.score)
+    assert made.fresh.recoverability_target == read.recoverability_target and made.fresh.reader == "ridge"
+    assert all(say(e) in made.gone for e in (read.score, read.recoverability, read.recoverability_target))
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean"])
-def test_a_tpp_commit_is_kept_with_every_class(store, tpp_view, ablation):
+def test_a_tpp_commit_is_kept_with_every_class(store, tpp_view, tpp_fresh, ablation):
     sets = [new(store, "tpp", c) for c in tpp_view.board.task.classes]
     store.note_look(sets[1].id, "Ada", [1])
     ids = [tuple(int(i) for i in ranking[:2]) for ranking in tpp_view.rankings]
-    made = commit_tpp(store, sets, "Ada", tpp_view, ids, 2, ablation, "robust", 3)
+    made = commit_tpp(store, sets, "Ada", tpp_view, tpp_fresh, ids, 2, Under(ablation, "robust", 3))
     kept = [store.commits(s.id)[0] for s in sets]
     expected = tpp_view.score(ids) if ablation == "zero" else tpp_view.mean_ablated.score(ids)
     assert made.score == expected.score and made.dev_looks == 1 and made.settings.seed == 3
     assert [c.ids for c in kept] == [tuple(sorted(own)) for own in ids]
     assert all(read_tpp(c) == made and set(c.test) >= TPP_KEYS | {"protocol", "seed"} for c in kept)
+    read = tpp_fresh.score(ids)
+    assert made.erasure.selective_erasure == read.score and made.reader == "ridge" and say(read.score) in made.gone
+    assert made.erasure.recoverability.value == pytest.approx(1 - read.intended.value)
     assert np.allclose([[e.value for e in row] for row in made.matrix], [[e.value for e in r] for r in expected.matrix])
 
 
-def test_undefined_scores_come_back_with_their_reason(store, shift_view):
+def test_undefined_scores_come_back_with_their_reason(store, shift_view, shift_fresh):
     board = replace(shift_view.board, reason="no gap")
     chosen = new(store, "shift")
-    made = commit_shift(store, chosen, "Ada", replace(shift_view, board=board), [1], "zero", "robust", 0)
+    made = commit_shift(
+        store, chosen, "Ada", replace(shift_view, board=board), shift_fresh, [1], Under("zero", "robust", 0)
+    )
     assert made.score.value is None and read_shift(store.commits(chosen.id)[0]).score.reason == "no gap"
 
 
-def test_an_empty_set_or_one_of_the_other_metric_is_refused(store, shift_view, tpp_view):
+def test_an_empty_set_or_one_of_the_other_metric_is_refused(store, shift_view, shift_fresh, tpp_view, tpp_fresh):
     shift, tpp = new(store, "shift"), [new(store, "tpp", c) for c in tpp_view.board.task.classes]
     with pytest.raises(DataError, match="at least one latent"):
-        commit_shift(store, shift, "Ada", shift_view, [], "zero", "robust", 0)
+        commit_shift(store, shift, "Ada", shift_view, shift_fresh, [], Under("zero", "robust", 0))
     with pytest.raises(DataError, match="at least one latent"):
-        commit_tpp(store, tpp, "Ada", tpp_view, [() for _ in tpp], 0, "zero", "robust", 0)
+        commit_tpp(store, tpp, "Ada", tpp_view, tpp_fresh, [() for _ in tpp], 0, Under("zero", "robust", 0))
     with pytest.raises(DataError, match="is for TPP"):
-        commit_shift(store, tpp[0], "Ada", shift_view, [1], "zero", "robust", 0)
+        commit_shift(store, tpp[0], "Ada", shift_view, shift_fresh, [1], Under("zero", "robust", 0))
     with pytest.raises(DataError, match="is for SHIFT"):
-        commit_tpp(store, [shift, *tpp[1:]], "Ada", tpp_view, [(1,) for _ in tpp], 1, "zero", "robust", 0)
+        commit_tpp(
+            store, [shift, *tpp[1:]], "Ada", tpp_view, tpp_fresh, [(1,) for _ in tpp], 1, Under("zero", "robust", 0)
+        )
     assert store.commits() == []
 
 
@@ -98,6 +125,7 @@ def test_commits_of_earlier_versions_are_read(store):
     store.commit(chosen.id, "Ada", [1, 2], old)
     found = read_shift(store.commits(chosen.id)[0])
     assert found.settings.protocol == "" and found.settings.seed is None and found.score.ci == (0.4, 0.6)
+    assert found.erasure is None and found.fresh is None and found.gone == "R and E not measured"
     # the first TPP commits said neither the ablation, which was zero, nor the seed
     old = {"batch": "b", "n": 5, "words": "0.500 [0.400, 0.600]", "score": e, "dev_looks": 3, "intended": e}
     old |= {"unintended": e, "matrix": [[e]], "n_ablated": [5], "protocol": "robust", "part": "test"}
@@ -105,6 +133,21 @@ def test_commits_of_earlier_versions_are_read(store):
     store.commit(chosen.id, "Ada", [1], old)
     found = read_tpp(store.commits(chosen.id)[0])
     assert found.settings.ablation == "zero" and found.settings.seed is None and found.n_ablated == (5,)
+    assert found.erasure is None and found.gone == "fresh probes not measured"
+
+
+def test_what_no_fresh_probe_can_read_comes_back_with_the_reason(store, shift_view, shift_fresh):
+    class AtChance:
+        """A label that nothing reads on clean texts either."""
+
+        def score(self, ids):
+            return shift_fresh.score(ids).without_value("at chance")
+
+    chosen = new(store, "shift")
+    made = commit_shift(store, chosen, "Ada", shift_view, AtChance(), [1], Under("zero", "robust", 0))
+    found = read_shift(store.commits(chosen.id)[0])
+    assert found == made and found.erasure.selective_erasure == undefined("at chance")
+    assert "E n/a: at chance" in found.gone
 
 
 @pytest.mark.parametrize("test", [{}, {"part": "test", "n_ablated": "x"}, {"score": 1}])
@@ -117,14 +160,14 @@ def test_a_row_that_holds_something_else_is_one_line(store, test):
             read(kept)
 
 
-def test_what_is_written_is_plain_json(store, shift_view):
+def test_what_is_written_is_plain_json(store, shift_view, shift_fresh):
     chosen = new(store, "shift")
-    made = commit_shift(store, chosen, "Ada", shift_view, [1], "zero", "robust", 0)
+    made = commit_shift(store, chosen, "Ada", shift_view, shift_fresh, [1], Under("zero", "robust", 0))
     assert json.loads(json.dumps(made.to_json())) == store.commits(chosen.id)[0].test
 
 
-def test_what_was_decided_on_test_is_not_committed(store, shift_view):
+def test_what_was_decided_on_test_is_not_committed(store, shift_view, shift_fresh):
     chosen = new(store, "shift")
     with pytest.raises(DataError, match="'saebench' has no dev part"):
-        commit_shift(store, chosen, "Ada", shift_view, [1], "zero", "saebench", 3)
+        commit_shift(store, chosen, "Ada", shift_view, shift_fresh, [1], Under("zero", "saebench", 3))
     assert not store.commits(chosen.id)
