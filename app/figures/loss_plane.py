@@ -1,14 +1,15 @@
 """The plane of what target and spurious label lose, and the same dictionaries as curves against N or edit size."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from app.figures.common import SYMBOLS, bars, finish, plain
+from app.figures.common import SYMBOLS, bars, finish, plain, short
 from app.theme import GREY, ORANGE, PALETTE, faded
 from saeeval_core.config import HEADLINE_N
-from saeeval_core.controls.about import BOUNDS, RIVALS
+from saeeval_core.controls.about import BOUNDS, RIVALS, TRAINED_NULL
 from saeeval_core.evaluation.result import LossPath, LossPoint
 from saeeval_core.scores.uncertainty import Estimate, say
 
@@ -30,31 +31,29 @@ class _Style:
     width: float
 
 
-def loss_plane(paths: Sequence[LossPath], *, title: str) -> go.Figure:
+def loss_plane(paths: Sequence[LossPath], *, title: str, near: bool = False) -> go.Figure:
     """x: share of what a clean probe reads of the target label that is lost; y: the same of the spurious label.
 
     Each dictionary is a path over N that starts where nothing is ablated; edits that know the label are marks. Points
-    without a value are left out: ``plane_words`` counts them.
+    without a value are left out: ``plane_words`` counts them. ``near``: the axes show the SAEs, whatever else goes beyond.
     """
     figure = go.Figure()
     shown = [p for p in paths if _defined(p)]
-    guides = _guides(shown)
-    for line in guides:
-        figure.add_trace(line)
+    fitted = [p for p in shown if p.kind == "sae"] if near else shown
+    x = _range([q.target_lost for p in fitted for q in _defined(p)], wide=near)
+    y = _range([q.spurious_lost for p in fitted for q in _defined(p)], wide=near)
+    _guides(figure, x, y)
     alone = sum(p.kind == "sae" for p in shown) == 1
     for path, style in zip(shown, _styles(shown), strict=True):
-        _add_path(figure, path, style, label_all=alone and path.kind == "sae")
-    note = "E grows up and to the left; dotted: equal E"
+        _add_path(figure, path, style, label_all=alone and near and path.kind == "sae")
+    note = "better: up and to the left; dotted: equal E"
     figure.add_annotation(
         x=0, y=1, xref="paper", yref="paper", xanchor="left", yanchor="bottom", text=note, showarrow=False
     )
-    figure.update_xaxes(
-        title="target lost", zeroline=True, range=_range([q.target_lost for p in shown for q in _defined(p)])
-    )
-    figure.update_yaxes(
-        title="spurious lost", zeroline=True, range=_range([q.spurious_lost for p in shown for q in _defined(p)])
-    )
-    return _legend_below(finish(figure, title, height=470), len(shown))
+    lines = {"zeroline": True, "zerolinecolor": faded(GREY, 0.5), "showgrid": False}
+    figure.update_xaxes(title="target lost", range=x, **lines)
+    figure.update_yaxes(title="spurious lost", range=y, **lines)
+    return _legend_below(finish(figure, title, height=450), len(shown))
 
 
 def loss_curves(paths: Sequence[LossPath], *, of: str, against: str, title: str) -> go.Figure:
@@ -114,7 +113,8 @@ def _style(path: LossPath, place: int) -> _Style:
         return _Style(ORANGE, "solid", "star", 2)
     if path.name in BOUNDS:
         return _Style(GREY, "solid", ("star", "hexagram")[BOUNDS.index(path.name)], 1.5)
-    k = RIVALS.index(path.name) if path.name in RIVALS else 0
+    name = TRAINED_NULL if path.kind == "null" else path.name
+    k = RIVALS.index(name) if name in RIVALS else 0
     return _Style(PALETTE[-1 - k % len(PALETTE)], _DASHES[k % len(_DASHES)], f"{SYMBOLS[k % 4]}-open", 1.6)
 
 
@@ -130,8 +130,8 @@ def _add_path(figure: go.Figure, path: LossPath, style: _Style, *, label_all: bo
             name=plain(path.name),
             line={"color": style.colour, "dash": style.dash, "width": style.width},
             marker={"color": style.colour, "symbol": style.symbol, "size": 13 if one else [0, *[7] * len(own)]},
-            text=["" for _ in start] + written,
-            textposition="top center",
+            text=["" for _ in start] + [f" {n}" if n else "" for n in written],
+            textposition="middle right" if path.kind == "sae" else "top center",
             textfont={"size": 11, "color": style.colour},
             customdata=[["nothing ablated"] for _ in start] + [[_words(path, q)] for q in own],
             hovertemplate="%{customdata[0]}<extra>" + plain(path.name) + "</extra>",
@@ -175,30 +175,24 @@ def _words(path: LossPath, q: LossPoint) -> str:
     return at + "<br>".join(f"{name} {plain(say(e))}" for name, e in lines) + size
 
 
-def _guides(paths: Sequence[LossPath]) -> list[go.Scatter]:
-    """Lines of equal E, each named at its end."""
-    values = [
-        v for p in paths for q in _defined(p) for v in (q.target_lost.value, q.spurious_lost.value) if v is not None
-    ]
-    top = max([0.1, *values]) * 1.5
-    step = next((s for s in (0.05, 0.1, 0.25) if top / s <= 6), 0.5)
-    return [
-        go.Scatter(
-            x=[-top, top],
-            y=[e - top, e + top],
-            mode="lines",
-            line={"color": faded(GREY, 0.35), "dash": "dot", "width": 1},
-            hoverinfo="skip",
-            showlegend=False,
-            name=f"E = {e:.2f}",
-        )
-        for e in (k * step for k in range(-4, 7))
-    ]
+def _guides(figure: go.Figure, x: Sequence[float], y: Sequence[float]) -> None:
+    """Lines of equal E through a picture of these ranges, each named where it enters on the left or below."""
+    low, high = y[0] - x[1], y[1] - x[0]
+    step = next((s for s in (0.05, 0.1, 0.25) if (high - low) / s <= 8), 0.5)
+    for k in range(math.ceil(low / step), math.floor(high / step) + 1):
+        e, at = k * step, max(x[0], y[0] - k * step)
+        line = {"color": faded(GREY, 0.35), "dash": "dot", "width": 1}
+        figure.add_shape(type="line", x0=x[0], y0=x[0] + e, x1=x[1], y1=x[1] + e, line=line, layer="below")
+        if y[0] <= at + e <= y[1] - 0.05 * (y[1] - y[0]) and at <= x[1] - 0.1 * (x[1] - x[0]):
+            font = {"size": 10, "color": GREY}
+            where = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": font}
+            figure.add_annotation(x=at, y=at + e, text=f"E = {short(e)}" if k else "E = 0", **where)
 
 
-def _range(estimates: Sequence[Estimate]) -> list[float]:
-    """The values and 0, with a margin."""
+def _range(estimates: Sequence[Estimate], *, wide: bool) -> list[float]:
+    """The values and 0, with a margin; ``wide``: with their intervals."""
     values = [0.0, *(e.value for e in estimates if e.value is not None)]
+    values += [end for e in estimates if wide and e.ci for end in e.ci]
     room = 0.12 * max(max(values) - min(values), 0.05)
     return [min(values) - room, max(values) + room]
 
@@ -229,6 +223,6 @@ def _legend_below(figure: go.Figure, names: int) -> go.Figure:
     figure.update_layout(
         legend={"orientation": "h", "yanchor": "top", "y": -0.17, "x": 0},
         margin={"t": 64},
-        height=figure.layout.height + 14 * names,
+        height=figure.layout.height + 18 * names,
     )
     return figure

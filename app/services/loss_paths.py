@@ -10,7 +10,7 @@ from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.estimate_json import path_json, path_of
-from saeeval_core.evaluation.paths import path_of_set, paths_of_result, walk
+from saeeval_core.evaluation.paths import kind_of, path_of_set, paths_of_result, walk
 from saeeval_core.evaluation.result import LossPath
 from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.evaluation.variants import with_grid
@@ -29,7 +29,7 @@ def sae_paths(loaded: Loaded, part: int) -> tuple[LossPath, ...]:
     if not directions:
         return ()
     ns = [n for n in with_grid(loaded.config.ns) if n <= latents.n_latents]
-    blank = LossPath(latents.sae, "sae")
+    blank = LossPath(latents.sae, kind_of(latents.about or {}))
     return walk(scoring.evaluation(loaded), [latents] * len(directions), ns, blank, part=part).paths
 
 

@@ -22,7 +22,9 @@ def pictures(paths: Sequence[LossPath], key: str, where: str) -> None:
     if not any(p.points for p in paths):
         st.info("No dictionary here has these numbers: they are not measured.")
         return
-    st.plotly_chart(loss_plane(paths, title=f"What both labels lose, {where}"), key=f"{key}_plane", config=CONFIG)
+    near = st.toggle("Axes fit the SAEs", key=f"w_{key}_near", help="Whatever goes beyond is cut off, not left out.")
+    plane = loss_plane(paths, title=f"What both labels lose, {where}", near=near)
+    st.plotly_chart(plane, key=f"{key}_plane", config=CONFIG)
     provenance.how(plane_words(paths))
     with st.container(horizontal=True):
         of = st.segmented_control(
@@ -42,7 +44,7 @@ def pictures(paths: Sequence[LossPath], key: str, where: str) -> None:
 
 def equal_lines(paths: Sequence[LossPath]) -> list[str]:
     """Every SAE against the others at equal edit, in S and in E; nothing where there are no rivals."""
-    others = [p for p in paths if p.kind in ("rival", "bound", "set")]
+    others = [p for p in paths if p.kind != "sae"]
     return [line for p in paths if p.kind == "sae" for of in LETTERS for line in equal_edit_words(p, others, of)]
 
 
@@ -58,4 +60,4 @@ def one_direction(loaded: Loaded, pair: str, target: str, part: int, chosen: tup
         st.caption(NOT_MEASURED)
     else:
         paths += loss_paths.of_direction(rivals.paths, pair, target, name)
-    pictures(paths, "lab_plane", f"{provenance.plain(pair)}, target {provenance.plain(target)}, {name} texts")
+    pictures(paths, "lab_plane", f"{pair}, target {target}, {name} texts")

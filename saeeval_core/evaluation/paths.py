@@ -83,7 +83,12 @@ def path_of_result(sae: SaeResult, *, pair: str = "", target: str = "", part: st
         points = [] if own is None else list(_of_direction(own, part))
     else:
         points = list(_of_mean(sae, part))
-    return LossPath(sae.sae, "sae", tuple(points), pair, target, part) if points else None
+    return LossPath(sae.sae, kind_of(sae.about), tuple(points), pair, target, part) if points else None
+
+
+def kind_of(about: Mapping[str, object]) -> str:
+    """The kind of an SAE's path, from what its files say about it."""
+    return "null" if about.get("frozen_decoder") is True else "sae"
 
 
 def paths_of_result(sae: SaeResult) -> list[LossPath]:

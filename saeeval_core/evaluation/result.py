@@ -96,7 +96,7 @@ class LossPath:
 
     name: str
     kind: str
-    """sae | rival | bound (it knows the label) | set (somebody's choice)"""
+    """sae | null (an SAE with a random decoder) | rival | bound (it knows the label) | set (somebody's choice)"""
     points: tuple[LossPoint, ...] = ()
     """By N; one point where N means nothing."""
     pair: str = ""

@@ -30,7 +30,7 @@ def draw(loaded: Loaded, stored: Mapping[str, Sequence[LossPath]]) -> None:
         if source == here and not scoring.shift_directions(loaded):
             st.info("The loaded texts define no SHIFT pair, so there is no spurious label to lose.")
         return
-    if not any(p.kind != "sae" for p in paths):
+    if not any(p.kind in ("rival", "bound") for p in paths):
         st.caption(loss_plane_box.NOT_MEASURED)
     places = list(dict.fromkeys((p.pair, p.target) for p in paths))
     pair, target = st.selectbox("Direction", places, key="w_gone_direction", format_func=_place)
@@ -39,7 +39,7 @@ def draw(loaded: Loaded, stored: Mapping[str, Sequence[LossPath]]) -> None:
     if len(saes) > MOST:
         kept = st.multiselect("SAEs", saes, saes[:MOST], max_selections=MOST, key="w_gone_saes")
         own = [p for p in own if p.kind != "sae" or p.name in kept]
-    loss_plane_box.pictures(own, "gone", f"{provenance.plain(_place((pair, target)))}, test texts")
+    loss_plane_box.pictures(own, "gone", f"{_place((pair, target))}, test texts")
 
 
 def _place(place: tuple[str, str]) -> str:
