@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.figures.common import fragment
+from app.figures.loss_plane import CURVES, loss_curves, loss_plane, loss_rows, plane_words
 from app.figures.shift import score_curve
 from app.figures.tpp import tpp_by_n, tpp_heatmap
 from app.services import ledger, verdicts
@@ -16,6 +17,8 @@ from app.services.evidence import evidence_of
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
 from saeeval_core.controls.attach import has_rivals, rival_lines
+from saeeval_core.evaluation.equal_edit import LETTERS, equal_edit_lines
+from saeeval_core.evaluation.paths import path_of_result
 from saeeval_core.evaluation.result import Erasure, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
 from saeeval_core.ledger.decisions import DecisionSet
@@ -24,6 +27,7 @@ from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions
 
+EDIT = "edit size: share of whitened variance that ablation removes; compared in words only where both curves reach"
 CONTEXTS = 5
 """Contexts shown per decided latent."""
 
@@ -41,6 +45,7 @@ def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
         if sae.shift is not None:
             _shift_figures(sae, sae.shift, n, drawn, headline)
         _controls(sae, n, drawn, headline)
+    _gone(result, drawn)
     name = result.task.name + (" (composed texts)" if result.task.composed else "")
     about: dict[str, Mapping[str, object]] = {
         "model": _given(asdict(result.model)),
@@ -212,6 +217,23 @@ def _shift_figures(
     rows = [{"direction": k, "N": m, "score": say(e)} | _erased(read[k][m]) for k, p in curves.items() for m, e in p]
     chart = score_curve(defined, title=f"SHIFT against N, {sae.sae}", y="S (1 = as good as the oracle)")
     _draw(drawn, f"SHIFT against N: {sae.sae}", chart, rows)
+
+
+def _gone(result: RunResult, drawn: list[ReportFigure]) -> None:
+    """The plane of what both labels lose, the curves against edit size, and the comparison at equal edit in words."""
+    own = [p for sae in result.saes if (p := path_of_result(sae)) is not None]
+    paths = [*own, *(p for p in result.rivals if not p.pair)]
+    if not own:
+        return
+    rivals = "" if result.rivals else " Rivals not measured: run with --rivals."
+    plane = loss_plane(paths, title="Target and spurious label lost, mean over pairs")
+    how = f"test texts; {plane_words(paths)}{rivals}"
+    drawn.append(ReportFigure("What both labels lose", fragment(plane, library=not drawn), how, loss_rows(paths)))
+    for of in LETTERS:
+        curve = loss_curves(paths, of=of, against="edit_size", title=f"{CURVES[of]} against edit size, mean over pairs")
+        lines = [{"at equal edit": line} for sae in result.saes for line in equal_edit_lines(sae, result.rivals, [of])]
+        title = f"{LETTERS[of]} against edit size"
+        drawn.append(ReportFigure(title, fragment(curve, library=False), f"test texts; {EDIT}", lines))
 
 
 def _erasure_cards(what: str, e: Erasure | None) -> list[tuple[str, str]]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.services import uploads
+from app.services import loss_paths, uploads
 from app.services.shared import shared
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.evaluation.result import LossPath
 from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.formats.saebench_files import export_saebench, load_rows, rows_of
 from saeeval_core.scores.uncertainty import Estimate
@@ -154,6 +155,8 @@ class Results:
     planted: list[Planted] = field(default_factory=list)
     faults: list[Json] = field(default_factory=list)
     """Rows of ``saeeval faults``: which columns a row has depends on where its setting was tried."""
+    paths: dict[str, list[LossPath]] = field(default_factory=dict)
+    """File of a run -> the paths of its SAEs and rivals through the plane of what both labels lose."""
     problems: list[str] = field(default_factory=list)
     made_by: dict[str, str] = field(default_factory=dict)
     """File -> the command that made it."""
@@ -194,6 +197,8 @@ def _add(found: Results, path: Path) -> None:
             found.faults.extend(map(_plain_row, content.get("rows", [])))
     else:
         found.rows.extend(_stored(load_rows(path), path.name))
+        if paths := loss_paths.paths_of_content(content, f"'{path.name}'"):
+            found.paths[path.name] = paths
         if kind == "sweep":
             _add_summary(found, content, path)
     if isinstance(content, Mapping) and content.get("made_by"):

@@ -6,8 +6,10 @@ from app.services.shared import shared
 from saeeval_core.controls import attach
 from saeeval_core.controls.controls import shift_controls, tpp_controls
 from saeeval_core.controls.refits import RefitScore, shift_refits, tpp_refits
+from saeeval_core.controls.rival_results import OnStep, Places, Rivals, count_steps, kept_rivals, own_scores, rivals_of
 from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.evaluation.result import Control, Placed
+from saeeval_core.evaluation.select import TopByAttribution
 from saeeval_core.recordings.general_text import GeneralText, general_text
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
@@ -27,14 +29,36 @@ def make_controls(loaded: Loaded) -> list[Placed]:
     return attach.controls_of(_prepared(loaded), loaded.latents)
 
 
-def rivals_at_hand(loaded: Loaded) -> list[Placed] | None:
-    """Stored rivals of the headline scores on test; None when they have not been scored yet."""
-    return attach.kept_rivals(_prepared(loaded), _general(loaded)[0])
+def rivals_at_hand(loaded: Loaded) -> Rivals | None:
+    """Stored rivals of the task; None when they have not been scored yet."""
+    try:
+        return _kept_rivals(loaded)
+    except LookupError:
+        return None
 
 
-def make_rivals(loaded: Loaded) -> list[Placed]:
-    """Score and store the rivals: up to a minute of work."""
-    return attach.rivals_of(_prepared(loaded), _general(loaded)[0])
+def make_rivals(loaded: Loaded, on_step: OnStep) -> Rivals:
+    """Score and store the rivals: a minute of work or more. ``on_step`` as in ``rivals_of``."""
+    return rivals_of(_prepared(loaded), _general(loaded)[0], on_step=on_step)
+
+
+def rival_steps(loaded: Loaded) -> int:
+    """How often ``make_rivals`` calls ``on_step``, about."""
+    return count_steps(_prepared(loaded), _general(loaded)[0])
+
+
+@shared(max_entries=16)
+def _kept_rivals(loaded: Loaded) -> Rivals:
+    found = kept_rivals(_prepared(loaded), _general(loaded)[0])
+    if found is None:
+        raise LookupError  # errors are not cached, so the next call looks again
+    return found
+
+
+@shared(max_entries=16)
+def headline_scores(loaded: Loaded) -> Places:
+    """The headline scores of the top N by attribution on test, with E, to be compared in pairs."""
+    return own_scores(_prepared(loaded), loaded.latents, TopByAttribution(), erasure=True)
 
 
 @shared(max_entries=16)

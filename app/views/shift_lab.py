@@ -13,7 +13,7 @@ from app.payloads.pairs import pair_table
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring, timings, trust
 from app.services.loading import Loaded
-from app.widgets import pressing, provenance, shift_export, shift_pickers, shift_sets, trust_box
+from app.widgets import loss_plane_box, pressing, provenance, shift_export, shift_pickers, shift_sets, trust_box
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
@@ -73,6 +73,9 @@ def _trust(box: DeltaGenerator, lab: Lab) -> None:
             lab.part_name,
             trust_box.Retraining(lambda: trust.shift_retrained(loaded, view, lab.ablated_or_raise()), why_not),
         )
+        if st.toggle("Beside the rivals: what both labels lose", key="w_lab_plane"):
+            target = lab.direction.task.target.column
+            loss_plane_box.one_direction(loaded, lab.direction.pair, target, lab.part, lab.ablated())
 
 
 def _about(lab: Lab) -> None:

@@ -8,12 +8,14 @@ import streamlit as st
 
 from app.services import trust
 from app.services.loading import Loaded
-from app.widgets import provenance
+from app.widgets import provenance, rivals_box
 from saeeval_core.controls.controls import rival_words, warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
+from saeeval_core.controls.rival_results import paired
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.result import Control, Placed
+from saeeval_core.evaluation.result import Control
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import Estimate, difference, difference_words, say
 
 _CSS = (
@@ -32,31 +34,28 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
             return
         with st.spinner("Scoring the controls"):
             every = trust.make_controls(loaded)
-    rivals = _rivals(loaded, metric)
-    found = [p for p in (*every, *rivals) if p.metric == metric]
-    scores = ((RECOMMENDED, None, area, "area"), (TOP_N, n, paper, f"top {n}, zero"))
+    rivals = rivals_box.rivals(loaded, metric)
+    found = [p for p in every if p.metric == metric]
+    scores: list[tuple[str, int | None, Estimate, str]] = [
+        (RECOMMENDED, None, area, "area"),
+        (TOP_N, n, paper, f"top {n}, zero"),
+    ]
+    if rivals is not None:
+        own = trust.headline_scores(loaded)
+        found = paired([*found, *(p for p in rivals.placed if p.metric == metric)], own, rivals.samples)
+        scores += [(ERASURE, n, own[k].score, f"E, N = {n}") for k in own if k == (metric, ERASURE, n)]
     columns, lines, words = [], [], []
     for variant, k, score, label in scores:
-        own = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}
-        columns.append((label, own))
-        lines += [f"{label}: {line}" for line in warnings_of(score, list(own.values()))]
-        words += [f"{label}: {said}" for said in [rival_words(score, list(own.values()))] if said]
+        at = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}
+        columns.append((label, at))
+        lines += [f"{label}: {line}" for line in warnings_of(score, list(at.values()))]
+        if rivals is not None and (said := rival_words(score, list(at.values()))):
+            words.append(f"{label}: {said}")
     _warn(lines)
     if words:
         st.caption("Against other dictionaries, " + ". ".join(map(provenance.plain, words)) + ".")
     if names := list(dict.fromkeys(p.control.name for p in found)):
         _table(names, columns)
-
-
-def _rivals(loaded: Loaded, metric: str) -> Sequence[Placed]:
-    """The stored rivals; a button where scoring them takes a minute."""
-    found = trust.rivals_at_hand(loaded)
-    if found is None:
-        words = "ICA, bases fitted on general text, difference in means, the probe's own direction: a minute, once."
-        if st.button("Score the rivals", key=f"w_rivals_{metric}", help=words, icon=":material/compare:"):
-            with st.spinner("Scoring the rivals"):
-                found = trust.make_rivals(loaded)
-    return found or ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,8 @@ def _show_controls(score: Estimate, found: Sequence[Control]) -> None:
     st.text(f"This set: {say(score)}")
     lines = warnings_of(score, found)
     _warn(lines)
+    if words := rival_words(score, found):
+        st.caption(f"Against other dictionaries, {provenance.plain(words)}.")
     if not lines and score.value is not None:
         st.text("Above every control (references left aside).")
     _table([c.name for c in found], [("score", {c.name: c for c in found})])

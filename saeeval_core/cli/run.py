@@ -105,9 +105,9 @@ def run(
         prepared = prepare(config, shipped=shipped_recording, on_progress=on_progress)
     result = score(prepared, chooser)
     if controls:
-        result = attach.with_controls(prepared, result, shipped=shipped_recording)
+        result = attach.with_controls(prepared, result, chooser, shipped=shipped_recording)
     if rivals:
-        result = attach.with_rivals(prepared, result, shipped=shipped_recording)
+        result = attach.with_rivals(prepared, result, chooser, shipped=shipped_recording)
     if deletion:
         result = attach.with_deletion(prepared, result)
     if refits:

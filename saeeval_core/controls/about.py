@@ -8,7 +8,7 @@ NEAREST = 20
 TOP_WORDS = 20
 """Words that the deletion control takes out."""
 MEANS, PROBE = "difference in means", "probe direction"
-TRAINED_NULL = "trained null"
+TRAINED_NULL, LEACE = "trained null", "leace"
 ICA, PCA_GENERAL, ICA_GENERAL = "ica", "pca (general text)", "ica (general text)"
 ABOUT = {
     RANDOM: f"mean and range of {DRAWS} draws of as many other latents of the same strength, log(mean pooled f x |D|)",
@@ -23,10 +23,12 @@ ABOUT = {
     PROBE: "one latent: the weights of the probe that ranks the latents (TPP: of the class's own probe)",
     TRAINED_NULL: "an SAE trained like the others on the same activations, with a random decoder that was frozen",
     "word deletion": f"the {TOP_WORDS} words that tell the spurious label most deleted from the texts, which are read again",
-    "leace": "LEACE of the spurious label on the balanced training texts, shrunk covariance (optimal linear shrinkage)",
+    LEACE: "LEACE of the spurious label on the balanced training texts, shrunk covariance (optimal linear shrinkage)",
 }
 """Control -> how it is made."""
-REFERENCES = ("word deletion", "leace", MEANS, PROBE)
+REFERENCES = ("word deletion", LEACE, MEANS, PROBE)
 """Controls that use the label itself and no SAE: shown for comparison, but a score need not exceed them."""
 RIVALS = ("pca", PCA_GENERAL, ICA, ICA_GENERAL, "residual basis", MEANS, PROBE, TRAINED_NULL)
 """Other dictionaries, which cost no training or no features: a score's words name those it beats and those that beat it."""
+BOUNDS = (MEANS, LEACE)
+"""Edits that know the label: what a dictionary could reach at best."""

@@ -4,18 +4,26 @@ Both are computed from the recordings and boards of the run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from saeeval_core.config import RunConfig, get_protocol, headline_n
-from saeeval_core.controls.about import ICA_GENERAL, PCA_GENERAL, RIVALS, TRAINED_NULL
+from saeeval_core.controls.about import RIVALS, TRAINED_NULL
 from saeeval_core.controls.controls import control, rival_words, warnings_of
 from saeeval_core.controls.deletion import word_deletions
-from saeeval_core.controls.every_n import ControlScores, recorded, reference, sae_controls, task_controls
+from saeeval_core.controls.every_n import recorded, reference, sae_controls, task_controls
 from saeeval_core.controls.refits import REFITS, RefitScore, shift_refits, tpp_refits
 from saeeval_core.controls.refits import check as refits_check
-from saeeval_core.controls.rival_scores import rival_scores
+from saeeval_core.controls.rival_results import (
+    Places,
+    base_samples,
+    kept_rivals,
+    own_scores,
+    paired,
+    rivals_of,
+    scored_as,
+)
 from saeeval_core.controls.rivals import BASES
 from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation.prepare import Prepared
@@ -29,16 +37,17 @@ from saeeval_core.evaluation.result import (
     SaeResult,
 )
 from saeeval_core.evaluation.result_json import placed_json, placed_of
-from saeeval_core.evaluation.select import TopByAttribution
+from saeeval_core.evaluation.select import Selector, TopByAttribution
 from saeeval_core.evaluation.variants import direction_variants, tpp_variants, with_grid
-from saeeval_core.recordings.general_text import GeneralText, general_text
+from saeeval_core.recordings.general_text import general_text
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.shift import ShiftLatents
 from saeeval_core.scores.tpp import TppLatents
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, Scored, difference
 from saeeval_core.storage.kept import KeptJson, Shelves
-from saeeval_core.texts.parts import TEST
+from saeeval_core.texts.parts import PART_NAMES, TEST
 
 _VERSION = 2
 """Increased when controls stored earlier must no longer be used."""
@@ -54,7 +63,7 @@ def controls_of(prepared: Prepared, latents: LatentRecording, *, shipped: bool =
     if found is None:
         ns = with_grid(prepared.config.ns)
         made = (*sae_controls(prepared.evaluation, latents, ns), *task_controls(prepared.evaluation, ns))
-        found = [placed for scores in made for placed in _places(scores)]
+        found = [placed for scores in made for placed in scores.placed()]
         _kept(shipped).keep(_key(prepared, latents), [placed_json(p) for p in found])
     return found
 
@@ -72,19 +81,22 @@ def controls_name(prepared: Prepared, latents: LatentRecording) -> str:
     return _kept(True).name(_key(prepared, latents))
 
 
-def with_controls(prepared: Prepared, result: RunResult, *, shipped: bool = True) -> RunResult:
+def with_controls(
+    prepared: Prepared, result: RunResult, select: Selector | None = None, *, shipped: bool = True
+) -> RunResult:
     """Every SAE of the result with its controls, and a warning for each that a headline score does not exceed.
 
     A trained null among the SAEs of the run is a control of the others. Controls are of the top N by attribution; a
-    judge's or a person's selection gets them without warnings.
+    judge's or a person's selection gets them without warnings. ``select``: what the result selected, None for attribution.
     """
-
+    bases = base_samples(prepared)
     nulls = {id(r): _null_scores(prepared, r) for r in prepared.saes if is_trained_null(r)}
 
     def one(sae: SaeResult, latents: LatentRecording) -> SaeResult:
         null = _null_for(latents, prepared.saes)
         every = [*controls_of(prepared, latents, shipped=shipped), *(nulls[id(null)] if null is not None else ())]
         found = [p for p in every if p.n is None or p.n in prepared.config.ns]
+        found = _paired(prepared, sae, latents, found, bases, select)
         lines = tuple(_warnings(sae, found)) if sae.selection == "attribution" else ()
         return replace(sae, controls=(*sae.controls, *found), warnings=lines)
 
@@ -107,42 +119,56 @@ def _null_for(latents: LatentRecording, saes: Sequence[LatentRecording]) -> Late
 
 def _null_scores(prepared: Prepared, null: LatentRecording) -> list[Placed]:
     found = recorded(prepared.evaluation, TRAINED_NULL, [null], with_grid(prepared.config.ns))
-    return [placed for scores in found for placed in _places(replace(scores, fit=null.sae))]
+    return [placed for scores in found for placed in replace(scores, fit=null.sae).placed()]
 
 
-def with_rivals(prepared: Prepared, result: RunResult, *, shipped: bool = True) -> RunResult:
-    """Every SAE with the rivals that take longer than the controls: seconds to a minute, then stored.
+def with_rivals(
+    prepared: Prepared, result: RunResult, select: Selector | None = None, *, shipped: bool = True
+) -> RunResult:
+    """Every SAE with the rivals that take longer than the controls (seconds to a minute, then stored), and their paths.
 
-    They use no SAE, so all of a run share them.
+    They use no SAE, so all of a run share them. ``select`` as in ``with_controls``.
     """
     general = general_text(prepared.config, prepared.residuals.key.hook, shipped=shipped)
-    every = kept_rivals(prepared, general, shipped=shipped) or rivals_of(prepared, general, shipped=shipped)
-    found = [p for p in every if p.n is None or p.n in prepared.config.ns]
+    rivals = kept_rivals(prepared, general, shipped=shipped) or rivals_of(prepared, general, shipped=shipped)
+    placed = [p for p in rivals.placed if p.n is None or p.n in prepared.config.ns]
 
-    def one(sae: SaeResult) -> SaeResult:
+    def one(sae: SaeResult, latents: LatentRecording) -> SaeResult:
+        every = [*placed, *_null_erasure(_null_for(latents, prepared.saes), result)]
+        found = _paired(prepared, sae, latents, every, rivals.samples, select, erasure=True)
         more = tuple(_warnings(sae, found)) if sae.selection == "attribution" else ()
         return replace(sae, controls=(*sae.controls, *found), warnings=(*(sae.warnings or ()), *more))
 
-    return result.with_saes(list(map(one, result.saes)))
+    saes = [one(s, r) for s, r in zip(result.saes, prepared.saes, strict=True)]
+    return replace(result, saes=tuple(saes), rivals=tuple(p for p in rivals.paths if p.part == PART_NAMES[TEST]))
 
 
-def rivals_of(prepared: Prepared, general: GeneralText | None, *, shipped: bool = True) -> list[Placed]:
-    """Score and store the rivals of a task at every N and of the areas, on test; ``general``: text for some to fit."""
-    residuals, found = None if general is None else general.residuals, []
-    for scores in rival_scores(prepared.evaluation, with_grid(prepared.config.ns), residuals):
-        source = general.about if general is not None and scores.name in (PCA_GENERAL, ICA_GENERAL) else ""
-        found += _places(replace(scores, fit="; ".join(filter(None, [scores.fit, source]))))
-    _kept_rivals(shipped).keep(_rivals_key(prepared, general), [placed_json(p) for p in found])
-    return found
+def _null_erasure(null: LatentRecording | None, result: RunResult) -> Iterator[Placed]:
+    """E of the trained null, where the run has one: its other scores are among the controls already."""
+    for sae in result.saes:
+        if null is not None and sae.sae == null.sae and sae.shift is not None and sae.selection == "attribution":
+            n = headline_n(list(sae.shift.erasure))
+            e = sae.shift.erasure[n]["test"].selective_erasure
+            yield Placed("shift", ERASURE, n, control(TRAINED_NULL, e, null.sae))
 
 
-def kept_rivals(prepared: Prepared, general: GeneralText | None, *, shipped: bool = True) -> list[Placed] | None:
-    """Stored rivals of the task, with the same general text; None when they have not been scored yet."""
-    key = _rivals_key(prepared, general)
-    try:
-        return _kept_rivals(shipped).find(key, lambda rows: [placed_of(r) for r in rows])
-    except LookupError:
-        return None
+def _paired(
+    prepared: Prepared,
+    sae: SaeResult,
+    latents: LatentRecording,
+    placed: list[Placed],
+    others: Mapping[str, Places],
+    select: Selector | None,
+    *,
+    erasure: bool = False,
+) -> list[Placed]:
+    """The controls of an SAE with paired differences; as they are where it is not known what was selected."""
+    if select is None and sae.selection != "attribution":
+        return placed
+    null = _null_for(latents, prepared.saes)
+    if null is not None:
+        others = {**others, TRAINED_NULL: own_scores(prepared, null, TopByAttribution(), erasure=erasure)}
+    return paired(placed, own_scores(prepared, latents, select or TopByAttribution(), erasure=erasure), others)
 
 
 def has_rivals(sae: SaeResult) -> bool:
@@ -170,7 +196,7 @@ def with_deletion(prepared: Prepared, result: RunResult) -> RunResult:
     found = word_deletions(config, evaluation)
     scores = reference(evaluation, "word deletion", [score for _, score in found], with_grid(config.ns))
     placed = [
-        p for p in _places(scores) if (p.variant, p.n) == (RECOMMENDED, None) or p.variant == TOP_N and p.n in config.ns
+        p for p in scores.placed() if (p.variant, p.n) == (RECOMMENDED, None) or p.variant == TOP_N and p.n in config.ns
     ]
     words = {
         d.name: DeletedWords(tuple(words), score.score)
@@ -223,32 +249,7 @@ def _kept(shipped: bool) -> KeptJson:
 
 
 def _key(prepared: Prepared, latents: LatentRecording) -> list[Any]:
-    return [latents.scored_fingerprint, *_scored_as(prepared)]
-
-
-def _task_key(prepared: Prepared) -> list[Any]:
-    return [prepared.residuals.fingerprint, *_scored_as(prepared)]
-
-
-def _scored_as(prepared: Prepared) -> list[Any]:
-    config, evaluation = prepared.config, prepared.evaluation
-    tasks = [d.task.identity for d in evaluation.directions]
-    tpp = evaluation.tpp_task.identity if evaluation.scores_tpp else None
-    protocol = asdict(evaluation.protocol)
-    return [tasks, tpp, protocol, config.seed, config.resamples, with_grid(config.ns)]
-
-
-def _kept_rivals(shipped: bool) -> KeptJson:
-    return KeptJson(Shelves("recordings", shipped), "rivals", _VERSION)
-
-
-def _rivals_key(prepared: Prepared, general: GeneralText | None) -> list[Any]:
-    return [*_task_key(prepared), None if general is None else general.residuals.fingerprint]
-
-
-def _places(scores: ControlScores) -> Iterator[Placed]:
-    for place in scores.variants.places():
-        yield Placed(scores.metric, place.variant, place.n, control(scores.name, place.scored.score, scores.fit))
+    return [latents.scored_fingerprint, *scored_as(prepared)]
 
 
 def _warnings(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[str]:
@@ -257,13 +258,19 @@ def _warnings(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[str]:
 
 
 def _headline_controls(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[tuple[str, Estimate, list[Control]]]:
-    """(label, score, its controls) of the two headline scores of each metric: the recommended area, and the paper's at
-    ``headline_n``.
+    """(label, score, its controls) of the headline scores of each metric: the recommended area, and at ``headline_n`` the
+    paper's and E.
     """
     for metric, scores in _headlines(sae).items():
         for (variant, n), score in scores.items():
             own = [p.control for p in controls if (p.metric, p.variant, p.n) == (metric, variant, n)]
-            yield f"{metric.upper()}, {variant if n is None else f'N = {n}, zero ablation'}:", score, own
+            yield f"{metric.upper()}, {_setting(variant, n)}:", score, own
+
+
+def _setting(variant: str, n: int | None) -> str:
+    if n is None:
+        return variant
+    return f"N = {n}, zero ablation" if variant == TOP_N else f"{variant}, N = {n}"
 
 
 def _headlines(sae: SaeResult) -> dict[str, dict[tuple[str, int | None], Estimate]]:
@@ -275,6 +282,8 @@ def _headlines(sae: SaeResult) -> dict[str, dict[tuple[str, int | None], Estimat
             (RECOMMENDED, None): sae.shift.area["test"].score,
             (TOP_N, n): sae.shift.aggregate[n]["test"].score,
         }
+        if n in sae.shift.erasure:
+            found["shift"][ERASURE, n] = sae.shift.erasure[n]["test"].selective_erasure
     if sae.tpp is not None:
         by_n = {a.n: a.parts["test"].score for a in sae.tpp.by_n}
         n = headline_n(list(by_n))

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from saeeval_core.config import Protocol, derive_rng
-from saeeval_core.controls.about import ABOUT, DRAWS, NEAREST, RANDOM, REFERENCES, RIVALS
+from saeeval_core.controls.about import ABOUT, DRAWS, LEACE, NEAREST, RANDOM, REFERENCES, RIVALS
 from saeeval_core.controls.leace import leace_score
 from saeeval_core.controls.rivals import BASES, basis_recording, decoder_controls
 from saeeval_core.evaluation.result import Control
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores.shift import ShiftLatents, shift_latents
 from saeeval_core.scores.tpp import TppLatents, tpp_latents
-from saeeval_core.scores.uncertainty import Estimate, over_draws
+from saeeval_core.scores.uncertainty import Estimate, Scored, difference, over_draws, separable
 
 
-def control(name: str, score: Estimate, fit: str = "") -> Control:
-    """A control of ABOUT with its score; ``fit``: what its fit has to say."""
-    return Control(name, score, f"{ABOUT[name]}; {fit}" if fit else ABOUT[name])
+def control(name: str, score: Estimate, fit: str = "", gap: Estimate | None = None) -> Control:
+    """A control of ABOUT with its score; ``fit``: what its fit has to say, ``gap``: paired difference of the SAE's score."""
+    return Control(name, score, f"{ABOUT[name]}; {fit}" if fit else ABOUT[name], gap)
 
 
 def warning(found: Control, score: Estimate) -> str | None:
@@ -40,32 +40,31 @@ def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
 def rival_words(score: Estimate, controls: Sequence[Control]) -> str:
     """Which of RIVALS a score beats, which beat it, and which were not measured; "" where the score is undefined.
 
-    Two scores are not told apart where either lies in the other's interval.
+    The interval of the paired difference decides; one that covers 0 means not separable.
     """
     if score.value is None:
         return ""
-    found = {c.name: c.score for c in controls}
-    said: dict[str, list[str]] = {
-        "beats": [],
-        "beaten by": [],
-        "not told apart from": [],
-        "undefined:": [],
-        "not measured:": [],
-    }
+    found = {c.name: c for c in controls}
+    said: dict[str, list[str]] = {verdict: [] for verdict in _VERDICTS}
     for name in RIVALS:
-        said[_verdict(score, found.get(name))].append(name)
+        said[_verdict(found.get(name))].append(name)
     return "; ".join(f"{verdict} {', '.join(names)}" for verdict, names in said.items() if names)
 
 
-def _verdict(score: Estimate, rival: Estimate | None) -> str:
+_VERDICTS = ("beats", "beaten by", "not separable from", "not compared in pairs:", "undefined:", "not measured:")
+
+
+def _verdict(rival: Control | None) -> str:
     if rival is None:
         return "not measured:"
-    if rival.value is None or score.value is None:
+    if rival.score.value is None:
         return "undefined:"
-    for own, other in ((score, rival), (rival, score)):
-        if own.ci is not None and own.ci[0] <= float(other.value or 0) <= own.ci[1]:
-            return "not told apart from"
-    return "beats" if score.value > rival.value else "beaten by"
+    gap = rival.difference
+    if gap is None or gap.value is None:
+        return "not compared in pairs:"
+    if not separable(gap):
+        return "not separable from"
+    return "beats" if gap.value > 0 else "beaten by"
 
 
 def shift_controls(
@@ -83,17 +82,18 @@ def shift_controls(
     Of another decoder or basis the top ``len(ids)`` by its own attribution are scored.
     """
 
-    def top(other: LatentRecording) -> Estimate:
-        return shift_latents(residuals, other, view.board, protocol).under(ablation).at(len(ids)).score
+    def top(other: LatentRecording) -> Scored:
+        return shift_latents(residuals, other, view.board, protocol).under(ablation).at(len(ids))
 
     own = view.under(ablation)
+    mine = own.score(ids)
     sets = random_latents(view.recording, "shift", [[np.asarray(ids)]], seed, draws)
     drawn = over_draws([own.score(group[0][0]).score for group in sets])
     others = recorded_controls(residuals, view.recording, view.board.task.train_rows, seed)
     return [
         control(RANDOM, drawn),
-        *(control(c.sae, top(c)) for c in others),
-        control("leace", leace_score(residuals, view.board).score),
+        *(_beside(mine, c.sae, top(c)) for c in others),
+        _beside(mine, LEACE, leace_score(residuals, view.board)),
     ]
 
 
@@ -108,15 +108,21 @@ def tpp_controls(
 ) -> list[Control]:
     """The same for TPP, with one set per class and without LEACE, which is fitted to one binary label."""
 
-    def top(other: LatentRecording) -> Estimate:
+    def top(other: LatentRecording) -> Scored:
         own = tpp_latents(other, view.board).under(ablation)
-        return own.score([ranking[: len(s)] for ranking, s in zip(own.rankings, sets, strict=True)]).score
+        return own.score([ranking[: len(s)] for ranking, s in zip(own.rankings, sets, strict=True)])
 
     own, ids = view.under(ablation), [np.asarray(s, dtype=int) for s in sets]
+    mine = own.score(ids)
     groups = random_latents(view.recording, "tpp", [ids], seed, draws)
     drawn = over_draws([own.score(group[0]).score for group in groups])
     others = recorded_controls(residuals, view.recording, view.board.task.train_rows, seed)
-    return [control(RANDOM, drawn), *(control(c.sae, top(c)) for c in others)]
+    return [control(RANDOM, drawn), *(_beside(mine, c.sae, top(c)) for c in others)]
+
+
+def _beside(mine: Scored, name: str, other: Scored) -> Control:
+    """A control of one set, with the paired difference."""
+    return control(name, other.score, gap=difference(mine, other))
 
 
 def recorded_controls(

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from saeeval_core.controls.about import RANDOM
-from saeeval_core.controls.controls import random_latents
+from saeeval_core.controls.controls import control, random_latents
 from saeeval_core.controls.leace import leace_score
 from saeeval_core.controls.rivals import BASES, basis_recording, decoder_controls
 from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.result import Placed
 from saeeval_core.evaluation.select import TopByAttribution
 from saeeval_core.evaluation.variants import (
     Variants,
@@ -41,6 +42,13 @@ class ControlScores:
     """True when it is made from the SAE, so that every SAE has its own."""
     fit: str = ""
     """What its fit has to say, in words."""
+    by_direction: tuple[LatentRecording, ...] = ()
+    """Of SHIFT: what was scored in each direction, where that was a dictionary."""
+
+    def placed(self) -> Iterator[Placed]:
+        """As results hold it: every N and area."""
+        for place in self.variants.places():
+            yield Placed(self.metric, place.variant, place.n, control(self.name, place.scored.score, self.fit))
 
 
 def sae_controls(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int]) -> Iterator[ControlScores]:
@@ -120,8 +128,8 @@ def recorded(
             every = list(recordings) * len(evaluation.directions) if len(recordings) == 1 else recordings
             variants: Variants[Any] = shift_of_recordings(evaluation, every, own)
         else:
-            variants = tpp_of_selector(evaluation, recordings[0], own, TopByAttribution())
-        yield ControlScores(name, metric, variants, recordings[0], of_sae)
+            every, variants = (), tpp_of_selector(evaluation, recordings[0], own, TopByAttribution())
+        yield ControlScores(name, metric, variants, recordings[0], of_sae, by_direction=tuple(every))
 
 
 def _random_shift(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int]) -> Iterator[Variants[Any]]:

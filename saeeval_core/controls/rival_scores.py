@@ -99,7 +99,7 @@ def _directions(evaluation: Evaluation, name: str, ns: Sequence[int]) -> Iterato
     """MEANS or PROBE: one latent, the same set at every N."""
     if evaluation.directions:
         own = [_of_direction(evaluation, d, name) for d in evaluation.directions]
-        yield ControlScores(name, "shift", shift_of_recordings(evaluation, own, ns), own[0], of_sae=False)
+        yield ControlScores(name, "shift", shift_of_recordings(evaluation, own, ns), own[0], False, "", tuple(own))
     if evaluation.tpp_is_live:
         latents = _of_classes(evaluation, name)
         scored = tpp_of_selector(evaluation, latents, ns, _OwnLatent())

@@ -55,8 +55,28 @@ def over_directions(
     for n in found[0] if found else ():
         own, sizes = [f[n][0] for f in found], [f[n][1] for f in found]
         kept = [Sampled(r.recoverability, r.recoverability_samples) for r in own]
-        out[n] = Erasure(mean(kept).score, mean(own).score, mean_known(sizes))
+        both = [mean(same).score for same in zip(*map(lost, own), strict=True)]
+        out[n] = Erasure(mean(kept).score, mean(own).score, mean_known(sizes), *both)
     return out
+
+
+def lost(found: Readable) -> tuple[Sampled, Sampled]:
+    """(what the target label lost, what the spurious label lost) where E, their difference, is defined."""
+    if found.score.value is None:
+        none = Sampled(found.score, np.empty(0))
+        return none, none
+    kept = found.recoverability_samples
+    return (
+        Sampled(one_minus(found.recoverability_target), 1 - kept - found.samples),
+        Sampled(one_minus(found.recoverability), 1 - kept),
+    )
+
+
+def one_minus(e: Estimate) -> Estimate:
+    """What is lost from what is kept, or the other way round."""
+    if e.value is None or e.ci is None:
+        return undefined(e.reason or "undefined")
+    return Estimate(1 - e.value, (1 - e.ci[1], 1 - e.ci[0]))
 
 
 def erased_at(
@@ -83,11 +103,4 @@ def tpp_erased(
     view = evaluation.tpp_erasure(latents, part)
     found = unless_empty(view.score([c.ids for c in chosen]), *chosen)
     sizes = [evaluation.tpp_whitening.edit_size(view.codes.edits(c.ids)[1]) for c in chosen]
-    return found, Erasure(kept_share(found.intended), found.score, float(np.mean(sizes)))
-
-
-def kept_share(intended: Estimate) -> Estimate:
-    """Mean R of the classes whose latents are ablated, from the mean share that they lost."""
-    if intended.value is None or intended.ci is None:
-        return undefined(intended.reason or "undefined")
-    return Estimate(1 - intended.value, (1 - intended.ci[1], 1 - intended.ci[0]))
+    return found, Erasure(one_minus(found.intended), found.score, float(np.mean(sizes)))

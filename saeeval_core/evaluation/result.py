@@ -71,6 +71,41 @@ class Erasure:
     """E; of TPP the score of the matrix of fresh probes."""
     edit_size: float | None = None
     """Share of whitened variance that is removed."""
+    target_lost: Estimate | None = None
+    """1 - R of the target label; given, as the next, for means over pairs: of the directions where E is defined."""
+    spurious_lost: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class LossPoint:
+    """One N on the way of a dictionary."""
+
+    n: int
+    score: Estimate
+    """S under zero ablation."""
+    target_lost: Estimate
+    """1 - R of the target label."""
+    spurious_lost: Estimate
+    selective_erasure: Estimate
+    edit_size: float | None
+
+
+@dataclass(frozen=True)
+class LossPath:
+    """What one dictionary takes from both labels as N grows: of one direction, or the mean over pairs."""
+
+    name: str
+    kind: str
+    """sae | null (an SAE with a random decoder) | rival | bound (it knows the label) | set (somebody's choice)"""
+    points: tuple[LossPoint, ...] = ()
+    """By N; one point where N means nothing."""
+    pair: str = ""
+    """ "" for the mean over pairs."""
+    target: str = ""
+    """Column of the target label, where there is a pair."""
+    part: str = "test"
+    about: str = ""
+    """How it was made, in words."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +267,8 @@ class Control:
     """Its ``ci`` is the range over draws for random latents, else the 95 % interval over test texts."""
     about: str = ""
     """How it was made, in words."""
+    difference: Estimate | None = None
+    """The SAE's score minus this one, paired over the same resamples; None where that was not computed."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +338,8 @@ class RunResult:
     """Direction -> what was deleted; empty without that control."""
     refit_differences: tuple[AreaDifference, ...] | None = None
     """None without refits."""
+    rivals: tuple[LossPath, ...] = ()
+    """Paths of other dictionaries on test; empty where they were not asked for."""
 
     def with_saes(self, saes: Sequence[SaeResult]) -> "RunResult":
         """The same run with these results of its SAEs."""

@@ -13,6 +13,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, ConfigError
 from saeeval_core.evaluation.estimate_json import (
     Json,
+    by_part,
     ci_json,
     erasure_json,
     erasure_of,
@@ -20,14 +21,18 @@ from saeeval_core.evaluation.estimate_json import (
     estimate_of,
     fresh_json,
     fresh_of,
+    parts_json,
     parts_of,
+    path_json,
+    path_of,
+    probes_json,
+    probes_of,
     spelled,
 )
 from saeeval_core.evaluation.result import (
     AreaDifference,
     Control,
     DeletedWords,
-    DirectionProbes,
     DirectionResult,
     ModelAbout,
     PairMean,
@@ -57,7 +62,7 @@ def to_json(result: RunResult) -> Json:
         "config": json.loads(result.config.to_json()),
         "model": asdict(result.model),
         "task": asdict(result.task),
-        "probes": {"shift": [_probes_json(p) for p in result.probes]},
+        "probes": {"shift": [probes_json(p) for p in result.probes]},
         "results": [_sae_json(s) for s in result.saes],
         "versions": dict(result.versions),
     }
@@ -67,6 +72,8 @@ def to_json(result: RunResult) -> Json:
         }
     if any(s.controls for s in result.saes):
         out["controls"] = {p.control.name: p.control.about for s in result.saes for p in s.controls}
+    if result.rivals:
+        out["rivals"] = [path_json(p) for p in result.rivals]
     if result.refit_differences is not None:
         out["refit_differences"] = [
             {"metric": d.metric, "a": d.a, "b": d.b, "variant": d.variant} | d.score.to_dict()
@@ -103,33 +110,18 @@ def placed_json(placed: Placed) -> Json:
     """JSON of one control; also the form in which controls are stored on disk."""
     c = placed.control
     own = {"metric": placed.metric, "variant": placed.variant, "n": placed.n, "name": c.name, "about": c.about}
-    return own | c.score.to_dict()
+    paired = {} if c.difference is None else {"difference": c.difference.to_dict()}
+    return own | c.score.to_dict() | paired
 
 
 def placed_of(row: Json) -> Placed:
     """Inverse of ``placed_json``."""
-    control = Control(row["name"], estimate_of(row), row.get("about", ""))
+    paired = estimate_of(row["difference"]) if "difference" in row else None
+    control = Control(row["name"], estimate_of(row), row.get("about", ""), paired)
     return Placed(row["metric"], row["variant"], row["n"], control)
 
 
 # Writing
-
-
-def _parts_json(parts: Mapping[str, Estimate]) -> Json:
-    return {name: e.to_dict() for name, e in parts.items()}
-
-
-def _probes_json(p: DirectionProbes) -> Json:
-    return {
-        "name": p.name,
-        "n_per_quadrant": p.n_per_quadrant,
-        "training_texts": p.training_texts,
-        "c": dict(p.c),
-        "base": _parts_json(p.base),
-        "oracle": _parts_json(p.oracle),
-        "attribute": _parts_json(p.attribute),
-        "reason": dict(p.reason),
-    }
 
 
 def _sae_json(s: SaeResult) -> Json:
@@ -171,8 +163,8 @@ def _direction_json(d: DirectionResult) -> Json:
         "target_values": d.target_values,
         "spurious_values": d.spurious_values,
         "by_n": [_shift_at_n_json(a) for a in d.by_n],
-        "small_n_area": _parts_json(d.area),
-    } | _probes_json(d.probes)
+        "small_n_area": parts_json(d.area),
+    } | probes_json(d.probes)
 
 
 def _shift_at_n_json(a: ShiftAtN) -> Json:
@@ -254,7 +246,7 @@ def _result(content: Json) -> RunResult:
         RunConfig.from_json(json.dumps(content["config"])),
         ModelAbout(**_known(ModelAbout, content.get("model") or {}, name="")),
         TaskAbout(**_known(TaskAbout, content["task"], name="")),
-        tuple(_probes(p) for p in probes.get("shift", ())),
+        tuple(probes_of(p) for p in probes.get("shift", ())),
         tuple(_sae(row, about) for row in content["results"]),
         dict(content["versions"]),
         {
@@ -262,6 +254,7 @@ def _result(content: Json) -> RunResult:
             for name, d in probes.get("deleted_words", {}).items()
         },
         None if differences is None else tuple(map(_difference, differences)),
+        tuple(map(path_of, content.get("rivals", ()))),
     )
 
 
@@ -273,23 +266,6 @@ def _known(kind: type, row: Json, **defaults: Any) -> Json:
 
 def _difference(row: Json) -> AreaDifference:
     return AreaDifference(row["metric"], row["a"], row["b"], row.get("variant", ""), estimate_of(row))
-
-
-def _by_part(row: Json | None) -> dict[str, Estimate]:
-    return {name: estimate_of(row[name]) for name in parts_of(row or {})} if row else {}
-
-
-def _probes(row: Json) -> DirectionProbes:
-    return DirectionProbes(
-        row.get("name", ""),
-        row.get("n_per_quadrant", 0),
-        row.get("training_texts", 0),
-        row.get("c") or {},
-        _by_part(row.get("base")),
-        _by_part(row.get("oracle")),
-        _by_part(row.get("attribute")),
-        row.get("reason") or {},
-    )
 
 
 def _sae(row: Json, about: Mapping[str, str]) -> SaeResult:
@@ -332,8 +308,8 @@ def _direction(row: Json) -> DirectionResult:
         row.get("target_values", ""),
         row.get("spurious_values", ""),
         tuple(_shift_at_n(a) for a in row["by_n"]),
-        _by_part(row.get("small_n_area")),
-        _probes(row),
+        by_part(row.get("small_n_area")),
+        probes_of(row),
     )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from saeeval_core.config import get_protocol, headline_n
 from saeeval_core.controls.attach import rival_lines
+from saeeval_core.evaluation.equal_edit import equal_edit_lines
 from saeeval_core.evaluation.result import Erasure, RefitResult, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
@@ -54,6 +55,8 @@ def print_run(console: Console, result: RunResult) -> None:
             _print_tpp(console, sae.tpp, parts)
         if sae.controls:
             _print_controls(console, sae)
+        for line in equal_edit_lines(sae, result.rivals):
+            console.print(f"  {line}", style="dim", markup=False, highlight=False)
     for d in result.refit_differences or ():
         words = difference_words(d.score, LEVEL_WITH_TRAINING)
         console.print(f"  {d.metric.upper()} area, {d.a} minus {d.b}: {words}", markup=False, highlight=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from saeeval_core.config import get_protocol
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.evaluation.erased import NOT_MEASURED, fresh_probes, kept_share
+from saeeval_core.evaluation.erased import NOT_MEASURED, fresh_probes, one_minus
 from saeeval_core.evaluation.estimate_json import erasure_json, erasure_of, fresh_json, fresh_of
 from saeeval_core.evaluation.result import Erasure, FreshProbes
 from saeeval_core.ledger.commit_rows import Commit
@@ -196,7 +196,7 @@ def commit_tpp(
     looks = max((store.dev_looks(s.id) for s in chosen), default=0)
     made = _tpp(under.settings(view), view.under(under.ablation).score(ids), uuid.uuid4().hex, n, looks)
     read = fresh.score(ids)
-    made = replace(made, erasure=Erasure(kept_share(read.intended), read.score), reader=fresh.board.reader)
+    made = replace(made, erasure=Erasure(one_minus(read.intended), read.score), reader=fresh.board.reader)
     for stored, own in zip(chosen, ids, strict=True):
         store.commit(stored.id, who, own, made.to_json())
     return made

@@ -28,6 +28,8 @@ from saeeval_core.scores.uncertainty import Estimate, Resamples, apart_from_zero
 from saeeval_core.texts.parts import TRAIN
 from saeeval_core.texts.tasks import ShiftTask, TppTask
 
+ERASURE = "selective erasure"
+"""Name of E where it stands among the variants of a score."""
 CARRIERS = 10
 """Latents named as carrying what was not erased."""
 

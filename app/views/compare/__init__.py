@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from app import results
+from app import results, state
 from app.services.loading import Loaded
-from app.views.compare import differences, paired, planted, ranks, sweep
+from app.views.compare import differences, gone, paired, planted, ranks, sweep
 from app.views.compare.upload import own_rows
 from app.widgets import provenance
 from app.widgets.tabs import tabs
@@ -17,6 +17,7 @@ TABS = {
     "ranks": "Ranks",
     "trust": "Can it be trusted?",
     "paired": "Two choices, paired",
+    "gone": "Is it gone?",
 }
 
 
@@ -36,3 +37,6 @@ def render(loaded: Loaded) -> None:
         planted.draw(found)
     with shown[4]:
         paired.draw(loaded)
+    with shown[5]:
+        if state.get("compare_tab") == "gone":  # seconds of work: only while it is looked at
+            gone.draw(loaded, found.paths)

@@ -7,16 +7,22 @@ import streamlit as st
 
 from app import results
 from app.results import Stored
-from app.services import access
+from app.services import access, loss_paths
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
+from saeeval_core.evaluation.result import LossPath
 
-_KEPT = "compare_own"
+_KEPT, _PATHS = "compare_own", "compare_own_paths"
 
 
 def own_rows() -> list[Stored]:
     """Scores of the files loaded in this session."""
     return st.session_state.get(_KEPT, [])
+
+
+def own_paths() -> dict[str, tuple[LossPath, ...]]:
+    """File -> paths of the runs among them."""
+    return st.session_state.get(_PATHS, {})
 
 
 def upload_box() -> None:
@@ -31,15 +37,18 @@ def upload_box() -> None:
             disabled=bool(access.why_not("sending files")),
         )
         own: list[Stored] = []
+        paths: dict[str, tuple[LossPath, ...]] = {}
         for k, file in enumerate(files or ()):
             try:
                 rows, saebench = results.uploaded(file.getvalue(), file.name)
                 own += rows
                 _saebench(saebench, file.name, k)
+                if saebench and (found := loss_paths.uploaded(file.getvalue(), file.name)):
+                    paths[file.name] = found
             except SaeEvalError as error:
                 provenance.problem(error)
         if own != own_rows():
-            st.session_state[_KEPT] = own
+            st.session_state[_KEPT], st.session_state[_PATHS] = own, paths
             st.rerun()
 
 

@@ -7,15 +7,20 @@ import pytest
 
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.controls import attach, rivals
-from saeeval_core.controls.about import ABOUT, ICA, ICA_GENERAL, MEANS, PCA_GENERAL, PROBE, RIVALS, TRAINED_NULL
+from saeeval_core.controls.about import ABOUT, BOUNDS, ICA, ICA_GENERAL, MEANS, PCA_GENERAL, PROBE, RIVALS, TRAINED_NULL
 from saeeval_core.controls.controls import control, rival_words, warnings_of
+from saeeval_core.controls.leace import leace_recording, leace_score
+from saeeval_core.controls.rival_results import count_steps
 from saeeval_core.controls.rival_scores import rival_scores
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.prepare import Prepared
+from saeeval_core.evaluation.result_json import from_json, to_json
 from saeeval_core.evaluation.score import score
 from saeeval_core.recordings import general_text as general
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.texts.parts import TEST
 from saeeval_core.texts.tasks import Draw, FixedTasks
 
 NS = (1, 2, 3, 5, 10, 20)
@@ -97,31 +102,71 @@ def test_the_labels_own_directions_are_no_bar(found):
 
 
 def test_the_words_name_what_is_beaten_what_beats_and_what_nobody_measured():
-    own = Estimate(0.5, (0.4, 0.6))
-    scores = {"pca": 0.1, ICA: 0.55, PROBE: 0.9}
-    controls = [control(n, Estimate(v, (v - 0.02, v + 0.02))) for n, v in scores.items()]
-    controls.append(control("residual basis", Estimate(None, None, "no gap")))
+    """The paired difference decides, however the two intervals lie."""
+    own = Estimate(0.5, (0.1, 0.9))
+    gaps = {"pca": (0.4, 0.3, 0.5), ICA: (0.1, -0.1, 0.3), PROBE: (-0.4, -0.5, -0.3)}
+    controls = [
+        control(name, Estimate(0.5 - gap, (0.0, 1.0)), gap=Estimate(gap, (low, high)))
+        for name, (gap, low, high) in gaps.items()
+    ]
+    controls += [control("residual basis", Estimate(None, None, "no gap")), control(MEANS, Estimate(0.9, (0.8, 1.0)))]
     assert rival_words(own, controls) == (
-        "beats pca; beaten by probe direction; not told apart from ica; undefined: residual basis; not measured: "
-        "pca (general text), ica (general text), difference in means, trained null"
+        "beats pca; beaten by probe direction; not separable from ica; not compared in pairs: difference in means; "
+        "undefined: residual basis; not measured: pca (general text), ica (general text), trained null"
     )
     assert rival_words(Estimate(None, None, "no gap"), controls) == ""
     assert set(RIVALS) <= set(ABOUT)
 
 
-def test_a_run_gets_its_rivals_once_and_only_when_asked(evaluation, planted, monkeypatch, tmp_path):
+@pytest.fixture
+def prepared(evaluation, planted, monkeypatch, tmp_path) -> Prepared:
     monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
-    config = RunConfig(saes=("good",), ns=(1, 5), resamples=50, metrics=("shift",), texts="somewhere.csv", task="")
     monkeypatch.setattr(attach, "general_text", lambda *_, **__: None)
-    prepared = Prepared(config, evaluation, [replace(planted.latents, sae="good")])
+    monkeypatch.setattr("saeeval_core.controls.rival_scores.COMPONENTS", (20,))
+    config = RunConfig(saes=("good",), ns=(1, 5), resamples=50, metrics=("shift",), texts="somewhere.csv", task="")
+    return Prepared(config, evaluation, [replace(planted.latents, sae="good")])
+
+
+def test_a_run_gets_its_rivals_once_and_only_when_asked(prepared, monkeypatch):
     plain = attach.with_controls(prepared, score(prepared))
-    assert not {ICA, MEANS} & {p.control.name for p in plain.saes[0].controls}
+    assert not {ICA, MEANS} & {p.control.name for p in plain.saes[0].controls} and not plain.rivals
     assert all("not measured: pca (general text), ica," in line for line in attach.rival_lines(plain.saes[0]))
+    assert not any("in pairs" in line for line in attach.rival_lines(plain.saes[0]))
+    seen: list[str] = []
+    made = attach.rivals_of(prepared, None, on_step=seen.append)
+    assert len(seen) == count_steps(prepared, None) == len(set(seen))
     result = attach.with_rivals(prepared, plain)
     monkeypatch.setattr(attach, "rivals_of", None)  # stored: not scored again
     assert attach.with_rivals(prepared, plain) == result
-    (area, paper) = attach.rival_lines(result.saes[0])
+    (area, paper, erasure) = attach.rival_lines(result.saes[0])
     assert "not measured: pca (general text), ica (general text), trained null" in area and "N = 5" in paper
+    assert "selective erasure, N = 5" in erasure and "in pairs" not in area + paper + erasure
+    assert from_json(to_json(result)) == result
+    assert (
+        {p.name for p in made.paths}
+        == {p.name for p in result.rivals}
+        == {"pca", "residual basis", ICA, *BOUNDS, PROBE}
+    )
+    assert {p.part for p in made.paths} == {"dev", "test"} and {p.part for p in result.rivals} == {"test"}
+
+
+def test_the_difference_is_that_of_the_same_resamples(prepared):
+    result = attach.with_rivals(prepared, attach.with_controls(prepared, score(prepared)))
+    (means,) = [p.control for p in result.saes[0].controls if (p.variant, p.control.name) == (ERASURE, MEANS)]
+    mine = result.saes[0].shift.erasure[5]["test"].selective_erasure
+    assert means.difference.value == pytest.approx(mine.value - means.score.value, abs=1e-9)
+    path = next(p for p in result.rivals if p.name == MEANS and not p.pair)
+    assert path.kind == "bound" and path.points[0].selective_erasure == means.score
+    unknown = result.with_saes([replace(result.saes[0], selection="judge", controls=())])
+    assert not [p for p in attach.with_controls(prepared, unknown).saes[0].controls if p.control.difference]
+
+
+def test_leace_as_a_dictionary_of_one_latent_is_leace(evaluation):
+    board = evaluation.directions[0].boards[TEST]
+    own = leace_recording(evaluation.residuals, board)
+    assert own.n_latents == 1
+    as_latent = evaluation.shift_view(own, evaluation.directions[0], TEST).score([0])
+    assert as_latent.score.value == pytest.approx(leace_score(evaluation.residuals, board).score.value, abs=1e-6)
 
 
 def test_a_trained_null_in_a_run_is_a_control_of_the_others(evaluation, planted, monkeypatch, tmp_path):
