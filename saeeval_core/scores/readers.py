@@ -11,11 +11,11 @@ the ablated residuals anew: slower, on request.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from saeeval_core.errors import ConfigError, unknown_name
 from saeeval_core.scores.probes import refit_logistic
@@ -33,6 +33,12 @@ _SMALL = 1_000_000
 """Products with fewer numbers than this are faster in one thread."""
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    """Found once: looking through the libraries that are loaded takes as long as the fit of a set."""
+    return ThreadpoolController()
+
+
 @dataclass(frozen=True, eq=False)
 class Edit:
     """What ablation takes from pooled residuals: codes times rows. k = 0 takes nothing."""
@@ -41,6 +47,10 @@ class Edit:
     """float64[texts, k]: pooled latents of the set."""
     rows: np.ndarray
     """float64[k, d_model]: their decoder rows."""
+
+    def only(self, places: Sequence[int]) -> "Edit":
+        """The same with these latents of the set alone, int[fewer]: places in it, not ids."""
+        return Edit(self.codes[:, places], self.rows[places])
 
     def of(self, residuals: np.ndarray) -> np.ndarray:
         """float64[texts, d_model]: residuals float[texts, d_model] after ablation."""
@@ -109,7 +119,7 @@ class Ground:
         """
         if reader not in READERS:
             raise ConfigError(unknown_name("reader", reader, READERS))
-        with threadpool_limits(1 if self.residuals.size < _SMALL else None):
+        with _threads().limit(limits=1 if self.residuals.size < _SMALL else None):
             return {RIDGE: self._ridge, LOGISTIC: self._logistic, RBF: self._rbf}[reader](edit)
 
     def weights(self, label: int) -> np.ndarray:
