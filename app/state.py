@@ -31,6 +31,7 @@ DEFAULTS: Mapping[str, str] = {
     "target": "",  # column of the target label; "" is the direction with the larger gap
     "rank": "attribute",  # attribute | base
     "ablation": "mean",  # mean | zero
+    "alpha": "1",  # SHIFT lab: share of every ablated latent that is taken away
     "n": "20",
     "latent": "",
     "shift_set": "mine",  # SHIFT lab: "mine", or the number of a set
@@ -159,6 +160,7 @@ KINDS: Mapping[str, Kind] = {name: Text() for name in DEFAULTS} | {
     "tpp_set": Text(300, shortest=1),
     "rank": OneOf(("attribute", "base")),
     "ablation": OneOf(ABLATIONS),
+    "alpha": OneOf(tuple(f"{k / 20:g}" for k in range(21))),
     "n": Whole(0, 10**9, clamp=True),
     "latent": Whole(0, 10**9),
     "cell": TwoNumbers(10**6, whole=True),

@@ -35,6 +35,13 @@ class Lab:
     n: int
     """Size of the top-N set to compare with."""
     rule: Rule
+    alpha: float = 1.0
+    """Share of every ablated latent that is taken away on screen. A look only: commits and exports are at 1."""
+
+    @property
+    def partial(self) -> ShiftLatents:
+        """``view``, at this alpha."""
+        return scoring.weakened(self.view, self.alpha)
 
     @property
     def view(self) -> ShiftLatents:

@@ -20,6 +20,8 @@ from saeeval_core.ledger.store import PressId, Store
 
 IMPORTED = "imported:"
 """Start of the reason of decisions that came from a file."""
+SEARCHED = "found by greedy search"
+"""Start of the name of a set that was searched, and of the reason of its decisions: nobody judged them."""
 LONGEST_NAME = 80
 """Characters of a set's name."""
 
@@ -42,6 +44,17 @@ def new(store: Store, press: PressId, place: Place, name: str) -> DecisionSet | 
     """An empty set."""
     with store.once(press) as fresh:
         return new_set(store, place, press.who, name.strip() or "new set") if fresh else None
+
+
+def found_by_search(store: Store, press: PressId, place: Place, ids: Iterable[int], what: str) -> DecisionSet | None:
+    """A set that ablates what a search for ``what`` found; its name and every decision's reason say so."""
+    with store.once(press) as fresh:
+        if not fresh:
+            return None
+        how = f"{SEARCHED} ({what})"
+        taken = _names(store, place, press.who)
+        name = next(n for n in (how, *(f"{how} {k}" for k in range(2, len(taken) + 3))) if n not in taken)
+        return new_set(store, place, press.who, name, dict.fromkeys(ids, "ablate"), how)
 
 
 def duplicate(store: Store, press: PressId, place: Place, choice: str, name: str, n_latents: int) -> DecisionSet | None:

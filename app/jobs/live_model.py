@@ -1,7 +1,8 @@
-"""The language model and SAE for texts that people type: loaded on first use, shared by all sessions."""
+"""The language model and SAE for texts that people type and sets they take out: loaded on first use, shared by all sessions."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from scipy.sparse import csr_array
@@ -39,13 +40,19 @@ def steps(loaded: Loaded) -> list[tuple[str, Callable[[], object]]]:
 
 def read(loaded: Loaded, text: str) -> TextReading:
     """Read a text as a recording would. SaeEvalError when model or SAE cannot be loaded or the text has no token."""
+    with borrowed(loaded) as (model, sae):
+        return read_text(model, sae, loaded.residuals.key.hook, text)
+
+
+@contextmanager
+def borrowed(loaded: Loaded) -> Iterator[tuple[Any, Any]]:
+    """(the language model, the SAE) for one piece of work that nobody else may disturb. SaeEvalError as ``read``."""
     access.demand("reading texts")
     access.check(loaded.config)
-    model, sae = _model(loaded.config.model, loaded.config.dtype), _sae(loaded.latents.sae)
+    both = _model(loaded.config.model, loaded.config.dtype), _sae(loaded.latents.sae)
     with _one_text:
-        reading = read_text(model, sae, loaded.residuals.key.hook, text)
+        yield both
     _ready.add((loaded.config.model, loaded.latents.sae))
-    return reading
 
 
 @shared(max_entries=512)

@@ -26,6 +26,12 @@ _HOW = {
 }
 
 
+_PARTLY = (
+    " Only \u03b1 = {alpha:g} of what ablation takes away is taken away, in every score here. It is a look: a commit is "
+    "always of the whole ablation, \u03b1 = 1."
+)
+
+
 @dataclass(frozen=True)
 class Look:
     """What the score card is about."""
@@ -93,6 +99,8 @@ class ScoreCard:
     """Scores of a set beside the set before, the curve and the sets to compare."""
 
     part: str
+    alpha: float
+    """Share of every ablated latent that is taken away, in every score of the card."""
     n: int
     decided: int
     set_name: str
@@ -165,6 +173,7 @@ def score_card(view: ShiftLatents, look: Look, rivals: Sequence[scoring.NamedSet
     this = SetRow(f"{look.set_name} (this set)", len(ids), mine.score, None, mine=True)
     return ScoreCard(
         part=part,
+        alpha=view.strength,
         n=len(ids),
         decided=look.decided,
         set_name=look.set_name,
@@ -179,7 +188,7 @@ def score_card(view: ShiftLatents, look: Look, rivals: Sequence[scoring.NamedSet
         other=scoring.set_score(view, ids, "zero" if ablation == "mean" else "mean").score,
         other_name="S, zero ablation (paper)" if ablation == "mean" else "S, mean ablation",
         other_hint="the same set under the other ablation: a large difference means a shifted threshold",
-        how=_HOW[ablation].format(part=part, n=len(board.rows), k=len(mine.samples) or 1000),
+        how=_HOW[ablation].format(part=part, n=len(board.rows), k=len(mine.samples) or 1000) + _partly(view.strength),
         curve=_curve(view, look, mine),
         sets=(this, *(_rival(view, mine, r, ablation) for r in rivals), _random(view, ids, mine, ablation)),
         carry=_carry(view, ids, mine, ablation) if look.carry else None,
@@ -216,6 +225,10 @@ def latent_history(decisions: Sequence[Decision]) -> tuple[tuple[str, str, str, 
 def when(at: str) -> str:
     """Stored time (UTC, ISO) to the minute."""
     return at.replace("T", " ")[:16]
+
+
+def _partly(alpha: float) -> str:
+    return "" if alpha == 1 else _PARTLY.format(alpha=alpha)
 
 
 def _delta(view: ShiftLatents, look: Look, mine: ShiftScore) -> Estimate | None:

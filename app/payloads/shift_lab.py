@@ -8,8 +8,8 @@ from app.deciding.presses import Made, PressLog
 from app.payloads.evidence_card import Card, card
 from app.payloads.queue import Row, queue_rows
 from app.payloads.score_card import Look, Record, ScoreCard, Shares, latent_history, record, score_card, shares
-from app.payloads.still_readable import PENDING, Gone, gone
-from app.services import ledger
+from app.payloads.still_readable import PENDING, ErasedCurve, Gone, erased_curve, gone
+from app.services import ledger, quiet
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import MINE
 
@@ -29,18 +29,24 @@ class Asked:
     """Hash of the queue it has."""
     carry: bool = False
     """Leave-one-out changes are looked at."""
+    parts: bool = False
+    """Where the concept survived is looked at."""
+    alpha: str | None = None
+    """The share of every ablated latent that its slider asks for; None where it asks for no other."""
     pressed: bool = False
     """Something was decided, so that the next cards can wait."""
 
 
 def read_asked(sent: Mapping[str, object]) -> Asked:
     """From a browser's message; what cannot be read is as if it had not been said."""
-    have, current, queue = sent.get("have"), sent.get("current"), sent.get("queue")
+    have, current, queue, alpha = sent.get("have"), sent.get("current"), sent.get("queue"), sent.get("alpha")
     return Asked(
         current if type(current) is int else None,
         frozenset(i for i in have if type(i) is int) if isinstance(have, list) else frozenset(),
         queue if isinstance(queue, str) else "",
         sent.get("carry") is True,
+        sent.get("parts") is True,
+        alpha if isinstance(alpha, str) else None,
         bool(sent.get("log")),
     )
 
@@ -81,18 +87,21 @@ class LabPayload:
     shares: Shares | None
     score: ScoreCard
     gone: Gone
+    erased: ErasedCurve
     record: Record
 
 
 def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: bool) -> LabPayload:
     """The lab as it is now; the dev score that it shows counts as a look."""
+    if asked.pressed or asked.alpha is not None:
+        quiet.note_press()
     store, view, chosen = ledger.store(), lab.view, lab.chosen()
     decisions = {} if chosen is None else store.decisions(chosen.id, lab.width)
     ids = tuple(sorted(i for i, d in decisions.items() if d == "ablate"))
     locked = lab.locked(chosen)
     desk = replace(lab.desk, locked=locked)
     made = log.sit(desk, lab.loaded, lab.ablation, lab.n)
-    before = seen.before((desk.name, lab.ablation), ids)
+    before = seen.before((desk.name, lab.ablation, lab.alpha), ids)
     rows, hash_ = queue_rows(lab.loaded, view, lab.rank, decisions)
     order = [r[0] for r in rows]
     known = asked.current is not None and 0 <= asked.current < lab.loaded.latents.n_latents
@@ -100,7 +109,8 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
     name = f"{MINE if chosen is None else chosen.name} ({lab.who if chosen is None else chosen.who})"
     look = Look(ids, before, name, len(decisions), lab.rank, lab.ablation, lab.n, asked.carry)
     if chosen is not None and not locked:
-        store.note_look(chosen.id, lab.who, ids)
+        store.note_look(chosen.id, lab.who, ids, lab.alpha)
+    still = PENDING if asked.pressed and ids else gone(lab, ids, parts=asked.parts)
     return LabPayload(
         f"{made.desk}/{lab.rank}",
         made,
@@ -113,9 +123,10 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
         decisions,
         current,
         _cards(lab, chosen, order, current, asked),
-        None if current is None else shares(view, ids, current, lab.ablation),
-        score_card(view, look, lab.rivals(chosen)),
-        PENDING if asked.pressed and ids else gone(lab, ids),
+        None if current is None else shares(lab.partial, ids, current, lab.ablation),
+        score_card(lab.partial, look, lab.rivals(chosen)),
+        still,
+        erased_curve(lab, wait=asked.pressed or still.pending),
         record(store, chosen, ids, lab.part, locked),
     )
 

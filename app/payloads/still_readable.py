@@ -1,9 +1,12 @@
-"""Whether the concept is gone: what fresh probes still read of the set on screen (components/lab/gone.js)."""
+"""Whether the concept is gone: what fresh probes still read of the set on screen and where (components/lab/gone.js), and
+of the first latents of the ranking (components/lab/curve.js)."""
 
 from dataclasses import dataclass
 
 from app.deciding.lab import Lab
 from app.services import fresh_reader
+from app.services.fresh_reader import Where
+from saeeval_core.config import DEFAULT_NS
 from saeeval_core.scores.uncertainty import Estimate
 
 _HOW = (
@@ -11,6 +14,48 @@ _HOW = (
     "R = (fresh \u2212 .5) / (clean \u2212 .5): 1 all of it is still there, 0 it is gone. "
     "E = spurious lost \u2212 target lost, each as 1 \u2212 R."
 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is still read in one exact part of the residuals."""
+
+    name: str
+    """In plain words."""
+    fresh: Estimate
+    """Balanced accuracy."""
+    recoverability: Estimate
+
+
+@dataclass(frozen=True)
+class Survived:
+    """Where it is still read."""
+
+    pending: bool
+    """It is being read; ask again."""
+    parts: tuple[Part, ...] = ()
+    missing: str = ""
+    """Why there are fewer parts than could be, or none; "" where nothing is missing."""
+
+
+@dataclass(frozen=True)
+class ErasedPoint:
+    """The first n latents of the ranking."""
+
+    n: int
+    erasure: Estimate
+    recoverability: Estimate
+
+
+@dataclass(frozen=True)
+class ErasedCurve:
+    """Selective erasure against the number of ablated latents."""
+
+    pending: bool
+    """It is being read; ask again."""
+    points: tuple[ErasedPoint, ...] = ()
+    problem: str = ""
+    """Why there are none."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +74,8 @@ class Gone:
     recoverability_target: Estimate | None = None
     erasure: Estimate | None = None
     carriers: tuple[tuple[int, float], ...] = ()
+    survived: Survived | None = None
+    """None while nobody asks."""
     how: str = ""
 
 
@@ -36,12 +83,15 @@ PENDING = Gone(True)
 """Right after a press nothing is read yet: the next press may be on its way, and must not share the processor."""
 
 
-def gone(lab: Lab, ids: tuple[int, ...]) -> Gone:
-    """What fresh probes still read after ablating ``ids``; pending until the background has read it."""
+def gone(lab: Lab, ids: tuple[int, ...], *, parts: bool = False) -> Gone:
+    """What fresh probes still read after ablating ``ids``; pending until the background has read it.
+
+    ``parts``: also where.
+    """
     if not ids:
         return Gone(False, "ablate at least one latent")
-    target = lab.direction.task.target.column
-    found = fresh_reader.still(lab.desk.name, lab.loaded, lab.direction.pair, target, lab.part, ids)
+    task = lab.direction.task
+    found = fresh_reader.still(lab.desk.name, _where(lab), ids)
     if found is None:
         return PENDING
     if found.readable is None:
@@ -49,8 +99,8 @@ def gone(lab: Lab, ids: tuple[int, ...]) -> Gone:
     r = found.readable
     return Gone(
         False,
-        spurious=lab.direction.task.spurious.column,
-        target=target,
+        spurious=task.spurious.column,
+        target=task.target.column,
         clean=r.clean,
         old=r.old,
         fresh=r.fresh,
@@ -58,5 +108,27 @@ def gone(lab: Lab, ids: tuple[int, ...]) -> Gone:
         recoverability_target=r.recoverability_target,
         erasure=r.score,
         carriers=found.carriers,
+        survived=_survived(lab, ids) if parts else None,
         how=_HOW.format(reader=r.reader, part=lab.part_name),
     )
+
+
+def erased_curve(lab: Lab, *, wait: bool) -> ErasedCurve:
+    """E of the first latents of the ranking. ``wait``: only what is known already; the rest is asked for later."""
+    found = fresh_reader.erased(lab.desk.name, _where(lab), lab.rank, DEFAULT_NS, wait=wait)
+    if found is None:
+        return ErasedCurve(True)
+    points = tuple(ErasedPoint(n, r.score, r.recoverability) for n, r in found.points)
+    return ErasedCurve(False, points, found.problem)
+
+
+def _survived(lab: Lab, ids: tuple[int, ...]) -> Survived:
+    found = fresh_reader.parts(lab.desk.name, _where(lab), ids)
+    if found is None:
+        return Survived(True)
+    parts = tuple(Part(s.part, s.fresh, s.recoverability) for s in found.survivors)
+    return Survived(False, parts, found.problem or found.missing)
+
+
+def _where(lab: Lab) -> Where:
+    return Where(lab.loaded, lab.direction.pair, lab.direction.task.target.column, lab.part, lab.alpha)

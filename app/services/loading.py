@@ -16,6 +16,7 @@ from saeeval_core.recordings.recording import (
     find_residuals,
 )
 from saeeval_core.saes.local import local_path
+from saeeval_core.scores.survivors import written_at
 from saeeval_core.storage.json_files import require
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts import news
@@ -62,6 +63,12 @@ def load(config: RunConfig) -> Loaded | None:
         return _loaded(config, key, own, own_tasks.stamp(config.task))
     except LookupError:
         return None
+
+
+def written(loaded: Loaded) -> ResidualRecording | None:
+    """The pooled activations where the SAE writes; None where that is the hook that is probed, or was not recorded."""
+    hook = written_at(loaded.latents, loaded.residuals.key.hook)
+    return None if hook == loaded.residuals.key.hook else find_residuals(replace(loaded.residuals.key, hook=hook))
 
 
 def general_texts() -> LabelledTexts:

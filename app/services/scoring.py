@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.services.loading import Loaded
+from app.services.loading import Loaded, written
 from app.services.shared import shared
 from saeeval_core.config import derive_rng
 from saeeval_core.errors import DataError
@@ -20,6 +20,7 @@ from saeeval_core.scores.area import GRID
 from saeeval_core.scores.contributions import random_sets
 from saeeval_core.scores.erasure import Accuracies, Readable, ShiftErasure, TppErasure
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
+from saeeval_core.scores.survivors import Survivors, survivors
 from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore
 from saeeval_core.scores.uncertainty import OverPairs, Sampled
 from saeeval_core.texts.parts import scored_parts
@@ -67,6 +68,12 @@ def default_direction(loaded: Loaded, pair: str) -> Direction:
 def shift_view(loaded: Loaded, pair: str, target: str, part: int) -> ShiftLatents:
     """Live scoring of sets for one direction (``target`` is its target column) on DEV or TEST."""
     return evaluation(loaded).shift_view(loaded.latents, _direction(loaded, pair, target), part)
+
+
+@shared(max_entries=64)
+def weakened(view: ShiftLatents, alpha: float) -> ShiftLatents:
+    """``view`` with only this share of every ablated latent taken away; itself at 1."""
+    return view if alpha == 1 else view.weakened(alpha)
 
 
 def _direction(loaded: Loaded, pair: str, target: str) -> Direction:
@@ -122,9 +129,16 @@ def shift_erasure(loaded: Loaded, pair: str, target: str, part: int) -> ShiftEra
 
 
 @shared(max_entries=1024)
-def fresh(view: ShiftErasure, ids: tuple[int, ...]) -> Readable:
-    """What fresh probes still read after ablating one set: the same under every one of ABLATIONS."""
-    return view.score(ids)
+def fresh(view: ShiftErasure, ids: tuple[int, ...], alpha: float = 1.0) -> Readable:
+    """What fresh probes still read after ablating this share of a set: the same under every one of ABLATIONS."""
+    return view.score(ids, alpha)
+
+
+@shared(max_entries=8)
+def shift_survivors(loaded: Loaded, pair: str, target: str, part: int) -> Survivors:
+    """Fresh probes on the exact parts of the residuals, as ``shift_erasure``."""
+    board, whole = _direction(loaded, pair, target).boards[part], shift_erasure(loaded, pair, target, part)
+    return survivors(loaded.residuals, loaded.latents, board, whole, written(loaded))
 
 
 @shared(max_entries=24)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -13,7 +14,16 @@ from app.payloads.pairs import pair_table
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring, timings, trust
 from app.services.loading import Loaded
-from app.widgets import loss_plane_box, pressing, provenance, shift_export, shift_pickers, shift_sets, trust_box
+from app.widgets import (
+    coalition_box,
+    loss_plane_box,
+    pressing,
+    provenance,
+    shift_export,
+    shift_pickers,
+    shift_sets,
+    trust_box,
+)
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
@@ -43,6 +53,7 @@ def render(loaded: Loaded) -> None:
     if not state.presenting():
         shift_sets.picker(box, lab)
         rule_popover(box)
+        coalition_box.popover(box, lab)
         shift_export.popover(box, lab)
         shift_sets.share(box, lab)
         _trust(box, lab)
@@ -96,6 +107,7 @@ def _live(lab: Lab) -> None:
     pressing.show_problem(lab.desk.name)
     asked = st.session_state.pop("lab_asked", None) or Asked(current=state.number("latent", -1))
     seen = st.session_state.setdefault("lab_seen", Seen())
+    lab = replace(lab, alpha=shift_pickers.alpha())
     try:
         values = lab_payload(lab, pressing.press_log(), seen, asked, present=state.presenting())
     except SaeEvalError as error:
@@ -118,6 +130,8 @@ def _did() -> None:
     asked = st.session_state["lab_asked"] = read_asked(sent)
     if asked.current is not None:
         state.put(latent=asked.current)
+    if asked.alpha is not None:
+        state.put(alpha=asked.alpha)
 
 
 def _aggregate(labs: list[Lab]) -> None:

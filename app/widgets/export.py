@@ -68,8 +68,9 @@ def exported(
 
 
 def _kind(d: Decision) -> str:
-    """A decision that came from a file is nobody's of here."""
-    return "imported" if d.reason.startswith(set_presses.IMPORTED) else "human"
+    """A decision that came from a file is nobody's of here, and one that a search made is nobody's at all."""
+    kinds = {set_presses.IMPORTED: "imported", set_presses.SEARCHED: "search"}
+    return next((kind for start, kind in kinds.items() if d.reason.startswith(start)), "human")
 
 
 def columns(name: str, e: Estimate) -> dict[str, object]:

@@ -13,7 +13,7 @@ from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
 from app.figures.shift import shift_curve
 from app.services import ledger, scoring
-from app.widgets import export, provenance
+from app.widgets import export, provenance, steering_box
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.formats.decision_sets import ExportedSet
 from saeeval_core.formats.set_selection import PREFIX, exported_task
@@ -49,6 +49,8 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
             icon=":material/description:",
             help="Settings, versions, figures, evidence of the latents you decided on, decision log; opens offline.",
         )
+        steering_box.buttons(lab, name)
+        st.caption("Everything here is of the whole ablation, \u03b1 = 1.")
         st.caption(f"The command that gives this number anywhere{'' if why_not else ', with Set (JSON) beside it'}:")
         st.code(_command(lab), "bash", wrap_lines=True)
         st.caption(

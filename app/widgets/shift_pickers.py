@@ -97,6 +97,11 @@ def ablation() -> str:
     return state.one_of("ablation", ABLATIONS)
 
 
+def alpha() -> float:
+    """Share of every ablated latent that is taken away; the lab's own slider sets it."""
+    return float(state.get("alpha"))
+
+
 def _choice(box: DeltaGenerator, label: str, name: str, labels: Mapping[str, str], help: str | None = None) -> None:
     """A select box over one value of the link."""
     key, options = f"w_{name}", list(labels)

@@ -215,13 +215,14 @@ class DecisionRows(Database):
         with self._read() as c:
             return self._log(c, set_id, latent)
 
-    def note_look(self, set_id: int, who: str, ids: Sequence[int]) -> int:
+    def note_look(self, set_id: int, who: str, ids: Sequence[int], strength: float = 1.0) -> int:
         """Record that the dev score of exactly these latents was shown; returns the number of different ones so far.
 
-        The same score shown again (a page redrawn) counts once. DataError for a set of somebody else: what others see
-        of it does not make it better.
+        The same score shown again (a page redrawn) counts once; one of another ``strength`` of ablation is another one.
+        DataError for a set of somebody else: what others see of it does not make it better.
         """
-        shown = fingerprint(sorted(int(i) for i in ids))
+        latents = sorted(int(i) for i in ids)
+        shown = fingerprint(latents if strength == 1 else [latents, strength])
         with self._write() as c:
             self._own(c, set_id, who)
             look = {"set_id": set_id, "ids_fingerprint": shown}

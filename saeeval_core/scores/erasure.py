@@ -200,19 +200,26 @@ class ShiftErasure:
 
     def kept(self, ids: Sequence[int] | np.ndarray) -> tuple[float, float] | None:
         """(R of the target label, R of the spurious label) in the same way."""
+        return self.kept_after(*self.codes.edits(ids))
+
+    def kept_after(self, train: Edit, scored: Edit) -> tuple[float, float] | None:
+        """The same after one edit, given for the training texts and for the scored ones."""
         if any(self.board.reasons):
             return None
         fast = replace(self.board, resamples=Resamples(self.board.resamples.counts[:, :1]))
-        target, spurious = self.board.ratio(fast.read(*self.codes.edits(ids)).value)
+        target, spurious = self.board.ratio(fast.read(train, scored).value)
         return float(target), float(spurious)
 
-    def carriers(self, ids: Sequence[int] | np.ndarray, at_most: int = CARRIERS) -> list[tuple[int, float]]:
+    def carriers(
+        self, ids: Sequence[int] | np.ndarray, strength: float = 1.0, at_most: int = CARRIERS
+    ) -> list[tuple[int, float]]:
         """(latent, I) of the latents outside the set that the fresh probe of the spurious label leans on most.
 
-        I is the attribution of the linear fresh probe, fitted after ablating the set, on its training texts.
+        I is the attribution of the linear fresh probe, fitted after ablating the set, on its training texts;
+        ``strength`` as in ``score``.
         """
         ground = self.board.ground
-        probes = ground.fit(self.codes.edits(ids)[0])
+        probes = ground.fit(self.codes.edits(ids, strength)[0])
         assert isinstance(probes, Linear)
         effect = attribution.effects(
             attribution.mean_difference(self.codes.train, ground.labels[:, 1]), self.codes.decoder @ probes.weight[:, 1]

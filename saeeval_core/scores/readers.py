@@ -43,6 +43,10 @@ class Edit:
     rows: np.ndarray
     """float64[k, d_model]: their decoder rows."""
 
+    def only(self, places: Sequence[int]) -> "Edit":
+        """The same with these latents of the set alone, int[fewer]: places in it, not ids."""
+        return Edit(self.codes[:, places], self.rows[places])
+
     def of(self, residuals: np.ndarray) -> np.ndarray:
         """float64[texts, d_model]: residuals float[texts, d_model] after ablation."""
         return residuals.astype(np.float64) - self.codes @ self.rows

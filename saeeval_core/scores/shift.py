@@ -293,6 +293,8 @@ class ShiftLatents:
     """float64[latents]: what ablation sets a pooled latent to: 0 (the paper), or ``train_mean`` in ``mean_ablated``."""
     leak: np.ndarray | None
     """int[texts]: valid tokens per text when SAEBench's padding leak is imitated (of zero ablation only), else None."""
+    strength: float = 1.0
+    """Share of every ablated latent that is taken away (docs/method.md, "Coalitions": partial ablation)."""
 
     @cached_property
     def attribute_ranking(self) -> np.ndarray:
@@ -313,9 +315,13 @@ class ShiftLatents:
         """The same under one of ``ablation.ABLATIONS``."""
         return self.mean_ablated if ablation == MEAN else self
 
-    def score(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> ShiftScore:
-        """Score of ablating exactly these latents, ids int[set]; ``strength`` below 1 takes away that share of them."""
-        return self.board.score(strength * self.removed(ids), len(ids))
+    def weakened(self, strength: float) -> "ShiftLatents":
+        """The same, with only this share of every ablated latent taken away."""
+        return replace(self, strength=strength)
+
+    def score(self, ids: Sequence[int] | np.ndarray) -> ShiftScore:
+        """Score of ablating exactly these latents, ids int[set]."""
+        return self.board.score(self.removed(ids), len(ids))
 
     def removed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """float64[texts]: what ablating these latents, ids int[set], subtracts from C_b's logits."""
@@ -328,7 +334,7 @@ class ShiftLatents:
         if self.leak is not None:
             for k, i in enumerate(ids):
                 out[:, k] += ablation.padding_leak([i], self.recording.zero_code, self.base_dot, self.leak)
-        return out
+        return self.strength * out
 
     def at(self, n: int) -> ShiftScore:
         """Score of the top n by attribution, or of the whole ranking where it is shorter."""
@@ -343,11 +349,13 @@ class ShiftLatents:
         return [self.board.score(self._corrected(r, ranking[:k]), k) for r, k in zip(removed, counts, strict=True)]
 
     def _corrected(self, removed: np.ndarray, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """``removed`` float64[texts] of zero ablation, corrected for ``set_to`` and for an imitated padding leak."""
+        """``removed`` float64[texts] of whole zero ablation, corrected for ``set_to``, an imitated padding leak and
+        ``strength``.
+        """
         removed = removed - ablation.mean_offset(ids, self.set_to, self.base_dot)
         if self.leak is not None:
             removed = removed + ablation.padding_leak(ids, self.recording.zero_code, self.base_dot, self.leak)
-        return removed
+        return self.strength * removed
 
 
 def shift_latents(

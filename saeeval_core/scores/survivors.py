@@ -47,11 +47,14 @@ class Survivors:
     missing: str = ""
     """Why the parts are two and not three; "" where nothing is missing."""
 
-    def read(self, ids: Sequence[int] | np.ndarray) -> list[Survivor]:
-        """What every part still says after ablating latents int[set]; only LATENTS depends on them."""
+    def read(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> list[Survivor]:
+        """What every part still says after ablating latents int[set]; only LATENTS depends on them.
+
+        ``strength`` as in ``ShiftErasure.score``.
+        """
         board = self.boards[LATENTS]
         return [
-            self._survivor(LATENTS, board.read(*self.whole.codes.edits(ids))),
+            self._survivor(LATENTS, board.read(*self.whole.codes.edits(ids, strength))),
             *(self._survivor(name, found) for name, found in self._others.items()),
         ]
 

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from synthetic import make_loaded
 
-from app.services import fresh_matrix, fresh_reader, scoring
+from app.services import fresh_matrix, fresh_reader, quiet, scoring
 from saeeval_core.errors import DataError
+from saeeval_core.scores.survivors import BESIDES, LATENTS
 from saeeval_core.texts.parts import DEV
 
 
@@ -16,18 +18,30 @@ def loaded():
     return make_loaded(600)
 
 
-@pytest.fixture
-def ask(loaded, request):
+@pytest.fixture(scope="module")
+def where(loaded):
+    """The first direction, the whole of every latent ablated."""
     direction = scoring.shift_directions(loaded)[0]
+    return fresh_reader.Where(loaded, direction.pair, direction.task.target.column, DEV)
+
+
+def read(question):
+    """The answer once there is one."""
+    end = time.monotonic() + 60
+    while (found := question()) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+def ask(where, request):
     place = request.node.name
 
     def asked(ids, *, wait=True):
-        end = time.monotonic() + 60
-        while True:
-            found = fresh_reader.still(place, loaded, direction.pair, direction.task.target.column, DEV, ids)
-            if found is not None or not wait or time.monotonic() > end:
-                return found
-            time.sleep(0.01)
+        def question():
+            return fresh_reader.still(place, where, ids)
+
+        return read(question) if wait else question()
 
     return asked
 
@@ -36,15 +50,51 @@ def test_it_is_what_a_run_reads_and_the_probes_lean_on_nothing_that_is_ablated(l
     direction = scoring.shift_directions(loaded)[0]
     view = scoring.shift_erasure(loaded, direction.pair, direction.task.target.column, DEV)
     found = ask((12, 13))
-    assert found.readable is scoring.fresh(view, (12, 13)) and not found.problem
+    assert found.readable is scoring.fresh(view, (12, 13), 1.0) and not found.problem
     assert found.carriers == tuple(view.carriers((12, 13)))
     assert not {12, 13} & {latent for latent, _ in found.carriers}
+
+
+def test_partial_ablation_is_read_as_such(where, loaded):
+    view = scoring.shift_erasure(loaded, where.pair, where.target, DEV)
+    half = replace(where, alpha=0.5)
+    found = read(lambda: fresh_reader.still("half", half, (12, 13)))
+    assert found.readable.fresh == view.score((12, 13), 0.5).fresh
+    assert found.carriers == tuple(view.carriers((12, 13), 0.5)) != tuple(view.carriers((12, 13)))
+    nothing = read(lambda: fresh_reader.still("none", replace(where, alpha=0.0), (12, 13)))
+    assert nothing.readable.score.value == 0 and nothing.readable.recoverability.value == 1
+
+
+def test_where_it_survived_is_read_in_every_part(where, loaded):
+    found = read(lambda: fresh_reader.parts("parts", where, (12, 13)))
+    whole = scoring.shift_survivors(loaded, where.pair, where.target, DEV)
+    assert [s.part for s in found.survivors] == [LATENTS, BESIDES] and not found.missing and not found.problem
+    assert list(found.survivors) == whole.read((12, 13))
+    half = read(lambda: fresh_reader.parts("parts", replace(where, alpha=0.5), (12, 13)))
+    assert half.survivors[0] == whole.read((12, 13), 0.5)[0] and half.survivors[1] == found.survivors[1]
+
+
+def test_the_ranking_is_read_at_every_n_and_puts_off_for_a_press(where, loaded, monkeypatch):
+    def asked(**more):
+        return fresh_reader.erased("curve", where, "attribute", (1, 2, 5, 10**6), **more)
+
+    assert asked(wait=True) is None and asked(wait=True) is None, "nothing begins while presses come"
+    monkeypatch.setattr(quiet, "pressed_since", lambda _: True)
+    assert asked() is None
+    time.sleep(0.2)
+    assert asked() is None, "put off, and begun again"
+    monkeypatch.undo()
+    found = read(asked)
+    view = scoring.shift_erasure(loaded, where.pair, where.target, DEV)
+    order = scoring.shift_view(loaded, where.pair, where.target, DEV).attribute_ranking
+    assert [(n, r.score.value) for n, r in found.points] == [(n, view.score(order[:n]).score.value) for n in (1, 2, 5)]
+    assert asked(wait=True) is found
 
 
 def test_of_sets_that_follow_each_other_quickly_only_the_newest_is_read(ask, monkeypatch):
     read, go = [], threading.Event()
 
-    def slow(loaded, pair, target, part, ids):
+    def slow(_where, ids):
         go.wait(30)
         read.append(ids)
         return fresh_reader.Still(problem=str(ids))
@@ -61,7 +111,7 @@ def test_of_sets_that_follow_each_other_quickly_only_the_newest_is_read(ask, mon
 
 def test_a_set_that_another_tab_took_the_place_of_is_asked_for_again(ask, monkeypatch):
     go = threading.Event()
-    monkeypatch.setattr(fresh_reader, "_read", lambda *a: go.wait(30) and fresh_reader.Still(problem=str(a[-1])))
+    monkeypatch.setattr(fresh_reader, "_read", lambda _, ids: go.wait(30) and fresh_reader.Still(problem=str(ids)))
     ask((9,), wait=False)  # keeps the reader busy
     ask((1,), wait=False)
 

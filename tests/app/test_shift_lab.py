@@ -155,9 +155,33 @@ def test_a_card_carries_the_decisions_on_its_latent(loaded):
 
 
 def test_nonsense_about_the_page_is_as_if_nothing_had_been_said():
-    assert read_asked({"current": "5", "have": "x", "queue": 3, "carry": "yes", "log": []}) == Asked()
-    asked = read_asked({"current": 5, "have": [1, "2"], "queue": "h", "carry": True, "log": [{}]})
-    assert asked == Asked(5, frozenset({1}), "h", True, True)
+    nonsense = {"current": "5", "have": "x", "queue": 3, "carry": "yes", "parts": 1, "alpha": 0.5, "log": []}
+    assert read_asked(nonsense) == Asked()
+    sent = {"current": 5, "have": [1, "2"], "queue": "h", "carry": True, "parts": True, "alpha": "0.5", "log": [{}]}
+    assert read_asked(sent) == Asked(5, frozenset({1}), "h", True, True, "0.5", True)
+
+
+def test_alpha_scales_every_score_of_the_card_and_counts_as_a_look_of_its_own(loaded):
+    place = decide(loaded, {5: "ablate", 17: "ablate"})
+    whole, half = (
+        lab_payload(lab_of(loaded, alpha=a), PressLog(), Seen(), Asked(current=5), present=False) for a in (1.0, 0.5)
+    )
+    view = scoring.shift_view(loaded, PAIR, scoring.shift_directions(loaded)[0].task.target.column, DEV)
+    board, removed = view.board, view.removed([5, 17])
+    assert whole.score.alpha == 1 and whole.score.score == board.score(removed, 2).score
+    assert half.score.alpha == 0.5 and half.score.score == board.score(removed / 2, 2).score
+    assert half.shares.solo == board.score(view.removed([5]) / 2, 1).score
+    top = [int(i) for i in view.attribute_ranking[:5]]
+    assert half.score.curve.points[4].score == board.score(view.removed(top) / 2, 5).score
+    assert half.score.sets[1].score == half.score.curve.points[4].score
+    assert "a commit is always of the whole ablation" in half.score.how and "\u03b1" not in whole.score.how
+    assert ledger.store().dev_looks(find_set(ledger.store(), place, "Ada").id) == 2
+
+
+def test_a_link_carries_alpha_and_one_that_cannot_be_used_is_named(planted_app):
+    assert planted_app("shift_lab", alpha="0.35").session_state["view"]["alpha"] == "0.35"
+    test = planted_app("shift_lab", alpha="2")
+    assert test.session_state["view"]["alpha"] == "1" and "alpha" in test.session_state["unusable"]
 
 
 @pytest.mark.parametrize(("n", "shown"), [("30", 30), ("4", 4), ("0", 1), ("-3", 1), ("99999", 256), ("20", 20)])

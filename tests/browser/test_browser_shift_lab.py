@@ -18,7 +18,7 @@ AGAIN = """async (source) => {
     scope: live.scope, made: live.line.made, ack: {}, refused: [], present: false, locked: "", queueHash: live.queueHash,
     queue: live.queue.map((r) => [r.id, r.rank, r.what, r.effect, r.density, r.verdict, r.verdictText]),
     decisions: {}, current: live.queue[0].id, cards: Object.fromEntries(live.cards), shares: live.shares,
-    score: live.score, gone: live.gone, record: live.record,
+    score: live.score, gone: live.gone, erased: live.erased, record: live.record,
   };
   let host, stop, log = [];
   window.drawn = () => {

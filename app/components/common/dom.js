@@ -38,6 +38,15 @@ export const ci = (e, d = 2) => (e.ci ? ` [${num(e.ci[0], d)}, ${num(e.ci[1], d)
 // An estimate as text; undefined ones say why.
 export const est = (e, d = 2, f = num) =>
   e === null || e === undefined ? "\u2026" : e.value === null ? `n/a: ${e.reason}` : f(e.value, d) + ci(e, d);
+// The same for a narrow column: the interval below the number.
+export function twoLines(e, f, mark = "") {
+  if (e.value === null) {
+    const why = el("span", "mute", "n/a");
+    why.title = e.reason;
+    return why;
+  }
+  return el("div", "", f(e.value, 2) + mark, el("div", "ci tiny", ci(e).trim()));
+}
 export function table(head, rows, right = []) {
   const t = el("table");
   t.append(el("thead", "", el("tr", "", ...head.map((h, i) => el("th", right.includes(i) ? "right" : "", h)))));

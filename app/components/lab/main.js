@@ -4,12 +4,14 @@ import { button, el } from "../common/dom.js";
 import { pageKey } from "../common/keys.js";
 import { complain, hear, makeLine, onTheirWay, overlay, press, resend, send } from "../common/press.js";
 import { isDark } from "../common/theme.js";
+import { makeAlpha } from "./alpha.js";
 import { drawBadge, drawCard, drawShare } from "./card.js";
 import { actions, buildQueue, drawQueue, markQueue, reveal } from "./queue.js";
 import { drawScore } from "./score.js";
 
 const LABS = new WeakMap();
 const LEAVES_MS = 3000;
+const SILENT_MS = 1500;
 // The lab that was drawn last. Of the page, as a new drawing may come with a new copy of this module.
 const HERE = (window.saeevalLab ??= { lab: null });
 const ACTS = { a: "ablate", k: "keep", u: "unsure" };
@@ -100,7 +102,7 @@ function onKey(lab, e) {
 // A question of ours that followed a click on a link or a control at once would take its place in Streamlit's queue.
 function waitForOthers(lab, e) {
   const press = e.type === "pointerdown" || e.key === "Enter" || e.key === " ";
-  if (!press || !lab.gone?.pending || e.composedPath().includes(lab.root)) return;
+  if (!press || !waitsForReading(lab) || e.composedPath().includes(lab.root)) return;
   clearTimeout(lab.asksAgain);
   lab.asksAgain = setTimeout(() => askAgain(lab), LEAVES_MS);
 }
@@ -127,6 +129,8 @@ function makeLab(root) {
     reason: "",
     open: {},
     score: null,
+    scoreHead: el("div"),
+    scoreBody: el("div", "body"),
     mini: el("span"),
   };
   lab.line = makeLine(root, () => ({
@@ -134,6 +138,8 @@ function makeLab(root) {
     have: [...lab.cards.keys()],
     queue: lab.queueHash,
     carry: Boolean(lab.open.carry),
+    parts: Boolean(lab.open.parts),
+    alpha: lab.alphaAsked ?? null,
   }));
   lab.go = (id) => go(lab, id);
   lab.decide = (d, ids) => decide(lab, d, ids);
@@ -141,6 +147,8 @@ function makeLab(root) {
   lab.ask = () => send(lab.line);
   lab.commit = () => act(lab, "commit");
   buildQueue(lab);
+  lab.alphaBar = makeAlpha(lab);
+  parts.score.append(lab.scoreHead, lab.alphaBar, lab.scoreBody);
   const mini = el(
     "div",
     "mini",
@@ -218,6 +226,7 @@ function receive(lab, data, trigger) {
   }
   lab.score = data.score;
   lab.gone = data.gone;
+  lab.erased = data.erased;
   lab.record = data.record;
   drawScore(lab);
   lab.parts.score.classList.toggle("busy", onTheirWay() > 0);
@@ -225,18 +234,22 @@ function receive(lab, data, trigger) {
   askAgain(lab);
 }
 
+const waitsForReading = (lab) => [lab.gone, lab.gone?.survived, lab.erased].some((r) => r?.pending);
+
 // Fresh probes are read in the background: ask for them once nothing is on its way and no key was pressed for a while.
-function askAgain(lab) {
+// An answer like the last one draws nothing, so nobody hears of it: then the next question follows without an answer.
+function askAgain(lab, least = 0) {
   clearTimeout(lab.asksAgain);
-  if (!lab.gone.pending) {
+  if (!waitsForReading(lab)) {
     lab.asked = 0;
     return;
   }
   lab.asked = (lab.asked ?? 0) + 1;
-  const wait = Math.min(2000, 200 + 50 * lab.asked);
+  const wait = Math.max(least, Math.min(2000, 200 + 50 * lab.asked));
   lab.asksAgain = setTimeout(() => {
-    if (onTheirWay() > 0) askAgain(lab);
-    else if (lab.root.isConnected) send(lab.line);
+    if (!lab.root.isConnected) return;
+    if (onTheirWay() === 0) send(lab.line);
+    askAgain(lab, SILENT_MS);
   }, wait);
 }
 

@@ -1,6 +1,7 @@
-// Score card: everything that answers a decision. Curves are drawn here rather than by a chart library: 3 ms, not 60.
-// Reports and downloads, which nobody presses keys in, use app/figures/shift.py.
-import { button, ci, details, el, est, num, signed, svg, table } from "../common/dom.js";
+// Score card: everything that answers a decision.
+import { button, ci, details, el, est, num, signed, table, twoLines } from "../common/dom.js";
+import { atAlpha, drawAlpha } from "./alpha.js";
+import { drawAccuracy, drawErased } from "./curve.js";
 import { drawGone } from "./gone.js";
 
 const CARRY = "which latents carry it (leave-one-out)";
@@ -20,7 +21,7 @@ export function drawScore(lab) {
   big.id = "score";
   big.setAttribute("aria-live", "polite");
   big.dataset.testid = "score";
-  const head = [el("h3", "", `S_SHIFT, ${s.part}`), big];
+  const head = [el("h3", "", `S_SHIFT, ${s.part}`, el("span", "at", atAlpha(s.alpha))), big];
   if (s.score.value === null) head.push(el("div", "note", s.score.reason));
   else {
     head.push(el("div", "ci", `95 % interval${ci(s.score)}`));
@@ -49,22 +50,29 @@ export function drawScore(lab) {
     line(s.otherName, s.other, s.otherHint),
   );
   facts.append(body);
+  const erased = new Map(lab.erased.points.map((p) => [p.n, p]));
   const left = el(
     "div",
     "",
-    ...head,
     facts,
     el("p", "how", s.how),
     drawGone(lab),
-    el("h4", "", "Accuracy against N, ranked by attribution"),
-    curve(s.curve),
+    el("h4", "", `Accuracy against N, ranked by attribution${atAlpha(s.alpha)}`),
+    drawAccuracy(s.curve),
+    el("h4", "", `S and selective erasure E against N${atAlpha(s.alpha)}`),
+    drawErased(lab),
     details(
       CURVE,
       lab.open.curve,
       table(
-        ["N", "accuracy", "S"],
-        s.curve.points.map((p) => [p.n, est(p.accuracy), est(p.score)]),
-        [1, 2],
+        ["N", "accuracy", "S", "E"],
+        s.curve.points.map((p) => [
+          p.n,
+          est(p.accuracy),
+          est(p.score),
+          erased.has(p.n) ? est(erased.get(p.n).erasure) : "",
+        ]),
+        [1, 2, 3],
       ),
     ),
   );
@@ -119,8 +127,12 @@ export function drawScore(lab) {
     );
   if (record.log.length)
     right.append(details(LOG, lab.open.log, table(["when", "who", "latent", "change"], record.log)));
-  const all = el("div", "body", left, right);
-  box.replaceChildren(all);
+  if (s.alpha !== 1) right.append(el("p", "how", "The commit is of the whole ablation, \u03b1 = 1."));
+  keepFocus(box, () => {
+    lab.scoreHead.replaceChildren(...head);
+    lab.scoreBody.replaceChildren(left, right);
+  });
+  drawAlpha(lab);
   const names = { [CARRY]: "carry", [LOG]: "log", [CURVE]: "curve" };
   box.querySelectorAll("details").forEach((d) => {
     if (!(d.firstChild.textContent in names)) return;
@@ -132,128 +144,18 @@ export function drawScore(lab) {
     };
   });
   lab.mini.replaceChildren(
-    el("b", "num", s.score.value === null ? "S n/a" : `S ${num(s.score.value, 3)}`),
+    el("b", "num", s.score.value === null ? "S n/a" : `S ${num(s.score.value, 3)}${atAlpha(s.alpha)}`),
     el("span", "ci", s.score.value === null ? "" : ci(s.score)),
     el("span", "mute small", ` \u00b7 latent ${lab.current}`),
   );
 }
-function twoLines(e, f, mark = "") {
-  if (e.value === null) {
-    const why = el("span", "mute", "n/a");
-    why.title = e.reason;
-    return why;
-  }
-  return el("div", "", f(e.value, 2) + mark, el("div", "ci tiny", ci(e).trim()));
-}
-function curve(c) {
-  const W = 300,
-    H = 150,
-    L = 30,
-    R = 8,
-    T = 8,
-    B = 28;
-  const all = [...c.points, ...(c.you ? [c.you] : [])];
-  const ys = all.flatMap((p) => p.accuracy.ci || [p.accuracy.value]).concat([c.base, c.oracle]);
-  const lo = Math.floor(20 * Math.min(...ys)) / 20,
-    hi = Math.min(1, Math.ceil(20 * Math.max(...ys)) / 20);
-  const top = Math.max(...all.map((p) => p.n), 1),
-    x = (n) => L + ((W - L - R) * Math.log1p(n)) / Math.log1p(top);
-  const y = (v) => T + ((H - T - B) * (hi - v)) / Math.max(0.01, hi - lo);
-  const s = svg("svg", {
-    viewBox: `0 0 ${W} ${H}`,
-    role: "img",
-    "aria-label": "Target accuracy of the biased probe against the number of ablated latents",
-  });
-  const text = (t, px, py, anchor = "middle", extra = {}) => {
-    const n = svg("text", { x: px, y: py, "text-anchor": anchor, ...extra });
-    n.textContent = t;
-    s.append(n);
-  };
-  const tip = (node, t) => {
-    const n = svg("title", {});
-    n.textContent = t;
-    node.append(n);
-    return node;
-  };
-  const ticks = [lo, (lo + hi) / 2, hi];
-  for (const v of ticks) {
-    s.append(svg("line", { x1: L, x2: W - R, y1: y(v), y2: y(v), stroke: "currentColor", "stroke-opacity": 0.12 }));
-    text(v.toFixed(2), L - 4, y(v) + 3.5, "end");
-  }
-  let last = -99;
-  for (const p of c.points)
-    if (x(p.n) - last > 17) {
-      text(String(p.n), x(p.n), H - B + 12);
-      last = x(p.n);
-    }
-  text("latents ablated (N, log scale)", (L + W - R) / 2, H - 2);
-  for (const [v, name, dash] of [
-    [c.oracle, "oracle", "5 3"],
-    [c.base, "base", "2 3"],
-  ]) {
-    s.append(
-      tip(
-        svg("line", {
-          x1: L,
-          x2: W - R,
-          y1: y(v),
-          y2: y(v),
-          stroke: "currentColor",
-          "stroke-opacity": 0.6,
-          "stroke-dasharray": dash,
-        }),
-        `${name} ${num(v)}`,
-      ),
-    );
-    text(name, W - R, y(v) - 3, "end");
-  }
-  const band = c.points.filter((p) => p.accuracy.ci);
-  if (band.length)
-    s.append(
-      svg("polygon", {
-        points: [
-          ...band.map((p) => `${x(p.n)},${y(p.accuracy.ci[1])}`),
-          ...band.reverse().map((p) => `${x(p.n)},${y(p.accuracy.ci[0])}`),
-        ].join(" "),
-        fill: "var(--keep)",
-        "fill-opacity": 0.16,
-      }),
-    );
-  s.append(
-    svg("polyline", {
-      points: c.points.map((p) => `${x(p.n)},${y(p.accuracy.value)}`).join(" "),
-      fill: "none",
-      stroke: "var(--keep)",
-      "stroke-width": 1.8,
-    }),
-  );
-  for (const p of c.points)
-    s.append(
-      tip(
-        svg("circle", { cx: x(p.n), cy: y(p.accuracy.value), r: p.n === c.n ? 4 : 2.6, fill: "var(--keep)" }),
-        `top ${p.n}: accuracy ${est(p.accuracy)}, S ${est(p.score)}`,
-      ),
-    );
-  if (c.you) {
-    const px = x(c.you.n),
-      py = y(c.you.accuracy.value),
-      k = c.you.accuracy.ci;
-    if (k)
-      s.append(svg("line", { x1: px, x2: px, y1: y(k[0]), y2: y(k[1]), stroke: "var(--ablate)", "stroke-width": 1.5 }));
-    s.append(
-      tip(
-        svg("rect", {
-          x: px - 4.5,
-          y: py - 4.5,
-          width: 9,
-          height: 9,
-          transform: `rotate(45 ${px} ${py})`,
-          fill: "var(--ablate)",
-        }),
-        `this set, ${c.you.n} latents: accuracy ${est(c.you.accuracy)}`,
-      ),
-    );
-    text("you", px + 8, py + 3, "start", { style: "fill:var(--ablate);font-weight:600" });
-  }
-  return s;
+// Redraw without taking the keyboard's focus away from a button or heading that is drawn again.
+function keepFocus(box, draw) {
+  const focusable = () => [...box.querySelectorAll("button, summary")];
+  const at = focusable().indexOf(box.getRootNode().activeElement),
+    was = at < 0 ? null : focusable()[at].textContent;
+  draw();
+  if (was === null) return;
+  const same = focusable().filter((n) => n.textContent === was);
+  (same.length ? same[0] : null)?.focus({ preventScroll: true });
 }

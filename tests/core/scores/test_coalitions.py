@@ -1,5 +1,6 @@
 """Coalitions and partial ablation: found sets against all small sets, and the line between nothing and everything."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -56,17 +57,33 @@ def test_one_latent_that_does_it_all_is_no_family():
     assert not Coalition((3, 5), (0.85, 0.9)).is_family and Coalition((3, 5), (0.5, 0.9)).is_family
 
 
+def test_what_was_found_is_said():
+    family = Coalition((3, 5, 8), (0.21, 0.4, 0.48))
+    assert family.gains == pytest.approx((0.21, 0.19, 0.08))
+    assert family.words == "One latent gives 0.21, 3 give 0.48: a family."
+    assert Coalition((3, 5), (0.85, 0.9)).words.endswith(
+        "2 give 0.90: no family, the first latent does nearly all of it."
+    )
+    assert Coalition((3,), (0.9,)).words == "One latent gives 0.90, and no second one adds to it."
+    assert "stopped" in Coalition((3,), (0.9,), cancelled=True).words
+    assert Coalition((), ()).words == "No latent raises the score."
+
+
 def test_a_search_can_be_ended(world):
     _, view, erasure = world
-    asked = iter([False] * 30 + [True] * 10)
-    found = by_erasure(erasure, view.attribute_ranking[:20], cancelled=lambda: next(asked))
+    shares: list[float] = []
+
+    def watch(found: Coalition, share: float) -> bool:
+        shares.append(share)
+        return len(found.ids) == 1 and len(shares) > 30
+
+    found = by_erasure(erasure, view.attribute_ranking[:20], watch=watch)
     assert found.cancelled and len(found.ids) == 1
-    assert by_shift(view, cancelled=lambda: True) == Coalition((), (), cancelled=True)
+    assert shares == [pytest.approx(k / 100) for k in range(31)], "20 latents tried in each of at most 5 steps"
+    assert by_shift(view, watch=lambda *_: True) == Coalition((), (), cancelled=True)
 
 
 def test_an_undefined_score_has_no_coalition(world):
-    from dataclasses import replace
-
     _, view, _ = world
     assert by_shift(replace(view, board=replace(view.board, reason="no gap"))) == Coalition((), ())
 
@@ -81,7 +98,13 @@ def test_partial_ablation_moves_logits_in_proportion(world):
     planted, view, _ = world
     ids = list(planted.spurious)
     half = view.board.score(view.removed(ids) / 2, len(ids))
-    assert view.score(ids, 0.5).score == half.score and view.score(ids, 0.0).score.value == 0
+    weak = view.weakened(0.5)
+    assert weak.score(ids).score == half.score and view.weakened(0.0).score(ids).score.value == 0
+    assert weak.contributions(ids).sum(1) == pytest.approx(weak.removed(ids))
+    assert weak.removed(ids) == pytest.approx(view.removed(ids) / 2)
+    assert weak.curve(np.array(ids), [len(ids)])[0].score == half.score
+    zero = replace(view, set_to=np.zeros_like(view.set_to)).weakened(0.5)
+    assert zero.mean_ablated.strength == 0.5 and zero.mean_ablated.score(ids).score == half.score
     probes = fit_tpp_probes(planted.residuals, planted.tpp, ROBUST, seed=0)
     tpp = tpp_latents(
         planted.latents, tpp_board(planted.residuals, planted.tpp, probes, part=DEV, seed=0, resamples=50)
