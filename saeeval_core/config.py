@@ -34,6 +34,8 @@ KERNELS = (AUTO_KERNEL, DEFAULT_KERNEL, ONEDNN)
 """What multiplies float32 matrices: torch's own kernel, oneDNN's, or the faster one."""
 HEADLINE_N = 10
 """The N of the paper's score that is shown first and compared with its controls."""
+ERASURE_N = 20
+"""The N at which selective erasure is SHIFT's recommended score, chosen on planted worlds (docs/method.md, "Is it gone?")."""
 
 TASKS_QUOTA = 2_000_000_000
 """Bytes that own tasks may take."""
@@ -229,4 +231,13 @@ def tasks_quota() -> int:
 
 def headline_n(ns: Sequence[int]) -> int:
     """The largest of ``ns`` up to HEADLINE_N, else the smallest."""
-    return max([n for n in ns if n <= HEADLINE_N] or [min(ns)])
+    return _largest(ns, HEADLINE_N)
+
+
+def erasure_n(ns: Sequence[int]) -> int:
+    """The largest of ``ns`` up to ERASURE_N, else the smallest."""
+    return _largest(ns, ERASURE_N)
+
+
+def _largest(ns: Sequence[int], most: int) -> int:
+    return max([n for n in ns if n <= most] or [min(ns)])

@@ -10,7 +10,7 @@ from saeeval_core.errors import SaeEvalError
 
 MEMORY = 8 << 30
 """Bytes of address space, which is several times the memory that is really used."""
-MODULES = ("app.services.uploads", "app.results")
+MODULES = ("app.services.uploads", "app.services.loss_paths", "app.results")
 """Whose functions may be called."""
 
 

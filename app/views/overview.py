@@ -12,34 +12,19 @@ from app.services import fresh_matrix, ledger, scoring
 from app.services.loading import Loaded
 from app.widgets import provenance, trust_box
 from app.widgets.token_text import plain_html
-from saeeval_core.config import HEADLINE_N
+from saeeval_core.config import ERASURE_N, HEADLINE_N
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.erased import NOT_MEASURED
+from saeeval_core.evaluation.result import Erasure
 from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
 from saeeval_core.versions import versions
 
 TITLE = "Overview"
 ICON = ":material/home:"
-AREA = (
-    "Mean height of the curve of scores over ln N, N = 1 to 20, latents set to their training mean: what follows the truth "
-    "best on planted worlds (Compare, \u201cCan it be trusted?\u201d)."
-)
+AREA = "Mean height of the curve of scores over ln N, N = 1 to 20, latents set to their training mean."
+CHOSEN = "The recommended score, by its agreement with the truth of planted worlds (Compare, \u201cCan it be trusted?\u201d)."
 EXAMPLES = 3
-_ERASED = {
-    "shift": (
-        "Selective erasure E, fresh probes",
-        "Still readable, R of the spurious label",
-        "Probes fitted after the ablation: E is what they lost of the spurious label minus what they lost of the target; "
-        "R is 1 where all of it can still be read and 0 where nothing can.",
-    ),
-    "tpp": (
-        "TPP of fresh probes",
-        "Still readable, R of the class whose latents are ablated",
-        "Probes fitted after the ablation: share of accuracy above chance lost, own class minus the others.",
-    ),
-}
-"""Metric -> (name of the score, name of R, how they are computed)."""
 
 
 def render(loaded: Loaded) -> None:
@@ -120,14 +105,14 @@ def _shift_headline(loaded: Loaded) -> None:
         return
     over, at_n = found.headlines(HEADLINE_N)
     area, paper = over.score, at_n.score
-    provenance.number("S_SHIFT, small-N area, mean ablation, test", area, scoring.averaged(over))
-    provenance.how(AREA)
+    read = st.container()
+    provenance.also("S_SHIFT, small-N area, mean ablation, test", area)
+    provenance.how(f"{AREA} {scoring.averaged(over)}")
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    read = st.container()
     trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
     with read:  # after the buttons: it may run the page again, which would lose their press
-        _guarded(lambda: _erased(loaded, "shift"))
+        _guarded(lambda: _shift_erased(loaded))
     _go("shift_lab", "Open the SHIFT lab")
 
 
@@ -145,34 +130,53 @@ def _tpp_headline(loaded: Loaded) -> None:
     area, paper = (score.score for score in found.headlines(HEADLINE_N))
     column, classes = loaded.task_set.tpp
     provenance.number("TPP, small-N area, mean ablation, test", area, f"{len(classes)} classes of {column}")
-    provenance.how(AREA)
+    provenance.how(f"{AREA} {CHOSEN}")
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
     read = st.container()
     trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
     with read:  # after the buttons: it may run the page again, which would lose their press
-        _guarded(lambda: _erased(loaded, "tpp"))
+        _guarded(lambda: _tpp_erased(loaded))
     _go("tpp_matrix", "Open the TPP matrix")
 
 
-def _erased(loaded: Loaded, metric: str) -> None:
-    """What fresh probes still read after the paper's ablation; it takes seconds, so the page does not wait for it."""
-    found = fresh_matrix.still_overall(loaded, metric, HEADLINE_N)
+def _shift_erased(loaded: Loaded) -> None:
+    name = f"Selective erasure E, fresh probes, top {ERASURE_N}, test"
+    found = _erased(loaded, "shift", ERASURE_N)
     if found is None:
-        _reading(loaded, metric)
         return
+    provenance.number(name, found.selective_erasure, "")
+    provenance.how(
+        "Probes fitted after the ablation: what they lost of the spurious label minus what they lost of the target, as shares. "
+        + CHOSEN
+    )
+    provenance.also("Still readable, R of the spurious label", found.recoverability)
+    provenance.how("1: all of it can still be read; 0: nothing.")
+
+
+def _tpp_erased(loaded: Loaded) -> None:
+    found = _erased(loaded, "tpp", HEADLINE_N)
+    if found is None:
+        return
+    provenance.also(f"TPP of fresh probes, top {HEADLINE_N}", found.selective_erasure)
+    provenance.also("Still readable, R of the class whose latents are ablated", found.recoverability)
+    provenance.how("Probes fitted after the ablation: share of accuracy above chance lost, own class minus the others.")
+
+
+def _erased(loaded: Loaded, metric: str, n: int) -> Erasure | None:
+    """What fresh probes still read of the top n; it takes seconds, so the page says that they read and goes on."""
+    found = fresh_matrix.still_overall(loaded, metric, n)
+    if found is None:
+        _reading(loaded, metric, n)
+        return None
     if found.erasure is None:
         provenance.how(f"Fresh probes: {found.problem or NOT_MEASURED}")
-        return
-    score, kept, how = _ERASED[metric]
-    provenance.also(f"{score}, top {HEADLINE_N}", found.erasure.selective_erasure)
-    provenance.also(kept, found.erasure.recoverability)
-    provenance.how(how)
+    return found.erasure
 
 
 @st.fragment(run_every=0.7)
-def _reading(loaded: Loaded, metric: str) -> None:
-    if fresh_matrix.still_overall(loaded, metric, HEADLINE_N) is not None:
+def _reading(loaded: Loaded, metric: str, n: int) -> None:
+    if fresh_matrix.still_overall(loaded, metric, n) is not None:
         st.rerun(scope="app")
     provenance.how("Fresh probes are being read.")
 

@@ -43,7 +43,7 @@ def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: in
     if rivals is not None:
         own = trust.headline_scores(loaded)
         found = paired([*found, *(p for p in rivals.placed if p.metric == metric)], own, rivals.samples)
-        scores += [(ERASURE, n, own[k].score, f"E, N = {n}") for k in own if k == (metric, ERASURE, n)]
+        scores[:0] = [(v, k, own[m, v, k].score, f"E, N = {k}") for m, v, k in own if (m, v) == (metric, ERASURE)]
     columns, lines, words = [], [], []
     for variant, k, score, label in scores:
         at = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from saeeval_core.config import RunConfig, get_protocol, headline_n
+from saeeval_core.config import RunConfig, erasure_n, get_protocol, headline_n
 from saeeval_core.controls.about import RIVALS, TRAINED_NULL
 from saeeval_core.controls.controls import control, rival_words, warnings_of
 from saeeval_core.controls.deletion import word_deletions
@@ -147,7 +147,7 @@ def _null_erasure(null: LatentRecording | None, result: RunResult) -> Iterator[P
     """E of the trained null, where the run has one: its other scores are among the controls already."""
     for sae in result.saes:
         if null is not None and sae.sae == null.sae and sae.shift is not None and sae.selection == "attribution":
-            n = headline_n(list(sae.shift.erasure))
+            n = erasure_n(list(sae.shift.erasure))
             e = sae.shift.erasure[n]["test"].selective_erasure
             yield Placed("shift", ERASURE, n, control(TRAINED_NULL, e, null.sae))
 
@@ -258,8 +258,8 @@ def _warnings(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[str]:
 
 
 def _headline_controls(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[tuple[str, Estimate, list[Control]]]:
-    """(label, score, its controls) of the headline scores of each metric: the recommended area, and at ``headline_n`` the
-    paper's and E.
+    """(label, score, its controls) of the headline scores of each metric: the area, the paper's, and of SHIFT E at
+    ``erasure_n``.
     """
     for metric, scores in _headlines(sae).items():
         for (variant, n), score in scores.items():
@@ -282,7 +282,8 @@ def _headlines(sae: SaeResult) -> dict[str, dict[tuple[str, int | None], Estimat
             (RECOMMENDED, None): sae.shift.area["test"].score,
             (TOP_N, n): sae.shift.aggregate[n]["test"].score,
         }
-        if n in sae.shift.erasure:
+        if sae.shift.erasure:
+            n = erasure_n(list(sae.shift.erasure))
             found["shift"][ERASURE, n] = sae.shift.erasure[n]["test"].selective_erasure
     if sae.tpp is not None:
         by_n = {a.n: a.parts["test"].score for a in sae.tpp.by_n}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import headline_n
+from saeeval_core.config import erasure_n, headline_n
 from saeeval_core.controls.about import BOUNDS, ICA_GENERAL, LEACE, PCA_GENERAL
 from saeeval_core.controls.controls import control
 from saeeval_core.controls.every_n import ControlScores, basis_control, recorded, scored_metrics
@@ -129,7 +129,7 @@ def own_scores(
     if evaluation.directions:
         own |= headline_scores("shift", shift_of_selector(evaluation, latents, grid, select), ns)
     if evaluation.directions and erasure:
-        recordings, n = [latents] * len(evaluation.directions), headline_n(ns)
+        recordings, n = [latents] * len(evaluation.directions), erasure_n(ns)
         e = walk(evaluation, recordings, [n], LossPath("", "sae"), select=select).erasure[n]
         own["shift", ERASURE, n] = Sampled(e.score, e.samples)
     if evaluation.tpp_is_live:
@@ -180,19 +180,19 @@ def count_steps(prepared: Prepared, general: GeneralText | None) -> int:
 
 
 def _walked(prepared: Prepared, scores: ControlScores) -> tuple[list[LossPath], int, Sampled]:
-    """(its paths on every part, the headline N, E there on test)."""
+    """(its paths on every part, the N of E, E there on test)."""
     kind = "bound" if scores.name in BOUNDS else "rival"
     blank = LossPath(scores.name, kind, about=control(scores.name, undefined(""), scores.fit).about)
     own = scores.by_direction
     ns = [1] if own[0].n_latents == 1 else [n for n in with_grid(prepared.config.ns) if n <= own[0].n_latents]
     parts = {part: walk(prepared.evaluation, own, ns, blank, part=part) for part in prepared.evaluation.parts}
-    n = headline_n(prepared.config.ns)
-    e = parts[TEST].erasure.get(n, parts[TEST].erasure[headline_n(ns)])
+    n = erasure_n(prepared.config.ns)
+    e = parts[TEST].erasure.get(n, parts[TEST].erasure[erasure_n(ns)])
     return [path for walked in parts.values() for path in walked.paths], n, Sampled(e.score, e.samples)
 
 
 def _kept(shipped: bool) -> KeptJson:
-    return KeptJson(Shelves("recordings", shipped), "rivals", version=3)
+    return KeptJson(Shelves("recordings", shipped), "rivals", version=4)
 
 
 def _key(prepared: Prepared, general: GeneralText | None) -> list[Any]:

@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from saeeval_core.config import get_protocol, headline_n
+from saeeval_core.config import erasure_n, get_protocol, headline_n
 from saeeval_core.controls.attach import rival_lines
 from saeeval_core.evaluation.equal_edit import equal_edit_lines
 from saeeval_core.evaluation.result import Erasure, RefitResult, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
 from saeeval_core.texts.parts import PART_NAMES, scored_parts
 
@@ -97,7 +98,7 @@ def print_faults(console: Console, result: dict[str, Any]) -> None:
 
 
 def _print_shift(console: Console, shift: ShiftResult, parts: list[str]) -> None:
-    ns, one = _shown(list(shift.aggregate)), headline_n(list(shift.aggregate))
+    ns, one = _shown(list(shift.aggregate)), erasure_n(list(shift.aggregate))
     gone = bool(shift.erasure)
     ns = sorted({one, ns[-1]}) if gone else ns  # the direction's name needs the room
     table = Table(
@@ -186,14 +187,14 @@ def _print_controls(console: Console, sae: SaeResult) -> None:
     columns = [
         (metric, *variant)
         for metric in dict.fromkeys(p.metric for p in sae.controls)
-        for variant in ((RECOMMENDED, None), (TOP_N, n))
+        for variant in (*_erasure_places(sae, metric), (RECOMMENDED, None), (TOP_N, n))
     ]
     table = Table(
         title="Controls (test; of the top N by attribution)", title_justify="left", box=None, header_style="bold"
     )
     table.add_column("control")
-    for metric, _, k in columns:
-        table.add_column(f"{metric.upper()} {'area' if k is None else f'N={k}'}", no_wrap=True)
+    for metric, v, k in columns:
+        table.add_column(f"{metric.upper()} {_SHORT.get(v, '')}{'' if k is None else f'N={k}'}", no_wrap=True)
     by_place = {(p.metric, p.variant, p.n, p.control.name): p.control for p in sae.controls}
     for name in dict.fromkeys(p.control.name for p in sae.controls):
         cells = [by_place.get((*place, name)) for place in columns]
@@ -203,6 +204,13 @@ def _print_controls(console: Console, sae: SaeResult) -> None:
         console.print(f"  {line}", style="dim", markup=False, highlight=False)
     for line in sae.warnings or ():
         console.print(f"  {line}", style="yellow", markup=False, highlight=False)
+
+
+_SHORT = {RECOMMENDED: "area", ERASURE: "E "}
+
+
+def _erasure_places(sae: SaeResult, metric: str) -> list[tuple[str, int | None]]:
+    return list(dict.fromkeys((p.variant, p.n) for p in sae.controls if (p.metric, p.variant) == (metric, ERASURE)))
 
 
 def _shown(ns: list[int]) -> list[int]:

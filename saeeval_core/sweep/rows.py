@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import RunConfig, headline_n
+from saeeval_core.config import RunConfig, erasure_n, headline_n
 from saeeval_core.controls.about import DRAWS, RANDOM, TRAINED_NULL
 from saeeval_core.controls.attach import is_trained_null
 from saeeval_core.controls.every_n import ControlScores, decoder_scores, random_control, reference, task_controls
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.erased import erased_at
-from saeeval_core.evaluation.result import Erasure
+from saeeval_core.evaluation.paths import walk
+from saeeval_core.evaluation.result import Erasure, LossPath
 from saeeval_core.evaluation.select import Selector, TopByAttribution
 from saeeval_core.evaluation.variants import (
     Variants,
@@ -29,6 +30,7 @@ from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.saes.local import local_path
 from saeeval_core.saes.placed import split
 from saeeval_core.scores.area import TOP_N
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import LEVEL, OverPairs, Scored
 from saeeval_core.sweep.columns import ScoreRow, cells, erasure_cells
@@ -117,9 +119,12 @@ class Scorer:
             of = display_name(sae)
             row = replace(blank, sae=f"{c.name} of {of}", role="control", control=c.name, of=of, metric=c.metric)
             unit.add_variants(row, c.variants, None if c.latents is None else self._erased(c.latents, c.metric, ns))
+            self._erasure_of(unit, row, c, ns)
         for c in self._task_controls() if with_bases else ():
             row = self._task_row(identity) if c.latents is None else self._blank("", c.latents, identity)
-            unit.add_variants(replace(row, sae=c.name, role="control", control=c.name, metric=c.metric), c.variants)
+            row = replace(row, sae=c.name, role="control", control=c.name, metric=c.metric)
+            unit.add_variants(row, c.variants)
+            self._erasure_of(unit, row, c, self.run.ns)
         return unit
 
     def _task_controls(self) -> Iterable[ControlScores]:
@@ -135,6 +140,7 @@ class Scorer:
         own = [direction_variants(v, select.shift(v, ns)) for v in views]
         erased = self._erased(latents, "shift", ns)
         unit.add_variants(row, variants_over_pairs(evaluation.directions, own), erased)
+        self._erasure(unit, row, [latents] * len(evaluation.directions), ns)
         if self.controls:
             self._random(unit, row, latents, ns)
         for direction, variants in zip(evaluation.directions, own, strict=True) if self.by_direction else ():
@@ -163,8 +169,19 @@ class Scorer:
             judged = replace(row, selection=selection.name, judge=selection.judge)
             unit.add_variants(judged, tpp_of_selector(evaluation, latents, ns, chooser))
 
+    def _erasure_of(self, unit: Unit, row: ScoreRow, c: ControlScores, ns: Sequence[int]) -> None:
+        if c.metric == "shift" and c.by_direction:
+            self._erasure(unit, row, c.by_direction, [n for n in ns if n <= c.by_direction[0].n_latents])
+
+    def _erasure(self, unit: Unit, row: ScoreRow, recordings: Sequence[LatentRecording], ns: Sequence[int]) -> None:
+        """Add the row of E, SHIFT's recommended score; ``recordings``: one per direction."""
+        if ns and self.evaluation.directions:
+            n = erasure_n(ns)
+            found = walk(self.evaluation, recordings, [n], LossPath("", "sae")).erasure[n]
+            unit.add(replace(row, variant=ERASURE, n=n, n_ablated=float(n)), found)
+
     def _erased(self, latents: LatentRecording, metric: str, ns: Sequence[int]) -> Erased | None:
-        n = headline_n(ns)
+        n = erasure_n(ns) if metric == "shift" else headline_n(ns)
         found = erased_at(self.evaluation, latents, metric, n)
         return None if found is None else (n, found)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import HEADLINE_N
+from saeeval_core.config import ERASURE_N, HEADLINE_N
 from saeeval_core.scores.area import AREA, RECOMMENDED, TOP_N
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.ranks import spearman
 from saeeval_core.scores.uncertainty import (
     LEVEL,
@@ -26,8 +27,8 @@ from saeeval_core.sweep.rows import Unit, sample_key
 _SETTING = ("metric", "variant", "protocol", "task", "selection", "n", "part")
 MANY_SAES = 12
 """With more SAEs than this, differences are those of the headline settings, between fully trained SAEs."""
-HEADLINES = ((RECOMMENDED, None), (TOP_N, HEADLINE_N))
-"""(variant, N) that ranks and, in large sweeps, differences are about: the recommended one and the paper's."""
+HEADLINES = ((ERASURE, ERASURE_N), (RECOMMENDED, None), (TOP_N, HEADLINE_N))
+"""(variant, N) that ranks and, in large sweeps, differences are about: the recommended ones and the paper's."""
 
 
 def to_csv(rows: Sequence[ScoreRow]) -> str:
@@ -79,7 +80,7 @@ def rank_agreement(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
             continue
         headline = (r.variant, r.n) in ((AREA, None), *HEADLINES)
         if r.value is not None and r.selection == "attribution" and headline:
-            name = f"{r.task} {r.metric} " + (r.variant if r.n is None else f"top-{r.n}")
+            name = f"{r.task} {r.metric} " + (f"top-{r.n}" if r.variant == TOP_N else r.variant)
             table.setdefault(name, {})[r.sae] = r.value
         for name in ("l0", "explained_variance", "loss_recovered", "training_tokens"):
             if getattr(r, name) is not None:

@@ -80,7 +80,18 @@ def test_scores_come_with_intervals_or_a_reason(result):
         assert (r["value"] is None) == (r["ci_low"] is None)
         assert r["value"] is not None or r["reason"]
     variants = {r["variant"] for r in scored if r["role"] == "sae" and r["scope"] == "all"}
-    assert variants == {"top-N", "mean ablation", "small-N area", "mean ablation, small-N area"}
+    assert variants == {"top-N", "mean ablation", "small-N area", "mean ablation, small-N area", "selective erasure"}
+
+
+def test_e_is_a_row_of_shift_with_the_value_that_stands_beside_s(result):
+    rows = [r for r in result["rows"] if r["variant"] == "selective erasure"]
+    saes = {r["sae"] for r in result["rows"] if r["role"] == "sae" and r["status"] == "ok"}
+    assert {r["sae"] for r in rows if r["role"] == "sae"} == saes and {r["metric"] for r in rows} == {"shift"}
+    assert {"random decoder", "permuted decoder", "pca"} <= {r["control"] for r in rows}
+    beside = {(r["sae"], r["n"]): r for r in result["rows"] if r["metric"] == "shift" and r["selective_erasure"]}
+    for r in (r for r in rows if r["role"] == "sae"):
+        assert r["value"] == pytest.approx(beside[r["sae"], r["n"]]["selective_erasure"])
+    assert any(d["variant"] == "selective erasure" for d in result["differences"])
 
 
 def test_controls_of_every_sae_and_bases_once(result):
@@ -105,7 +116,9 @@ def test_random_latents_stand_beside_every_sae_with_their_range(result):
 def test_leace_stands_beside_every_n_and_variant(result):
     rows = [r for r in result["rows"] if r["control"] == "leace"]
     assert {(r["variant"], r["n"]) for r in rows} == {
-        (r["variant"], r["n"]) for r in result["rows"] if r["metric"] == "shift" and r["scope"] == "all"
+        (r["variant"], r["n"])
+        for r in result["rows"]
+        if r["metric"] == "shift" and r["scope"] == "all" and r["variant"] != "selective erasure"
     }
     assert len({r["value"] for r in rows}) == 1 and rows[0]["value"] is not None
 
