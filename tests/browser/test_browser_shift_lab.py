@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from driving import settled
 from playwright.sync_api import Page, expect
 
 from app.components import script
@@ -272,11 +273,66 @@ def test_what_is_still_readable_comes_after_the_score_and_leads_to_what_carries_
     press(page, "ArrowDown", "a")
     expect(box).to_have_attribute("data-pending", "false", timeout=45_000)
     expect(box).not_to_have_text(first)
-    box.locator("summary").click()
-    carrier = box.locator("details button").first
+    carriers = box.get_by_test_id("carriers")
+    carriers.locator("summary").focus()
+    page.keyboard.press("Enter")
+    carrier = carriers.locator("button").first
     latent = carrier.inner_text()
-    carrier.click()
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED) == latent
+    page.keyboard.press("Enter")
     assert here(page) == f"latent {latent}"
     press(page, "a")
     expect(box).to_have_attribute("data-pending", "false", timeout=45_000)
-    assert latent not in box.locator("details button").all_inner_texts(), "it is in the set now"
+    assert latent not in carriers.locator("button").all_inner_texts(), "it is in the set now"
+
+
+def test_alpha_moves_every_score_and_stays_in_the_link_under_the_keyboard(open_page):
+    page = lab(open_page("/shift"))
+    press(page, "a")
+    whole, number = score(page), page.get_by_test_id(SCORE)
+    slider = page.get_by_label("the share that is taken away")
+    slider.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator(".alpha output")).to_have_text("0.5")
+    expect(page.locator(".score h3")).to_contain_text("at α = 0.5", timeout=45_000)
+    expect(number).not_to_have_text(whole)
+    assert "alpha=0.5" in page.url and slider.evaluate("n => n === n.getRootNode().activeElement")
+    expect(page.get_by_test_id("gone")).to_contain_text("at α = 0.5")
+    expect(page.get_by_test_id("gone")).to_have_attribute("data-pending", "false", timeout=45_000)
+    half = number.inner_text()
+    page.reload()
+    lab(page)
+    expect(page.get_by_test_id(SCORE)).to_have_text(half, timeout=45_000)
+    expect(page.locator(".alpha output")).to_have_text("0.5")
+    page.locator(".card .title").click()
+    press(page, "z")
+    assert "0 ablated" in ablated(page)
+
+
+def test_where_it_survived_and_the_curve_of_e_come_by_themselves(open_page):
+    page = lab(open_page("/shift"))
+    curve = page.get_by_test_id("erased")
+    expect(curve).to_have_attribute("data-pending", "false", timeout=45_000)
+    expect(curve.locator("svg")).to_contain_text("E")
+    press(page, "a")
+    box = page.get_by_test_id("parts")
+    box.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(box).to_contain_text("what the other latents write", timeout=45_000)
+    expect(box).to_contain_text("what the write hook holds besides")
+    assert page.evaluate(FOCUSED).startswith("where it survived"), "a redraw does not take the focus away"
+
+
+def test_the_smallest_set_is_found_beside_the_presses_and_taken_over_under_its_own_name(open_page):
+    page = lab(open_page("/shift"))
+    press(page, "a")
+    settled(page).get_by_role("button", name="Smallest set").click()
+    page.get_by_role("button", name="Find the smallest set that does it").click()
+    use = page.get_by_role("button", name="Use this set")
+    use.wait_for(timeout=90_000)
+    settled(page)
+    use.click()
+    expect(page.locator(".score .small").first).to_contain_text("found by greedy search (S, dev)", timeout=60_000)
+    assert "shift_set=" in page.url
