@@ -98,11 +98,16 @@ def check_later(model: LanguageModel, write: str, hooks: Sequence[str]) -> None:
             raise ConfigError(f"hook '{hook}' does not come after {write}, where the set is ablated; name a later one")
 
 
-def later_hooks(model: LanguageModel, probe: str, at_most: int = 4) -> list[str]:
-    """The probe hook itself and up to ``at_most`` residual streams after it, evenly spaced, the last one included."""
+def later_hooks(n_layers: int, probe: str) -> list[str]:
+    """The residual stream after every block that comes after the probe hook, of a model of ``n_layers`` blocks."""
     layer = layer_of(probe)
-    left = list(range((layer or 0) + 1, model.n_layers))
-    if layer is None or not left:
+    return [] if layer is None else [f"blocks.{i}.hook_resid_post" for i in range(layer + 1, n_layers)]
+
+
+def some_hooks(n_layers: int, probe: str, at_most: int = 4) -> list[str]:
+    """The probe hook itself and up to ``at_most`` of ``later_hooks``, evenly spaced, the last one included."""
+    left = later_hooks(n_layers, probe)
+    if not left:
         return [probe]
     chosen = np.unique(np.linspace(0, len(left) - 1, min(at_most, len(left)) + 1).round().astype(int)[1:])
-    return [probe, *(f"blocks.{left[i]}.hook_resid_post" for i in chosen)]
+    return [probe, *(left[i] for i in chosen)]
