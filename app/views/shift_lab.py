@@ -13,7 +13,7 @@ from app.payloads.pairs import pair_table
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring, timings, trust
 from app.services.loading import Loaded
-from app.widgets import pressing, provenance, shift_export, shift_pickers, shift_sets, trust_box
+from app.widgets import holding_box, pressing, provenance, shift_export, shift_pickers, shift_sets, trust_box
 from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
@@ -46,6 +46,7 @@ def render(loaded: Loaded) -> None:
         shift_export.popover(box, lab)
         shift_sets.share(box, lab)
         _trust(box, lab)
+        holding_box.popover(box, lab)
     pressing.answers(shift_sets.ANSWERS)
     shift_sets.banner(lab)
     st.session_state["lab_empty"] = lab.chosen() is None

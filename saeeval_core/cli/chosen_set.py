@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeeval_core.cli import options as o
+from saeeval_core.cli.console import recording_bar
 from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, DataError, unknown_name
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from saeeval_core.evaluation.boards import Direction
     from saeeval_core.evaluation.prepare import Prepared
     from saeeval_core.holding.asked import AskedClasses, AskedSet
@@ -26,6 +29,13 @@ DirectionName = Annotated[
 ClassName = Annotated[str, typer.Option("--class", help="TPP: only the set of this class; default: of every class.")]
 N = Annotated[
     int, typer.Option("--n", help="TPP: latents of each class's ranking, which the set's decisions change.", min=0)
+]
+AttributeAt = Annotated[
+    str,
+    typer.Option(
+        "--attribute-at",
+        help="SHIFT, top:N: rank by attribution to a probe at this later hook, by one backward pass; default: at the probe.",
+    ),
 ]
 Ablation = Annotated[str, typer.Option("--ablation", help="zero or mean.")]
 METRICS = ("shift", "tpp")
@@ -66,6 +76,7 @@ class WantedSet:
     direction: DirectionName = ""
     class_name: ClassName = ""
     n: N = 20
+    attribute_at: AttributeAt = ""
 
     @property
     def kind(self) -> str:
@@ -75,6 +86,8 @@ class WantedSet:
 
     def metric_of_set(self) -> str:
         """Whether the set is one of SHIFT or of TPP. DataError, ConfigError or ArtifactError for one that is not there."""
+        if self.attribute_at and (self.kind, self.metric) != ("top", "shift"):
+            raise ConfigError(f"--attribute-at ranks for top:N of SHIFT, not for --set {self.chosen}; leave it out")
         if self.kind == "top":
             if self.metric not in METRICS:
                 raise ConfigError(unknown_name("metric", self.metric, METRICS))
@@ -136,7 +149,7 @@ def _set(prepared: "Prepared", wanted: WantedSet) -> "tuple[Direction, list[int]
     texts = prepared.task_set.texts.name
     if wanted.kind == "top":
         n, found = wanted.top(latents.n_latents), _direction(prepared, wanted)
-        return found, list(evaluation.shift_view(latents, found, evaluation.parts[-1]).attribute_ranking[:n])
+        return found, list(_ranking(prepared, found, wanted.attribute_at)[:n])
     if wanted.kind == "set":
         from saeeval_core.formats.set_selection import set_of_file
 
@@ -147,6 +160,18 @@ def _set(prepared: "Prepared", wanted: WantedSet) -> "tuple[Direction, list[int]
                 return d, list(ids)
         raise DataError(f"{selector} marks nothing in a direction of '{texts}' to ablate; choose its texts with --task")
     return _stored_set(prepared, wanted)
+
+
+def _ranking(prepared: "Prepared", direction: "Direction", at: str) -> "np.ndarray":
+    """int64[ranked]: latents by attribution at the probe, or at the later hook ``at``."""
+    evaluation, latents = prepared.evaluation, prepared.saes[0]
+    if not at:
+        return evaluation.shift_view(latents, direction, evaluation.parts[-1]).attribute_ranking
+    from saeeval_core.holding.attribute import effects_at
+    from saeeval_core.scores.attribution import rank_by_magnitude
+
+    with recording_bar() as on_progress:
+        return rank_by_magnitude(effects_at(prepared.config, evaluation, latents, direction, at, on_progress))
 
 
 def _direction(prepared: "Prepared", wanted: WantedSet) -> "Direction":

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from saeeval_core.evaluation.prepare import Prepared
     from saeeval_core.holding.ablated_pass import SetEdit
     from saeeval_core.holding.asked import Asked
-    from saeeval_core.holding.damage import Damage
-    from saeeval_core.holding.held import Held, HeldClasses
+    from saeeval_core.holding.held import Damage, Held, HeldClasses
     from saeeval_core.models.language_model import LanguageModel
 
 
@@ -122,7 +121,7 @@ def _print_set(held: "Held") -> None:
     from saeeval_core.scores.uncertainty import say
 
     console.print(
-        f"{held.sae}: {held.n_ablated} latents, {held.ablation} ablation, {held.pair}, {held.direction}, {held.part}; "
+        f"{held.sae}: {len(held.latents)} latents, {held.ablation} ablation, {held.pair}, {held.direction}, {held.part}; "
         f"S at the probe {say(held.exact)}",
         markup=False,
     )

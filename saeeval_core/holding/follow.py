@@ -12,7 +12,7 @@ import numpy as np
 
 from saeeval_core.controls.leace import edited_score
 from saeeval_core.errors import ConfigError
-from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.boards import Direction, Evaluation
 from saeeval_core.evaluation.fresh import FreshPair
 from saeeval_core.holding.ablated_pass import SetEdit, check_later
 from saeeval_core.holding.asked import AskedSet, check_protocol
@@ -20,12 +20,12 @@ from saeeval_core.holding.held import AtHook, Held
 from saeeval_core.holding.passes import Pooled, Reader, residuals_at, taken
 from saeeval_core.models.language_model import LanguageModel
 from saeeval_core.recordings.recorder import OnProgress, place_of
-from saeeval_core.recordings.recording import LatentRecording
+from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.saes.loaded import LoadedSAE
 from saeeval_core.scores.erasure import FreshBoard, readable_after
 from saeeval_core.scores.readers import RIDGE
 from saeeval_core.scores.shift import ShiftBoard, shift_board
-from saeeval_core.scores.shift_probes import fit_shift_probes
+from saeeval_core.scores.shift_probes import ShiftProbes, fit_shift_probes
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.parts import PART_NAMES
 
@@ -71,7 +71,7 @@ def hold(
     damage = reader.damage(edit, general)
     names = asked.direction.pair, asked.direction.task.direction, PART_NAMES[asked.part]
     exact = view.score(asked.ids).score
-    return Held(latents.sae, *names, asked.ablation, RIDGE, len(asked.ids), exact, tuple(at), damage)
+    return Held(latents.sae, *names, asked.ablation, RIDGE, asked.ids, exact, tuple(at), damage)
 
 
 def training_rows(board: ShiftBoard) -> tuple[np.ndarray, np.ndarray]:
@@ -97,16 +97,17 @@ def boards_at(evaluation: Evaluation, asked: AskedSet, hook: str, clean: Pooled)
     direction, here = asked.direction, residuals_at(evaluation.residuals, hook, clean)
     if here is evaluation.residuals:
         return direction.boards[asked.part], direction.fresh[asked.part]
+    probes = probes_at(evaluation, direction, here)
+    task, protocol, seed = direction.task, evaluation.protocol, evaluation.seed
+    board = shift_board(here, task, probes, protocol, part=asked.part, seed=seed, resamples=evaluation.resamples)
+    own = direction.pair_fresh.task
+    return board, FreshPair(here, own, probes if own.target == task.target else probes.swapped()).board(board)
+
+
+def probes_at(evaluation: Evaluation, direction: Direction, here: ResidualRecording) -> ShiftProbes:
+    """The direction's three probes on a recording of their training texts; on the evaluation's own, its own."""
+    if here is evaluation.residuals:
+        return next(iter(direction.boards.values())).probes
     pair = next(p for p in evaluation.draw.shift if p.task.name == direction.pair)
     probes = fit_shift_probes(here, pair, evaluation.protocol, seed=evaluation.seed)
-    own = pair.task.direction == direction.task.direction
-    board = shift_board(
-        here,
-        direction.task,
-        probes if own else probes.swapped(),
-        evaluation.protocol,
-        part=asked.part,
-        seed=evaluation.seed,
-        resamples=evaluation.resamples,
-    )
-    return board, FreshPair(here, pair.task, probes).board(board)
+    return probes if pair.task.target == direction.task.target else probes.swapped()

@@ -4,8 +4,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from saeeval_core.holding.damage import Damage
 from saeeval_core.scores.uncertainty import Estimate
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Means over the predicted tokens but the first of each text."""
+
+    texts: str
+    """Which texts, in words."""
+    tokens: int
+    loss: float
+    """Nats per token before the ablation."""
+    loss_change: float
+    """Nats per token that the ablation adds."""
+    kl: float
+    """Kullback-Leibler divergence of the ablated model's next-token distribution from the model's own, in nats."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,8 @@ class Held:
     ablation: str
     reader: str
     """What read the fresh probes, one of ``readers.READERS``."""
-    n_ablated: int
+    latents: tuple[int, ...]
+    """The set, as it was given."""
     exact: Estimate
     """S at the probe's own hook in closed form."""
     hooks: tuple[AtHook, ...]
@@ -48,14 +63,17 @@ class Held:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; a number that nobody measured is null."""
-        return asdict(self) | {"exact": self.exact.to_dict(), "hooks": [_to_json(h) for h in self.hooks]}
+        own = {"n_ablated": len(self.latents), "latents": list(self.latents), "exact": self.exact.to_dict()}
+        return asdict(self) | own | {"hooks": [_to_json(h) for h in self.hooks]}
 
     @classmethod
     def of_json(cls, row: Mapping[str, Any]) -> "Held":
         """Inverse of ``to_json``. LookupError, TypeError or ValueError for anything else."""
         hooks = tuple(AtHook(**_of_json(AtHook, h)) for h in row["hooks"])
         damage = None if row["damage"] is None else Damage(**row["damage"])
-        return cls(**{**row, "exact": Estimate.of_dict(row["exact"]), "hooks": hooks, "damage": damage})
+        more = {"latents": tuple(row["latents"]), "exact": Estimate.of_dict(row["exact"])}
+        own = {k: v for k, v in row.items() if k != "n_ablated"}
+        return cls(**{**own, **more, "hooks": hooks, "damage": damage})
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.holding.ablated_pass import some_hooks
 from saeeval_core.holding.asked import Asked, AskedSet, asked_key
 from saeeval_core.holding.follow import hold
 from saeeval_core.holding.follow_classes import hold_classes
 from saeeval_core.holding.held import Held, HeldClasses
+from saeeval_core.holding.hooks import some_hooks
 from saeeval_core.holding.passes import DAMAGE_TEXTS
 from saeeval_core.models.identity import model_settings
 from saeeval_core.models.language_model import load_model

@@ -8,7 +8,8 @@ import numpy as np
 
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.holding.ablated_pass import SetEdit, pooled_activations
-from saeeval_core.holding.damage import Damage, damage_of
+from saeeval_core.holding.damage import damage_of
+from saeeval_core.holding.held import Damage
 from saeeval_core.models.language_model import LanguageModel
 from saeeval_core.recordings.recorder import OnProgress, Progress
 from saeeval_core.recordings.recording import RecordingKey, ResidualRecording
@@ -60,7 +61,7 @@ class Reader:
     def read(self, rows: np.ndarray, edit: SetEdit | None = None) -> Pooled:
         """One pass over the rows int[texts], ascending."""
         texts = self.evaluation.draw.task_set.texts.texts
-        found = pooled_activations(self.model, [texts[i] for i in rows], self.hooks, edit, self._did)
+        found = pooled_activations(self.model, [texts[i] for i in rows], self.hooks, edit, self.did)
         return Pooled(rows, found)
 
     def damage(self, edit: SetEdit, general: LabelledTexts | None) -> Damage | None:
@@ -68,9 +69,10 @@ class Reader:
         if general is None:
             return None
         sample = _sample(general)
-        return damage_of(self.model, edit, sample, f"{len(sample)} of {general.source}", self._did)
+        return damage_of(self.model, edit, sample, f"{len(sample)} of {general.source}", self.did)
 
-    def _did(self, tokens: int) -> None:
+    def did(self, tokens: int) -> None:
+        """Add what another pass has done."""
         self.done += tokens
         if self.on_progress:
             self.on_progress(Progress(self.done, self.total, time.monotonic() - self.started))

@@ -28,6 +28,18 @@ def test_a_set_is_followed_once_and_then_read_from_the_disk(call, own, monkeypat
     assert call(*command)[1] == out
 
 
+def test_latents_are_ranked_at_a_later_hook(call, own, tmp_path):
+    later = "blocks.1.hook_resid_post"
+    command = ("hold", *own, "--set", "top:4", "--no-damage", "--hook", later)
+    found = []
+    for at in ((), ("--attribute-at", "blocks.0.hook_resid_post"), ("--attribute-at", later)):
+        code, _, err = call(*command, *at, "--json", tmp_path / "held.json")
+        assert code == 0, err
+        found.append(json.loads((tmp_path / "held.json").read_text())["latents"])
+    assert found[0] == found[1] and len(found[2]) == 4
+    call.refuses("ranks for top:N of SHIFT", "hold", *own, "--set", "mine", "--attribute-at", later)
+
+
 def test_the_sets_of_classes_are_followed_and_one_of_them_is_exported(call, own, tmp_path):
     own = [*own, "--classes", "meal=tea,soup,bread", "--metric", "tpp", "--set", "top:2"]
     code, out, err = call("hold", *own, "--no-damage", "--class", "tea", "--json", tmp_path / "held.json")

@@ -10,12 +10,14 @@ from toys import HOOK, save_tiny_sae
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import Cancelled, ConfigError
 from saeeval_core.evaluation.prepare import prepare
-from saeeval_core.holding import ablated_pass, kept
+from saeeval_core.holding import ablated_pass, hooks, kept
 from saeeval_core.holding.asked import AskedClasses, AskedSet
+from saeeval_core.holding.attribute import backward_effects, later_effects
 from saeeval_core.holding.damage import damage_of
 from saeeval_core.holding.follow import hold
 from saeeval_core.holding.follow_classes import hold_classes
 from saeeval_core.holding.held import Held, HeldClasses
+from saeeval_core.models.batches import padded_batches
 from saeeval_core.recordings.recorder import place_of
 from saeeval_core.saes.loaded import load_sae
 from saeeval_core.texts.labelled import LabelledTexts
@@ -221,6 +223,35 @@ def test_it_can_be_cancelled_and_is_stored_only_when_whole(prepared_for, sae_dir
 
 
 def test_later_hooks_end_at_the_last_layer(tiny_model_dir):
-    assert ablated_pass.some_hooks(2, HOOK) == [HOOK, LATER] == list(kept.default_hooks(str(tiny_model_dir), HOOK))
-    assert ablated_pass.some_hooks(2, LATER) == [LATER] and ablated_pass.later_hooks(2, LATER) == []
-    assert ablated_pass.some_hooks(30, "blocks.15.hook_resid_post")[-1] == "blocks.29.hook_resid_post"
+    assert hooks.some_hooks(2, HOOK) == [HOOK, LATER] == list(kept.default_hooks(str(tiny_model_dir), HOOK))
+    assert hooks.some_hooks(2, LATER) == [LATER] and hooks.later_hooks(2, LATER) == []
+    assert hooks.some_hooks(30, "blocks.15.hook_resid_post")[-1] == "blocks.29.hook_resid_post"
+
+
+@pytest.mark.parametrize("kind", ["topk", "standard", "temporal", "transcoder"])
+def test_attribution_by_a_backward_pass_is_the_exact_one_at_the_probes_own_hook(
+    prepared_for, sae_dirs, tiny_model, kind
+):
+    prepared, sae = prepared_for(kind), load_sae(str(sae_dirs[kind]))
+    for d in prepared.evaluation.directions:
+        exact = prepared.evaluation.shift_view(prepared.saes[0], d, DEV).attribute_effect
+        found = later_effects(tiny_model, sae, prepared.evaluation, d, prepared.residuals.key.hook)
+        np.testing.assert_allclose(found, exact, atol=1e-3 * np.abs(exact).max())
+
+
+def test_attribution_at_a_later_layer_is_what_a_small_ablation_does_to_the_probe(prepared_for, sae_dirs, tiny_model):
+    prepared, sae = prepared_for("standard"), load_sae(str(sae_dirs["standard"]))
+    place, texts = place_of(tiny_model, sae), prepared.task_set.texts.texts[:12]
+    positive, weight = np.arange(12) % 3 == 0, np.random.default_rng(0).standard_normal(16)
+    found = backward_effects(tiny_model, place, texts, positive, LATER, weight)
+    ((order, ids, mask),) = padded_batches(tiny_model.tokenize(texts).ids)
+    signed = np.where(positive, 1 / 4, -1 / 8)
+    for latent in np.argsort(-np.abs(found))[:4]:
+        edit = ablated_pass.SetEdit(place, (int(latent),), np.zeros(1))
+        taken = edit.removed(tiny_model.activations(ids, mask, [HOOK])[HOOK], mask)
+        z = []
+        for step in (0.0, 0.02):
+            x = tiny_model.activations(ids, mask, [LATER], change=(HOOK, lambda v, s=step, t=taken: v - s * t))[LATER]
+            inside = mask[:, 1:, None]
+            z.append(((x[:, 1:] * inside).sum(1) / inside.sum(1)).double().numpy() @ weight)
+        assert signed[order] @ (z[0] - z[1]) / 0.02 == pytest.approx(found[latent], rel=0.1)
