@@ -43,8 +43,13 @@ def finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
     return figure
 
 
-def band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str, colour: str) -> None:
-    """Add a line over N with its intervals as a band behind it; points without a value are left out."""
+def band(
+    figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str, colour: str, *, said: str = "N ="
+) -> None:
+    """Add a line over N with its intervals as a band behind it; points without a value are left out.
+
+    ``said``: what stands before a value of another axis than that of N.
+    """
     known = [(x, e) for x, e in points if e.value is not None]
     ranged = [(x, e.ci) for x, e in known if e.ci is not None]
     if ranged:
@@ -69,7 +74,7 @@ def band(figure: go.Figure, points: Sequence[tuple[float, Estimate]], name: str,
             name=plain(name),
             line={"color": colour},
             customdata=[[plain(say(e))] for _, e in known],
-            hovertemplate="N = %{x}: %{customdata[0]}<extra>" + plain(name) + "</extra>",
+            hovertemplate=f"{said} %{{x}}: %{{customdata[0]}}<extra>" + plain(name) + "</extra>",
         )
     )
 

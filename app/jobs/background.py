@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from saeeval_core.errors import Cancelled, SaeEvalError
 
+one_pass = threading.Lock()
+"""Held while a language model reads texts: one pass at a time per process."""
+
 
 @dataclass(eq=False, kw_only=True)
 class Background:

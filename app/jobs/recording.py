@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.jobs.background import Background
+from app.jobs.background import Background, one_pass
 from app.services import access
 from app.services.loading import texts_of
 from saeeval_core.config import RunConfig, cache_dir
@@ -33,7 +33,7 @@ class RecordingJob(Background):
         self.carry_out(self._record)
 
     def _record(self) -> None:
-        with _one_at_a_time:
+        with one_pass:
             self.check("stopped before it began")
             self.status, self.step = "running", "loading model and SAE"
             texts = texts_of(replace(self.config, saes=()))
@@ -41,7 +41,7 @@ class RecordingJob(Background):
 
 
 _jobs: dict[tuple[str, str], RecordingJob] = {}
-_guard, _one_at_a_time = threading.Lock(), threading.Lock()
+_guard = threading.Lock()
 
 
 def job_of(config: RunConfig) -> RecordingJob | None:

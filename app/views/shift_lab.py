@@ -16,6 +16,7 @@ from app.services import ledger, scoring, timings, trust
 from app.services.loading import Loaded
 from app.widgets import (
     coalition_box,
+    holding_box,
     loss_plane_box,
     pressing,
     provenance,
@@ -57,6 +58,7 @@ def render(loaded: Loaded) -> None:
         shift_export.popover(box, lab)
         shift_sets.share(box, lab)
         _trust(box, lab)
+        holding_box.popover(box, lab)
     pressing.answers(shift_sets.ANSWERS)
     shift_sets.banner(lab)
     st.session_state["lab_empty"] = lab.chosen() is None

@@ -53,7 +53,7 @@ def _foretold(config: RunConfig, texts: LabelledTexts) -> bool:
         if found.measured
         else "the products alone, with this machine as busy as now"
     )
-    seconds = "time not known" if found.seconds is None else f"about {_duration(found.seconds)} ({pace})"
+    seconds = "time not known" if found.seconds is None else f"about {duration(found.seconds)} ({pace})"
     memory = "" if found.peak_bytes is None else f", at most {found.peak_bytes / 1e9:.1f} GB of memory"
     weights = "" if found.model_bytes is None else f" ({found.model_bytes / 1e9:.1f} GB the model's weights)"
     disk = "" if found.stored_bytes is None else f", at most {found.stored_bytes / 1e6:,.0f} MB kept"
@@ -124,7 +124,7 @@ def _progress(config: RunConfig) -> None:
         st.rerun(scope="app")
         return
     share = job.done / job.total if job.total else 0.0
-    left = "" if job.eta is None else f", {_duration(job.eta)} left"
+    left = "" if job.eta is None else f", {duration(job.eta)} left"
     told = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
     told = f"Cancelling, after this step: {told}" if job.cancelling else told
     st.progress(min(1.0, share), text=provenance.plain(told))
@@ -137,5 +137,6 @@ def _progress(config: RunConfig) -> None:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Such as "40 s" or "3 min"."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from saeeval_core.cli import chosen_set as c
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, finish, recording_bar
-from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, unknown_name
 
 
@@ -16,17 +16,10 @@ def commit(
         str, typer.Argument(metavar="SET", help="Number of the set, or its name where that is no other's.")
     ],
     who: Annotated[str, typer.Option("--who", help="Your name, stored with the commit.")],
-    model: o.Model = DEFAULT_MODEL,
-    sae: o.Sae = DEFAULT_SAE,
-    task: o.Task = DEFAULT_TASK,
-    own: o.TextOptions = o.TextOptions(),
-    protocol: o.Protocol = "robust",
-    seed: o.Seed = 0,
-    probe_hook: o.ProbeHook = AUTO_PROBE,
-    ablation: Annotated[str, typer.Option("--ablation", help="zero or mean.")] = "mean",
-    n: Annotated[
-        int, typer.Option("--n", help="TPP: latents of each class's ranking, which the set's decisions change.", min=0)
-    ] = 20,
+    one: c.OneSae,
+    own: o.TextOptions,
+    ablation: c.Ablation = "mean",
+    n: c.N = 20,
     json_path: o.Json = None,
 ) -> None:
     """Score a decision set on the test texts once and store the result; the dashboard shows the commit too."""
@@ -40,15 +33,7 @@ def commit(
         raise ConfigError(unknown_name("ablation", ablation, ABLATIONS))
     store = Store()
     found = named_set(store, chosen, who)
-    config = RunConfig(
-        model=model,
-        saes=(sae,),
-        **own.settings(task),
-        metrics=(found.metric,),
-        protocol=protocol,
-        seed=seed,
-        probe_hook=probe_hook,
-    )
+    config = one.config(own, found.metric)
     with recording_bar() as on_progress:
         prepared = prepare(config, on_progress=on_progress)
     made = commit_set(store, prepared.evaluation, prepared.saes[0], found, who, ablation=ablation, n=n)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -167,29 +167,34 @@ def read_labels(path: Path) -> TaskLabels:
 
 
 def with_texts(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of TextOptions in place of its one parameter of that type."""
+    """The command with the options of TextOptions, and of other dataclasses, in place of the parameters of these types."""
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
-    name = next(n for n in own if hints[n] is TextOptions)
-    added = get_type_hints(TextOptions, include_extras=True)
+    groups = {n: hints[n] for n in own if is_dataclass(hints[n])}
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = []
     for n, p in own.items():
-        if n == name:
+        if n in groups:
+            added = get_type_hints(groups[n], include_extras=True)
             parameters += [
-                inspect.Parameter(f.name, keyword, default=f.default, annotation=added[f.name])
-                for f in fields(TextOptions)
+                inspect.Parameter(f.name, keyword, default=_default(f), annotation=added[f.name])
+                for f in fields(groups[n])
             ]
         else:
             parameters.append(p.replace(kind=keyword, annotation=hints[n]))
 
     @wraps(command)
     def called(**values: Any) -> None:
-        command(**{name: TextOptions(**{f.name: values.pop(f.name) for f in fields(TextOptions)})}, **values)
+        made = {n: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for n, kind in groups.items()}
+        command(**made, **values)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in parameters}
     return called
+
+
+def _default(field: Field[Any]) -> Any:
+    return inspect.Parameter.empty if field.default is MISSING else field.default
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Token by token an ablated latent is set to 0, or to its mean pooled value; the f
 it is never pooled. Averaged over a text this is the exact route of ``scores.ablation`` at every exact probe hook.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from saeeval_core.models.language_model import Change, LanguageModel
 from saeeval_core.models.layouts import layer_of
 from saeeval_core.recordings.pooled import scaled_codes
 from saeeval_core.recordings.recorder import Place, codes_at_once
+from saeeval_core.saes.loaded import LoadedSAE
 
 OnTokens = Callable[[int], None]
 """Called after every batch with its number of valid tokens; an exception it raises stops the pass."""
@@ -53,13 +54,23 @@ class SetEdit:
 
     def _codes(self, read: Tensor, valid: Tensor) -> Tensor:
         """s*f of the set, float32[valid tokens, set]."""
-        sae, ids = self.place.sae, list(self.ids)
-        if sae.needs_sequences:
-            codes = sae.encode(read[:, 1:].float()).float()[..., ids]
-            return codes[valid[:, 1:]]
-        x = read[valid].float()
-        room = max(1, codes_at_once(str(read.device)) // sae.info.n_latents)
-        return torch.cat([scaled_codes(sae, part)[1][:, ids] for part in x.split(room)]).to(read.device)
+        ids = list(self.ids)
+        return torch.cat([codes[:, ids] for _, codes in codes_in_parts(self.place.sae, read, valid)]).to(read.device)
+
+
+def codes_in_parts(sae: LoadedSAE, read: Tensor, valid: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """(which of the valid tokens, their s*f float32[tokens, latents]), as many at once as are held while encoding.
+
+    read [texts, positions, width], the activation at the read hook; valid bool[texts, positions].
+    """
+    if sae.needs_sequences:
+        yield slice(None), sae.encode(read[:, 1:].float()).float()[valid[:, 1:]]
+        return
+    x = read[valid].float()
+    room = max(1, codes_at_once(str(read.device)) // sae.info.n_latents)
+    for start in range(0, max(1, len(x)), room):
+        part = slice(start, start + room)
+        yield part, scaled_codes(sae, x[part])[1]
 
 
 @torch.inference_mode()
@@ -96,13 +107,3 @@ def check_later(model: LanguageModel, write: str, hooks: Sequence[str]) -> None:
         at, from_ = layer_of(hook), layer_of(write)
         if at is None or from_ is None or at < from_:
             raise ConfigError(f"hook '{hook}' does not come after {write}, where the set is ablated; name a later one")
-
-
-def later_hooks(model: LanguageModel, probe: str, at_most: int = 4) -> list[str]:
-    """The probe hook itself and up to ``at_most`` residual streams after it, evenly spaced, the last one included."""
-    layer = layer_of(probe)
-    left = list(range((layer or 0) + 1, model.n_layers))
-    if layer is None or not left:
-        return [probe]
-    chosen = np.unique(np.linspace(0, len(left) - 1, min(at_most, len(left)) + 1).round().astype(int)[1:])
-    return [probe, *(f"blocks.{left[i]}.hook_resid_post" for i in chosen)]

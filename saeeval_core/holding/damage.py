@@ -1,33 +1,18 @@
 """What ablating a set costs the language model itself on text that is not about the task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
 from saeeval_core.errors import DataError
 from saeeval_core.holding.ablated_pass import OnTokens, SetEdit
+from saeeval_core.holding.held import Damage
 from saeeval_core.models.batches import padded_batches
 from saeeval_core.models.language_model import LanguageModel
 from saeeval_core.sweep.loss_recovered import summed_loss
 
 _TOKENS_PER_BATCH = 512
 """Logits over the whole vocabulary are held for each, twice."""
-
-
-@dataclass(frozen=True)
-class Damage:
-    """Means over the predicted tokens but the first of each text."""
-
-    texts: str
-    """Which texts, in words."""
-    tokens: int
-    loss: float
-    """Nats per token before the ablation."""
-    loss_change: float
-    """Nats per token that the ablation adds."""
-    kl: float
-    """Kullback-Leibler divergence of the ablated model's next-token distribution from the model's own, in nats."""
 
 
 @torch.inference_mode()

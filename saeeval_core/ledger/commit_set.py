@@ -1,12 +1,15 @@
 """Commit a stored set by its name: its direction or classes are looked up on the texts, and it is scored on test."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.ledger.commits import ShiftCommit, TppCommit, Under, commit_shift, commit_tpp, nothing_ablated
 from saeeval_core.ledger.decisions import DecisionSet
-from saeeval_core.ledger.places import new_set, say_left_out, shift_place, tpp_place
+from saeeval_core.ledger.places import Place, new_set, say_left_out, shift_place, tpp_place
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.tpp_cells import chosen_sets
@@ -70,6 +73,41 @@ def commit_set(
 def _commit_tpp(
     store: Store, evaluation: Evaluation, latents: LatentRecording, chosen: DecisionSet, who: str, ablation: str, n: int
 ) -> TppCommit:
+    view = evaluation.tpp_view(latents, TEST)
+    classes = class_sets(store, evaluation, latents, chosen, view.rankings, n)
+    if not any(map(len, classes.ids)):
+        raise nothing_ablated()
+    sets = [
+        s or new_set(store, p, chosen.who, chosen.name) for s, p in zip(classes.stored, classes.places, strict=True)
+    ]
+    under = Under(ablation, evaluation.protocol.name, evaluation.seed)
+    return commit_tpp(store, sets, who, view, evaluation.tpp_erasure(latents, TEST), classes.ids, n, under)
+
+
+@dataclass(frozen=True)
+class ClassSets:
+    """The sets of one name and person, in the order of the classes."""
+
+    places: list[Place]
+    stored: list[DecisionSet | None]
+    """None for a class on which nothing was decided."""
+    ids: list[tuple[int, ...]]
+    """Latents ablated: each set as changes to the top of its class's ranking."""
+
+
+def class_sets(
+    store: Store,
+    evaluation: Evaluation,
+    latents: LatentRecording,
+    chosen: DecisionSet,
+    rankings: Sequence[np.ndarray],
+    n: int,
+) -> ClassSets:
+    """The stored set of TPP with those of the other classes, as changes to the first ``n`` of each ranking int[eligible].
+
+    DataError where the set belongs to another SAE or other texts. Latents beyond the SAE's width are left out, with a
+    notice.
+    """
     texts = evaluation.draw.task_set.texts.name
     places = [tpp_place(texts, name, latents) for name in evaluation.tpp_task.classes]
     if not any(place.holds(chosen) for place in places):
@@ -77,13 +115,8 @@ def _commit_tpp(
     same = [s for s in store.list_sets(metric="tpp") if (s.name, s.who) == (chosen.name, chosen.who)]
     found = [next((s for s in reversed(same) if place.holds(s)), None) for place in places]
     _say_left_out(store, [s for s in found if s], latents)
-    view = evaluation.tpp_view(latents, TEST)
-    ids = chosen_sets(view.rankings, n, [store.decisions(s.id, latents.n_latents) if s else {} for s in found])
-    if not any(map(len, ids)):
-        raise nothing_ablated()
-    sets = [s or new_set(store, p, chosen.who, chosen.name) for s, p in zip(found, places, strict=True)]
-    under = Under(ablation, evaluation.protocol.name, evaluation.seed)
-    return commit_tpp(store, sets, who, view, evaluation.tpp_erasure(latents, TEST), ids, n, under)
+    decisions = [store.decisions(s.id, latents.n_latents) if s else {} for s in found]
+    return ClassSets(places, found, chosen_sets(rankings, n, decisions))
 
 
 def _say_left_out(store: Store, sets: Sequence[DecisionSet], latents: LatentRecording) -> None:

@@ -37,7 +37,7 @@ class Shapes:
 
 def shapes_of(settings: Mapping[str, Any]) -> Shapes | None:
     """The shapes of a text model with these settings (config.json); None where they do not say them."""
-    hidden, blocks = _number(settings, "hidden_size", "n_embd", "d_model"), _number(settings, *_BLOCKS)
+    hidden, blocks = _number(settings, "hidden_size", "n_embd", "d_model"), block_count(settings)
     heads, rows = _number(settings, "num_attention_heads", "n_head", "num_heads"), _number(settings, "vocab_size")
     if not hidden or not blocks or not heads or not rows:
         return None
@@ -53,6 +53,11 @@ def shapes_of(settings: Mapping[str, Any]) -> Shapes | None:
     tied = settings.get("tie_word_embeddings", kind in ("gpt2", "gemma", "gemma2", "gemma3_text", "bloom", "opt"))
     own = sum(m.wide * m.out * m.times for m in attention) + experts / used * sum(m.wide * m.out * m.times for m in mlp)
     return Shapes((*attention, *mlp), blocks, hidden, inner, int(blocks * own) + rows * hidden * (1 if tied else 2))
+
+
+def block_count(settings: Mapping[str, Any]) -> int:
+    """Number of blocks of a model with these settings; 0 where they do not say it."""
+    return _number(settings, *_BLOCKS)
 
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "num_layers")

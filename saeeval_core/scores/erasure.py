@@ -163,6 +163,31 @@ class Codes:
         return Edit(train, rows), Edit(scored, rows)
 
 
+def readable_after(board: FreshBoard, train: Edit, scored: Edit, n_ablated: int) -> Readable:
+    """What is still read of target and spurious label, the labels of ``board``, after one edit.
+
+    It is given for the training texts and for the scored ones.
+    """
+    clean, found = board.clean, board.read(train, scored)
+    kept, (no_target, no_spurious) = board.kept(found), board.reasons
+    reason = no_spurious or no_target
+    samples = np.empty(0) if reason else kept.samples[:, 0] - kept.samples[:, 1]
+    return Readable(
+        n_ablated,
+        board.reader,
+        clean.of(1),
+        board.read_by_old(train, scored).of(1),
+        found.of(1),
+        clean.of(0),
+        found.of(0),
+        undefined(no_spurious) if no_spurious else kept.of(1),
+        undefined(no_target) if no_target else kept.of(0),
+        undefined(reason) if reason else estimate(float(kept.value[0] - kept.value[1]), samples),
+        samples,
+        np.empty(0) if no_spurious else kept.samples[:, 1],
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class ShiftErasure:
     """Fresh probes of one SAE in one direction on one part."""
@@ -173,25 +198,7 @@ class ShiftErasure:
 
     def score(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> Readable:
         """What is still read after ablating latents int[set]; ``strength`` below 1 takes away that share of them."""
-        board, clean, edits = self.board, self.board.clean, self.codes.edits(ids, strength)
-        found = board.read(*edits)
-        kept, (no_target, no_spurious) = board.kept(found), board.reasons
-        reason = no_spurious or no_target
-        samples = np.empty(0) if reason else kept.samples[:, 0] - kept.samples[:, 1]
-        return Readable(
-            len(ids),
-            board.reader,
-            clean.of(1),
-            board.read_by_old(*edits).of(1),
-            found.of(1),
-            clean.of(0),
-            found.of(0),
-            undefined(no_spurious) if no_spurious else kept.of(1),
-            undefined(no_target) if no_target else kept.of(0),
-            undefined(reason) if reason else estimate(float(kept.value[0] - kept.value[1]), samples),
-            samples,
-            np.empty(0) if no_spurious else kept.samples[:, 1],
-        )
+        return readable_after(self.board, *self.codes.edits(ids, strength), len(ids))
 
     def value(self, ids: Sequence[int] | np.ndarray) -> float | None:
         """E of latents int[set] without an interval, for searching among many sets; None where it is undefined."""

@@ -119,15 +119,19 @@ class TppBoard:
 
     def score(self, removed: Sequence[np.ndarray], n_ablated: Sequence[int]) -> TppScore:
         """The matrix, when ablation for class i subtracts ``removed[i]`` float64[texts, classes] from all logits."""
-        m = len(self.task.classes)
-        delta = np.empty((self.resamples.n, m, m))
-        value = np.empty((m, m))
-        truth = self.label[:, None] == np.arange(m)
-        before = (self.logits > 0) == truth
-        for i in range(m):
-            lost = (before.astype(float) - ((self.logits - removed[i] > 0) == truth)) * self.weights
-            value[i], delta[:, i] = lost.sum(0), self.resamples.sums(lost)
+        rows = [self.losses(r) for r in removed]
+        value, delta = np.stack([v for v, _ in rows]), np.stack([d for _, d in rows], axis=1).astype(np.float64)
         return matrix_score(value, delta, self.reasons, n_ablated)
+
+    def losses(self, removed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Loss of every probe's balanced accuracy, float64[classes], and under each resample, float32[resamples, classes].
+
+        The ablation subtracts ``removed`` float64[texts, classes] from all logits.
+        """
+        truth = self.label[:, None] == np.arange(len(self.task.classes))
+        before, after = (self.logits > 0) == truth, (self.logits - removed > 0) == truth
+        lost = (before.astype(float) - after) * self.weights
+        return lost.sum(0), self.resamples.sums(lost)
 
 
 def matrix_score(
@@ -162,6 +166,19 @@ def diagonal_means(delta: np.ndarray, kept: np.ndarray | None = None) -> tuple[n
     diagonal = np.eye(delta.shape[-1], dtype=bool)
     columns = np.ones(len(diagonal), dtype=bool) if kept is None else kept
     return delta[..., diagonal & columns].mean(-1), delta[..., ~diagonal & columns].mean(-1)
+
+
+def row_estimates(
+    value: np.ndarray, samples: np.ndarray, own: int, reasons: Sequence[str | None]
+) -> tuple[Estimate, Estimate]:
+    """(of probe ``own``, mean of the other probes) in one row of a matrix: value float64[m], samples float[resamples, m].
+
+    ``reasons`` as in ``matrix_score``.
+    """
+    others = [j for j, reason in enumerate(reasons) if j != own and reason is None]
+    mean = estimate(float(value[others].mean()), samples[:, others].mean(1)) if others else None
+    mine = undefined(r) if (r := reasons[own]) else estimate(float(value[own]), samples[:, own])
+    return mine, mean or undefined("no other probe is better than chance")
 
 
 def tpp_board(

@@ -23,9 +23,34 @@ def test_a_set_is_followed_once_and_then_read_from_the_disk(call, own, monkeypat
     held = json.loads((tmp_path / "held.json").read_text())
     assert [h["hook"] for h in held["hooks"]] == ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]
     assert held["hooks"][0]["score"] == held["exact"] and held["n_ablated"] == 3 and held["damage"] is None
-    assert all(h["recoverability"] is None for h in held["hooks"]) and "not measured" in out
-    monkeypatch.setattr("saeeval_core.holding.follow.hold", None)
+    assert all(h["selective_erasure"]["value"] is not None for h in held["hooks"]) and "still readable" in out
+    monkeypatch.setattr("saeeval_core.holding.kept.hold", None)
     assert call(*command)[1] == out
+
+
+def test_latents_are_ranked_at_a_later_hook(call, own, tmp_path):
+    later = "blocks.1.hook_resid_post"
+    command = ("hold", *own, "--set", "top:4", "--no-damage", "--hook", later)
+    found = []
+    for at in ((), ("--attribute-at", "blocks.0.hook_resid_post"), ("--attribute-at", later)):
+        code, _, err = call(*command, *at, "--json", tmp_path / "held.json")
+        assert code == 0, err
+        found.append(json.loads((tmp_path / "held.json").read_text())["latents"])
+    assert found[0] == found[1] and len(found[2]) == 4
+    call.refuses("ranks for top:N of SHIFT", "hold", *own, "--set", "mine", "--attribute-at", later)
+
+
+def test_the_sets_of_classes_are_followed_and_one_of_them_is_exported(call, own, tmp_path):
+    own = [*own, "--classes", "meal=tea,soup,bread", "--metric", "tpp", "--set", "top:2"]
+    code, out, err = call("hold", *own, "--no-damage", "--class", "tea", "--json", tmp_path / "held.json")
+    assert code == 0, err
+    held = json.loads((tmp_path / "held.json").read_text())
+    assert held["n_ablated"] == {"tea": 2} and [c["name"] for c in held["hooks"][1]["classes"]] == ["tea"]
+    assert "its probe loses" in out
+    call.refuses("choose one with --class", "steer", *own, "--out", tmp_path / "hook")
+    code, _, err = call("steer", *own, "--class", "soup", "--out", tmp_path / "hook")
+    assert code == 0, err
+    call.refuses("unknown class 'wine'", "hold", *own, "--class", "wine")
 
 
 def test_a_stored_set_is_exported_as_a_hook(call, own, tmp_path, tiny_model_dir, tiny_sae_dirs, tiny_texts_file):
