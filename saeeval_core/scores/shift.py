@@ -313,6 +313,10 @@ class ShiftLatents:
         """The same under one of ``ablation.ABLATIONS``."""
         return self.mean_ablated if ablation == MEAN else self
 
+    def values_only(self) -> "ShiftLatents":
+        """The same on ``ShiftBoard.values_only``."""
+        return replace(self, board=self.board.values_only())
+
     def score(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> ShiftScore:
         """Score of ablating exactly these latents, ids int[set]; ``strength`` below 1 takes away that share of them."""
         return self.board.score(strength * self.removed(ids), len(ids))
