@@ -88,7 +88,8 @@ def shift_controls(
     own = view.under(ablation)
     mine = own.score(ids)
     sets = random_latents(view.recording, "shift", [[np.asarray(ids)]], seed, draws)
-    drawn = over_draws([own.score(group[0][0]).score for group in sets])
+    plain = own.values_only()  # the range of the draws stands in the place of intervals
+    drawn = over_draws([plain.score(group[0][0]).score for group in sets])
     others = recorded_controls(residuals, view.recording, view.board.task.train_rows, seed)
     return [
         control(RANDOM, drawn),
@@ -115,7 +116,8 @@ def tpp_controls(
     own, ids = view.under(ablation), [np.asarray(s, dtype=int) for s in sets]
     mine = own.score(ids)
     groups = random_latents(view.recording, "tpp", [ids], seed, draws)
-    drawn = over_draws([own.score(group[0]).score for group in groups])
+    plain = own.values_only()
+    drawn = over_draws([plain.score(group[0]).score for group in groups])
     others = recorded_controls(residuals, view.recording, view.board.task.train_rows, seed)
     return [control(RANDOM, drawn), *(_beside(mine, c.sae, top(c)) for c in others)]
 

@@ -133,7 +133,7 @@ def recorded(
 
 
 def _random_shift(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int]) -> Iterator[Variants[Any]]:
-    views = evaluation.shift_views(latents, TEST)
+    views = [v.values_only() for v in evaluation.shift_views(latents, TEST)]
     tops = [[v.attribute_ranking[: max(ns)]] for v in views]
     for drawn in random_latents(latents, "shift", tops, evaluation.seed):
         own = [direction_variants(v, by_attribution(order, ns)) for v, (order,) in zip(views, drawn, strict=True)]
@@ -141,7 +141,7 @@ def _random_shift(evaluation: Evaluation, latents: LatentRecording, ns: Sequence
 
 
 def _random_tpp(evaluation: Evaluation, latents: LatentRecording, ns: Sequence[int]) -> Iterator[Variants[Any]]:
-    view = evaluation.tpp_view(latents, TEST)
+    view = evaluation.tpp_view(latents, TEST).values_only()
     tops = [order[: max(ns)] for order in view.rankings]
     for drawn in random_latents(latents, "tpp", [tops], evaluation.seed):
         yield tpp_variants(view, [by_attribution(order, ns) for order in drawn[0]])

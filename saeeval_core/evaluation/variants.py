@@ -151,13 +151,14 @@ def tpp_of_selector(
 
 
 def spread(draws: Sequence[Variants[S]]) -> Variants[S]:
-    """Mean of repeated draws of the same scores, with the range of the draws in place of the interval.
+    """Mean of repeated draws of the same scores, with the range of the draws in place of the interval and no samples.
 
     Undefined draws are left out; a score undefined in every draw keeps the reason of the first.
     """
 
     def one(same: Sequence[Scored]) -> Scored:
-        return replace(same[0], score=over_draws([s.score for s in same]))  # type: ignore[type-var]
+        found = over_draws([s.score for s in same])
+        return replace(same[0], score=found, samples=np.empty(0))  # type: ignore[type-var]
 
     def curve(of: Callable[[Variants[S]], Curve[S]]) -> Curve[S]:
         curves = [of(v) for v in draws]

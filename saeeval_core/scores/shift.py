@@ -315,6 +315,10 @@ class ShiftLatents:
         """The same under one of ``ablation.ABLATIONS``."""
         return self.mean_ablated if ablation == MEAN else self
 
+    def values_only(self) -> "ShiftLatents":
+        """The same on ``ShiftBoard.values_only``."""
+        return replace(self, board=self.board.values_only())
+
     def weakened(self, strength: float) -> "ShiftLatents":
         """The same, with only this share of every ablated latent taken away."""
         return replace(self, strength=strength)

@@ -117,6 +117,10 @@ class TppBoard:
             for name, c in zip(self.task.classes, self.clean, strict=True)
         ]
 
+    def values_only(self) -> "TppBoard":
+        """The same board with one resample, for scoring many sets without intervals; reasons stay as they were."""
+        return replace(self, resamples=Resamples(self.resamples.counts[:, :1]))
+
     def score(self, removed: Sequence[np.ndarray], n_ablated: Sequence[int]) -> TppScore:
         """The matrix, when ablation for class i subtracts ``removed[i]`` float64[texts, classes] from all logits."""
         rows = [self.losses(r) for r in removed]
@@ -246,6 +250,10 @@ class TppLatents:
     def mean_ablated(self) -> "TppLatents":
         """The same, with ablation that sets a latent to its mean over the training texts instead of 0."""
         return replace(self, set_to=self.train_mean)
+
+    def values_only(self) -> "TppLatents":
+        """The same on ``TppBoard.values_only``."""
+        return replace(self, board=self.board.values_only())
 
     def under(self, ablation: str) -> "TppLatents":
         """The same under one of ``ablation.ABLATIONS``."""

@@ -54,6 +54,19 @@ def test_random_latents_report_the_range_of_their_draws(planted, view):
     )  # the same generator: more draws of it
 
 
+def test_without_intervals_every_value_is_the_same(planted, view):
+    ids = view.attribute_ranking[:4]
+    full, plain = view.score(ids), view.values_only().score(ids)
+    assert plain.score.value == full.score.value and plain.worst_group.value == full.worst_group.value
+    assert len(full.samples) == 50 and len(plain.samples) == 1
+    probes = fit_tpp_probes(planted.residuals, planted.tpp, ROBUST, seed=0)
+    board = tpp_board(planted.residuals, planted.tpp, probes, part=TEST, seed=0, resamples=50)
+    own = tpp_latents(planted.latents, board)
+    full, plain = own.at(3), own.values_only().at(3)
+    assert plain.score.value == full.score.value and board.values_only().reasons == board.reasons
+    assert [[c.value for c in row] for row in plain.matrix] == [[c.value for c in row] for row in full.matrix]
+
+
 def test_controls_are_scored_under_the_ablation_asked_for(planted, view):
     ids = view.attribute_ranking[:4]
     zero, mean = (
