@@ -72,6 +72,7 @@ def _row(run: RunConfig, stored: int, plan: "Plan") -> dict[str, object]:
         "model": run.model,
         "device": run.device,
         "dtype": run.dtype,
+        "kernel": run.kernel,
         "stored_saes": stored,
         "groups": [list(group) for group in plan.groups],
         "model_passes": plan.model_passes,
@@ -107,7 +108,7 @@ def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
         f"{name}: {saes} SAE(s) to record{again}, {stored} stored; the model reads the texts {plan.model_passes}x{how}",
         f"  {plan.texts:,} texts, at least {plan.tokens:,} tokens; seconds: {took}",
         f"  GB: model {_said(plan.model_bytes)}, SAEs {_said(plan.sae_bytes)}, peak {_said(plan.peak_bytes)} "
-        f"({run.device}, {run.dtype}); on disk at most {_said(plan.stored_bytes)}"
+        f"({run.device}, {run.dtype}, kernel {run.kernel}); on disk at most {_said(plan.stored_bytes)}"
         + (f" and {_said(plan.activation_bytes)} meanwhile" if plan.keeps_activations else ""),
         *([f"  {plan.not_kept}"] if plan.not_kept else []),
     ]

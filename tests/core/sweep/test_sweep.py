@@ -145,6 +145,16 @@ def test_a_second_sweep_reuses_finished_units(result, config, own_cache, monkeyp
     assert sweep.sweep(config)["rows"] == result["rows"]
 
 
+def test_precision_and_kernel_reach_the_pass_and_are_named(config, result, own_cache, monkeypatch):
+    assert {(r["dtype"], r["kernel"] != "") for r in result["rows"] if r["status"] == "ok"} == {("float32", True)}
+    half = replace(config, saes=config.saes[:1], metrics=("tpp",), controls=False, dtype="bfloat16", kernel="default")
+    found = sweep.sweep(half)
+    assert {(r["dtype"], r["kernel"]) for r in found["rows"]} == {("bfloat16", "default")}
+    assert found["config"]["dtype"] == "bfloat16" and found["config"]["kernel"] == "default"
+    same = [r["fingerprint"] for r in result["rows"] if r["status"] == "ok"]
+    assert not {r["fingerprint"] for r in found["rows"]} & set(same), "another unit"
+
+
 class _OneOrNone:
     """The strongest latent in place of the first direction seen; nothing in the other ones."""
 
