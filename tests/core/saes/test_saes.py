@@ -695,7 +695,7 @@ def test_hub_repositories_load_like_folders(hub, tmp_path):
     assert (sae.info.id, sae.info.architecture) == ("hub:org/repo/sub", "TopKSAE")
     assert sae.fingerprint == load_sae(str(tmp_path / "hub/org/repo/sub")).fingerprint
     assert load_sae("org/repo").info.architecture == "StandardSAE"
-    refuse("no SAE in SAELens's format", "org/repo/other")
+    refuse("no SAE at that path", "org/repo/other")
 
 
 def test_registry_releases_load_through_saelens(hub, tmp_path):
