@@ -50,7 +50,7 @@ def sweep(
     from saeeval_core.saes.asked import with_hooks
     from saeeval_core.scores.selections import Rule
     from saeeval_core.sweep.judged import judged_selections
-    from saeeval_core.sweep.sweep import SweepConfig
+    from saeeval_core.sweep.sweep import SweepConfig, task_set_for
     from saeeval_core.sweep.sweep import sweep as run_sweep
     from saeeval_core.texts.files import stem
     from saeeval_core.training.suite import suite_folders
@@ -79,7 +79,8 @@ def sweep(
         selections=judged_selections(o.words(select), rater, Rule(threshold)),
     )
     if plan:
-        runs = [config.run_config(name, config.protocols[0], saes) for name in config.tasks]
+        found = [(name, task_set_for(config, name)) for name in config.tasks]
+        runs = [(config.run_config(name, config.protocols[0], saes), task_set) for name, task_set in found]
         show_plan(runs, units=len(runs) * len(config.protocols) * len(saes), shipped=True, json_path=json_path)
         return
     with bar("scoring") as advance:

@@ -121,7 +121,7 @@ def sweep(
     units: list[Unit] = []
     total = len(config.tasks) * len(config.protocols) * len(config.saes)
     for task in config.tasks:
-        task_set = _task_set(config, task)
+        task_set = task_set_for(config, task)
         for protocol in config.protocols:
             run = config.run_config(task, protocol, config.saes)
             check_texts(run, draw_of(run, task_set))
@@ -163,7 +163,7 @@ def sweep(
     return result
 
 
-def _task_set(config: SweepConfig, task: str) -> TaskSet:
+def task_set_for(config: SweepConfig, task: str) -> TaskSet:
     """The texts of a task; bundled ones are reduced to ``texts_per_cell`` too, so that many SAEs need not read all."""
     run = config.run_config(task, config.protocols[0], config.saes)
     found = task_set_of(run)

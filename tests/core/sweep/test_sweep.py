@@ -206,8 +206,8 @@ def test_word_deletion_and_loss_recovered_on_request(config, own_cache, monkeypa
 
 def test_a_bundled_task_is_cut_to_the_texts_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
-    whole = sweep._task_set(SweepConfig(("x",), tasks=("bios",)), "bios")
-    cut = sweep._task_set(SweepConfig(("x",), tasks=("bios",), texts_per_cell=60), "bios")
+    whole = sweep.task_set_for(SweepConfig(("x",), tasks=("bios",)), "bios")
+    cut = sweep.task_set_for(SweepConfig(("x",), tasks=("bios",), texts_per_cell=60), "bios")
     assert 8 * 60 <= len(cut.texts.texts) < len(whole.texts.texts) / 2
     assert cache_dir() == tmp_path
 
