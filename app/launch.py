@@ -13,6 +13,7 @@ from typing import Any
 from app import theme
 from app.services import access
 from app.services.border import Allowed, Border, Origin
+from app.services.closed_pages import ClosedPages
 from saeeval_core.errors import ConfigError
 
 OPTIONS = {
@@ -134,6 +135,7 @@ def _serve(options: dict[str, Any], allowed: Allowed, opened: str) -> None:
 
     @asynccontextmanager
     async def started(_app: st.App) -> AsyncIterator[None]:
+        _end_closed_pages_in_time()
         threading.Thread(target=warm, daemon=True, name="saeeval-warm").start()
         if opened:
             threading.Timer(0.5, webbrowser.open, [opened]).start()
@@ -145,6 +147,14 @@ def _serve(options: dict[str, Any], allowed: Allowed, opened: str) -> None:
         server.run(config=options)
     except KeyboardInterrupt:
         return
+
+
+def _end_closed_pages_in_time() -> None:
+    """Let the running server keep sessions of closed pages as ``ClosedPages`` does; it has no option for another storage."""
+    from streamlit import config, runtime
+
+    manager: Any = runtime.get_instance()._session_mgr
+    manager._session_storage = ClosedPages(config.get_option("server.disconnectedSessionTTL"))
 
 
 def warm() -> None:

@@ -15,7 +15,7 @@ KEY_VARIABLES = (
 """Variables of the environment whose values are never shown."""
 HIDDEN = "[key]"
 _SHORTEST = 6  # a shorter value would blot out ordinary words
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:hf_|api_org_|sk-ant-)[A-Za-z0-9_-]{8,}")
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:hf_(?!hook_)|api_org_|sk-ant-)[A-Za-z0-9_-]{8,}")
 _PASSWORD = re.compile(r"(?<=://)[^\s/@:'\"]{1,200}:[^\s/@'\"]{1,200}(?=@)")
 
 

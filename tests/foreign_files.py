@@ -117,6 +117,37 @@ def sparsified(folder: Path, **settings: object) -> Made:
     return Made(folder, encode, w_dec, b_dec, "sparsify's")
 
 
+def scoped(folder: Path, *, affine: bool | None = None, d_out: int = D, **settings: object) -> Made:
+    """A folder of Gemma Scope 2; ``affine``: None for an SAE of the residual stream, else a transcoder with or without it."""
+    folder.mkdir(parents=True)
+    block, out = "model.layers.3", None
+    hooks = {"hf_hook_point_in": f"{block}.output", "hf_hook_point_out": f"{block}.output"}
+    if affine is not None:
+        names = ("pre_feedforward_layernorm", "post_feedforward_layernorm")
+        hooks = {f"hf_hook_point_{side}": f"{block}.{n}.output" for side, n in zip(("in", "out"), names, strict=True)}
+        out = rand(D, d_out, seed=2) if affine else None
+    cfg = hooks | {"width": N, "model_name": "gemma-v3-270m-pt", "architecture": "jump_relu", "l0": 10}
+    cfg |= {"affine_connection": bool(affine), "type": "sae" if affine is None else "transcoder"} | settings
+    w_enc, w_dec, b_enc, b_dec, threshold = (
+        rand(D, N),
+        rand(N, d_out, seed=1),
+        rand(N),
+        0.3 * rand(d_out),
+        rand(N).abs(),
+    )
+    tensors = {"w_enc": w_enc, "w_dec": w_dec, "b_enc": b_enc, "b_dec": b_dec, "threshold": threshold}
+    tensors |= {} if out is None else {"affine_skip_connection": out}
+    save_file(tensors, folder / "params.safetensors")
+    (folder / "config.json").write_text(json.dumps(cfg))
+
+    def encode(x: Tensor) -> Tensor:
+        pre = x @ w_enc + b_enc
+        return pre.relu() * (pre > threshold)
+
+    kind = "SAE" if affine is None else "affine transcoder" if affine else "transcoder"
+    return Made(folder, encode, w_dec, b_dec, f"Gemma Scope 2's {kind}")
+
+
 def plain_arrays(d_in: int = D, n: int = N, d_out: int | None = None) -> dict[str, np.ndarray]:
     """Random arrays of the plain form."""
     out = d_out or d_in

@@ -1,4 +1,4 @@
-"""What the refusal of bad input must be, and a payload that says when it was executed."""
+"""What the refusal of bad input must be, how its cases are named, and a payload that says when it was executed."""
 
 import os
 from collections.abc import Callable
@@ -14,6 +14,11 @@ class Canary:
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, (f"touch {os.environ['SAEEVAL_CANARY']}",)
+
+
+def shown(value: object) -> str:
+    """The name of a case in a table of odd values."""
+    return ascii(value)[:24]
 
 
 def is_one_line(text: str) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import bar, command_line, console, write_json
 from saeeval_core.cli.planned import show_plan
-from saeeval_core.config import AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
+from saeeval_core.config import AUTO_KERNEL, AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, DataError
 
 
@@ -40,6 +40,8 @@ def sweep(
     read_hook: o.ReadHook = "",
     probe_hook: o.ProbeHook = AUTO_PROBE,
     device: o.Device = "auto",
+    dtype: o.Dtype = "float32",
+    kernel: o.Kernel = AUTO_KERNEL,
     plan: o.PlanOnly = False,
     json_path: o.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
@@ -48,7 +50,7 @@ def sweep(
     from saeeval_core.saes.asked import with_hooks
     from saeeval_core.scores.selections import Rule
     from saeeval_core.sweep.judged import judged_selections
-    from saeeval_core.sweep.sweep import SweepConfig
+    from saeeval_core.sweep.sweep import SweepConfig, task_set_for
     from saeeval_core.sweep.sweep import sweep as run_sweep
     from saeeval_core.texts.files import stem
     from saeeval_core.training.suite import suite_folders
@@ -67,6 +69,8 @@ def sweep(
         controls=controls,
         texts_per_cell=texts_per_cell,
         device=device,
+        dtype=dtype,
+        kernel=kernel,
         own_texts=texts if own.texts else None,
         by_direction=suite is None,
         deletion=deletion,
@@ -75,7 +79,8 @@ def sweep(
         selections=judged_selections(o.words(select), rater, Rule(threshold)),
     )
     if plan:
-        runs = [config.run_config(name, config.protocols[0], saes) for name in config.tasks]
+        found = [(name, task_set_for(config, name)) for name in config.tasks]
+        runs = [(config.run_config(name, config.protocols[0], saes), task_set) for name, task_set in found]
         show_plan(runs, units=len(runs) * len(config.protocols) * len(saes), shipped=True, json_path=json_path)
         return
     with bar("scoring") as advance:

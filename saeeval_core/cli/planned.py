@@ -11,16 +11,20 @@ from saeeval_core.errors import UnsupportedSAE
 if TYPE_CHECKING:
     from saeeval_core.recordings.plan import Plan
     from saeeval_core.saes.facts import SaeFacts
+    from saeeval_core.texts.tasks import TaskSet
 
 _GB = 1e9
 
 
-def show_plan(runs: Sequence[RunConfig], *, units: int, shipped: bool, json_path: Path | None) -> None:
+def show_plan(
+    runs: Sequence[tuple[RunConfig, "TaskSet"]], *, units: int, shipped: bool, json_path: Path | None
+) -> None:
     """Print, and write as JSON, what recording the SAEs of these runs will take; those that are stored take nothing.
 
-    ``units``: SAEs x tasks x protocols that are scored. ConfigError, after that, where it cannot be done here.
+    ``runs``: settings, with the texts that are recorded. ``units``: SAEs x tasks x protocols that are scored.
+    ConfigError, after that, where it cannot be done here.
     """
-    plans = [_plan(run, shipped) for run in runs]
+    plans = [_plan(run, task_set, shipped) for run, task_set in runs]
     write_json(json_path, {"kind": "plan", "units": units, "passes": [_row(r, n, p) for r, n, p in plans]})
     print_lines(f"{units} unit(s): SAEs x tasks x protocols")
     for run, stored, plan in plans:
@@ -29,12 +33,11 @@ def show_plan(runs: Sequence[RunConfig], *, units: int, shipped: bool, json_path
         plan.check()
 
 
-def _plan(run: RunConfig, shipped: bool) -> tuple[RunConfig, int, "Plan"]:
+def _plan(run: RunConfig, task_set: "TaskSet", shipped: bool) -> tuple[RunConfig, int, "Plan"]:
     """(settings, SAEs whose recordings are stored, plan of the others)."""
-    from saeeval_core.recordings.obtain import is_recorded, task_set_of
+    from saeeval_core.recordings.obtain import is_recorded
     from saeeval_core.recordings.plan import plan
 
-    task_set = task_set_of(run)
     missing = [sae for sae in run.saes if not is_recorded(run, task_set, sae, shipped=shipped)]
     if missing:
         _fetch_settings(run.model)
@@ -72,6 +75,7 @@ def _row(run: RunConfig, stored: int, plan: "Plan") -> dict[str, object]:
         "model": run.model,
         "device": run.device,
         "dtype": run.dtype,
+        "kernel": run.kernel,
         "stored_saes": stored,
         "groups": [list(group) for group in plan.groups],
         "model_passes": plan.model_passes,
@@ -107,7 +111,7 @@ def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
         f"{name}: {saes} SAE(s) to record{again}, {stored} stored; the model reads the texts {plan.model_passes}x{how}",
         f"  {plan.texts:,} texts, at least {plan.tokens:,} tokens; seconds: {took}",
         f"  GB: model {_said(plan.model_bytes)}, SAEs {_said(plan.sae_bytes)}, peak {_said(plan.peak_bytes)} "
-        f"({run.device}, {run.dtype}); on disk at most {_said(plan.stored_bytes)}"
+        f"({run.device}, {run.dtype}, kernel {run.kernel}); on disk at most {_said(plan.stored_bytes)}"
         + (f" and {_said(plan.activation_bytes)} meanwhile" if plan.keeps_activations else ""),
         *([f"  {plan.not_kept}"] if plan.not_kept else []),
     ]

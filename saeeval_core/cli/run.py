@@ -64,7 +64,7 @@ def run(
 ) -> None:
     """Score SAEs: SHIFT in both directions, its mean over pairs, and the TPP matrix, for every N."""
     from saeeval_core.controls import attach
-    from saeeval_core.evaluation.prepare import prepare
+    from saeeval_core.evaluation.prepare import drawn_texts, prepare
     from saeeval_core.evaluation.score import score
     from saeeval_core.formats.tables import print_run
     from saeeval_core.saes.asked import with_hooks
@@ -86,7 +86,8 @@ def run(
         probe_hook=probe_hook,
     )
     if plan:
-        show_plan([config], units=len(sae), shipped=shipped_recording, json_path=json_path)
+        texts = drawn_texts(config, shipped=shipped_recording).task_set
+        show_plan([(config, texts)], units=len(sae), shipped=shipped_recording, json_path=json_path)
         return
     if refits:
         attach.check_refits(config, select, refits)

@@ -3,7 +3,7 @@ text, and the directions that the labels give (docs/method.md, "Controls").
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from saeeval_core.controls.every_n import ControlScores, recorded, scored_metric
 from saeeval_core.controls.rivals import COMPONENTS, basis_recording, direction_recording, ica_recording
 from saeeval_core.evaluation.boards import Direction, Evaluation
 from saeeval_core.evaluation.select import TopByAttribution
-from saeeval_core.evaluation.variants import Variants, shift_of_recordings, tpp_of_selector
+from saeeval_core.evaluation.variants import Variants, shift_of_recordings, tpp_of_selector, tpp_variants
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
-from saeeval_core.scores.selections import Selected, by_attribution
-from saeeval_core.scores.tpp import TppLatents, balance_weights
+from saeeval_core.scores.selections import by_attribution
+from saeeval_core.scores.tpp import balance_weights
 from saeeval_core.texts.parts import DEV, TEST, TRAIN
 
 Fits = list[list[LatentRecording]]
@@ -102,7 +102,8 @@ def _directions(evaluation: Evaluation, name: str, ns: Sequence[int]) -> Iterato
         yield ControlScores(name, "shift", shift_of_recordings(evaluation, own, ns), own[0], False, "", tuple(own))
     if evaluation.tpp_is_live:
         latents = _of_classes(evaluation, name)
-        scored = tpp_of_selector(evaluation, latents, ns, _OwnLatent())
+        view = evaluation.tpp_view(latents, TEST)
+        scored = tpp_variants(view, [by_attribution([j], ns) for j in range(len(view.board.task.classes))])
         yield ControlScores(name, "tpp", scored, latents, of_sae=False)
 
 
@@ -130,17 +131,3 @@ def _of_classes(evaluation: Evaluation, name: str) -> LatentRecording:
             [2 * (np.where(label == j, 1, -1) * balance_weights(label, j, len(classes))) @ x for j in classes]
         )
     return direction_recording(residuals, name, lines, x.mean(0))
-
-
-@dataclass(frozen=True)
-class _OwnLatent:
-    """A selector of TPP: latent j for class j, whatever N."""
-
-    def shift(self, view: Any, ns: Sequence[int]) -> list[Selected]:
-        raise NotImplementedError("directions of SHIFT have one latent and are ranked")
-
-    def tpp(self, view: TppLatents, ns: Sequence[int]) -> list[list[Selected]]:
-        return [by_attribution([j], ns) for j in range(len(view.board.task.classes))]
-
-    def __str__(self) -> str:
-        return "own direction"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.recordings.obtain import draw_of, named_probe, obtain_recordings, task_set_of
+from saeeval_core.recordings.obtain import draw_of, named_probe, needed_texts, obtain_recordings, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.storage.kept import Shelves
 from saeeval_core.texts.tasks import Draw, TaskSet
@@ -44,9 +44,8 @@ def prepare(
     DataError where the texts define no task or too few texts; ModelError, UnsupportedSAE, DataError or ConfigError
     where texts, model or SAEs cannot be used.
     """
-    task_set = task_set_of(config)
-    draw = draw_of(config, task_set)
-    check_texts(config, draw)
+    draw = drawn_texts(config, shipped=shipped)
+    task_set = draw.task_set
     recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
     evaluation = evaluation_of(config, draw, recordings.residuals, shipped=shipped)
     if not evaluation.scores_shift and not evaluation.scores_tpp:
@@ -55,6 +54,13 @@ def prepare(
             "or --classes"
         )
     return Prepared(named_probe(config, recordings), evaluation, recordings.latents)
+
+
+def drawn_texts(config: RunConfig, *, shipped: bool = True) -> Draw:
+    """The parts of the texts that are recorded for these settings. DataError for texts that cannot be used or are too few."""
+    draw = draw_of(config, task_set_of(config))
+    check_texts(config, draw)
+    return draw_of(config, needed_texts(config, draw, shipped=shipped))
 
 
 def evaluation_of(config: RunConfig, draw: Draw, residuals: ResidualRecording, *, shipped: bool = True) -> Evaluation:

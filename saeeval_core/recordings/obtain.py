@@ -30,7 +30,7 @@ from saeeval_core.saes.fit import check_settings
 from saeeval_core.storage.kept import RECORDINGS, Shelves
 from saeeval_core.texts.sources import BUNDLED_TASKS, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts.tables import FileForm
-from saeeval_core.texts.tasks import Draw, TaskSet
+from saeeval_core.texts.tasks import Draw, FixedTasks, TaskSet
 
 if TYPE_CHECKING:
     from saeeval_core.models.language_model import LanguageModel
@@ -80,6 +80,19 @@ def task_set_of(config: RunConfig) -> TaskSet:
 def draw_of(config: RunConfig, task_set: TaskSet) -> Draw:
     """The parts of the texts under the settings' protocol and seed."""
     return Draw(task_set, get_protocol(config.protocol), config.seed, config.texts_per_cell)
+
+
+def needed_texts(config: RunConfig, draw: Draw, *, shipped: bool = True) -> TaskSet:
+    """The texts to record: with ``texts_per_cell`` only those of the draw, unless every SAE was recorded on all of them.
+
+    The parts, and so the scores, are the same either way; only the pass is shorter. DataError as the draw.
+    """
+    whole = draw.task_set
+    if config.texts_per_cell >= RunConfig.texts_per_cell or config.task.split(":")[0] not in BUNDLED_TASKS:
+        return whole
+    if all(is_recorded(config, whole, sae, shipped=shipped) for sae in config.saes):
+        return whole
+    return FixedTasks.of(draw, config.metrics)
 
 
 def obtain_recordings(

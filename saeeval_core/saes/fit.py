@@ -6,6 +6,7 @@ from typing import Any
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.models.layouts import layer_of
 from saeeval_core.saes.registry import SaeInfo
+from saeeval_core.saes.release_names import NO_BLOCK
 
 
 def check_fits(info: SaeInfo, d_in: int, d_out: int) -> None:
@@ -20,7 +21,9 @@ def check_fits(info: SaeInfo, d_in: int, d_out: int) -> None:
 
 
 def check_settings(info: SaeInfo, settings: Mapping[str, Any]) -> None:
-    """UnsupportedSAE where a model's config.json alone tells that the SAE does not fit; before any weights are read."""
+    """UnsupportedSAE where a model's config.json, or the hook's name, tells that the SAE does not fit: before weights are read."""
+    if why := _no_hook(info.hook or ""):
+        raise UnsupportedSAE(f"SAE '{info.id}' reads {info.hook}: {why}")
     layers = next((settings[k] for k in ("num_hidden_layers", "n_layer", "num_layers") if k in settings), None)
     width = next((settings[k] for k in ("hidden_size", "n_embd", "d_model") if k in settings), None)
     layer = layer_of(info.hook or "")
@@ -30,3 +33,12 @@ def check_settings(info: SaeInfo, settings: Mapping[str, Any]) -> None:
         )
     if isinstance(width, int) and "hook_resid_" in (info.hook or ""):
         check_fits(info, width, info.d_out)
+
+
+def _no_hook(name: str) -> str:
+    """Why a hook of that name is in no model, or in none of its blocks; "" where nothing speaks against it."""
+    if "{" in name:
+        return "a template whose layer was never filled in; write its number into the settings of the SAE"
+    if name.rpartition(".")[2] in ("hook_embed", "hook_pos_embed"):
+        return NO_BLOCK
+    return ""

@@ -26,8 +26,15 @@ _NAMES = {
     "decoder.bias": "b_dec",
     "mag_bias": "b_mag",
     "gate_bias": "b_gate",
+    "encoder.weight": "W_enc",
+    "decoder.weight": "W_dec",
+    "w_enc": "W_enc",
+    "w_dec": "W_dec",
+    "affine_skip_connection": "W_skip",
 }
-"""Names of dictionary_learning and sparsify -> SAELens's; ``encoder.weight`` and ``decoder.weight`` are transposed too."""
+"""Names of dictionary_learning, sparsify and Gemma Scope 2 -> SAELens's."""
+_TURNED = ("encoder.weight", "decoder.weight", "affine_skip_connection")
+"""Those that are transposed too."""
 _REFUSED = torch.serialization.pickle.UnpicklingError
 """What torch raises for a file that asks for anything but tensors."""
 _DAMAGED = (
@@ -120,9 +127,7 @@ def _state(spec: str, foreign: Foreign) -> tuple[dict[str, Tensor], int | None]:
             continue
         if tensor.is_complex():
             raise UnsupportedSAE(f"SAE '{spec}': {ascii(name[:40])} holds complex numbers; save real ones")
-        turned = name in ("encoder.weight", "decoder.weight")
-        own = {"encoder.weight": "W_enc", "decoder.weight": "W_dec"}.get(name) or _NAMES.get(name, name)
-        state[own] = (tensor.T if turned else tensor).float().contiguous()
+        state[_NAMES.get(name, name)] = (tensor.T if name in _TURNED else tensor).float().contiguous()
     if "threshold" in state and state["threshold"].numel() == 1:
         state["threshold"] = state["threshold"].reshape(1).expand(foreign.n_latents).contiguous()
     return state, k

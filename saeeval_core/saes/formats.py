@@ -5,6 +5,7 @@
 | dictionary_learning | ``ae.pt`` + ``config.json`` | by its ``dict_class`` |
 | sparsify | ``cfg.json`` + ``sae.safetensors`` | TopK of relu((x − b_dec) W_enc + b_enc); transcoders of relu(x W_enc + b_enc) |
 | Gemma Scope | ``params.npz`` | JumpReLU(x W_enc + b_enc) |
+| Gemma Scope 2 | ``params.safetensors`` + ``config.json`` | the same |
 | plain | ``FILE.npz``, ``FILE.safetensors`` | act((x − b_dec·[apply_b_dec_to_input]) W_enc + b_enc) |
 
 act is JumpReLU where the file holds ``threshold``, TopK where it holds ``k``, else ReLU. ``foreign.py`` reads the weights.
@@ -19,17 +20,32 @@ from typing import Any
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.models.layouts import canonical
 from saeeval_core.saes.array_files import Shapes, read_scalar, shapes_of
-from saeeval_core.saes.release_names import hook_of, transcoder_hooks
+from saeeval_core.saes.published import (
+    SPARSIFY_FOLDER,
+    Place,
+    gemma_3_name,
+    gemma_scope_2_place,
+    gemma_scope_place,
+    sparsify_place,
+    submodule_hook,
+)
 from saeeval_core.storage.parse_json import NotJson, parse_json
 
 DICTIONARY_LEARNING, SPARSIFY, GEMMA_SCOPE, PLAIN = "dictionary_learning", "sparsify", "Gemma Scope", "plain form"
+GEMMA_SCOPE_2 = "Gemma Scope 2"
 """Forms."""
 RELU, JUMP_RELU, TOP_K, ABS_TOP_K, GATED = "ReLU", "JumpReLU", "TopK", "AbsTopK", "gated"
 """What makes codes of pre-activations."""
 ENDINGS = (".npz", ".safetensors", ".pt")
 """Endings of files that can be given in place of a folder."""
 _SAE_LENS = "sae_weights.safetensors"
-_MARKS = {_SAE_LENS: "SAELens", "ae.pt": DICTIONARY_LEARNING, "sae.safetensors": SPARSIFY, "params.npz": GEMMA_SCOPE}
+_MARKS = {
+    _SAE_LENS: "SAELens",
+    "ae.pt": DICTIONARY_LEARNING,
+    "sae.safetensors": SPARSIFY,
+    "params.npz": GEMMA_SCOPE,
+    "params.safetensors": GEMMA_SCOPE_2,
+}
 """File that only one form has."""
 _LEARNED = {
     "AutoEncoder": (RELU, True),
@@ -46,11 +62,11 @@ A BatchTopK dictionary encodes with its threshold, which training estimated.
 """
 _REQUIRED = ("W_enc", "b_enc", "W_dec", "b_dec")
 _OPTIONAL = ("threshold", "k", "apply_b_dec_to_input")
-_GEMMA = re.compile(r"gemma-scope-(2b|9b|27b)-(pt|it)-(res|mlp|att|transcoders)(?:-canonical)?(?![\w-])")
-_SPARSIFY_FOLDER = re.compile(r"(?:[A-Za-z_]+\.)*?(?:layers|h)\.(\d+)(?:\.(\w+))?")
-_ATTENTION = ("attn", "attention", "self_attn", "self_attention")
-_SUBMODULE = re.compile(r"(resid_pre|resid_mid|resid_post|mlp_out|attn_out|attention_out)(?:_layer)?_(\d+)")
-_HOOKS = {"attention_out": "attn_out"}
+_SCOPE_2 = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold")
+_SKIP = "affine_skip_connection"
+"""Names of the arrays of Gemma Scope 2, and of the one that its affine transcoders have besides."""
+_OF_A_LAYER = re.compile(r"params_layer_\d+\.safetensors")
+"""Files of Gemma Scope 2's dictionaries of several layers."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,7 @@ class Foreign:
     @property
     def can_transcode(self) -> bool:
         """It can be told to read another hook than it writes: nothing in its files speaks against it."""
-        return self.form in (GEMMA_SCOPE, PLAIN)
+        return self.form in (GEMMA_SCOPE, GEMMA_SCOPE_2, PLAIN)
 
     def architecture(self, transcoder: bool) -> str:
         """Name of the class that encodes it, as ``SaeInfo`` has SAELens's; it has none for TopK transcoders."""
@@ -117,6 +133,8 @@ def recognise(spec: str, path: Path) -> Foreign | None:
         raise UnsupportedSAE(
             f"SAE '{spec}' looks like {found}; keep one of them in the folder, or give the file itself"
         )
+    if any(map(_OF_A_LAYER.fullmatch, names)):
+        raise _several_layers(spec)
     if marks or "cfg.json" in names:
         return None if not marks or marks[0] == _SAE_LENS else _of_file(spec, path / marks[0])
     plain = sorted(n for n in names if n.endswith((".npz", ".safetensors")))
@@ -134,7 +152,8 @@ def _of_file(spec: str, path: Path) -> Foreign | None:
         return _sparsify(spec, path)
     if path.name == _SAE_LENS and (path.parent / "cfg.json").is_file():
         return None
-    return _plain(spec, path)
+    shapes = shapes_of(spec, path)
+    return _gemma_scope_2(spec, path, shapes) if "w_enc" in shapes else _plain(spec, path, shapes)
 
 
 def _dictionary_learning(spec: str, path: Path) -> Foreign:
@@ -155,7 +174,7 @@ def _dictionary_learning(spec: str, path: Path) -> Foreign:
         )
     act, subtracts = _LEARNED[name]
     d_in, n_latents = (_count(spec, trainer, key) for key in ("activation_dim", "dict_size"))
-    hook = _submodule_hook(trainer.get("submodule_name"), trainer.get("layer"))
+    hook = submodule_hook(trainer.get("submodule_name"), trainer.get("layer"))
     return Foreign(
         DICTIONARY_LEARNING,
         f"dictionary_learning's {name} ({path.name}, config.json)",
@@ -171,16 +190,6 @@ def _dictionary_learning(spec: str, path: Path) -> Foreign:
         hook,
         _word(trainer.get("lm_name")),
     )
-
-
-def _submodule_hook(name: object, layer: object) -> str | None:
-    """The hook that a trainer's submodule names; None where the name is missing, unknown, or of another layer."""
-    if not isinstance(name, str):
-        return None
-    match = _SUBMODULE.fullmatch(name)
-    hook = f"blocks.{match[2]}.hook_{_HOOKS.get(match[1], match[1])}" if match else canonical(name)
-    number = re.match(r"blocks\.(\d+)\.", hook)
-    return hook if number and layer in (None, int(number[1])) else None
 
 
 def _sparsify(spec: str, path: Path) -> Foreign:
@@ -203,9 +212,9 @@ def _sparsify(spec: str, path: Path) -> Foreign:
         raise UnsupportedSAE(
             f"SAE '{spec}': sparsify's skip_connection goes with transcode, and signed goes without it"
         )
-    read, write = _folder_hooks(path.parent.name, transcoder)
+    place = sparsify_place(path.parent.name, transcoder)
     run = path.parent.parent / "config.json"
-    said = _settings(spec, run) if _SPARSIFY_FOLDER.fullmatch(path.parent.name) and run.is_file() else {}
+    said = _settings(spec, run) if SPARSIFY_FOLDER.fullmatch(path.parent.name) and run.is_file() else {}
     kind = ("skip transcoder" if skip else "transcoder") if transcoder else "SAE"
     return Foreign(
         SPARSIFY,
@@ -218,32 +227,90 @@ def _sparsify(spec: str, path: Path) -> Foreign:
         n_latents,
         not transcoder,
         _count(spec, cfg, "k", n_latents),
-        read,
-        write,
+        place.hook,
+        place.hook_out,
         _word(said.get("model")),
         transcoder,
         skip,
-        (f"its hooks are those of its folder's name, {path.parent.name}",) if read else (),
+        (f"its hooks are those of its folder's name, {path.parent.name}",) if place.hook else (),
     )
 
 
-def _folder_hooks(folder: str, transcoder: bool) -> tuple[str | None, str | None]:
-    """(read, written) hooks of a folder that sparsify named after a module, such as ``layers.6`` or ``layers.6.mlp``."""
-    match = _SPARSIFY_FOLDER.fullmatch(folder)
-    if match is None:
-        return None, None
-    block, module = f"blocks.{match[1]}.", match[2]
-    if module == "mlp":
-        return f"{block}mlp.hook_in" if transcoder else f"{block}hook_mlp_out", f"{block}hook_mlp_out"
-    # What an attention or a whole block reads is known, but no dictionary between the two is exact in closed form.
-    if transcoder or module not in (None, *_ATTENTION):
-        return None, None
-    hook = block + ("hook_attn_out" if module else "hook_resid_post")
-    return hook, hook
+def _gemma_scope_2(spec: str, path: Path, shapes: Shapes) -> Foreign:
+    config = path.parent / "config.json"
+    said = _settings(spec, config) if config.is_file() else {}
+    kind = said.get("type", "sae")
+    if _OF_A_LAYER.fullmatch(path.name) or kind not in ("sae", "transcoder"):
+        raise _several_layers(spec)
+    _check_scope_2(spec, path, shapes, said)
+    d_in, n_latents, d_out = _plain_sizes(spec, {name.replace("w_", "W_"): shape for name, shape in shapes.items()})
+    place = _scope_2_place(spec, said) if said else gemma_scope_2_place(path)
+    transcoder = kind == "transcoder" or _SKIP in shapes or place.hook != place.hook_out
+    if not transcoder and d_in != d_out:
+        raise UnsupportedSAE(f"SAE '{spec}' reads {d_in} values and writes {d_out}, but config.json calls it an SAE")
+    skip = "affine " if _SKIP in shapes else ""
+    return Foreign(
+        GEMMA_SCOPE_2,
+        f"Gemma Scope 2's {skip}{'transcoder' if transcoder else 'SAE'} ({path.name}{', config.json' if said else ''})",
+        path,
+        (path, config) if said else (path,),
+        JUMP_RELU,
+        d_in,
+        d_out,
+        n_latents,
+        hook=place.hook,
+        hook_out=place.hook_out,
+        model=place.model,
+        transcoder=transcoder,
+        skip=bool(skip),
+    )
 
 
-def _plain(spec: str, path: Path) -> Foreign:
-    shapes = shapes_of(spec, path)
+def _check_scope_2(spec: str, path: Path, shapes: Shapes, said: Mapping[str, Any]) -> None:
+    """UnsupportedSAE for other arrays than these dictionaries have, or others than their settings say."""
+    if missing := [name for name in _SCOPE_2 if name not in shapes]:
+        raise UnsupportedSAE(
+            f"SAE '{spec}': {path.name} lacks {', '.join(missing)}, which Gemma Scope 2 has; get it again"
+        )
+    if unknown := sorted(set(shapes) - {*_SCOPE_2, _SKIP}):
+        raise UnsupportedSAE(
+            f"SAE '{spec}': {path.name} holds {ascii(unknown[0])[:40]}, which Gemma Scope 2 does not have"
+        )
+    if len(shapes["w_dec"]) == 3 or len(shapes["w_enc"]) == 3:
+        raise _several_layers(spec)
+    if said.get("architecture", "jump_relu") != "jump_relu":
+        raise UnsupportedSAE(
+            f"SAE '{spec}': architecture is {ascii(said['architecture'])[:40]} in config.json; of Gemma Scope 2 only "
+            "jump_relu can be read"
+        )
+    if said and _switch(spec, said, "affine_connection", "config.json") != (_SKIP in shapes):
+        raise UnsupportedSAE(
+            f"SAE '{spec}': affine_connection in config.json and {_SKIP} in {path.name} do not agree; get both again"
+        )
+    d_in, d_out = shapes["w_enc"][0] if shapes["w_enc"] else 0, shapes["b_dec"][0] if shapes["b_dec"] else 0
+    if shapes.get(_SKIP, (d_in, d_out)) != (d_in, d_out):
+        raise UnsupportedSAE(f"SAE '{spec}': {_SKIP} is {shapes[_SKIP]}, expected [d_in, d_out] = {(d_in, d_out)}")
+
+
+def _scope_2_place(spec: str, said: Mapping[str, Any]) -> Place:
+    read, write = (_word(said.get(f"hf_hook_point_{side}")) for side in ("in", "out"))
+    if read is None:
+        raise UnsupportedSAE(
+            f"SAE '{spec}': config.json lacks hf_hook_point_in, which Gemma Scope 2 writes; get it again"
+        )
+    model = _word(said.get("model_name"))
+    hook = canonical(read)
+    return Place(hook, canonical(write) if write else hook, gemma_3_name(model) if model else None)
+
+
+def _several_layers(spec: str) -> UnsupportedSAE:
+    return UnsupportedSAE(
+        f"SAE '{spec}' is of several layers at once (a crosscoder or cross-layer transcoder of Gemma Scope 2): what a latent "
+        "does is not one decoder row; use an SAE or transcoder of one layer"
+    )
+
+
+def _plain(spec: str, path: Path, shapes: Shapes) -> Foreign:
     if missing := [key for key in _REQUIRED if key not in shapes]:
         found = ", ".join(sorted(shapes)[:6]) or "nothing"
         raise UnsupportedSAE(
@@ -262,7 +329,7 @@ def _plain(spec: str, path: Path) -> Foreign:
     subtracts = _scalar(spec, path, "apply_b_dec_to_input", 0, 1) if "apply_b_dec_to_input" in shapes else 0
     square = "W_enc is square and was taken as [d_in, latents]"
     scope = path.name == "params.npz" and act == JUMP_RELU and not subtracts
-    read, write, model = _gemma_scope_place(path) if scope else (None, None, None)
+    place = gemma_scope_place(path) if scope else Place()
     taken = f" with b_dec {'' if subtracts else 'not '}taken off its input"
     kind = "Gemma Scope's JumpReLU (params.npz)" if scope else f"the plain form ({path.name}): {act}{taken}"
     return Foreign(
@@ -276,10 +343,10 @@ def _plain(spec: str, path: Path) -> Foreign:
         n_latents,
         bool(subtracts),
         _scalar(spec, path, "k", 1, n_latents) if act == TOP_K else None,
-        read,
-        write,
-        model,
-        transcoder=d_in != d_out or read != write,
+        place.hook,
+        place.hook_out,
+        place.model,
+        transcoder=d_in != d_out or place.hook != place.hook_out,
         remarks=(square,) if d_in == n_latents else (),
     )
 
@@ -314,20 +381,6 @@ def _scalar(spec: str, path: Path, key: str, least: int, most: int) -> int:
     return int(value)
 
 
-def _gemma_scope_place(path: Path) -> tuple[str | None, str | None, str | None]:
-    """(hook read, hook written, model) of a file that lies as Gemma Scope publishes it, by the names of its folders."""
-    folder = path.resolve().parent.as_posix()
-    match = _GEMMA.search(folder)
-    if match is None or "embedding" in folder:
-        return None, None, None
-    inside = folder[match.end() :]
-    model = f"gemma-2-{match[1]}" + ("-it" if match[2] == "it" else "")
-    if match[3] == "transcoders":
-        return *(transcoder_hooks("gemma_2_transcoder", "", inside) or (None, None)), model
-    hook = hook_of(match[0], "gemma_2", "", inside)
-    return hook, hook, model
-
-
 def _settings(spec: str, path: Path) -> Mapping[str, Any]:
     try:
         found = parse_json(path.read_bytes())
@@ -347,10 +400,10 @@ def _count(spec: str, settings: Mapping[str, Any], key: str, most: int = 1 << 24
     return value
 
 
-def _switch(spec: str, settings: Mapping[str, Any], key: str) -> bool:
+def _switch(spec: str, settings: Mapping[str, Any], key: str, file: str = "cfg.json") -> bool:
     value = settings.get(key, False)
     if not isinstance(value, bool):
-        raise UnsupportedSAE(f"SAE '{spec}': {key} = {ascii(value)[:40]} in cfg.json; expected true or false")
+        raise UnsupportedSAE(f"SAE '{spec}': {key} = {ascii(value)[:40]} in {file}; expected true or false")
     return value
 
 

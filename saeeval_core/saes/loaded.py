@@ -22,10 +22,11 @@ from saeeval_core.config import DEFAULT_KERNEL, ONEDNN
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.models.kernels import packed_encoder
 from saeeval_core.saes.asked import HubPlace, what_is
+from saeeval_core.saes.fetched import fetched, no_file_line
 from saeeval_core.saes.folding import fold, load_errors, unfolded_line
 from saeeval_core.saes.foreign import module_of
 from saeeval_core.saes.local import fingerprint_with, hash_files, inspect_sae, with_given
-from saeeval_core.saes.placed import split
+from saeeval_core.saes.placed import placed, split
 from saeeval_core.saes.registry import CFG_FILE, LOADED_WITH, UNFOLDED, WEIGHTS_FILE, SaeInfo, parse_cfg
 from saeeval_core.saes.releases import RegistryRow, registry
 from saeeval_core.storage.hub import hub_errors
@@ -121,6 +122,10 @@ class LoadedSAE:
         info = with_given(self.info, spec, split(spec))
         return replace(self, info=info, fingerprint=fingerprint_with(self.fingerprint, info))
 
+    def at(self, location: str) -> "LoadedSAE":
+        """The same, named as lying at another place."""
+        return replace(self, info=replace(self.info, location=location))
+
     def _as_trained(self, x: Tensor) -> Tensor:
         x = x.to(self.decoder.device)
         return x - x.mean(dim=-1, keepdim=True) if self.info.centred else x
@@ -149,16 +154,16 @@ def _load(spec: str, device: str, dtype: str, search: Sequence[Path] | None) -> 
     if dtype not in _DTYPES:
         raise UnsupportedSAE(f"SAE dtype '{dtype}' is not supported; use one of {', '.join(_DTYPES)}")
     asked = what_is(spec, search)
-    if isinstance(asked, SaeInfo):
-        if asked.foreign is not None:
-            return _from_foreign(asked, device, dtype)
-        folder = Path(asked.location)
-        place = _HUB_CACHE.search(str(folder.resolve()))
-        info = _as_released(asked, f"{place[1]}/{place[2]}", place[3]) if place else asked
-        return _from_folder(info, folder, device, dtype)
     if isinstance(asked, RegistryRow):
         return _from_registry(split(spec).name, asked, device, dtype).with_given_hooks(spec)
-    return _from_hub(split(spec).name, asked, device, dtype).with_given_hooks(spec)
+    info = asked if isinstance(asked, SaeInfo) else _on_hub(spec, asked)
+    folder = Path(info.location)
+    place = _HUB_CACHE.search(str(folder.resolve()))
+    info = _as_released(info, f"{place[1]}/{place[2]}", place[3]) if place else info
+    sae = _from_folder(info, folder, device, dtype) if info.foreign is None else _from_foreign(info, device, dtype)
+    return (
+        sae if isinstance(asked, SaeInfo) else sae.at(f"https://huggingface.co/{asked.repo}/{asked.folder}".rstrip("/"))
+    )
 
 
 def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
@@ -237,7 +242,7 @@ def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> Load
         )
     from sae_lens import SAE
 
-    with load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, _no_file_line(spec, row.repo)):
+    with load_errors(spec, row.repo), hub_errors(f"SAE '{spec}'", row.repo, no_file_line(spec, row.repo)):
         module = SAE.from_pretrained(row.release, row.sae_id, device=device, dtype=dtype)
     cfg = module.cfg.to_dict()
     info = parse_cfg(spec, row.repo, cfg)
@@ -253,16 +258,11 @@ def _from_registry(spec: str, row: RegistryRow, device: str, dtype: str) -> Load
     return _finish(info, module, _hash_tensors(cfg, module.state_dict()))
 
 
-def _from_hub(spec: str, place: HubPlace, device: str, dtype: str) -> LoadedSAE:
-    from huggingface_hub import hf_hub_download
-
-    repo, prefix = place.repo, f"{place.folder}/" if place.folder else ""
-    with hub_errors(f"SAE '{spec}'", repo, _no_file_line(spec, repo)):
-        folder = Path(hf_hub_download(repo, prefix + CFG_FILE)).parent
-        hf_hub_download(repo, prefix + WEIGHTS_FILE)
-    location = f"https://huggingface.co/{repo}/{place.folder}".rstrip("/")
-    info = _as_released(replace(inspect_sae(str(folder)), id=spec, location=location), repo, place.folder)
-    return _from_folder(info, folder, device, dtype)
+def _on_hub(spec: str, place: HubPlace) -> SaeInfo:
+    """The settings of an SAE of the Hub, under its whole name, after its files were fetched."""
+    path, hooks = fetched(split(spec).name, place), split(spec)
+    info = inspect_sae(placed(str(path), hooks.write, hooks.read) if hooks.write else str(path))
+    return replace(_as_released(info, place.repo, place.folder), id=spec)
 
 
 def _as_released(info: SaeInfo, repo: str, path: str) -> SaeInfo:
@@ -351,16 +351,6 @@ def _module_scale(sae: LoadedSAE, x: Tensor) -> Tensor:
 def _forget_batch(module: Any) -> None:
     for name in ("ln_mu", "ln_std", "x_norm_coeff"):
         module.__dict__.pop(name, None)
-
-
-def _no_file_line(spec: str, repo: str) -> str:
-    releases = sorted({row.release for row in registry().values() if row.repo == repo})
-    way = (
-        f"load it by release: {', '.join(releases[:3])}"
-        if releases
-        else f"expected {CFG_FILE} and {WEIGHTS_FILE} there"
-    )
-    return f"SAE '{spec}': {repo} has no SAE in SAELens's format at that path; {way}"
 
 
 def _hash_tensors(cfg: Mapping[str, object], tensors: dict[str, Tensor]) -> str:

@@ -6,6 +6,8 @@ The registry has no fields for any of them; release, id and path follow a few co
 import re
 from math import log2
 
+NO_BLOCK = "the token embedding has no place in a block; use an SAE of blocks.N"
+"""Why an SAE of the embedding cannot be scored."""
 _SHORT_NAMES = {"gpt2": "gpt2-small", "mistral-7b-v0.1": "mistral-7b"}
 _HOOK_IN_NAME = re.compile(
     r"blocks\.\d+\.(?:attn\.)?hook_(?:resid_pre|resid_mid|resid_post|mlp_out|attn_out|z)(?![a-z])"

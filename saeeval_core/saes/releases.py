@@ -12,6 +12,7 @@ from saeeval_core.errors import UnsupportedSAE, unknown_name
 from saeeval_core.models.layouts import LAYOUTS
 from saeeval_core.saes.registry import LOADED_WITH, bundled_names
 from saeeval_core.saes.release_names import (
+    NO_BLOCK,
     architecture_of,
     family_of,
     hook_of,
@@ -65,7 +66,7 @@ class RegistryRow:
         if self.hook is None or self.hook_out is None:
             return "the registry does not say which hooks it reads and writes"
         if self.hook_out == "hook_embed":
-            return "the token embedding has no place in a block; use an SAE of blocks.N"
+            return NO_BLOCK
         if not self.hook_out.endswith(("resid_pre", "resid_post")) and family_of(self.model) not in LAYOUTS:
             return f"where {self.hook_out} lies in {self.model} is not known"
         return ""

@@ -36,6 +36,10 @@ class ScoreRow:
     training_tokens: int | None = None
     training_seed: int | None = None
     model: str = ""
+    dtype: str = ""
+    """Precision of the model in the pass; "" where it is not known, as for the next."""
+    kernel: str = ""
+    """What multiplied float32 matrices in the pass."""
     hook: str = ""
     """Hook whose activation the probes read."""
     reads: str | None = None

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import torch
 
+from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.models.batches import padded_batches
 from saeeval_core.models.language_model import LanguageModel, load_model
@@ -62,21 +63,23 @@ def loss_recovered(model: LanguageModel, saes: Sequence[LoadedSAE], texts: Seque
     return [None if s is None else (z - s) / (z - clean) for s, z in zip(with_sae, zeros, strict=True)]
 
 
-def stored_loss_recovered(
-    model: str, saes: Sequence[str], texts: Sequence[str], *, device: str = "auto"
-) -> Mapping[str, float | None]:
-    """SAE -> loss recovered on the first TEXTS texts; those not stored in the cache folder are measured together."""
+def stored_loss_recovered(config: RunConfig, saes: Sequence[str], texts: Sequence[str]) -> Mapping[str, float | None]:
+    """SAE -> loss recovered on the first TEXTS texts; those not stored in the cache folder are measured together.
+
+    ``config``: model, device, precision and kernel.
+    """
     sample = list(texts[:TEXTS])
     known = {sae: identify(sae) for sae in saes}
-    keys = {sae: [model, own.fingerprint, own.hook, sample] for sae, own in known.items()}
+    dtype = [] if config.dtype == "float32" else [config.dtype]
+    keys = {sae: [config.model, own.fingerprint, own.hook, sample, *dtype] for sae, own in known.items()}
     found: dict[str, float | None] = {}
     for sae, key in keys.items():
         with suppress(LookupError):
             found[sae] = _LOSSES.find(key)
     missing = [sae for sae in saes if sae not in found]
     if missing:
-        language_model = load_model(model, device=device)
-        loaded = [load_sae(sae, device=language_model.device) for sae in missing]
+        language_model = load_model(config.model, device=config.device, dtype=config.dtype, kernel=config.kernel)
+        loaded = [load_sae(sae, device=language_model.device, kernel=language_model.kernel) for sae in missing]
         found |= dict(zip(missing, loss_recovered(language_model, loaded, sample), strict=True))
         for sae in missing:
             _LOSSES.keep(keys[sae], found[sae])

@@ -212,10 +212,12 @@ class Scorer:
         )
 
     def _task_row(self, identity: str) -> ScoreRow:
-        task_set = self.evaluation.draw.task_set
+        task_set, residuals = self.evaluation.draw.task_set, self.evaluation.residuals
         return ScoreRow(
             model=display_name(self.run.model),
-            hook=self.evaluation.residuals.key.hook,
+            dtype=residuals.key.dtype,
+            kernel=residuals.kernel,
+            hook=residuals.key.hook,
             task=self.run.task or task_set.texts.name,
             composed=task_set.texts.composed,
             small=bool(task_set.small),

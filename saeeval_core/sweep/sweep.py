@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from saeeval_core.config import DEFAULT_MODEL, DEFAULT_NS, PROTOCOLS, RunConfig, get_protocol
+from saeeval_core.config import AUTO_KERNEL, DEFAULT_MODEL, DEFAULT_NS, PROTOCOLS, RunConfig, get_protocol
 from saeeval_core.controls.deletion import word_deletions
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Evaluation
@@ -35,7 +35,7 @@ from saeeval_core.sweep.summary import differences, rank_agreement, to_csv
 from saeeval_core.texts.tasks import TaskSet
 from saeeval_core.versions import versions
 
-UNITS = KeptJson(Shelves("sweep", shipped=False), "unit", version=5)
+UNITS = KeptJson(Shelves("sweep", shipped=False), "unit", version=6)
 """Finished units. The version is increased when those computed earlier must no longer be used."""
 
 OnProgress = Callable[[str, int, int], None]
@@ -67,7 +67,9 @@ class SweepConfig:
     loss_recovered: bool = False
     """Measure loss recovered, on a few of the task's texts."""
     probe_hook: str = ""
-    """As in ``RunConfig``."""
+    """As in ``RunConfig``, and the next two."""
+    dtype: str = "float32"
+    kernel: str = AUTO_KERNEL
 
     def run_config(self, task: str, protocol: str, saes: Sequence[str]) -> RunConfig:
         """The settings of ``saeeval run`` for one unit."""
@@ -81,6 +83,8 @@ class SweepConfig:
                 ns=self.ns,
                 seed=self.seed,
                 device=self.device,
+                dtype=self.dtype,
+                kernel=self.kernel,
                 probe_hook=self.probe_hook,
             )
         return RunConfig(
@@ -93,6 +97,8 @@ class SweepConfig:
             seed=self.seed,
             texts_per_cell=self.texts_per_cell,
             device=self.device,
+            dtype=self.dtype,
+            kernel=self.kernel,
             probe_hook=self.probe_hook,
         )
 
@@ -115,7 +121,7 @@ def sweep(
     units: list[Unit] = []
     total = len(config.tasks) * len(config.protocols) * len(config.saes)
     for task in config.tasks:
-        task_set = _task_set(config, task)
+        task_set = task_set_for(config, task)
         for protocol in config.protocols:
             run = config.run_config(task, protocol, config.saes)
             check_texts(run, draw_of(run, task_set))
@@ -157,7 +163,7 @@ def sweep(
     return result
 
 
-def _task_set(config: SweepConfig, task: str) -> TaskSet:
+def task_set_for(config: SweepConfig, task: str) -> TaskSet:
     """The texts of a task; bundled ones are reduced to ``texts_per_cell`` too, so that many SAEs need not read all."""
     run = config.run_config(task, config.protocols[0], config.saes)
     found = task_set_of(run)
@@ -247,6 +253,8 @@ def _units(
                 config.deletion,
                 loss.get(sae),
                 defined,
+                pass_.residuals.key.dtype,
+                pass_.residuals.kernel,
             ]
             try:
                 yield sae, UNITS.find(key, Unit.of_dict)
@@ -274,7 +282,8 @@ def _losses(config: SweepConfig, task_set: TaskSet, saes: Sequence[str]) -> Mapp
         return {}
     from saeeval_core.sweep.loss_recovered import stored_loss_recovered
 
-    return stored_loss_recovered(config.model, saes, task_set.texts.texts, device=config.device)
+    run = config.run_config(config.tasks[0], config.protocols[0], saes)
+    return stored_loss_recovered(run, saes, task_set.texts.texts)
 
 
 def _failed_unit(
@@ -285,6 +294,7 @@ def _failed_unit(
             ScoreRow(
                 sae=display_name(sae),
                 model=display_name(config.model),
+                dtype=config.dtype,
                 task=task,
                 composed=task_set.texts.composed,
                 small=bool(task_set.small),

@@ -314,6 +314,21 @@ class FixedTasks(TaskSet):
     fixed_shift: tuple[ShiftTask, ...] = ()
     fixed_tpp: TppTask | None = None
 
+    @classmethod
+    def of(cls, draw: "Draw", metrics: Sequence[str]) -> "FixedTasks":
+        """The tasks of these metrics with the parts of ``draw``, on only the texts in them. DataError as the draw."""
+        whole, shift = draw.task_set, draw.shift_tasks if "shift" in metrics else ()
+        tpp = draw.tpp if "tpp" in metrics else None
+        rows = np.unique(np.concatenate([np.arange(0), *(t.rows for t in (*shift, *([tpp] if tpp else [])))]))
+        return cls(
+            whole.texts.at(rows, whole._unused(rows)),
+            whole.pairs if shift else (),
+            whole.tpp if tpp else None,
+            whole.small,
+            tuple(replace(t, rows=np.searchsorted(rows, t.rows)) for t in shift),
+            None if tpp is None else replace(tpp, rows=np.searchsorted(rows, tpp.rows)),
+        )
+
     def shift_tasks(self, *, seed: int, protocol: Protocol, per_cell: int) -> list[ShiftTask]:
         """The given tasks, with the parts of the protocol."""
         del seed, per_cell  # nothing is drawn

@@ -1,7 +1,7 @@
 """Activations of a language model on disk, for training SAEs: at the positions that an evaluation reads.
 
 Valid positions only (never the beginning-of-sequence position, whose norm would dominate), in windows of MAX_TOKENS.
-Caching resumes after a kill.
+Caching resumes after a kill; every shard has a checksum, and one that does not fit it is made again.
 """
 
 import hashlib
@@ -13,10 +13,13 @@ import numpy as np
 import torch
 
 from saeeval_core.config import derive_rng, fingerprint
-from saeeval_core.errors import DataError
+from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.models.batches import padded_batches
+from saeeval_core.models.identity import model_stamp
 from saeeval_core.models.language_model import LanguageModel
-from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays, set_aside
+from saeeval_core.storage.json_files import as_artifact, require
+from saeeval_core.storage.notices import notice
 from saeeval_core.texts.files import LARGE, read_frame
 
 _SHARD_TEXTS = 512
@@ -42,27 +45,26 @@ class ActivationSource:
 
 @dataclass(frozen=True)
 class ActivationCache:
-    """Residual activations on disk: float16 [tokens, d_model], read through a memory map."""
+    """Residual activations, as they are on disk: float16 [tokens, d_model]."""
 
     folder: Path
     source: ActivationSource
-    train: list[np.ndarray]
-    """Shards, each float16 [tokens, d_model]."""
+    train: np.ndarray
+    """Valid tokens of the texts to train on, float16 [tokens, d_model]."""
     held_out: np.ndarray
     """Valid tokens of texts never used in training, float16 [tokens, d_model]."""
 
     @property
     def n_tokens(self) -> int:
         """Training tokens."""
-        return sum(len(shard) for shard in self.train)
+        return len(self.train)
 
     def batches(self, size: int, seed: int, start: int = 0) -> Iterator[torch.Tensor]:
         """Endless batches float32[size, d_model] in shuffled order; ``start`` skips that many batches.
 
         DataError if there are fewer tokens than one batch takes.
         """
-        data = np.concatenate(self.train)
-        per_epoch = len(data) // size
+        data, per_epoch = self.train, self.n_tokens // size
         if per_epoch == 0:
             raise DataError(f"the cache holds {len(data)} tokens, fewer than one batch of {size}: use more text")
         epoch, position = divmod(start, per_epoch)
@@ -85,24 +87,22 @@ def cache_activations(
 ) -> ActivationCache:
     """Run ``model`` over shuffled ``texts`` until ``max_tokens`` valid tokens, and 1/16 more to hold out, are on disk.
 
-    Shards are written by rename, so that a killed run continues where it stopped. DataError if the texts are too few,
-    or if activations exceed float16; ModelError for an unknown hook.
+    A killed run continues where it stopped; a shard that is damaged, of other texts or without a checksum is named on
+    stderr and made again. DataError if the texts are too few, or if activations exceed float16; ModelError for an
+    unknown hook; ArtifactError for a disk that is full.
     """
     model.check_hook(hook)
     source = ActivationSource(model.name, hook, corpus_fingerprint(texts), model.dtype, seed)
     folder = folder / fingerprint(asdict(source))
     folder.mkdir(parents=True, exist_ok=True)
     order = derive_rng(seed, "corpus").permutation(len(texts))
-    goal, done, shards, cursor = max_tokens + max_tokens // 16, 0, [], 0
+    goal, done, cursor = max_tokens + max_tokens // 16, 0, 0
+    shards: list[np.ndarray] = []
     while done < goal and cursor < len(order):
-        path = folder / f"shard-{len(shards):05d}.npy"
-        chunk = [texts[i] for i in order[cursor : cursor + _SHARD_TEXTS]]
-        if not path.exists():
-            rows = _valid_activations(model, hook, model.windows(chunk))
-            write_atomic(path, lambda file, rows=rows: np.save(file, rows))
-        shards.append(path)
+        path = folder / f"shard-{len(shards):05d}"
+        shards.append(_shard(path, model, source, [texts[i] for i in order[cursor : cursor + _SHARD_TEXTS]]))
         cursor += _SHARD_TEXTS
-        done += np.load(path, mmap_mode="r").shape[0]
+        done += len(shards[-1])
         if progress:
             progress("caching activations", min(done, goal), goal)
     return _open_cache(folder, shards, source)
@@ -156,10 +156,44 @@ def _valid_activations(model: LanguageModel, hook: str, texts: Sequence[str]) ->
     return rows
 
 
-def _open_cache(folder: Path, shards: Sequence[Path], source: ActivationSource) -> ActivationCache:
-    """The last sixteenth of the shards (at least one) is held out."""
+def _shard(path: Path, model: LanguageModel, source: ActivationSource, texts: Sequence[str]) -> np.ndarray:
+    """float16 [tokens, d_model], of these texts: the stored one, or else made and stored."""
+    of = fingerprint([asdict(source), model_stamp(model.name), corpus_fingerprint(texts)])
+    older = path.with_suffix(".npy")
+    if older.exists():
+        notice(f"stored activations made again: {older} was written by an older version, without a checksum")
+        older.unlink()
+    if exists(path):
+        try:
+            return _stored_shard(path, of)
+        except ArtifactError as error:
+            set_aside(path, error, "activations")
+    rows = _valid_activations(model, source.hook, model.windows(texts))
+    save_arrays(path, {"activations": rows}, {"of": of})
+    return rows
+
+
+def _stored_shard(path: Path, of: str) -> np.ndarray:
+    """The stored shard; ArtifactError if it is damaged or of other texts, settings or model."""
+    arrays, meta = load_arrays(path)
+    with as_artifact(path):
+        require(meta["of"] == of, "it was stored for other texts or settings")
+        rows = arrays["activations"]
+        require(rows.dtype == np.float16 and rows.ndim == 2, f"it holds {rows.dtype} in {rows.ndim} dimensions")
+    return rows
+
+
+def _open_cache(folder: Path, shards: list[np.ndarray], source: ActivationSource) -> ActivationCache:
+    """The last sixteenth of the shards (at least one) is held out. ``shards`` is emptied, so that none is held twice."""
     if len(shards) < 2:
         raise DataError(f"the corpus fills {len(shards)} shard(s) of {_SHARD_TEXTS} passages; at least 2 are needed")
-    n_held = max(1, len(shards) // 16)
-    opened = [np.load(p, mmap_mode="r") for p in shards]
-    return ActivationCache(folder, source, opened[:-n_held], np.concatenate(opened[-n_held:])[:_HELD_OUT_TOKENS])
+    n_train = len(shards) - max(1, len(shards) // 16)
+    held_out = np.concatenate(shards[n_train:])[:_HELD_OUT_TOKENS]
+    del shards[n_train:]
+    train = np.empty((sum(map(len, shards)), shards[0].shape[1]), np.float16)
+    end = len(train)
+    while shards:
+        rows = shards.pop()
+        train[end - len(rows) : end] = rows
+        end -= len(rows)
+    return ActivationCache(folder, source, train, held_out)

@@ -41,7 +41,7 @@ def test_a_long_session_leaks_neither_memory_nor_files(open_page, server, record
     record_property("MB", round(late_memory))
     record_property("open files", late_files)
     assert late_memory < 1.15 * memory, seen
-    # Python closes the event loops of ended sessions only when it collects: files rise, then stay. Linux allows 1,024.
+    # Sessions of closed pages hold three files each until they end, two minutes later: files rise, then stay. Linux allows 1,024.
     assert late_files < max(files + 40, 600), seen
 
 

@@ -65,7 +65,16 @@ def test_what_looks_like_a_key_is_hidden_though_nobody_gave_it(text):
     assert not any(secret in clean for secret in ("abcdefghijkl", "AbCdEfGh", "secret"))
 
 
-@pytest.mark.parametrize("text", ["", "a latent of half_open texts", "no key", "http://localhost:8501/?task=bios"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a latent of half_open texts",
+        "no key",
+        "http://localhost:8501/?task=bios",
+        "config.json lacks hf_hook_point_in",
+    ],
+)
 def test_other_text_stays(text):
     assert redacted(text, "", "a") == text
 

@@ -1,6 +1,7 @@
 """Values of options and arguments of every command: one line on stderr, a non-zero exit, no traceback."""
 
 import pytest
+from refusals import shown
 
 pytestmark = pytest.mark.hostile
 
@@ -23,12 +24,6 @@ ODD = [
     "$(id)",
     "%s%n",
 ]
-
-
-def show(value: object) -> str:
-    return ascii(value)[:20]
-
-
 RUN = [
     "task",
     "protocol",
@@ -45,7 +40,7 @@ RUN = [
 ]
 
 
-@pytest.mark.parametrize("odd", [o for o in ODD if o.strip()], ids=show)
+@pytest.mark.parametrize("odd", [o for o in ODD if o.strip()], ids=shown)
 @pytest.mark.parametrize("option", RUN)
 def test_run(call, option, odd):
     if (option, odd) in (("seed", "-1"), ("texts-per-cell", "-1")):
@@ -76,18 +71,18 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("odd", [o for o in ODD if o.strip() and o != "-1"], ids=show)
+@pytest.mark.parametrize("odd", [o for o in ODD if o.strip() and o != "-1"], ids=shown)
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda w: " ".join(w)[:24])
 def test_a_command(call, words, odd):
     call(*(w.replace("{}", odd) for w in words))
 
 
-@pytest.mark.parametrize("path", ["private/x", "nowhere.json", "", ".", "\0", "/dev/null/x"], ids=show)
+@pytest.mark.parametrize("path", ["private/x", "nowhere.json", "", ".", "\0", "/dev/null/x"], ids=shown)
 def test_a_result_that_cannot_be_opened_or_written(call, path):
     call("report", path)
 
 
-@pytest.mark.parametrize("out", ["/dev/null/x.html", "/proc/x/y.html", "x" * 300], ids=show)
+@pytest.mark.parametrize("out", ["/dev/null/x.html", "/proc/x/y.html", "x" * 300], ids=shown)
 def test_a_report_that_cannot_be_written(call, held, out):
     (held / "r.json").write_text("[]")
     call("report", "r.json", "--out", out)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_claude import FakeClaude, answer, error, message
 from judge_fixtures import toy_source
-from refusals import refused, refused_or
+from refusals import refused, refused_or, shown
 
 from app import results
 from app.report_page import result_page
@@ -68,10 +68,6 @@ NO_JSON += [
 ODD = [None, True, -1, 3.7, "3", "²", "", [], [1], {}, {"a": 1}, 10**30, "\ud800", "x" * 5000, float("nan"), "<script>"]
 
 
-def show(value: object) -> str:
-    return ascii(value)[:24]
-
-
 def put(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     return path
@@ -113,7 +109,7 @@ def test_files_of_explanations(held, name):
     assert refused(lambda: read_explanations(put(held / name, EXPLANATIONS[name]), SAE))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize(
     "key", ["latent", "explanation", "reason", "rater", "model", "task", "ratings", "rating:a", "sae"]
 )
@@ -125,7 +121,7 @@ def test_an_odd_cell_of_an_explanation(held, key, odd):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "nowhere.csv", "folder.csv", "x" * 300 + ".csv", "a\0b.csv", "\ud800.csv"], ids=show
+    "name", ["", ".", "nowhere.csv", "folder.csv", "x" * 300 + ".csv", "a\0b.csv", "\ud800.csv"], ids=shown
 )
 def test_names_of_files_of_explanations(held, name):
     (held / "folder.csv").mkdir()
@@ -137,12 +133,12 @@ def test_names_of_files_of_explanations(held, name):
 LABEL = {"id": 1, "latent": 3, "sae": "s", "contexts": ["\nExample 1: a << b>>(1.5) c"], "human_a": {"gender": 3}}
 
 
-@pytest.mark.parametrize("content", NO_JSON, ids=show)
+@pytest.mark.parametrize("content", NO_JSON, ids=shown)
 def test_label_files(held, content):
     refused_or(lambda: read_paper_labels(put(held / "labels.json", content)))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", ["id", "latent", "sae", "contexts", "human_a", "llm", "promoted_tokens"])
 def test_an_odd_value_in_a_label_file(held, key, odd):
     for item in refused_or(lambda: read_paper_labels(put(held / "l.json", json.dumps([LABEL | {key: odd}])))) or ():
@@ -152,7 +148,7 @@ def test_an_odd_value_in_a_label_file(held, key, odd):
 @pytest.mark.parametrize(
     "text",
     ["<<" * 100_000, ">>(1)" * 100_000, "<<a>>(" * 50_000, "Example 1: " * 50_000, "<<a>>(" + "9" * 5000 + ")"],
-    ids=show,
+    ids=shown,
 )
 def test_texts_of_a_label_file_take_no_quadratic_time(held, text):
     refused_or(lambda: read_paper_labels(put(held / "l.json", json.dumps([LABEL | {"contexts": [text]}]))))
@@ -165,12 +161,12 @@ SHARED = dict.fromkeys(("sae", "sae_fingerprint", "task", "rater", "model", "pro
 OWN = {"latent": 1, "ratings": {"a": 3}, "explanation": "e", "reason": "r", "evidence_hash": "h"}
 
 
-@pytest.mark.parametrize("content", NO_JSON, ids=show)
+@pytest.mark.parametrize("content", NO_JSON, ids=shown)
 def test_verdict_files(held, content):
     assert not refused_or(lambda: read_verdicts(put(held / "v.jsonl", content)))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", [*OWN, "rater", "rater_kind", "status"])
 def test_an_odd_value_in_a_verdict_file(held, key, odd):
     rows = [{"shared": SHARED | ({key: odd} if key in SHARED else {})}, OWN | ({key: odd} if key in OWN else {})]
@@ -180,7 +176,7 @@ def test_an_odd_value_in_a_verdict_file(held, key, odd):
 
 
 @pytest.mark.parametrize(
-    "content", [*NO_JSON, '{"l0": "many"}', '{"seed": 1.5}', '{"dead": [1]}', '{"model": 3}'], ids=show
+    "content", [*NO_JSON, '{"l0": "many"}', '{"seed": 1.5}', '{"dead": [1]}', '{"model": 3}'], ids=shown
 )
 def test_facts_about_an_sae(held, content):
     put(held / "about.json", content)
@@ -189,7 +185,7 @@ def test_facts_about_an_sae(held, content):
 
 
 @pytest.mark.parametrize(
-    "content", [*NO_JSON, '{"ns": 3}', '{"ns": ["a"]}', '{"ns": []}', '{"protocol": []}', '{"metrics": 3}'], ids=show
+    "content", [*NO_JSON, '{"ns": 3}', '{"ns": ["a"]}', '{"ns": []}', '{"protocol": []}', '{"metrics": 3}'], ids=shown
 )
 def test_settings_of_a_run(content):
     if content == "{}":
@@ -212,13 +208,13 @@ def opened(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [*NO_JSON, '{"kind": 3}', '{"kind": "saeeval decision set", "schema": 1}', "latent\n1\n"], ids=show
+    "text", [*NO_JSON, '{"kind": 3}', '{"kind": "saeeval decision set", "schema": 1}', "latent\n1\n"], ids=shown
 )
 def test_files_of_decisions(text):
     refused(lambda: opened(text))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize(
     "key", ["name", "metric", "task", "sae", "sae_fingerprint", "decisions", "schema", "kind", "log"]
 )
@@ -226,7 +222,7 @@ def test_an_odd_value_in_a_set(key, odd):
     refused_or(lambda: opened(json.dumps(json.loads(set_to_json(SET)) | {key: odd})))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", ["latent", "new", "old", "of", "who", "at", "reason", "id", "undoes"])
 def test_an_odd_value_in_a_log(key, odd):
     content = json.loads(set_to_json(SET)) | {"log": [{"latent": 1, "new": "ablate"}, {"latent": 2, "new": "keep"}]}
@@ -234,7 +230,7 @@ def test_an_odd_value_in_a_log(key, odd):
     refused_or(lambda: opened(json.dumps(content)))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", ["latent", "decision", "of", "rater", "rater_kind", "when", "reason"])
 def test_an_odd_value_in_a_decision(key, odd):
     content = json.loads(set_to_json(SET))
@@ -254,7 +250,7 @@ def test_an_odd_value_in_a_decision(key, odd):
         ("1", "9" * 5000),
         ("mine", '"mine'),
     ],
-    ids=show,
+    ids=shown,
 )
 def test_a_set_as_csv(change):
     refused_or(lambda: opened(set_to_csv(SET).replace(*change)))
@@ -346,7 +342,7 @@ def test_an_odd_value_in_a_result(at):
         refused_or(lambda odd=odd: used(replaced(result(), at, odd)))
 
 
-@pytest.mark.parametrize("content", NO_JSON, ids=show)
+@pytest.mark.parametrize("content", NO_JSON, ids=shown)
 def test_files_of_results(held, content):
     refused(lambda: read_result(put(held / "r.json", content)))
     found = results.Results()
@@ -413,7 +409,7 @@ def test_an_odd_value_in_a_stored_file(held, name, content, at):
 
 
 @pytest.mark.parametrize(
-    "content", [{"seal": ""}, {"seal": None}, {"seal": "0" * 64, "rows": []}, {"seal": [1]}], ids=show
+    "content", [{"seal": ""}, {"seal": None}, {"seal": "0" * 64, "rows": []}, {"seal": [1]}], ids=shown
 )
 def test_a_seal_that_does_not_fit(held, content):
     refused(lambda: check_result(held / "r.json", content))
@@ -435,7 +431,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=show)
+@pytest.mark.parametrize("cell", CELLS, ids=shown)
 def test_a_formula_is_text_in_every_spreadsheet(cell):
     text = csv_text([{"name": cell, cell: 1}])
     shown = next(csv.DictReader(io.StringIO(text)))["name"]
@@ -523,7 +519,7 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize("text", SAID, ids=show)
+@pytest.mark.parametrize("text", SAID, ids=shown)
 def test_what_a_judge_says_is_kept_as_text(held, fake, text):
     fake.behaviour = lambda request, _: answer(request, 2, explanation=text, reason=text)
     judge = ClaudeJudge("sk-secret", ClaudeSettings(base_url=fake.url, retries=0))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from refusals import Canary, refused, refused_or
+from refusals import Canary, refused, refused_or, shown
 
 from saeeval_core.models.language_model import load_model
 
@@ -32,15 +32,11 @@ def load(folder: Path) -> object:
     return model
 
 
-def show(value: object) -> str:
-    return ascii(value)[:24]
-
-
 def change(path: Path, key: str, value: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", KEYS)
 def test_an_odd_value_in_the_settings(folder, key, odd):
     change(folder / "config.json", key, odd)
@@ -114,7 +110,7 @@ INDEXES = [
 ]
 
 
-@pytest.mark.parametrize("content", INDEXES, ids=show)
+@pytest.mark.parametrize("content", INDEXES, ids=shown)
 def test_an_index_of_weights(folder, content):
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(content)
@@ -146,13 +142,13 @@ def test_code_in_the_folder_is_never_run(folder, file, model_type, remote, monke
 TEMPLATES = ["{{ ''.__class__.__mro__ }}", "{% for i in range(10**9) %}{% endfor %}", "{{", "\ud800"]
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=show)
+@pytest.mark.parametrize("template", TEMPLATES, ids=shown)
 def test_a_chat_template_is_never_rendered(folder, template):
     change(folder / "tokenizer_config.json", "chat_template", template)
     refused_or(lambda: load(folder))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize(
     "key", ["bos_token", "eos_token", "tokenizer_class", "model_max_length", "added_tokens_decoder"]
 )
@@ -182,16 +178,16 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=show)
+@pytest.mark.parametrize("name", NAMES, ids=shown)
 def test_names_of_models(held, name):
     refused(lambda: load_model(name, device="cpu"))
 
 
-@pytest.mark.parametrize("device", ["", "tpu", "cuda:99", "cpu:x", "\0", "\ud800", "meta", "../cpu"], ids=show)
+@pytest.mark.parametrize("device", ["", "tpu", "cuda:99", "cpu:x", "\0", "\ud800", "meta", "../cpu"], ids=shown)
 def test_devices(tiny_model_dir, device):
     refused_or(lambda: load_model(str(tiny_model_dir), device=device))
 
 
-@pytest.mark.parametrize("dtype", ["", "float8", "int8", "object", "\ud800"], ids=show)
+@pytest.mark.parametrize("dtype", ["", "float8", "int8", "object", "\ud800"], ids=shown)
 def test_dtypes(tiny_model_dir, dtype):
     refused(lambda: load_model(str(tiny_model_dir), device="cpu", dtype=dtype))

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from browser.conftest import CHROMIUM, Server
 from planted_assets import make_assets
+from refusals import shown
 from viewing import opened, verdict, view
 
 from app.deciding.desk import shift_place, tpp_place
@@ -39,11 +40,7 @@ NAMES = [
 VIEWS = ["overview", "shift_lab", "tpp_matrix", "latents", "compare", "judge"]
 
 
-def show(value: object) -> str:
-    return ascii(value)[:24]
-
-
-@pytest.mark.parametrize("name", NAMES, ids=show)
+@pytest.mark.parametrize("name", NAMES, ids=shown)
 @pytest.mark.parametrize("page", VIEWS)
 def test_a_page_with_a_set_a_rater_and_an_explanation_of_that_name(planted_app, page, name):
     loaded = opened(RunConfig())
@@ -57,7 +54,7 @@ def test_a_page_with_a_set_a_rater_and_an_explanation_of_that_name(planted_app, 
     assert not at.exception
 
 
-@pytest.mark.parametrize("name", NAMES, ids=show)
+@pytest.mark.parametrize("name", NAMES, ids=shown)
 def test_a_report_about_things_of_that_name(name):
     score = {"score": 0.5, "ci": [0.4, 0.6], "reason": name}
     tpp = {

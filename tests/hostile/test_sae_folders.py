@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from refusals import Canary, refused, refused_or
+from refusals import Canary, refused, refused_or, shown
 from safetensors.numpy import load_file, save_file
 from toys import save_tiny_sae
 
@@ -73,11 +73,7 @@ def put(folder: Path, content: str | bytes) -> None:
     (folder / "cfg.json").write_bytes(raw)
 
 
-def show(value: object) -> str:
-    return ascii(value)[:24]
-
-
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", KEYS)
 def test_an_odd_value_in_the_settings(folder, key, odd):
     cfg = json.loads((folder / "cfg.json").read_text())
@@ -213,7 +209,7 @@ SCALERS += [
 ]
 
 
-@pytest.mark.parametrize("content", SCALERS, ids=show)
+@pytest.mark.parametrize("content", SCALERS, ids=shown)
 def test_the_file_of_a_normalisation(folder, content):
     cfg = json.loads((folder / "cfg.json").read_text()) | {"normalize_activations": "expected_average_only_in"}
     put(folder, json.dumps(cfg))
@@ -255,7 +251,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=show)
+@pytest.mark.parametrize("name", NAMES, ids=shown)
 def test_names_of_saes(held, name):
     refused(lambda: load_sae(name))
     refused_or(lambda: inspect_sae(name))

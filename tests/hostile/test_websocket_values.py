@@ -1,7 +1,7 @@
 """What a browser can send over the websocket in place of a press, a wish or an open latent."""
 
 import pytest
-from refusals import is_one_line, refused, refused_or
+from refusals import is_one_line, refused, refused_or, shown
 from viewing import opened, view
 
 from app.deciding.presses import MOST_LATENTS, Press, Refused, read_press, read_presses
@@ -46,31 +46,27 @@ PRESS = {
 }
 
 
-def show(value: object) -> str:
-    return ascii(value)[:20]
-
-
 def check(press: Press) -> None:
     assert type(press.seq) is int and all(type(i) is int and 0 <= i < 2**53 for i in press.latents)
     for text in (press.client, press.of, press.reason, press.made.desk, press.made.choice, press.made.task):
         text.encode("utf-8")
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", PRESS)
 def test_an_odd_value_in_a_press(key, odd):
     if press := refused_or(lambda: read_press(PRESS | {key: odd})):
         check(press)
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", MADE)
 def test_an_odd_value_in_where_it_was_made(key, odd):
     if press := refused_or(lambda: read_press(PRESS | {"made": MADE | {key: odd}})):
         check(press)
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 def test_a_message_that_is_none(odd):
     refused_or(lambda: read_presses(odd))
     for press in refused_or(lambda: read_presses({"log": odd})) or ():
@@ -80,13 +76,13 @@ def test_a_message_that_is_none(odd):
 @pytest.mark.parametrize(
     "latents",
     [[-1], [3.7], ["3"], [True], [2**60], [None], [[1]], list(range(MOST_LATENTS + 1)), "123", {"0": 1}],
-    ids=show,
+    ids=shown,
 )
 def test_latents_that_are_none(latents):
     refused(lambda: read_press(PRESS | {"latents": latents}))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=show)
+@pytest.mark.parametrize("odd", ODD, ids=shown)
 @pytest.mark.parametrize("key", ["n", "cell", "scale", "ablation", "read", "open", "client", "seq"])
 def test_an_odd_wish(key, odd):
     got = read_wishes({key: odd})

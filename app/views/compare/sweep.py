@@ -162,6 +162,7 @@ def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
             "SAE": r.sae,
             "role": r.role,
             "architecture": r.architecture,
+            "precision": None if r.dtype in ("", "float32") else r.dtype,
             AXES[x]: getattr(r, x),
             "score": r.value,
             "low": r.ci_low,

@@ -40,6 +40,11 @@ def test_a_sweep_counts_its_units(call, tmp_path):
     code, out, err = call("sweep", *saes, *tasks, "--plan", "--json", str(tmp_path / "plan.json"))
     assert code == 0, err
     found = json.loads((tmp_path / "plan.json").read_text())
+    named = ("sweep", *saes, "--dtype", "bfloat16", "--kernel", "default", "--plan")
+    code, out, err = call(*named, "--json", str(tmp_path / "half.json"))
+    assert code == 0 and "bfloat16, kernel default)" in out, err
+    (half,) = json.loads((tmp_path / "half.json").read_text())["passes"]
+    assert (half["dtype"], half["kernel"], half["stored_saes"]) == ("bfloat16", "default", 0)
     assert found["units"] == 8 and [own["task"] for own in found["passes"]] == ["bios", "reviews"]
     assert [own["stored_saes"] for own in found["passes"]] == [2, 1]
     assert found["passes"][1]["groups"] == [["smollm2-135m-l15-standard-4k"]] and DEFAULT_SAE not in str(found)

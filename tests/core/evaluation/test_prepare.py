@@ -351,6 +351,28 @@ def test_too_few_texts_are_refused_before_anything_is_loaded(config, monkeypatch
         run(replace(config, texts_per_cell=10))
 
 
+def test_fewer_texts_per_cell_shorten_the_pass_of_a_bundled_task_and_change_no_part(monkeypatch):
+    recorded = []
+    monkeypatch.setattr("saeeval_core.recordings.obtain.is_recorded", lambda *_, **__: bool(recorded))
+    config = RunConfig(task="bios", saes=("one",), texts_per_cell=90)
+    short = prepare.drawn_texts(config)
+    recorded.append("one")
+    whole = prepare.drawn_texts(config)
+    assert len(short.task_set.texts.texts) < len(whole.task_set.texts.texts) / 2
+    usual = prepare.drawn_texts(replace(config, texts_per_cell=1500)).task_set
+    assert usual.texts.fingerprint == whole.task_set.texts.fingerprint
+
+    def told(draw, task, rows) -> list:
+        return [(draw.task_set.texts.texts[task.rows[i]], int(task.part[i])) for i in rows]
+
+    for a, b in zip((*short.shift_tasks, short.tpp), (*whole.shift_tasks, whole.tpp), strict=True):
+        assert told(short, a, range(len(a.rows))) == told(whole, b, range(len(b.rows))) and a.dropped == b.dropped
+    for a, b in zip(short.shift, whole.shift, strict=True):
+        assert told(short, a.task, a.training.balanced) == told(whole, b.task, b.training.balanced)
+    recorded.clear()
+    assert prepare.drawn_texts(replace(config, metrics=("shift",))).task_set.tpp is None
+
+
 def test_texts_without_tokens_are_refused(tiny_recording):
     residuals = tiny_recording[0]
     with pytest.raises(DataError, match="1 text.* no tokens at all"):

@@ -19,6 +19,7 @@ from foreign_files import (
     plain_arrays,
     rand,
     save_arrays,
+    scoped,
     sparsified,
     write_learned,
 )
@@ -114,6 +115,90 @@ def test_folders_of_sparsify(tmp_path, folder, settings, hooks):
     if settings.get("skip_connection"):
         out = out + X @ rand(D, D, seed=2).T
     torch.testing.assert_close(sae.reconstruct(X, sae.encode(X)), out, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("affine", [None, False, True])
+def test_gemma_scope_2(tmp_path, affine):
+    made = scoped(tmp_path / "layer_3_width_16k_l0_small", affine=affine)
+    same_codes(str(made.path), made)
+    sae = load_sae(str(made.path))
+    hooks = (HOOK, HOOK) if affine is None else ("blocks.3.mlp.hook_in", "blocks.3.hook_mlp_out")
+    assert (sae.info.hook, sae.info.hook_out, sae.info.model) == (*hooks, "google/gemma-3-270m")
+    assert sae.info.is_transcoder == (affine is not None)
+    out = made.encode(X) @ made.decoder + made.bias
+    out = out + X @ rand(D, D, seed=2) if affine else out
+    torch.testing.assert_close(sae.reconstruct(X, sae.encode(X)), out, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_gemma_scope_2_writes_another_width_than_it_reads(tmp_path, affine):
+    made = scoped(tmp_path / "a", affine=affine, d_out=24)
+    same_codes(str(made.path), made)
+    if affine:
+        expected = made.encode(X) @ made.decoder + made.bias + X @ rand(D, 24, seed=2)
+        sae = load_sae(str(made.path / "params.safetensors"))
+        torch.testing.assert_close(sae.reconstruct(X, sae.encode(X)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("place", "hooks"),
+    [
+        ("resid_post/layer_3_width_16k_l0_small", (HOOK, HOOK)),
+        ("attn_out_all/layer_3_width_16k_l0_big", ("blocks.3.attn.hook_z",) * 2),
+        ("mlp_out/layer_3_width_1m_l0_big", ("blocks.3.hook_mlp_out",) * 2),
+        ("transcoder_all/layer_3_width_16k_l0_big", ("blocks.3.mlp.hook_in", "blocks.3.hook_mlp_out")),
+    ],
+)
+def test_gemma_scope_2_without_its_settings_belongs_where_its_folders_say(tmp_path, place, hooks):
+    made = scoped(tmp_path / "models--google--gemma-scope-2-1b-it" / "snapshots" / "a1" / place)
+    (made.path / "config.json").unlink()
+    info = load_sae(str(made.path)).info
+    assert (info.hook, info.hook_out, info.model) == (*hooks, "google/gemma-3-1b-it")
+    alone = scoped(tmp_path / "alone")
+    (alone.path / "config.json").unlink()
+    assert inspect_sae(str(alone.path)).hook is None
+    assert load_sae(placed(str(alone.path), HOOK)).info.hook == HOOK
+
+
+def test_gemma_scope_2_of_several_layers_is_refused_with_the_reason(tmp_path):
+    made = scoped(tmp_path / "crosscoder" / "a", type="crosscoder")
+    with pytest.raises(UnsupportedSAE, match="several layers at once.*use an SAE or transcoder of one layer"):
+        inspect_sae(str(made.path))
+    layers = scoped(tmp_path / "clt" / "width_262k_l0_big").path
+    (layers / "params.safetensors").rename(layers / "params_layer_0.safetensors")
+    for spec in (layers, layers / "params_layer_0.safetensors"):
+        with pytest.raises(UnsupportedSAE, match="several layers at once"):
+            inspect_sae(str(spec))
+    deep = scoped(tmp_path / "deep").path
+    arrays = {k: torch.from_numpy(v) for k, v in plain_arrays().items()}
+    lower = {k.lower(): v for k, v in arrays.items()} | {"threshold": rand(N).abs(), "w_dec": rand(N, 4, D)}
+    save_file(lower, deep / "params.safetensors")
+    with pytest.raises(UnsupportedSAE, match="several layers at once"):
+        inspect_sae(str(deep))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"architecture": "top_k"}, "architecture is 'top_k'.*only jump_relu"),
+        ({"affine_connection": True}, "affine_connection.*do not agree"),
+        ({"affine_connection": "yes"}, "affine_connection = 'yes' in config.json; expected true or false"),
+        ({"hf_hook_point_in": None}, "lacks hf_hook_point_in"),
+        ({"type": ["sae"]}, "several layers"),
+    ],
+)
+def test_odd_settings_of_gemma_scope_2_cost_a_line(tmp_path, settings, line):
+    with pytest.raises(UnsupportedSAE, match=line):
+        inspect_sae(str(scoped(tmp_path / "a", **settings).path))
+
+
+def test_a_file_of_the_hubs_cache_belongs_where_its_folder_lies(tmp_path):
+    place = "models--google--gemma-scope-2b-pt-res/snapshots/a1/layer_3/width_16k/average_l0_50"
+    blob = plain(tmp_path / "blobs" / "0123.npz", "JumpReLU").path
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "params.npz").symlink_to(blob)
+    info = inspect_sae(str(tmp_path / place))
+    assert (info.hook, info.model) == (HOOK, "gemma-2-2b")
 
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])

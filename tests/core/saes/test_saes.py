@@ -34,7 +34,7 @@ from safetensors.torch import load_file, save_file
 
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.saes import registry, releases
-from saeeval_core.saes.fit import check_fits
+from saeeval_core.saes.fit import check_fits, check_settings
 from saeeval_core.saes.loaded import load_sae, verify_affine
 from saeeval_core.saes.local import inspect_sae
 from saeeval_core.saes.registry import list_bundled
@@ -610,6 +610,20 @@ def test_architecture_and_sizes_are_what_names_state_and_else_blank(spec, archit
     assert (row.architecture, row.widths) == (architecture, widths)
 
 
+@pytest.mark.parametrize(
+    ("hook", "line"),
+    [
+        ("hook_embed", "the token embedding has no place in a block"),
+        ("blocks.{layer}.hook_resid_post", "a template whose layer was never filled in"),
+        ("blocks.7.hook_resid_post", "this model has blocks 0 to 1"),
+    ],
+)
+def test_a_hook_that_cannot_be_is_refused_before_a_model_is_loaded(tmp_path, hook, line):
+    info = inspect_sae(str(saved(tmp_path / "a", "standard", metadata={"hook_name": hook})))
+    with pytest.raises(UnsupportedSAE, match=line):
+        check_settings(info, {"num_hidden_layers": 2})
+
+
 def test_nearly_every_sae_of_the_registry_can_be_scored():
     rows = list_registry()
     reasons = [row.not_scorable for row in rows if row.not_scorable]
@@ -695,7 +709,7 @@ def test_hub_repositories_load_like_folders(hub, tmp_path):
     assert (sae.info.id, sae.info.architecture) == ("hub:org/repo/sub", "TopKSAE")
     assert sae.fingerprint == load_sae(str(tmp_path / "hub/org/repo/sub")).fingerprint
     assert load_sae("org/repo").info.architecture == "StandardSAE"
-    refuse("no SAE in SAELens's format", "org/repo/other")
+    refuse("no SAE at that path", "org/repo/other")
 
 
 def test_registry_releases_load_through_saelens(hub, tmp_path):

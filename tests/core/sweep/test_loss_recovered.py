@@ -7,6 +7,7 @@ import torch
 from baselines import residual_basis
 from toys import HOOK, save_tiny_sae
 
+from saeeval_core.config import RunConfig
 from saeeval_core.saes.loaded import load_sae
 from saeeval_core.sweep import loss_recovered as module
 from saeeval_core.sweep.loss_recovered import loss_recovered, stored_loss_recovered
@@ -32,10 +33,16 @@ def test_a_transcoder_replaces_what_it_writes(tiny_model, tiny_texts, tmp_path):
 def test_a_figure_is_measured_once(tiny_model, tiny_model_dir, tiny_sae_dirs, tiny_texts, tmp_path, monkeypatch):
     monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
     monkeypatch.setattr(module, "load_model", lambda *_a, **_k: tiny_model)
-    saes = [str(tiny_sae_dirs["topk"]), str(tiny_sae_dirs["standard"])]
-    first = stored_loss_recovered(str(tiny_model_dir), saes[:1], tiny_texts.texts)
+    config, saes = RunConfig(model=str(tiny_model_dir)), [str(tiny_sae_dirs["topk"]), str(tiny_sae_dirs["standard"])]
+    first = stored_loss_recovered(config, saes[:1], tiny_texts.texts)
     monkeypatch.setattr(
         module, "load_sae", lambda sae, **_: load_sae(sae) if sae == saes[1] else pytest.fail("loaded again")
     )
-    both = stored_loss_recovered(str(tiny_model_dir), saes, tiny_texts.texts)
+    both = stored_loss_recovered(config, saes, tiny_texts.texts)
     assert set(both) == set(saes) and both[saes[0]] == first[saes[0]]
+    half = replace(config, dtype="bfloat16")
+    monkeypatch.setattr(module, "load_sae", lambda sae, **_: load_sae(sae))
+    monkeypatch.setattr(module, "loss_recovered", lambda *_: [0.5])
+    assert stored_loss_recovered(half, saes[:1], tiny_texts.texts) == {saes[0]: 0.5}, (
+        "another precision, another figure"
+    )

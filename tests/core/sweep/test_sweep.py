@@ -158,6 +158,16 @@ def test_a_second_sweep_reuses_finished_units(result, config, own_cache, monkeyp
     assert sweep.sweep(config)["rows"] == result["rows"]
 
 
+def test_precision_and_kernel_reach_the_pass_and_are_named(config, result, own_cache, monkeypatch):
+    assert {(r["dtype"], r["kernel"] != "") for r in result["rows"] if r["status"] == "ok"} == {("float32", True)}
+    half = replace(config, saes=config.saes[:1], metrics=("tpp",), controls=False, dtype="bfloat16", kernel="default")
+    found = sweep.sweep(half)
+    assert {(r["dtype"], r["kernel"]) for r in found["rows"]} == {("bfloat16", "default")}
+    assert found["config"]["dtype"] == "bfloat16" and found["config"]["kernel"] == "default"
+    same = [r["fingerprint"] for r in result["rows"] if r["status"] == "ok"]
+    assert not {r["fingerprint"] for r in found["rows"]} & set(same), "another unit"
+
+
 class _OneOrNone:
     """The strongest latent in place of the first direction seen; nothing in the other ones."""
 
@@ -209,8 +219,8 @@ def test_word_deletion_and_loss_recovered_on_request(config, own_cache, monkeypa
 
 def test_a_bundled_task_is_cut_to_the_texts_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path))
-    whole = sweep._task_set(SweepConfig(("x",), tasks=("bios",)), "bios")
-    cut = sweep._task_set(SweepConfig(("x",), tasks=("bios",), texts_per_cell=60), "bios")
+    whole = sweep.task_set_for(SweepConfig(("x",), tasks=("bios",)), "bios")
+    cut = sweep.task_set_for(SweepConfig(("x",), tasks=("bios",), texts_per_cell=60), "bios")
     assert 8 * 60 <= len(cut.texts.texts) < len(whole.texts.texts) / 2
     assert cache_dir() == tmp_path
 

@@ -18,7 +18,7 @@ def activations(tmp_path_factory) -> ActivationCache:
     rng = np.random.default_rng(0)
     x = (np.maximum(rng.normal(-1, 1, (6000, 24)), 0) @ rng.normal(size=(24, 16)) * 5).astype(np.float16)
     source = ActivationSource("toy", "blocks.0.hook_resid_post", "toy")
-    return ActivationCache(tmp_path_factory.mktemp("cache"), source, [x[:4000]], x[4000:])
+    return ActivationCache(tmp_path_factory.mktemp("cache"), source, x[:4000], x[4000:])
 
 
 CONFIG = SuiteConfig(

@@ -30,7 +30,7 @@ def cache(tmp_path) -> ActivationCache:
     x = (rng.random((3000, 24)) < 0.2) * rng.random((3000, 24)) @ rng.normal(size=(24, 16)) * 5
     x = x.astype(np.float16)
     source = ActivationSource("toy", "blocks.0.hook_resid_post", "abc")
-    return ActivationCache(tmp_path, source, [x[:2500]], x[2500:])
+    return ActivationCache(tmp_path, source, x[:2500], x[2500:])
 
 
 def test_an_sae_is_saved_with_its_figures_and_can_be_used(cache, tmp_path):
@@ -86,7 +86,7 @@ def test_batches_repeat_for_a_seed_and_continue_where_asked(cache):
     later = next(cache.batches(500, 0, start=6))
     torch.testing.assert_close(first[6], later)
     assert not torch.equal(first[0], next(cache.batches(500, 1)))
-    assert sorted(torch.cat(first[:5])[:, 0].tolist()) == sorted(cache.train[0].astype(np.float32)[:, 0].tolist())
+    assert sorted(torch.cat(first[:5])[:, 0].tolist()) == sorted(cache.train.astype(np.float32)[:, 0].tolist())
     with pytest.raises(DataError, match="fewer than one batch"):
         next(cache.batches(5000, 0))
 
