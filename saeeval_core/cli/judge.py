@@ -112,6 +112,13 @@ def agreement(
         bool, typer.Option("--missing-as-zero", help="Read missing ratings as 0 (the output says so).")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the intervals.", min=1)] = 1000,
+    judge: Annotated[
+        str,
+        typer.Option(
+            "--judge", help="A judge with stored verdicts: how far it agrees with people's decisions, and other labels."
+        ),
+    ] = "",
+    threshold: Annotated[int, typer.Option(help="With --judge: a rating of this or more means ablate (1 or 2).")] = 2,
     json_path: o.Json = None,
 ) -> None:
     """Measure agreement of raters: exact, within 1, Cohen's kappa with intervals, Krippendorff's alpha."""
@@ -119,6 +126,17 @@ def agreement(
 
     if labels is not None and task:
         raise ConfigError("--task goes with the stored verdicts; leave it out with --labels")
+    if judge:
+        if labels is not None or missing_as_zero:
+            raise ConfigError(
+                "--judge goes with the stored decisions and verdicts; leave out --labels and --missing-as-zero"
+            )
+        from saeeval_core.judging.trusted import trust_command
+        from saeeval_core.scores.selections import Rule
+
+        trusted = trust_command(judge, sae, task or DEFAULT_TASK, rule=Rule(threshold), resamples=resamples)
+        finish(json_path, trusted.to_dict())
+        return
     result = agreement_command(
         labels=labels,
         sae="" if labels else sae,

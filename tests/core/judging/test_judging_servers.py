@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def make(fake: FakeServer, key: str = "", **settings) -> CompatibleJudge:
-    defaults = {"model": MODEL, "base_url": fake.url, "retries": 0, "timeout": 5.0}
+    defaults = {"model": MODEL, "base_url": fake.url, "retries": 0, "timeout": 60.0}
     return CompatibleJudge(
         key, ServerSettings(**(defaults | settings)), Chat() if fake.kind.startswith("chat") else Messages()
     )
@@ -129,7 +129,7 @@ FAULTS = {
 @pytest.mark.parametrize("kind", ANTHROPIC_AND_CHAT)
 @pytest.mark.parametrize("status", FAULTS)
 def test_every_fault_is_a_named_no_verdict(served, store, kind, status):
-    judge = make(served(kind, answer=FAULTS[status]), timeout=0.6)
+    judge = make(served(kind, answer=FAULTS[status]), timeout=0.6 if status == "timed out" else 60.0)
     run = judge_questions(store, judge, questions(judge, [0]))
     (found,) = stored(store)
     assert (found.status, dict(found.ratings), run.failures) == (status, {}, {status: 1})
