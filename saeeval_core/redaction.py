@@ -8,6 +8,8 @@ from functools import lru_cache
 KEY_VARIABLES = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
+    "OPENAI_API_KEY",
+    "SAEEVAL_JUDGE_KEY",
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
     "HUGGINGFACEHUB_API_TOKEN",
@@ -15,7 +17,7 @@ KEY_VARIABLES = (
 """Variables of the environment whose values are never shown."""
 HIDDEN = "[key]"
 _SHORTEST = 6  # a shorter value would blot out ordinary words
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:hf_(?!hook_)|api_org_|sk-ant-)[A-Za-z0-9_-]{8,}")
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:hf_(?!hook_)|api_org_|sk-ant-|sk-proj-|sk-svcacct-)[A-Za-z0-9_-]{8,}")
 _PASSWORD = re.compile(r"(?<=://)[^\s/@:'\"]{1,200}:[^\s/@'\"]{1,200}(?=@)")
 
 
@@ -23,7 +25,7 @@ def redacted(text: str, *keys: str) -> str:
     """The text with every one of ``keys`` and of KEY_VARIABLES' values replaced by "[key]".
 
     They are found as they are and escaped, whole or in part: as in JSON, ``repr``, addresses, HTML, base64, and as UTF-8
-    read as Latin-1. So is whatever looks like a key of Anthropic or the Hub, and a password in an address.
+    read as Latin-1. So is whatever looks like a key of Anthropic, OpenAI or the Hub, and a password in an address.
     """
     for key in (*keys, *(os.environ.get(name, "") for name in KEY_VARIABLES)):
         for part in key.split():  # a value with a line break may be shown line by line

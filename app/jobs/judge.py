@@ -7,7 +7,8 @@ from app.jobs.background import Background
 from app.services import access, ledger
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
-from saeeval_core.judging.command import JudgeOptions, JudgeOutcome, judge_command
+from saeeval_core.judging.command import Forecast, JudgeOptions, JudgeOutcome, judge_command, make_judge
+from saeeval_core.judging.compatible import CompatibleJudge, Endpoint
 from saeeval_core.ledger.store import Store
 
 
@@ -21,6 +22,8 @@ class JudgeJob(Background):
     total: int = 0
     result: JudgeOutcome | None = None
     """What ``judge_command`` returned."""
+    tested: Endpoint | None = None
+    """What a test of the server found."""
 
     def advance(self, done: int, total: int) -> None:
         """Called with every verdict."""
@@ -37,10 +40,10 @@ def job_of(loaded: Loaded) -> JudgeJob | None:
     return _jobs.get(_key(loaded))
 
 
-def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
+def start(loaded: Loaded, options: JudgeOptions, api_key: str = "", *, only_test: bool = False) -> JudgeJob:
     """Ask in the background, or join a run in progress. ``api_key`` "" means the server's environment variable.
 
-    DataError on a read-only server.
+    ``only_test``: only find out what the judge's server can do. DataError on a read-only server.
     """
     access.demand("asking a judge")
     with _guard:
@@ -48,7 +51,8 @@ def start(loaded: Loaded, options: JudgeOptions, api_key: str = "") -> JudgeJob:
         if job is None or not job.active:
             job = _jobs[_key(loaded)] = JudgeJob(options)
             args = (job, loaded.config, ledger.store(), api_key)
-            threading.Thread(target=_work, args=args, daemon=True, name="saeeval-judge").start()
+            work = _test if only_test else _work
+            threading.Thread(target=work, args=args, daemon=True, name="saeeval-judge").start()
         return job
 
 
@@ -61,13 +65,24 @@ def summary(result: JudgeOutcome) -> str:
             return f"{result.latents} latents; {there}"
         counted = "" if count.exact else "about "
         tokens = f"{counted}{count.input_tokens:,} tokens in, at most {count.output_tokens_at_most:,} out"
-        return f"{count.requests} requests, {tokens}; {there}"
+        return f"{count.requests} requests, {tokens}; {_cost(count)}; {there}"
     failed = ", ".join(f"{name} {n}" for name, n in run.failures.items())
+    said = f" {result.endpoint.words}." if result.endpoint is not None else ""
     parts = [f"{run.answered} new verdicts", f"{run.from_store} were there already"]
     parts += [f"no verdict: {failed}"] if failed else []
     parts += [f"{run.not_asked} not asked: the budget is used up"] if run.not_asked else []
     tokens = run.used.input + run.used.cached + run.used.output
-    return "; ".join(parts) + (f". {tokens:,} tokens used." if tokens else ".")
+    cost = f" (${run.usd:,.2f})" if run.usd is not None else ""
+    return "; ".join(parts) + (f". {tokens:,} tokens used{cost}." if tokens else ".") + said
+
+
+def _cost(count: Forecast) -> str:
+    """Of the tokens of a forecast, at the prices given."""
+    if count.usd_at_most is not None:
+        return f"at most ${count.usd_at_most:,.2f}"
+    if count.usd_about is not None:
+        return f"about ${count.usd_about:,.2f}"
+    return "cost unknown without prices"
 
 
 def _key(loaded: Loaded) -> tuple[str, str, str]:
@@ -77,6 +92,18 @@ def _key(loaded: Loaded) -> tuple[str, str, str]:
 def _work(job: JudgeJob, config: RunConfig, store: Store, api_key: str) -> None:
     def ask() -> None:
         job.status = "running"
+        access.check_judge(job.options.base_url)
         job.result = judge_command(config, job.options, store=store, on_progress=job.advance, api_key=api_key)
+
+    job.carry_out(ask)
+
+
+def _test(job: JudgeJob, _config: RunConfig, _store: Store, api_key: str) -> None:
+    def ask() -> None:
+        job.status = "running"
+        access.check_judge(job.options.base_url)
+        judge = make_judge(job.options, api_key)
+        assert isinstance(judge, CompatibleJudge)  # the others have no test
+        job.tested = judge.probe()
 
     job.carry_out(ask)

@@ -4,6 +4,7 @@ Asked at the border of every service that changes, fetches or reads something, s
 gets around a control that is drawn locked.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +18,8 @@ from saeeval_core.texts.own import OWN
 from saeeval_core.texts.sources import BUNDLED_TASKS
 
 READ_ONLY = "this server is read-only"
+JUDGE_URL = "SAEEVAL_JUDGE_URL"
+"""Variable of the environment with the address of a judge's server; on a lab's server no other may be asked."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,22 @@ def check(config: RunConfig) -> None:
             raise ConfigError(f"{READ_ONLY}: '{name}' would be fetched; choose one of the list")
     if _now.read_only and (config.texts or (config.task.split(":")[0] not in (*BUNDLED_TASKS, OWN))):
         raise ConfigError(f"{READ_ONLY}: files of texts and the Hub are switched off; choose a task of the list")
+
+
+def judge_address() -> str:
+    """Address of a judge's server that whoever runs this named; "" without."""
+    return os.environ.get(JUDGE_URL, "")
+
+
+def judge_address_is_fixed() -> bool:
+    """Whether people here may not name another: a lab's server sends nothing where a visitor points it."""
+    return _now.roots is not None
+
+
+def check_judge(url: str | None) -> None:
+    """ConfigError for an address that people here may not name. None: a vendor's own."""
+    if url is not None and judge_address_is_fixed() and url != judge_address():
+        raise ConfigError(f"this server asks judges at no address given on a page; who runs it can set {JUDGE_URL}")
 
 
 def kept_saes() -> Path:

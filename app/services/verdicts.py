@@ -10,10 +10,13 @@ from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.config import derive_rng
 from saeeval_core.judging.agreement import Conflict, ratings_by_rater
+from saeeval_core.judging.trusted import Trust, trust
 from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.connection import default_path
 from saeeval_core.ledger.store import PressId
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.recordings.known_saes import recorded_sae
+from saeeval_core.scores.selections import Rule
 
 ADJUDICATED = "adjudicated"
 """The rater under whose name rulings on conflicts are kept, whoever made them."""
@@ -46,6 +49,13 @@ def latents_named(loaded: Loaded) -> dict[int, tuple[str, str]]:
 def cells(loaded: Loaded) -> dict[str, dict[tuple[int | str, str], int]]:
     """Rater -> {(latent, concept): rating} of all ratings given."""
     return ratings_by_rater(current(loaded))
+
+
+def trust_in(loaded: Loaded, rater: str, rule: Rule) -> Trust | None:
+    """How far a judge agrees with people's decisions and others' labels; None where it has rated nothing here."""
+    if not any(v.rater == rater and v.ok and v.ratings for v in current(loaded)):
+        return None
+    return trust(ledger.store(), recorded_sae(loaded.latents), loaded.task_set, rater, rule=rule)
 
 
 def rate(

@@ -13,9 +13,13 @@ from saeeval_core.evaluation.prepare import evaluation_of
 from saeeval_core.evidence.evidence import judged_evidence
 from saeeval_core.evidence.sources import evidence_sources, file_source, task_source
 from saeeval_core.judging.budget import Budget, Usage
+from saeeval_core.judging.chat import OFFICIAL, Chat, need_library
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
+from saeeval_core.judging.compatible import TIMEOUT, CompatibleJudge, Endpoint
+from saeeval_core.judging.messages import Messages
 from saeeval_core.judging.run import Judge, JudgeRun, collect_batches, judge_questions, submit_batch
 from saeeval_core.judging.select import VerdictSelector, ratings_of
+from saeeval_core.judging.server import ServerJudge, ServerSettings, TokenCount, host_of
 from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.decisions import DecisionSet
@@ -24,7 +28,10 @@ from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import Rule
 
-JUDGES = ("claude", "local")
+JUDGES = ("claude", "local", "messages", "chat")
+"""Anthropic; the offline judge; any server that speaks Messages (vLLM, llama.cpp, Ollama) or Chat Completions."""
+KEY_VARIABLE = "SAEEVAL_JUDGE_KEY"
+"""Variable of the environment with the key for "messages" and "chat"; keys of vendors go to those vendors only."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class JudgeOptions:
     latents: str = "top20"
     """"topK" (union over all rankings of the task) or ids separated by commas."""
     model: str = ""
-    """Claude's model id; "" for the default."""
+    """The model's name at the server; "" for Claude's default."""
     base_url: str | None = None
     concurrency: int = 8
     budget_usd: float | None = None
@@ -51,12 +58,19 @@ class JudgeOptions:
     """Count tokens and stop."""
     general_text: str = ""
     """File of texts to use as general text in place of the news windows."""
+    reply_tokens: int = ServerSettings.max_tokens
+    """Longest reply; models that think before they answer need more."""
 
     def __post_init__(self) -> None:
         if self.judge not in JUDGES:
-            raise ConfigError(unknown_name("judge", self.judge, JUDGES))
+            hint = "chat speaks to OpenAI and servers like it, messages to those that are like Anthropic's"
+            raise ConfigError(unknown_name("judge", self.judge, JUDGES, hint))
         if self.batch and self.judge != "claude":
-            raise ConfigError("--batch goes with --judge claude; the local judge answers at once")
+            raise ConfigError("--batch goes with --judge claude; the others answer at once")
+        if self.base_url and self.judge == "local":
+            raise ConfigError("--base-url goes with --judge messages, chat or claude; the local judge is no server")
+        if self.reply_tokens < 1 or self.concurrency < 1:
+            raise ConfigError("--reply-tokens and --concurrency are at least 1")
 
 
 @dataclass(frozen=True)
@@ -67,9 +81,20 @@ class Forecast:
     input_tokens: int
     output_tokens_at_most: int
     exact: bool
-    """False: scaled from some of the requests."""
+    """False: scaled from some of the requests, or estimated."""
     usd_at_most: float | None
-    """None without prices."""
+    """None without prices, and where tokens are estimated."""
+    counted: bool = True
+    """False: the server does not count tokens, and they are estimated from the length of the texts."""
+    usd_about: float | None = None
+    """In place of ``usd_at_most`` where tokens are estimated."""
+
+    @classmethod
+    def of(cls, count: TokenCount, budget: Budget) -> "Forecast":
+        """The forecast of a count, at the budget's prices."""
+        usd = budget.cost(Usage(count.input, 0, count.output_at_most))
+        at_most, about = (usd, None) if count.counted else (None, usd)
+        return cls(count.requests, count.input, count.output_at_most, count.exact, at_most, count.counted, about)
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,8 @@ class JudgeOutcome:
     """Claude's batches: id -> verdicts read, or "in progress"."""
     from_store: int | None = None
     """In a dry run: latents whose verdicts are already stored."""
+    endpoint: Endpoint | None = None
+    """What was found out about a server that is not known; None where nothing was asked of one."""
 
     def to_dict(self) -> dict[str, object]:
         """JSON values; what does not apply is absent."""
@@ -104,6 +131,8 @@ class JudgeOutcome:
         }
         if self.batches is not None:
             out["batches"] = self.batches
+        if self.endpoint is not None:
+            out["endpoint"] = self.endpoint.to_dict()
         if self.forecast is not None:
             out["count"] = asdict(self.forecast)
         if self.run is not None:
@@ -126,7 +155,7 @@ def judge_command(
     ``api_key`` "" means the environment's ANTHROPIC_API_KEY. DataError for a task without concepts or a latent that
     does not exist, ConfigError for options that do not go together, JudgeError when a judge cannot run at all.
     """
-    wanted = parse_latents(options.latents)
+    wanted, asker = parse_latents(options.latents), make_judge(options, api_key)
     budget = Budget(options.budget_tokens, options.budget_usd, options.price_in, options.price_out)
     task_set = task_set_of(config)
     concepts = task_concepts(task_set)
@@ -145,30 +174,46 @@ def judge_command(
         raise DataError("no latent has an effect on any probe of this task; give ids with --latents")
     store = store or Store()
     load_shipped_verdicts(store, recording)
-    asker = make_judge(options, api_key)
     questions = [asker.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
     about = JudgeOutcome(
         asker.rater, asker.rater_kind, recording.sae, task_set.texts.name, tuple(c.name for c in concepts), len(ids)
     )
-    if isinstance(asker, ClaudeJudge):
-        return _ask_claude(about, store, asker, questions, budget, options, on_progress)
+    if isinstance(asker, ServerJudge):
+        return _ask_server(about, store, asker, questions, budget, options, on_progress)
     if options.dry_run:
         return replace(about, from_store=sum(store.find_verdict(q.blank.key) is not None for q in questions))
     return replace(about, run=judge_questions(store, asker, questions, on_progress=on_progress))
 
 
 def make_judge(options: JudgeOptions, api_key: str = "") -> Judge:
-    """The judge of the options; Claude's key from ``api_key`` or the environment's ANTHROPIC_API_KEY."""
+    """The judge of the options, with ``api_key`` or the environment's: ANTHROPIC_API_KEY, KEY_VARIABLE, or OPENAI_API_KEY.
+
+    OPENAI_API_KEY goes to OpenAI's server or the environment's OPENAI_BASE_URL only. ConfigError for a judge that
+    lacks an address, a model's name or its library.
+    """
     if options.judge == "claude":
-        settings = ClaudeSettings(
-            model=options.model or ClaudeSettings.model,
-            concurrency=options.concurrency,
-            base_url=options.base_url or os.environ.get("ANTHROPIC_BASE_URL"),
+        key, url = os.environ.get("ANTHROPIC_API_KEY"), options.base_url or os.environ.get("ANTHROPIC_BASE_URL")
+        model = options.model or ClaudeSettings.model
+        return ClaudeJudge(
+            api_key or key, ClaudeSettings(model, options.reply_tokens, options.concurrency, base_url=url)
         )
-        return ClaudeJudge(api_key or os.environ.get("ANTHROPIC_API_KEY"), settings)
+    if options.judge in ("messages", "chat"):
+        return _compatible(options, api_key or os.environ.get(KEY_VARIABLE, ""))
     from saeeval_core.judging.local import LocalJudge
 
     return LocalJudge()
+
+
+def _compatible(options: JudgeOptions, key: str) -> CompatibleJudge:
+    url, asked = options.base_url, (options.model, options.reply_tokens, options.concurrency)
+    if options.judge == "messages":
+        return CompatibleJudge(key, ServerSettings(*asked, timeout=TIMEOUT, base_url=url), Messages())
+    need_library()
+    if not url:
+        url, key = os.environ.get("OPENAI_BASE_URL") or OFFICIAL, key or os.environ.get("OPENAI_API_KEY", "")
+    official = host_of(url) == host_of(OFFICIAL)
+    settings = ServerSettings(*asked, timeout=TIMEOUT, base_url=url)
+    return CompatibleJudge(key, settings, Chat(official=official), needs_key=official)
 
 
 def candidate_latents(evaluation: Evaluation, latents: LatentRecording, k: int) -> list[int]:
@@ -202,20 +247,22 @@ def parse_latents(text: str) -> int | list[int]:
     raise ConfigError(f"--latents '{text}' is neither topK (such as top50) nor ids separated by commas")
 
 
-def _ask_claude(
+def _ask_server(
     about: JudgeOutcome,
     store: Store,
-    asker: ClaudeJudge,
+    asker: ServerJudge,
     questions: Sequence[Question],
     budget: Budget,
     options: JudgeOptions,
     on_progress: Callable[[int, int], None] | None,
 ) -> JudgeOutcome:
-    """Collect finished batches, count tokens, ask the rest within the budget."""
-    batches: dict[str, str | int] = {}
-    if store.open_batches() and not options.dry_run:
+    """Count tokens where it matters, find out what the server can do, and ask what the store does not know."""
+    is_claude = isinstance(asker, ClaudeJudge)
+    batches: dict[str, str | int] | None = {} if is_claude else None
+    if is_claude and store.open_batches() and not options.dry_run:
         batches = collect_batches(store, asker, wait=options.wait if options.batch else 0.0)
     left = [q for q in questions if store.find_verdict(q.blank.key) is None]
+    about = replace(about, batches=batches)
     if left:
         asker.need_key()
     there = len(questions) - len(left)
@@ -223,24 +270,48 @@ def _ask_claude(
     if left and (options.dry_run or options.batch or budget.limited):
         count = asker.count(left)
         most = [Usage(n, 0, asker.settings.max_tokens) for n in count.per_request]
-        in_all = Usage(count.input, 0, count.output_at_most)
-        about = replace(
-            about,
-            forecast=Forecast(count.requests, count.input, count.output_at_most, count.exact, budget.cost(in_all)),
-        )
-        if options.batch and not options.dry_run and not budget.allows(in_all):
-            raise JudgeError(
-                f"the batch may use {count.input} tokens and {count.output_at_most} for replies, more than the budget; "
-                "raise it or name fewer latents"
-            )
+        about = replace(about, forecast=Forecast.of(count, budget))
     if options.dry_run:
-        return replace(about, batches=batches, from_store=there)
-    if options.batch:
-        if (batch_id := submit_batch(store, asker, left)) is not None:
-            batches |= {batch_id: "in progress"} | collect_batches(store, asker, wait=options.wait)
-        return replace(about, batches=batches)
+        return replace(about, from_store=there)
+    if options.batch and is_claude:
+        return _send_batch(about, store, asker, left, budget, options)
+    if left and isinstance(asker, CompatibleJudge):
+        about = replace(about, endpoint=_found_out(asker, budget))
     done = judge_questions(store, asker, left, budget, most=most, on_progress=on_progress)
-    return replace(about, batches=batches, run=replace(done, from_store=there))
+    return replace(about, run=replace(done, from_store=there))
+
+
+def _send_batch(
+    about: JudgeOutcome,
+    store: Store,
+    asker: ClaudeJudge,
+    left: Sequence[Question],
+    budget: Budget,
+    options: JudgeOptions,
+) -> JudgeOutcome:
+    count, batches = about.forecast, dict(about.batches or {})
+    if count is not None and not budget.allows(Usage(count.input_tokens, 0, count.output_tokens_at_most)):
+        raise JudgeError(
+            f"the batch may use {count.input_tokens} tokens and {count.output_tokens_at_most} for replies, more than the "
+            "budget; raise it or name fewer latents"
+        )
+    if (batch_id := submit_batch(store, asker, left)) is not None:
+        batches |= {batch_id: "in progress"} | collect_batches(store, asker, wait=options.wait)
+    return replace(about, batches=batches)
+
+
+def _found_out(asker: CompatibleJudge, budget: Budget) -> Endpoint:
+    """What one small question tells of the server; it counts towards the budget."""
+    most = asker.probe_at_most()
+    if not budget.reserve(most):
+        raise JudgeError("the budget is less than one small question may take; raise it")
+    try:
+        found = asker.probe()
+    except JudgeError:
+        budget.settle(most, Usage())
+        raise
+    budget.settle(most, found.usage)
+    return found
 
 
 def selector(config: RunConfig, rater: str, rule: Rule, *, store: Store | None = None) -> VerdictSelector:

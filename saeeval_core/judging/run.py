@@ -9,6 +9,7 @@ from typing import Protocol
 from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, describe, rebuild
+from saeeval_core.judging.server import Keep
 from saeeval_core.judging.verdict import Concept, Question
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
@@ -24,9 +25,7 @@ class Judge(Protocol):
         """The question about one latent."""
         ...
 
-    def ask(
-        self, questions: Sequence[Question], keep: Callable[[Verdict, Usage], None], may_ask: Callable[[Question], bool]
-    ) -> None:
+    def ask(self, questions: Sequence[Question], keep: Keep, may_ask: Callable[[Question], bool]) -> None:
         """Answer all questions; ``keep`` gets each verdict as it arrives."""
         ...
 
@@ -62,15 +61,17 @@ def judge_questions(
 ) -> JudgeRun:
     """Ask the questions that the store has no answer to; every verdict is stored as it arrives.
 
-    ``most``: per question, the most it may use; needed for a budget. ``on_progress(done, total)`` may raise Cancelled.
+    ``most``: per question, the most it may use; needed for a budget, and counted as used where a server does not say.
+    ``on_progress(done, total)`` may raise Cancelled.
     """
     budget = budget or Budget()
     largest = {q.blank.key: m for q, m in zip(questions, most or [Usage()] * len(questions), strict=True)}
     waiting = [q for q in questions if store.find_verdict(q.blank.key) is None]
     arrived: list[Verdict] = []
 
-    def keep(verdict: Verdict, usage: Usage) -> None:
-        budget.settle(largest[verdict.key], usage)
+    def keep(verdict: Verdict, usage: Usage | None) -> None:
+        most_of_it = largest[verdict.key]
+        budget.settle(most_of_it, most_of_it if usage is None else usage)
         store.add_verdicts([verdict])
         arrived.append(verdict)
         if on_progress is not None:

@@ -1,5 +1,7 @@
 """What a judge is asked and what counts as an answer: concepts, questions, the reply's schema, names of failures."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -46,6 +48,8 @@ NO_VERDICTS = (
 
 MAX_TEXT = 600
 """Longest explanation or reason kept, in characters."""
+_LONGEST_REPLY = 20_000  # characters searched for JSON
+_THOUGHT = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,31 @@ def reply_model(concepts: Sequence[Concept]) -> type[BaseModel]:
         reason=(str, Field(description="one to three sentences: why these ratings")),
         ratings=(ratings, ...),
     )
+
+
+def shape_of_reply(concepts: Sequence[Concept]) -> str:
+    """The reply's JSON in words, for servers that may not know a schema."""
+    ratings = ", ".join(f'"{name}": <whole number from 0 to 4>' for name in field_names(concepts))
+    return f'{{"explanation": "<one sentence>", "reason": "<why>", "ratings": {{{ratings}}}}}'
+
+
+def json_in(text: str) -> str:
+    """The last JSON object in a reply that may hold prose, a fence or a thought around it; the reply without any.
+
+    The last, because a model may quote what it was shown before it answers.
+    """
+    text = _THOUGHT.sub("", text[-_LONGEST_REPLY:])
+    decoder, at, found = json.JSONDecoder(), text.find("{"), ""
+    while at >= 0:
+        try:
+            _, end = decoder.raw_decode(text, at)
+            found = text[at:end]
+        except RecursionError:
+            break
+        except ValueError:
+            end = at + 1
+        at = text.find("{", end)
+    return found or text
 
 
 def parse_reply(question: Question, text: str) -> Verdict:

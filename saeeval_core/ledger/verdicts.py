@@ -4,6 +4,7 @@ The newest usable verdict per task, rater and latent is the current one; all oth
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,33 @@ OK = "ok"
 """Status of a usable verdict; every other status says why there is no verdict."""
 SERVED = " served as "
 """In a verdict's model: between the model that was asked for and what the server says that it is."""
+_SERVED = re.compile(rf"(.*?){SERVED}(.*) at (\S+?)(?: by (\w+), request ([0-9a-f]+))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Served:
+    """Who answered a judge's question and what exactly was sent: the text of a verdict's model, both ways."""
+
+    asked: str
+    """The model that was asked for."""
+    model: str
+    """The model as the server reports it."""
+    host: str
+    """Host, and port where there is one."""
+    protocol: str = ""
+    """How the server was spoken to: "messages" or "chat"; "" in verdicts of earlier versions."""
+    request: str = ""
+    """Fingerprint of the whole request (``config.fingerprint`` of its body); "" as above."""
+
+    def __str__(self) -> str:
+        how = f" by {self.protocol}, request {self.request}" if self.protocol else ""
+        return f"{self.asked}{SERVED}{self.model} at {self.host}{how}"
+
+    @classmethod
+    def of(cls, text: str) -> "Served | None":
+        """The same from a verdict's model; None where no server named itself."""
+        found = _SERVED.fullmatch(text)
+        return None if found is None else cls(*(part or "" for part in found.groups()))
 
 
 @dataclass(frozen=True)
@@ -38,7 +66,7 @@ class Verdict:
     explanation: str = ""
     reason: str = ""
     model: str = ""
-    """As asked for; after ``SERVED`` the name that the server gave, and where it is."""
+    """As asked for, or a ``Served`` in words."""
     prompt: str = ""
     """The text sent to the judge."""
     evidence_hash: str = ""

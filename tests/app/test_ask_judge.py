@@ -1,16 +1,18 @@
-"""Asking Claude from the page, against a local server: from the button to the score, each failure by its name, the key nowhere."""
+"""Asking judges from the page, against local servers: from the button to the score, failures by name, the key nowhere."""
 
 import time
 
 import pytest
 from fake_claude import FakeClaude, answer, error, message  # noqa: E402
+from fake_servers import MODEL, FakeServer, in_prose
 from viewing import opened, texts, view
 
 from app.deciding import judged
 from app.jobs import judge as judge_job
-from app.services import ledger, scoring, verdicts
+from app.services import access, ledger, scoring, verdicts
 from app.views.judge.raters import side_by_side
 from saeeval_core.config import RunConfig
+from saeeval_core.judging.command import JudgeOptions
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV
 
@@ -136,3 +138,77 @@ def test_without_a_key_the_page_says_so(fake, loaded):
 def test_latents_that_cannot_be_read_are_one_box(fake, loaded):
     at = ask(loaded, "best")
     assert "neither topK" in at.error[0].value.replace("\\", "")
+
+
+@pytest.fixture
+def ollama(monkeypatch):
+    for name in ("ANTHROPIC_API_KEY", "SAEEVAL_JUDGE_KEY", "SAEEVAL_JUDGE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    server = FakeServer("ollama", answer=lambda r, n: in_prose(r, 3)).start()
+    yield server
+    server.stop()
+
+
+def choose(server, latents, judge="messages"):
+    """The page with this server chosen, no key given."""
+    at = view("judge")
+    at.selectbox(key="w_ask_judge").set_value(judge).run()
+    at.text_input(key=f"w_ask_url_{judge}").set_value(server.url)
+    at.text_input(key=f"w_ask_model_{judge}").set_value(MODEL)
+    at.text_input(key="w_ask_latents").set_value(latents)
+    return at
+
+
+def test_a_local_server_is_tested_priced_and_asked_without_a_key(ollama, loaded):
+    at = choose(ollama, "5,17,33,64")
+    at.button(key="w_ask_test").click().run()
+    at = finished(loaded, at)
+    assert f"{ollama.host} (messages) answers as {MODEL}-q4; JSON is read" in texts(at).replace("\\", "")
+    at.number_input(key="w_ask_price_in").set_value(1000.0)
+    at.number_input(key="w_ask_price_out").set_value(1000.0)
+    at.button(key="w_ask_count").click().run()
+    at = finished(loaded, at)
+    assert "4 requests, about " in texts(at) and "about $" in texts(at).replace("\\", "")
+    assert len(ollama.requests) == 1, "the test; counting asks nothing"
+    at.button(key="w_ask_go").click().run()
+    at = finished(loaded, at)
+    assert judge_job.job_of(loaded).result.run.answered == 4 and "4 new verdicts" in texts(at)
+    rater = f"{MODEL} at {ollama.host}"
+    assert rater in judged.judges(loaded)
+    assert f"Before you trust {rater}:" in texts(at) and "rate some blind first" in texts(at)
+    for latent in (5, 17, 33):
+        verdicts.rate(loaded, latent, "Ada", {"gender": 3})
+    assert "ratings of Ada: kappa" in texts(at.run())
+    assert not any(h.get("authorization", "Bearer none") != "Bearer none" for h in ollama.headers)
+
+
+def test_a_failed_verdict_is_asked_again_only_of_the_server_that_gave_it(ollama, loaded):
+    ollama.answer = lambda r, n: "no JSON" if n > 1 else in_prose(r)
+    at = choose(ollama, "5")
+    at.button(key="w_ask_go").click().run()
+    finished(loaded, at)
+    (failed,) = [v for v in verdicts.current(loaded) if v.status == "invalid answer"]
+    at = view("judge", {"latent": "5"})
+    again = f"w_again_5_{failed.rater}"
+    assert again not in [b.key for b in at.button] and "Choose this server and model above" in texts(at)
+    ollama.answer = lambda r, n: in_prose(r)
+    at.selectbox(key="w_ask_judge").set_value("messages").run()
+    at.text_input(key="w_ask_url_messages").set_value(ollama.url)
+    at.text_input(key="w_ask_model_messages").set_value(MODEL).run()
+    at.button(key=again).click().run()
+    finished(loaded, at)
+    assert [v.ok for v in verdicts.current(loaded) if v.rater == failed.rater] == [True]
+
+
+def test_a_labs_server_asks_only_the_address_of_who_runs_it(ollama, loaded, monkeypatch):
+    monkeypatch.setattr(access, "_now", access.Access(roots=()))
+    at = view("judge")
+    at.selectbox(key="w_ask_judge").set_value("messages").run()
+    assert at.text_input(key="w_ask_url_messages").disabled
+    options = JudgeOptions("messages", "5", MODEL, ollama.url)
+    for only_test in (True, False):
+        judge_job.start(loaded, options, only_test=only_test)
+        assert "asks judges at no address given on a page" in texts(finished(loaded, at)) and ollama.headers == []
+    monkeypatch.setenv("SAEEVAL_JUDGE_URL", ollama.url)
+    judge_job.start(loaded, options, only_test=True)
+    assert "answers as" in texts(finished(loaded, at))

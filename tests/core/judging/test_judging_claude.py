@@ -14,6 +14,7 @@ import pytest
 from fake_claude import FakeClaude, answer, error, message
 from judge_fixtures import toy_source
 
+from saeeval_core.config import fingerprint
 from saeeval_core.errors import Cancelled, ConfigError, JudgeError
 from saeeval_core.evidence.evidence import for_judge, latent_evidence
 from saeeval_core.judging import verdict as v
@@ -22,6 +23,7 @@ from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
 from saeeval_core.judging.prompts import RUBRIC
 from saeeval_core.judging.run import collect_batches, judge_questions, submit_batch
 from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import Served
 
 KEY = "sk-test-VERYSECRET-0123456789"
 CONCEPTS = (v.Concept("nurse"), v.Concept("surgeon"), v.Concept("gender", "female, male"))
@@ -65,7 +67,9 @@ def test_verdicts_are_stored_with_all_that_made_them(fake: FakeClaude, judge: Cl
     first = stored(store)[0]
     host = fake.url.removeprefix("http://")
     assert (first.rater, first.rater_kind) == (f"claude-haiku-5-5 at {host}", "llm"), "another server is not Claude"
-    assert first.model == f"claude-haiku-5-5 served as fake at {host}"
+    served = Served.of(first.model)
+    assert served == Served("claude-haiku-5-5", "fake", host, "messages", served.request)
+    assert served.request in map(fingerprint, fake.requests), "of exactly what was sent"
     assert first.key in {q.blank.key for q in questions(judge)}, "what the server calls itself asks no other question"
     assert first.ratings == {"nurse": 2, "surgeon": 2, "gender": 2}
     assert first.explanation == "fires on pronouns"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from fake_claude import FakeClaude, answer
+from fake_servers import MODEL, FakeServer
 
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError, JudgeError
-from saeeval_core.judging.command import JudgeOptions, judge_command, parse_latents, selector
+from saeeval_core.judging import chat
+from saeeval_core.judging.command import JudgeOptions, judge_command, make_judge, parse_latents, selector
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import Rule
 
@@ -44,7 +46,7 @@ def claude(fake: FakeClaude, **options) -> JudgeOptions:
 
 ABOUT = {"judge", "rater_kind", "sae", "task", "concepts", "latents"}
 RUN = {"rater", "asked", "answered", "from_store", "not_asked", "failures", "used", "usd"}
-COUNT = {"requests", "input_tokens", "output_tokens_at_most", "exact", "usd_at_most"}
+COUNT = {"requests", "input_tokens", "output_tokens_at_most", "exact", "usd_at_most", "counted", "usd_about"}
 
 
 def test_button_to_verdicts(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
@@ -105,6 +107,65 @@ def test_without_a_key_nothing_is_asked(
     assert not fake.requests and not store.raters("")
 
 
+@pytest.mark.parametrize(("judge", "kind"), [("messages", "ollama"), ("messages", "vllm"), ("chat", "chat")])
+def test_any_server_judges_without_a_key_and_says_once_what_it_is(
+    config: RunConfig, store: Store, monkeypatch, judge: str, kind: str
+) -> None:
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "SAEEVAL_JUDGE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    server = FakeServer(kind).start()
+    options = JudgeOptions(judge, "1,2,3", MODEL, server.url)
+    priced = replace(options, dry_run=True, price_in=1.0, price_out=5.0)
+    count = judge_command(config, priced, store=store).to_dict()["count"]
+    usd = count["usd_at_most"] if kind == "vllm" else count["usd_about"]
+    assert usd == pytest.approx((count["input_tokens"] + 5 * count["output_tokens_at_most"]) / 1e6)
+    assert (count["counted"], server.requests) == (kind == "vllm", [])
+    found = judge_command(config, options, store=store).to_dict()
+    assert (found["answered"], found["failures"], len(server.requests)) == (3, {}, 4)
+    assert found["endpoint"] == {
+        "protocol": judge,
+        "host": server.host,
+        "model": MODEL,
+        "served_as": f"{MODEL}-q4",
+        "json_schema": False,
+        "prompt_cache": True,
+    }
+    again = judge_command(config, options, store=store).to_dict()
+    assert (again["asked"], again["from_store"], len(server.requests), "endpoint" in again) == (0, 3, 4, False)
+    server.stop()
+
+
+def test_finding_out_counts_towards_the_budget(config: RunConfig, store: Store) -> None:
+    server = FakeServer("chat").start()
+    options = JudgeOptions("chat", "1,2,3", MODEL, server.url, concurrency=1, budget_tokens=1000)
+    with pytest.raises(JudgeError, match="less than one small question may take"):
+        judge_command(config, options, store=store)
+    assert server.requests == []
+    found = judge_command(config, replace(options, budget_tokens=8000), store=store).to_dict()
+    assert found["not_asked"] > 0, "a token per byte is reckoned with, so that the budget is never overrun"
+    assert sum(found["used"].values()) == 1000 * len(server.requests) <= 8000
+    server.stop()
+
+
+def test_keys_go_where_they_belong(monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.delenv("SAEEVAL_JUDGE_KEY", raising=False)
+    own = JudgeOptions("chat", model="m", base_url="http://localhost:1")
+    assert not make_judge(own).has_key and make_judge(JudgeOptions("chat", model="m")).has_key
+    monkeypatch.setenv("SAEEVAL_JUDGE_KEY", "own-key")
+    assert make_judge(own).has_key
+    monkeypatch.delenv("SAEEVAL_JUDGE_KEY")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(JudgeError, match="api.openai.com needs one"):
+        make_judge(JudgeOptions("chat", model="m")).need_key()
+
+
+def test_without_its_library_chat_says_the_command(monkeypatch) -> None:
+    monkeypatch.setattr(chat, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match="run: pip install 'openai"):
+        make_judge(JudgeOptions("chat", model="m", base_url="http://localhost:1"))
+
+
 def test_general_text_from_a_file_stands_beside_the_tasks_own(
     fake: FakeClaude, config: RunConfig, store: Store, tmp_path: Path, monkeypatch
 ) -> None:
@@ -161,5 +222,11 @@ def test_wrong_options(config: RunConfig, store: Store, fake: FakeClaude) -> Non
         JudgeOptions(judge="gpt")
     with pytest.raises(ConfigError, match="--batch goes with --judge claude"):
         JudgeOptions(batch=True)
+    with pytest.raises(ConfigError, match="the local judge is no server"):
+        JudgeOptions(base_url="http://localhost:1")
+    with pytest.raises(ConfigError, match="are at least 1"):
+        JudgeOptions(reply_tokens=0)
+    with pytest.raises(ConfigError, match="unknown judge 'openai'.*chat speaks to OpenAI"):
+        JudgeOptions("openai")
     with pytest.raises(DataError, match="has latents 0 to 31, not 99"):
         judge_command(config, claude(fake, latents="99"), store=store)
