@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.recordings.obtain import draw_of, named_probe, obtain_recordings, task_set_of
+from saeeval_core.recordings.obtain import Recordings, draw_of, named_probe, obtain_recordings, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.storage.kept import Shelves
 from saeeval_core.texts.tasks import Draw, TaskSet
@@ -45,9 +46,17 @@ def prepare(
     where texts, model or SAEs cannot be used.
     """
     task_set = task_set_of(config)
+    obtain = partial(obtain_recordings, config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
+    return prepared_with(config, task_set, obtain, shipped=shipped)
+
+
+def prepared_with(
+    config: RunConfig, task_set: TaskSet, obtain: Callable[[], Recordings], *, shipped: bool = True
+) -> Prepared:
+    """The same with these texts and tasks; ``obtain`` gives the recordings, once it is known that the texts suffice."""
     draw = draw_of(config, task_set)
     check_texts(config, draw)
-    recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
+    recordings = obtain()
     evaluation = evaluation_of(config, draw, recordings.residuals, shipped=shipped)
     if not evaluation.scores_shift and not evaluation.scores_tpp:
         raise DataError(

@@ -161,6 +161,11 @@ def _load(spec: str, device: str, dtype: str, search: Sequence[Path] | None) -> 
     return _from_hub(split(spec).name, asked, device, dtype).with_given_hooks(spec)
 
 
+def of_module(info: SaeInfo, module: Any) -> LoadedSAE:
+    """SAELens's own object, which is put into eval mode, with these facts. UnsupportedSAE as ``load_sae``."""
+    return _finish(info, module, fingerprint_with(_hash_tensors(module.cfg.to_dict(), module.state_dict()), info))
+
+
 def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
     """Largest error of -f_i D_i s against SAELens's decode, relative to the magnitude of what is decoded.
 
