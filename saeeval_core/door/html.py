@@ -8,7 +8,7 @@ from saeeval_core.config import headline_n
 from saeeval_core.evaluation.result import Placed, RunResult, SaeResult, TppResult
 from saeeval_core.formats.report import ReportFigure, rows_table
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
-from saeeval_core.scores.uncertainty import Estimate, say
+from saeeval_core.scores.uncertainty import Estimate, say, value_and_interval
 
 _WIDE, _HIGH, _LEFT, _BELOW = 420, 190, 38, 24
 """Of a curve, in pixels, with the room for its axes."""
@@ -42,15 +42,15 @@ def figures(sae: SaeResult) -> list[ReportFigure]:
     if sae.tpp is not None:
         n = headline_n([a.n for a in sae.tpp.by_n])
         how = "Balanced accuracy lost by each probe (column) when the latents of a class (row) are ablated to zero."
-        found.append(ReportFigure(f"{sae.sae}: TPP matrix, N = {n}, test", _matrix(sae.tpp, n), how))
+        found.append(ReportFigure(f"TPP matrix, N = {n}, test", _matrix(sae.tpp, n), how))
     if sae.controls:
         how = "What directions that know nothing of the SAE get in the same two scores, on test."
-        found.append(ReportFigure(f"{sae.sae}: controls", rows_table(_control_rows(sae)), how))
+        found.append(ReportFigure("Controls", rows_table(_control_rows(sae)), how))
     return found
 
 
-def headline(sae: SaeResult) -> list[tuple[str, str]]:
-    """(name, number with its interval) of the scores that stand first."""
+def headline(sae: SaeResult) -> list[tuple[str, Estimate]]:
+    """(name, score) of the scores that stand first."""
     found: list[tuple[str, Estimate]] = []
     if sae.shift is not None:
         n = headline_n(list(sae.shift.aggregate))
@@ -63,22 +63,26 @@ def headline(sae: SaeResult) -> list[tuple[str, str]]:
         n = headline_n(list(by_n))
         found += [("TPP area", sae.tpp.area["test"])] if sae.tpp.area else []
         found.append((f"TPP, N = {n}", by_n[n]))
-    return [(name, say(score)) for name, score in found]
+    return found
 
 
 def _sae(sae: SaeResult) -> str:
     if sae.error:
         return f"<h4>{escape(sae.sae)}</h4>{_lines([sae.error])}"
-    cards = "".join(
-        f"<div style='border:1px solid #8885;border-radius:6px;padding:4px 10px'><small>{escape(name)}</small><br>"
-        f"<b>{escape(words)}</b></div>"
-        for name, words in headline(sae)
-    )
+    cards = "".join(map(_card, headline(sae)))
     pictures = "".join(f"<p><b>{escape(f.title)}</b></p>{f.html}" for f in figures(sae))
     lines = _lines([*sae.notes, *(sae.warnings or ())])
     return (
         f"<h4>{escape(sae.sae)}</h4><div style='display:flex;flex-wrap:wrap;gap:8px'>{cards}</div>{lines}"
         f"<div style='overflow-x:auto'>{pictures}</div>"
+    )
+
+
+def _card(score: tuple[str, Estimate]) -> str:
+    value, small = value_and_interval(score[1])
+    return (
+        f"<div style='border:1px solid #8885;border-radius:6px;padding:4px 10px'><small>{escape(score[0])}</small><br>"
+        f"<b>{escape(value)}</b> <small>{escape(small)}</small></div>"
     )
 
 
@@ -96,19 +100,24 @@ def _control_rows(sae: SaeResult) -> list[dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for p in sae.controls:
         if (place := (p.metric, p.variant, p.n)) in named:
-            rows.setdefault(p.control.name, {"control": p.control.name})[named[place]] = say(p.control.score)
+            rows.setdefault(p.control.name, {"control": p.control.name})[named[place]] = _in_table(p.control.score)
     return [{name: row.get(name, "") for name in ("control", *named.values())} for row in rows.values()]
+
+
+def _in_table(e: Estimate) -> str:
+    """Without the reason, which stands with the score that a control is compared with."""
+    return "n/a" if e.value is None else say(e)
 
 
 def _curve_figure(sae: SaeResult) -> ReportFigure:
     metric, own = _own_curve(sae)
     others = _control_curves(sae.controls, metric)
-    title = f"{sae.sae}: {metric.upper()} by number of ablated latents (zero ablation, test)"
+    title = f"{metric.upper()} by number of ablated latents (zero ablation, test)"
     how = "Band: 95 % interval. Broken lines: controls."
     rows = [
         {"N": n, "score": say(e)} | {name: say(c[n]) for name, c in others.items() if n in c} for n, e in own.items()
     ]
-    return ReportFigure(title, _svg({sae.sae: own, **others}), how, rows)
+    return ReportFigure(title, _svg([(sae.sae, own), *others.items()]), how, rows)
 
 
 def _own_curve(sae: SaeResult) -> tuple[str, Curve]:
@@ -125,10 +134,10 @@ def _control_curves(controls: Sequence[Placed], metric: str) -> dict[str, Curve]
     return dict(list(found.items())[: len(_DASHES)])
 
 
-def _svg(curves: Mapping[str, Curve]) -> str:
+def _svg(curves: Sequence[tuple[str, Curve]]) -> str:
     """Curves over ln N, the first with its interval as a band; undefined scores are gaps."""
-    own = next(iter(curves.values()))
-    shown = [e for c in curves.values() for e in c.values() if e.value is not None]
+    own = curves[0][1]
+    shown = [e for _, c in curves for e in c.values() if e.value is not None]
     if not shown or len(own) < 2:
         return "<p>n/a: no defined score to draw</p>"
     ends = [v for e in own.values() if e.ci for v in e.ci]
@@ -149,7 +158,7 @@ def _svg(curves: Mapping[str, Curve]) -> str:
             else f"stroke='currentColor' stroke-dasharray='{_DASHES[i - 1]}'"
         )
         + f"><title>{escape(name)}</title></polyline>"
-        for i, (name, c) in enumerate(curves.items())
+        for i, (name, c) in enumerate(curves)
     ]
     ticks = [f"<text x='{at(n, low).split(',')[0]}' y='{_HIGH - 6}' text-anchor='middle'>{n}</text>" for n in own]
     sides = [
@@ -157,7 +166,7 @@ def _svg(curves: Mapping[str, Curve]) -> str:
         for v in sorted({low, 0.0, high})
     ]
     zero = f"<polyline points='{at(min(own), 0)} {at(max(own), 0)}' stroke='currentColor' stroke-opacity='.4'/>"
-    legend = " &middot; ".join(f"{_KEY[i]} {escape(name)}" for i, name in enumerate(curves))
+    legend = " &middot; ".join(f"{_KEY[i]} {escape(name)}" for i, (name, _) in enumerate(curves))
     return (
         f"<svg viewBox='0 0 {_WIDE} {_HIGH}' width='{_WIDE}' style='max-width:100%' font-size='11' fill='currentColor' "
         f"role='img'><polygon points='{' '.join(band)}' fill='rgba({_OWN}, .2)'/>{zero}{''.join(lines)}{''.join(ticks)}"

@@ -21,6 +21,7 @@ from saeeval_core.formats.report import report_html
 from saeeval_core.formats.saebench_files import export_saebench, run_rows
 from saeeval_core.models.memory_names import memory_label
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.scores.uncertainty import say
 from saeeval_core.storage.artifacts import sealed, write_atomic
 from saeeval_core.sweep.columns import BLANK, ScoreRow, cells
 
@@ -134,13 +135,18 @@ class Result:
         >>> result.report(folder / "report.html").stat().st_size > 5000
         True
         """
+        several = len(self.names) > 1
+
+        def of(sae: SaeResult, title: str) -> str:
+            return f"{sae.sae}: {title}" if several else title
+
         page = report_html(
             to_json(self.run),
-            [f for sae in self.run.saes for f in figures(sae)],
+            [replace(f, title=of(sae, f.title)) for sae in self.run.saes for f in figures(sae)],
             title=f"{', '.join(self.names)} on {self.run.task.title or self.run.task.name}",
             command="",
             when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            headline=[(f"{sae.sae}: {name}", words) for sae in self.run.saes for name, words in headline(sae)],
+            headline=[(of(sae, name), say(score)) for sae in self.run.saes for name, score in headline(sae)],
         )
         _write(path, page)
         return Path(path)
@@ -165,7 +171,7 @@ class Result:
         return 0
 
     def __repr__(self) -> str:
-        scores = "; ".join(f"{name} {words}" for sae in self.run.saes for name, words in headline(sae)[:1])
+        scores = "; ".join(f"{name} {say(score)}" for sae in self.run.saes for name, score in headline(sae)[:1])
         task = self.run.task
         return f"<Result of {', '.join(self.names)} on '{task.title or task.name}': {scores}>"
 
