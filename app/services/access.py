@@ -13,6 +13,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.ledger.connection import default_path
 from saeeval_core.ledger.store import Store
+from saeeval_core.models.memory_names import memory_label
 from saeeval_core.saes.placed import split
 from saeeval_core.texts.own import OWN
 from saeeval_core.texts.sources import BUNDLED_TASKS
@@ -65,7 +66,7 @@ def check(config: RunConfig) -> None:
     for name in (config.model, *saes):
         if _is_path(name):
             _check_folder(name)
-        elif _now.read_only and name in saes and {"/", ":"} & set(name):
+        elif _now.read_only and name in saes and {"/", ":"} & set(name) and not memory_label(name):
             raise ConfigError(f"{READ_ONLY}: '{name}' would be fetched; choose one of the list")
     if _now.read_only and (config.texts or (config.task.split(":")[0] not in (*BUNDLED_TASKS, OWN))):
         raise ConfigError(f"{READ_ONLY}: files of texts and the Hub are switched off; choose a task of the list")

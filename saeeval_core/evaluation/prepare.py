@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.recordings.obtain import draw_of, named_probe, needed_texts, obtain_recordings, task_set_of
+from saeeval_core.recordings.obtain import (
+    Recordings,
+    draw_of,
+    named_probe,
+    needed_texts,
+    obtain_recordings,
+    task_set_of,
+)
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.storage.kept import Shelves
 from saeeval_core.texts.tasks import Draw, TaskSet
@@ -44,9 +51,19 @@ def prepare(
     DataError where the texts define no task or too few texts; ModelError, UnsupportedSAE, DataError or ConfigError
     where texts, model or SAEs cannot be used.
     """
-    draw = drawn_texts(config, shipped=shipped)
+
+    def obtain(task_set: TaskSet) -> Recordings:
+        return obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
+
+    return prepared_with(config, drawn_texts(config, shipped=shipped), obtain, shipped=shipped)
+
+
+def prepared_with(
+    config: RunConfig, draw: Draw, obtain: Callable[[TaskSet], Recordings], *, shipped: bool = True
+) -> Prepared:
+    """The same of texts that are drawn already; ``obtain`` gives their recordings."""
     task_set = draw.task_set
-    recordings = obtain_recordings(config, task_set, config.saes, shipped=shipped, on_progress=on_progress)
+    recordings = obtain(task_set)
     evaluation = evaluation_of(config, draw, recordings.residuals, shipped=shipped)
     if not evaluation.scores_shift and not evaluation.scores_tpp:
         raise DataError(

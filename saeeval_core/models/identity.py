@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saeeval_core.config import fingerprint
+from saeeval_core.models.memory_names import memory_label
 from saeeval_core.models.packages import PACKAGED, stamp
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.storage.parse_json import NotJson, parse_json
@@ -66,8 +67,10 @@ def model_settings(spec: str) -> Mapping[str, Any] | None:
 def model_stamp(spec: str) -> str:
     """The package's version for one that comes as a package, the content of a folder's files, the commit of a Hub model's snapshot.
 
-    A Hub model that is not on this machine yet is just "hub".
+    A Hub model that is not on this machine yet is just "hub"; one in memory says in its name what its weights are.
     """
+    if memory_label(spec):
+        return "memory"
     if spec in PACKAGED:
         return stamp(spec)
     if not is_folder(spec):

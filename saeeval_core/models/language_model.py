@@ -23,6 +23,7 @@ from saeeval_core.models.folder import check_folder
 from saeeval_core.models.identity import ADAPTER_FILE, CONFIG_FILE, is_folder, model_name, model_settings
 from saeeval_core.models.kernels import kernel_for, pack_linears
 from saeeval_core.models.layouts import Exactness, Layout, layer_of, layout_of
+from saeeval_core.models.memory_names import memory_label, was_in_memory
 from saeeval_core.models.packages import BUNDLED_MODEL, PACKAGED
 from saeeval_core.models.sites import Site, StopForward, captured, module_site, named_sites, same_hook
 from saeeval_core.models.unpacked_model import unpacked_model
@@ -269,6 +270,8 @@ def load_model(
 def _load(spec: str, device: str, dtype: str) -> LanguageModel:
     if spec in PACKAGED:
         return _finish(spec, unpacked_model(spec), device, dtype, bos=PACKAGED[spec].bos, note=PACKAGED[spec].note)
+    if memory_label(spec):
+        raise ModelError(was_in_memory("model", spec, "save it with save_pretrained and name the folder"))
     name = model_name(spec)
     if _looks_local(spec):
         _check_folder(spec)
@@ -326,6 +329,17 @@ def _finish(
         kind = getattr(torch, dtype)
         hf, loading = AutoModelForCausalLM.from_pretrained(source, dtype=kind, output_loading_info=True, **safely)
     note = _checked_weights(name, hf, loading, note)
+    hf = hf.eval().to(device).requires_grad_(False)
+    return model_of(name, hf, tokenizer, device, dtype, bos=bos, note=note)
+
+
+def model_of(
+    name: str, hf: Any, tokenizer: Any, device: str, dtype: str, *, bos: str | None = None, note: str = ""
+) -> LanguageModel:
+    """transformers' model, on ``device``, and its tokenizer under a name; ``bos``: the token that stands first.
+
+    ModelError for a tokenizer that is not fast, and for one with neither a bos nor an eos token.
+    """
     tokenizer.truncation_side = "right"  # the first tokens of a long text are read, whatever was set for chats
     if not tokenizer.is_fast:
         raise ModelError(
@@ -340,7 +354,6 @@ def _finish(
         raise ModelError(f"'{name}' declares neither a bos nor an eos token; one is needed as the first position")
     if (context := context_length(hf.config)) < MAX_TOKENS:
         notes.append(f"reads {context} positions: texts are cut there, not at {MAX_TOKENS}")
-    hf = hf.eval().to(device).requires_grad_(False)
     return LanguageModel(name, hf, tokenizer, int(bos_id), device, dtype, "; ".join(notes))
 
 

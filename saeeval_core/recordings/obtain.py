@@ -109,10 +109,50 @@ def obtain_recordings(
     A damaged stored recording is reported on stderr and made again; one that cannot be stored costs a line on stderr.
     """
     known = [identified(config, s) for s in saes]
+
+    def make() -> "Recorded":
+        return make_recordings(config, task_set, saes, on_progress=on_progress, one_probe=True)
+
+    return _found_or_made(config, task_set, known, make, shipped)
+
+
+def obtain_from_objects(
+    config: RunConfig,
+    task_set: TaskSet,
+    model: "Callable[[], LanguageModel]",
+    saes: "Sequence[LoadedSAE]",
+    *,
+    shipped: bool = True,
+    on_progress: "Callable[[Progress], None] | None" = None,
+) -> Recordings:
+    """The same for SAEs that are loaded already, whose names ``config`` holds; ``model`` is asked for if a pass is made.
+
+    All are recorded in one pass.
+    """
+    known = [KnownSae(s.info.id, s.info.hook or "", s.fingerprint, s.info.n_latents) for s in saes]
+
+    def make() -> "Recorded":
+        from saeeval_core.models.in_memory import as_in_use
+        from saeeval_core.recordings.recorder import place_of
+        from saeeval_core.saes.objects import moved
+
+        lm = model()
+        there = [moved(sae, lm.device) for sae in saes]
+        with as_in_use(lm):
+            places = [place_of(lm, sae) for sae in there]
+            _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])
+            return _recorded(config, task_set, lm, there, on_progress)
+
+    return _found_or_made(config, task_set, known, make, shipped)
+
+
+def _found_or_made(
+    config: RunConfig, task_set: TaskSet, known: Sequence[KnownSae], make: "Callable[[], Recorded]", shipped: bool
+) -> Recordings:
     found = find_recordings(config, task_set, known, shipped=shipped)
     if found is not None:
         return found
-    made = make_recordings(config, task_set, saes, on_progress=on_progress, one_probe=True)
+    made = make()
     probe = _common_probe(config, [(s.id, s.hook, _exact(s, r)) for s, r in zip(known, made.latents, strict=True)])
     return Recordings(made.residuals[probe], [latents.at(probe) for latents in made.latents])
 

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from saeeval_core.errors import ConfigError, UnsupportedSAE
+from saeeval_core.models.memory_names import memory_label, was_in_memory
 from saeeval_core.saes.local import inspect_sae, local_path
 from saeeval_core.saes.placed import placed, split
 from saeeval_core.saes.registry import SaeInfo
@@ -32,6 +33,8 @@ def what_is(spec: str, search: Sequence[Path] | None = None) -> Asked:
     It is tried as: a bundled name, a local folder or file, ``release/sae_id`` or ``release:sae_id`` of SAELens's registry, and
     ``hub:org/repo[/folder]`` or ``org/repo[/folder]`` on the Hugging Face Hub; each may end in ``@HOOK``.
     """
+    if memory_label(spec):
+        raise UnsupportedSAE(was_in_memory("SAE", spec, "save it (docs/dictionaries.md) and name the folder or file"))
     if not spec.startswith("hub:") and local_path(spec, search) is not None:
         return inspect_sae(spec, search)
     spec = split(spec).name

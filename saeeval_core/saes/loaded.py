@@ -166,6 +166,11 @@ def _load(spec: str, device: str, dtype: str, search: Sequence[Path] | None) -> 
     )
 
 
+def of_module(info: SaeInfo, module: Any) -> LoadedSAE:
+    """SAELens's own object, which is put into eval mode, with these facts. UnsupportedSAE as ``load_sae``."""
+    return _finish(info, module, fingerprint_with(_hash_tensors(module.cfg.to_dict(), module.state_dict()), info))
+
+
 def verify_affine(sae: LoadedSAE, seed: int = 0) -> float:
     """Largest error of -f_i D_i s against SAELens's decode, relative to the magnitude of what is decoded.
 

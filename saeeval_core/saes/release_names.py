@@ -6,6 +6,8 @@ The registry has no fields for any of them; release, id and path follow a few co
 import re
 from math import log2
 
+from saeeval_core.models.memory_names import memory_label
+
 NO_BLOCK = "the token embedding has no place in a block; use an SAE of blocks.N"
 """Why an SAE of the embedding cannot be scored."""
 _SHORT_NAMES = {"gpt2": "gpt2-small", "mistral-7b-v0.1": "mistral-7b"}
@@ -157,7 +159,7 @@ def family_of(model: str) -> str | None:
 
 def short_model_name(model: str) -> str:
     """A model's name without its organisation, in the spelling the registry uses."""
-    name = model.rsplit("/", 1)[-1].lower()
+    name = (memory_label(model) or model.rsplit("/", 1)[-1]).lower()
     return _SHORT_NAMES.get(name, name)
 
 

@@ -173,6 +173,14 @@ def keep_task(
     return _store(made, _parquet(texts, made), folder or tasks_folder())
 
 
+def same_task(
+    texts: LabelledTexts, labels: TaskLabels, text_column: str, group_column: str, folder: Path | None = None
+) -> OwnTask | None:
+    """The kept task with exactly these texts, all of which have a label of it, and labels; None where there is none."""
+    identity = _identity(texts, labels, text_column, group_column)
+    return next((t for t in kept_tasks(folder) if t.identity == identity), None)
+
+
 def check_task(task_set: TaskSet) -> None:
     """DataError unless every part of the task can be scored, with the default protocol and seed."""
     draw = Draw(task_set, PROTOCOLS["robust"])
