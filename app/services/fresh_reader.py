@@ -127,6 +127,14 @@ def _put_off(future: "Future[object]") -> bool:
     return future.exception() is None and future.result() is None
 
 
+def drop(question: str) -> None:
+    """A press or move came in between: nobody waits for the answer, and what is asked next is another question."""
+    with _guard:
+        _, future = _newest.pop(question, ((), None))
+    if future is not None:
+        future.cancel()
+
+
 def is_newest(question: str, key: tuple[object, ...]) -> bool:
     """Whether it is still asked in this way: otherwise nobody waits for the answer."""
     with _guard:

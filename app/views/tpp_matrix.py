@@ -13,7 +13,7 @@ from app.jobs import live_model
 from app.payloads.matrix import Around, Matrix, matrix
 from app.payloads.tpp_cards import number_cards, read_anew
 from app.payloads.wishes import read_wishes
-from app.services import scoring, trust
+from app.services import fresh_reader, scoring, trust
 from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
 from app.widgets import live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
@@ -59,9 +59,8 @@ def _live(loaded: Loaded) -> None:
     page, log = tpp_sets.page(loaded), pressing.press_log()
     desk = page.desk
     pressing.show_problem(desk.name)
+    still = _still(page)
     page.sets.note_look(page.who, page.ids)
-    # Right after a move nothing is read anew: the next one may be on its way, and must not share the processor.
-    still = None if st.session_state.pop("tpp_moved", False) and any(page.ids) else read_anew(page)
     around = Around(
         number_cards(page, _before(page), still, fresh=_fresh()),
         page.sets.note,
@@ -79,6 +78,14 @@ def _live(loaded: Loaded) -> None:
 
 def _fresh() -> bool:
     return state.get("fresh") == "1"
+
+
+def _still(page: TppPage) -> StillMatrix | None:
+    """Right after a move nothing is read anew: the next one may be on its way, and must not share the processor."""
+    if st.session_state.pop("tpp_moved", False) and any(page.ids):
+        fresh_reader.drop(page.desk.name)
+        return None
+    return read_anew(page)
 
 
 def _matrix(page: TppPage, still: StillMatrix | None) -> Matrix:

@@ -187,6 +187,24 @@ def test_a_matrix_that_is_overtaken_is_given_up_after_the_class_being_read(loade
     assert rows[0] == (10,) and (11,) not in rows and (22,) in rows
 
 
+def test_a_matrix_is_given_up_when_a_move_comes_in_between(request, ask_matrix, monkeypatch):
+    begun, go, rows = threading.Event(), threading.Event(), []
+
+    def slow(view, ids):
+        rows.append(ids)
+        begun.set()
+        go.wait(30)
+        return view.row(ids)
+
+    monkeypatch.setattr(scoring, "fresh_row", slow)
+    ask_matrix(((30,), (31,), (32,)), wait=False)
+    begun.wait(30)
+    fresh_reader.drop(request.node.name)
+    go.set()
+    assert ask_matrix(((30,), (33,), (34,))).score is not None
+    assert rows[0] == (30,) and (31,) not in rows and (34,) in rows
+
+
 def test_a_matrix_that_cannot_be_read_says_why(ask_matrix, monkeypatch):
     def refuse(*_):
         raise DataError("no classes")

@@ -13,7 +13,8 @@ from app.services import ledger, scoring
 from app.services.loading import Loaded
 from app.views.judge.reading import evidence
 from app.widgets import pressing, provenance
-from saeeval_core.ledger.commits import read_commit
+from saeeval_core.evaluation.erased import NOT_MEASURED
+from saeeval_core.ledger.commits import ShiftCommit, TppCommit, read_commit
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.uncertainty import say
@@ -75,8 +76,18 @@ def _row(d: Decided) -> dict[str, object]:
         "last decision": max(h.at for h in store.history(d.stored.id))[:16].replace("T", " "),
         "committed": len(commits),
         "test score": "" if newest is None else say(newest.score),
-        "fresh probes (test)": "" if newest is None else newest.gone,
+        **_read(newest),
         "number": d.stored.id,
+    }
+
+
+def _read(newest: ShiftCommit | TppCommit | None) -> dict[str, str]:
+    """What fresh probes read of test."""
+    found = newest and newest.erasure
+    none = "" if newest is None else NOT_MEASURED
+    return {
+        "fresh probes (E)": say(found.selective_erasure) if found else none,
+        "still readable (R)": say(found.recoverability) if found else none,
     }
 
 
