@@ -4,18 +4,13 @@ Arrays throughout: residuals float32[texts, d_model], labels bool[texts], strata
 text), weights float[texts].
 """
 
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import DataError
-
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
 
 C_GRID = np.logspace(-4, 1, 11)
 FOLDS = 5
@@ -78,7 +73,6 @@ def fit_logistic(
     accuracy is nearly flat on biased texts and would pick C almost at random.
     """
     # scikit-learn takes a second to import, and a dashboard with stored probes never trains one.
-    from sklearn.metrics import log_loss
     from sklearn.preprocessing import StandardScaler
 
     weights = np.ones(len(labels)) if weights is None else weights * (len(labels) / weights.sum())
@@ -88,10 +82,9 @@ def fit_logistic(
         for k in range(FOLDS):
             train, held = fold != k, fold == k
             scaler = StandardScaler().fit(residuals[train])
-            x, x_held = scaler.transform(residuals[train]), scaler.transform(residuals[held])
-            for i, model in enumerate(_path(x, labels[train], weights[train])):
-                p = model.predict_proba(x_held)
-                losses[k, i] = log_loss(labels[held], p, sample_weight=weights[held], labels=[False, True])
+            x, x_held = (scaler.transform(residuals[own]).astype(np.float64) for own in (train, held))
+            path = logistic_path(x, labels[train], weights[train])
+            losses[k] = log_losses(x_held @ path[:, :-1].T + path[:, -1], labels[held], weights[held])
     best = int(np.argmin(losses.mean(0)))  # argmin takes the first, that is the smaller C, on ties
     return refit_logistic(residuals, labels, float(C_GRID[best]), weights)
 
@@ -179,19 +172,35 @@ def stratified_folds(strata: np.ndarray, seed: int) -> np.ndarray:
     return fold
 
 
-def _path(x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> "list[LogisticRegression]":
-    """One fitted model per C of the grid, each started from the one before."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+def logistic_path(x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float64[len(C_GRID), d_model + 1]: weights and, last, the bias for every C, each started from the one before.
 
-    fitted, coef, intercept = [], None, None
+    x float64[texts, d_model], labels bool[texts], weights float[texts]. The steps are those of scikit-learn's lbfgs with
+    tolerance 1e-6, without the checks that it repeats at every one of them. Single precision would take more of them:
+    at the end of a search its rounding looks like a slope.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit, log_expit
+
+    sign, share = np.where(labels, 1.0, -1.0), weights / weights.sum()
+
+    def loss(own: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+        margin = sign * (x @ own[:-1] + own[-1])
+        pull = -share * sign * expit(-margin)
+        gradient = np.append(pull @ x + penalty * own[:-1], pull.sum())
+        return float(penalty / 2 * (own[:-1] @ own[:-1]) - share @ log_expit(margin)), gradient
+
+    # The largest C may not converge; it is then not chosen.
+    options = {"maxiter": 2000, "maxls": 50, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
+    found = [np.zeros(x.shape[1] + 1)]
     for c in C_GRID:
-        model = LogisticRegression(C=c, tol=1e-6, max_iter=2000, warm_start=True)
-        if coef is not None:
-            model.coef_, model.intercept_, model.classes_ = coef.copy(), intercept.copy(), np.array([False, True])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the largest C may not converge; it is then not chosen
-            model.fit(x, labels, sample_weight=weights)
-        coef, intercept = model.coef_, model.intercept_
-        fitted.append(model)
-    return fitted
+        penalty = 1 / (c * weights.sum())
+        found.append(minimize(loss, found[-1], (penalty,), method="L-BFGS-B", jac=True, options=options).x)
+    return np.stack(found[1:])
+
+
+def log_losses(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float64[columns]: mean log-loss of logits float64[texts, columns]; labels bool[texts], weights float[texts]."""
+    from scipy.special import log_expit
+
+    return np.asarray(-(weights @ log_expit(np.where(labels, 1, -1)[:, None] * logits)) / weights.sum())

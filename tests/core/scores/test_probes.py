@@ -21,6 +21,8 @@ from saeeval_core.scores.probes import (
     fit_adamw,
     fit_logistic,
     fit_probe,
+    log_losses,
+    logistic_path,
     refit_logistic,
     stratified_folds,
 )
@@ -55,9 +57,22 @@ def test_c_has_the_smallest_mean_held_out_log_loss():
     np.testing.assert_allclose(C_GRID, np.logspace(-4, 1, 11))
 
 
+@pytest.mark.parametrize("n, d, shift, weighted", [(160, 6, 0.6, False), (120, 200, 0.4, True), (400, 40, 2.0, True)])
+def test_the_path_is_the_one_of_scikit_learn(n, d, shift, weighted):
+    x, y, _ = blobs(n, d, shift=shift)
+    x, w = StandardScaler().fit_transform(x.astype(np.float64)), np.where(y & weighted, 3.0, 1.0)
+    path, model = logistic_path(x, y, w), LogisticRegression(tol=1e-6, max_iter=2000, warm_start=True)
+    for c, own in zip(C_GRID, path, strict=True):
+        model.set_params(C=c).fit(x, y, sample_weight=w)
+        theirs = np.append(model.coef_[0], model.intercept_)
+        assert np.linalg.norm(own - theirs) < 1e-4 * np.linalg.norm(theirs)
+    losses = log_losses(x @ path[:, :-1].T + path[:, -1], y, w)
+    assert losses[-1] == pytest.approx(log_loss(y, model.predict_proba(x), sample_weight=w), rel=1e-4)
+
+
 def test_ties_go_to_the_smaller_c(monkeypatch):
     x, y, strata = blobs()
-    monkeypatch.setattr("sklearn.metrics.log_loss", lambda *a, **k: 0.5)
+    monkeypatch.setattr("saeeval_core.scores.probes.log_losses", lambda *a: np.full(len(C_GRID), 0.5))
     assert fit_logistic(x, y, strata, seed=0).c == C_GRID[0]
 
 
