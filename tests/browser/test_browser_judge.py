@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from driving import choose, settled
 from fake_claude import FakeClaude, message
+from fake_servers import MODEL, FakeServer, in_prose
 from playwright.sync_api import Page, expect
 
 from saeeval_core.config import DEFAULT_SAE
@@ -90,6 +91,28 @@ def test_claude_from_the_button_to_the_score_and_a_rule_changes_it(own):
     assert "sk-test" not in page.content()
     refused = [v for v in Store(store.path).verdict_history(_print()) if not v.ok]
     assert [v.status for v in refused] == ["refused"]
+
+
+def test_fifty_latents_are_judged_by_a_local_server_without_a_key(own):
+    open_, store = own
+    ollama = FakeServer("ollama", answer=lambda request, number: in_prose(request, number % 5)).start()
+    page = open_("/judge")
+    settled(page).get_by_text("Ask a judge", exact=True).click()
+    choose(page, "Judge", re.compile("^Messages"))
+    settled(page)
+    fields = {"Address": ollama.url, "Model": MODEL, "Latents": ",".join(map(str, range(50)))}
+    for name, value in fields.items():
+        page.get_by_role("textbox", name=name).fill(value)
+        page.get_by_role("textbox", name=name).press("Enter")
+        settled(page)
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.get_by_text(f"{ollama.host} (messages) answers as {MODEL}-q4")).to_be_visible(timeout=WAIT)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_text(re.compile("50 new verdicts"))).to_be_visible(timeout=2 * WAIT)
+    expect(page.get_by_text(f"Before you trust {MODEL} at {ollama.host}:")).to_be_visible(timeout=WAIT)
+    assert len([v for v in Store(store.path).verdict_history(_print()) if v.ok]) == 50
+    assert "sk-test" not in str(ollama.headers)
+    ollama.stop()
 
 
 def test_agreement_shows_figures_and_conflicts_are_clicked_through(own):
