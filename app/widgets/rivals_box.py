@@ -8,6 +8,8 @@ from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.controls.rival_results import Rivals
 
+MADE = "ICA, bases fitted on general text, difference in means, the probe's own direction: minutes, once."
+
 
 def rivals(loaded: Loaded, key: str) -> Rivals | None:
     """What is stored; None, with the button or the progress drawn, before that. ``key``: of this place on the page."""
@@ -20,8 +22,7 @@ def rivals(loaded: Loaded, key: str) -> Rivals | None:
         return None
     if job is not None and job.error:
         st.caption(provenance.plain(f"Rivals: {job.error}"))
-    words = "ICA, bases fitted on general text, difference in means, the probe's own direction: minutes, once."
-    if st.button("Score the rivals", key=f"w_rivals_{key}", help=words, icon=":material/compare:"):
+    if st.button("Score the rivals", key=f"w_rivals_{key}", help=MADE, icon=":material/compare:"):
         rivals_job.start(loaded)
         st.rerun()
     return None

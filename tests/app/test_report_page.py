@@ -24,7 +24,8 @@ def loaded(planted_app):
 def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
     result = run(RunConfig(ns=(1, 20), resamples=100))
     page = report_page.result_page(result, when="now")
-    assert page.count("plotly-graph-div") == 3 and "saeeval run --n 1,20" in page
+    assert page.count("plotly-graph-div") == 6 and "saeeval run --n 1,20" in page
+    assert "What both labels lose" in page and "Rivals not measured: run with --rivals." in page
     assert not re.search(r"<script[^>]+src=", page)
     assert "TPP, smollm2-135m-l15-topk-4k, N = 20" in page and "n/a:" in page
 

@@ -9,6 +9,7 @@ from app.services import loading, loss_paths, scoring
 from app.services.loading import Loaded
 from app.views.compare.upload import own_paths
 from app.widgets import loss_plane_box, provenance, rivals_box
+from app.widgets.loss_plane_box import NOT_MEASURED
 from saeeval_core.evaluation.result import LossPath
 from saeeval_core.saes.registry import list_bundled
 from saeeval_core.texts.parts import TEST
@@ -24,14 +25,14 @@ def draw(loaded: Loaded, stored: Mapping[str, Sequence[LossPath]]) -> None:
     here = f"the loaded texts ({loaded.task_set.texts.shown})"
     source = here
     if results:
-        source = st.selectbox("From", [here, *results], key="w_gone_source", format_func=provenance.plain)
+        source = st.selectbox("From", [here, *results], key="w_gone_source")
     paths = _live(loaded) if source == here else list(results[source])
     if not paths:
         if source == here and not scoring.shift_directions(loaded):
             st.info("The loaded texts define no SHIFT pair, so there is no spurious label to lose.")
         return
     if not any(p.kind in ("rival", "bound") for p in paths):
-        st.caption(loss_plane_box.NOT_MEASURED)
+        st.caption(NOT_MEASURED)
     places = list(dict.fromkeys((p.pair, p.target) for p in paths))
     pair, target = st.selectbox("Direction", places, key="w_gone_direction", format_func=_place)
     own = loss_paths.of_direction(paths, pair, target, "test")
