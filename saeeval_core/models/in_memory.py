@@ -34,11 +34,11 @@ def from_model(model: Any, tokenizer: Any = None, *, name: str = "") -> Language
     tokenizer = own if tokenizer is None else tokenizer
     if tokenizer is None:
         raise ModelError(
-            "the model comes without its tokenizer; give it too: tokenizer=AutoTokenizer.from_pretrained(...)"
+            "the model comes without its tokenizer; give it too: tokenizer=..., the one it was trained with"
         )
     tokenizer = copy.deepcopy(tokenizer)
     if not getattr(tokenizer, "is_fast", False):
-        raise ModelError("the tokenizer is no fast tokenizer of transformers; use AutoTokenizer.from_pretrained(...)")
+        raise ModelError("the tokenizer is no fast tokenizer of transformers; give the fast one")
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     dtype = str(hf.dtype).removeprefix("torch.")

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +26,12 @@ def session(name: str, ended: list[str]) -> SimpleNamespace:
     return SimpleNamespace(session=SimpleNamespace(id=name, shutdown=lambda: ended.append(name)))
 
 
+def run(story: Callable[[], Coroutine[None, None, None]]) -> None:
+    """On a thread of its own: in this one playwright's loop may be running."""
+    with ThreadPoolExecutor(1) as other:
+        other.submit(lambda: asyncio.run(story())).result()
+
+
 async def turn() -> None:
     """Let what is due happen."""
     for _ in range(3):
@@ -42,7 +50,7 @@ def test_a_closed_page_is_kept_then_ended_and_one_that_is_open_again_is_not():
         await turn()
         assert ended == ["a"] and pages.list() == [] and pages.get("a") is None
 
-    asyncio.run(story())
+    run(story)
 
 
 def test_a_page_that_is_closed_twice_is_kept_for_the_whole_time_again_and_too_many_end_the_first():
@@ -53,7 +61,7 @@ def test_a_page_that_is_closed_twice_is_kept_for_the_whole_time_again_and_too_ma
             pages.save(session(name, ended))
         assert ended == ["b"] and [s.session.id for s in pages.list()] == ["a", "c"]
 
-    asyncio.run(story())
+    run(story)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from app.services import access, ledger, loading, scoring
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.holding.held import AtHook, Damage, Held
-from saeeval_core.ledger.commits import commit_shift
+from saeeval_core.ledger.commits import Under, commit_shift
 from saeeval_core.ledger.places import new_set
 from saeeval_core.scores.uncertainty import Estimate, undefined
 from saeeval_core.texts.parts import TEST
@@ -82,7 +82,8 @@ def test_the_lab_asks_about_the_committed_set_and_shows_the_answer(planted_app, 
     d = scoring.default_direction(loaded, scoring.shift_directions(loaded)[0].pair)
     made = new_set(ledger.store(), shift_place(loaded, d), "Ada", "mine", {3: "ablate", 4: "ablate"})
     own = scoring.shift_view(loaded, d.pair, d.task.target.column, TEST)
-    commit_shift(ledger.store(), made, "Ada", own, (3, 4), "mean", "robust", 0)
+    fresh = scoring.shift_erasure(loaded, d.pair, d.task.target.column, TEST)
+    commit_shift(ledger.store(), made, "Ada", own, fresh, (3, 4), Under("mean", "robust", 0))
     asked = []
 
     def followed(_config, _evaluation, _latents, what, hooks, **_more):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from synthetic import make_loaded
 
-from saeeval_core.config import RunConfig, get_protocol
+from saeeval_core.config import RunConfig, erasure_n, get_protocol
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.erased import erased_at, over_directions, shift_readable
 from saeeval_core.evaluation.prepare import Prepared
@@ -100,9 +100,9 @@ def test_the_json_holds_it_and_older_files_open_without(result):
     assert not old.shift.erasure and all(a.parts["test"].erasure is None for a in old.tpp.by_n)
 
 
-def test_the_tables_show_r_and_e_at_the_headline_n(result):
+def test_the_tables_show_r_and_e_at_the_n_of_the_recommended_score(result):
     console = Console(width=100, record=True, file=io.StringIO())
     print_run(console, result)
-    text = console.export_text()
-    assert "R N=10" in text and "E N=10" in text and "fresh probe still reads" in text
+    text, n = console.export_text(), erasure_n(list(result.saes[0].shift.erasure))
+    assert f"R N={n}" in text and f"E N={n}" in text and "fresh probe still reads" in text
     assert max(map(len, text.splitlines())) <= 100
