@@ -27,7 +27,12 @@ _LABELS = {
 def popover(box: DeltaGenerator, lab: Lab) -> None:
     """Searched on the part that is shown; what the set is worth on test, only a commit says."""
     with box.popover("Smallest set", icon=":material/target:"):
-        score = st.radio("Set with the highest", coalition.SCORES, key="w_coalition_score", format_func=_LABELS.get)
+        score = st.radio(
+            "Set with the highest",
+            coalition.SCORES,
+            key="w_coalition_score",
+            format_func=lambda s: provenance.plain(_LABELS[s]),
+        )
         task = lab.direction.task
         search = Search(lab.loaded, lab.direction.pair, task.target.column, lab.part, lab.ablation, score)
         job = coalition.job_of(search)
@@ -40,7 +45,7 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
             job = coalition.start(search)
         if job is None:
             st.caption(
-                f"At most {AT_MOST} latents, one after the other, each the best addition on {lab.part_name} texts."
+                f"At most {AT_MOST} latents, one after the other, each the best addition on {provenance.plain(lab.part_name)} texts."
             )
         elif job.active:
             _progress(job)
@@ -80,7 +85,8 @@ def _outcome(lab: Lab, job: CoalitionJob) -> None:
     )
     if job.whole is not None:
         st.caption(
-            f"{score} of the whole set on {lab.part_name}: {provenance.plain(say(job.whole))}. The set was chosen on these "
+            f"{provenance.plain(score)} of the whole set on {provenance.plain(lab.part_name)}: "
+            f"{provenance.plain(say(job.whole))}. The set was chosen on these "
             "texts, so expect less on test; only a commit says."
         )
     pressing.button(

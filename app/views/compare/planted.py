@@ -43,7 +43,7 @@ def _planted(content: Planted, k: int) -> None:
         st.caption(provenance.plain(line))
     for worlds, words in OTHER_WORLDS.items():
         if own := [r for r in content.scores if r.worlds == worlds]:
-            with st.expander(f"The same in {words}"):
+            with st.expander(f"The same in {provenance.plain(words)}"):
                 _figures(own, f"cmp_planted_{k}_{worlds}")
 
 
