@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from app.jobs.background import Background
-from app.services import trust
+from app.services import access, trust
 from app.services.loading import Loaded
 
 
@@ -35,7 +35,8 @@ def job_of(loaded: Loaded) -> RivalsJob | None:
 
 
 def start(loaded: Loaded) -> RivalsJob:
-    """Start it, or join what is in progress."""
+    """Start it, or join what is in progress. DataError on a read-only server: it stores what it scores."""
+    access.demand("running")
     with _guard:
         job = _jobs.get(_key(loaded))
         if job is None or not job.active:

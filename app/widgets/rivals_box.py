@@ -7,6 +7,7 @@ from app.services import trust
 from app.services.loading import Loaded
 from app.widgets import provenance
 from saeeval_core.controls.rival_results import Rivals
+from saeeval_core.errors import SaeEvalError
 
 MADE = "ICA, bases fitted on general text, difference in means, the probe's own direction: minutes, once."
 
@@ -23,8 +24,12 @@ def rivals(loaded: Loaded, key: str) -> Rivals | None:
     if job is not None and job.error:
         st.caption(provenance.plain(f"Rivals: {job.error}"))
     if st.button("Score the rivals", key=f"w_rivals_{key}", help=MADE, icon=":material/compare:"):
-        rivals_job.start(loaded)
-        st.rerun()
+        try:
+            rivals_job.start(loaded)
+        except SaeEvalError as error:
+            provenance.problem(error)
+        else:
+            st.rerun()
     return None
 
 
