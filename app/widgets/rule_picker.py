@@ -62,8 +62,9 @@ def _parts(key: str) -> None:
 
 
 def _chosen(key: str) -> None:
-    s = st.session_state
-    _put(Rule(s[f"w_{key}_threshold"], s[f"w_{key}_zero"], s[f"w_{key}_order"]))
+    threshold, zero, order = (st.session_state.get(f"w_{key}_{part}") for part in ("threshold", "zero", "order"))
+    if threshold is not None and zero is not None and order is not None:  # else a message that nobody's page sent
+        _put(Rule(threshold, zero, order))
 
 
 def _put(rule: Rule) -> None:
