@@ -242,6 +242,7 @@ def test_no_key_is_lost_while_the_lab_is_taken_out_and_drawn_anew(open_page):
     page.keyboard.press("a")
     page.keyboard.press("ArrowDown")
     page.evaluate("window.taken_out()")
+    page.wait_for_timeout(4000)  # a page that comes back after a restart is away for longer than a redraw
     page.keyboard.press("k")
     page.keyboard.press("ArrowDown")
     page.evaluate("window.drawn()")

@@ -10,7 +10,9 @@ import { actions, buildQueue, drawQueue, markQueue, reveal } from "./queue.js";
 import { drawScore } from "./score.js";
 
 const LABS = new WeakMap();
-const LEAVES_MS = 3000;
+const OTHERS_MS = 3000;
+// A page that comes back after the server's restart takes many seconds on a busy machine.
+const LEAVES_MS = 30000;
 const SILENT_MS = 1500;
 // The lab that was drawn last. Of the page, as a new drawing may come with a new copy of this module.
 const HERE = (window.saeevalLab ??= { lab: null });
@@ -104,7 +106,7 @@ function waitForOthers(lab, e) {
   const press = e.type === "pointerdown" || e.key === "Enter" || e.key === " ";
   if (!press || !waitsForReading(lab) || e.composedPath().includes(lab.root)) return;
   clearTimeout(lab.asksAgain);
-  lab.asksAgain = setTimeout(() => askAgain(lab), LEAVES_MS);
+  lab.asksAgain = setTimeout(() => askAgain(lab), OTHERS_MS);
 }
 
 function makeLab(root) {
