@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 Behaviour = Callable[[dict, int], Any]
 """(request, number of messages requests so far, from 1) -> what ``respond`` takes."""
@@ -48,8 +48,30 @@ def error(kind: str, text: str = "no") -> dict:
     return {"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_1"}
 
 
+class Local:
+    """A server on a free port of this machine; its handlers find it as ``server_state``."""
+
+    url: str
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """What answers a request."""
+        raise AssertionError("say what answers")
+
+    def start(self) -> Self:
+        handler = type("Handler", (self.handler(),), {"server_state": self})
+        self.server = _Server(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
 @dataclass
-class FakeClaude:
+class FakeClaude(Local):
     """One running server; change ``behaviour`` to script it."""
 
     behaviour: Behaviour = lambda request, _n: answer(request)
@@ -65,21 +87,8 @@ class FakeClaude:
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
 
-    def start(self) -> "FakeClaude":
-        fake = self
-
-        class Handler(_Handler):
-            server_state = fake
-
-        self.server = _Server(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    def handler(self) -> "type[_Handler]":
+        return _Handler
 
 
 class _Server(ThreadingHTTPServer):

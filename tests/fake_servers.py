@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fake_claude import _Handler, _Server
+from fake_claude import Local, _Handler
 
 Answer = Callable[[dict, int], Any]
 """(request, number of requests so far, from 1) -> the text of a reply, or what ``FakeClaude`` responds with."""
@@ -37,7 +37,7 @@ def in_prose(request: dict, rating: Any = 2) -> str:
 
 
 @dataclass
-class FakeServer:
+class FakeServer(Local):
     """One running server of either protocol."""
 
     kind: str
@@ -52,21 +52,8 @@ class FakeServer:
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
 
-    def start(self) -> "FakeServer":
-        fake = self
-
-        class Handler(_Speaker):
-            server_state = fake
-
-        self.server = _Server(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    def handler(self) -> "type[_Speaker]":
+        return _Speaker
 
     @property
     def host(self) -> str:

@@ -14,12 +14,14 @@ from app.deciding.presses import LONGEST_REASON
 from app.services.loading import Loaded
 from saeeval_core.errors import DataError
 from saeeval_core.formats.decision_sets import ExportedSet
-from saeeval_core.ledger.decisions import DecisionSet, Step
+from saeeval_core.ledger.decisions import RESET, DecisionSet, Step
 from saeeval_core.ledger.places import Place, new_set, open_set, own_set, reset
 from saeeval_core.ledger.store import PressId, Store
 
 IMPORTED = "imported:"
 """Start of the reason of decisions that came from a file."""
+RESET_TO_TOP = f"{RESET}top "
+"""Start of the reason of decisions that follow a ranking."""
 SEARCHED = "found by greedy search"
 """Start of the name of a set that was searched, and of the reason of its decisions: nobody judged them."""
 LONGEST_NAME = 80

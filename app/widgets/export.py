@@ -13,7 +13,7 @@ from app.services.loading import Loaded
 from app.widgets import pressing, provenance
 from saeeval_core.errors import ArtifactError, DataError
 from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, LoggedDecision, set_to_csv, set_to_json
-from saeeval_core.ledger.decisions import Decision, DecisionSet
+from saeeval_core.ledger.decisions import RESET, Decision, DecisionSet
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.uncertainty import Estimate
@@ -68,8 +68,13 @@ def exported(
 
 
 def _kind(d: Decision) -> str:
-    """A decision that came from a file is nobody's of here, and one that a search made is nobody's at all."""
-    kinds = {set_presses.IMPORTED: "imported", set_presses.SEARCHED: "search"}
+    """A decision that came from a file is nobody's of here; one of a search, a ranking or a judge is nobody's at all."""
+    kinds = {
+        set_presses.IMPORTED: "imported",
+        set_presses.SEARCHED: "search",
+        set_presses.RESET_TO_TOP: "ranking",
+        RESET: "judge",
+    }
     return next((kind for start, kind in kinds.items() if d.reason.startswith(start)), "human")
 
 

@@ -15,7 +15,7 @@ from app.services.loading import Loaded
 from app.widgets import pressing, provenance
 from app.widgets.share import popover as share_popover
 from saeeval_core.evaluation.boards import Direction
-from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.decisions import RESET, DecisionSet
 from saeeval_core.ledger.places import MINE, find_set
 from saeeval_core.ledger.store import PressId
 
@@ -99,7 +99,7 @@ def _actions(lab: Lab) -> None:
     resets = [(f"Reset to the top {lab.n} by attribution", "w_top", f"top {lab.n}", lab.top())]
     resets += [(f"Use {r.name}", f"w_reset_{r.name}", r.name, r.ids) for r in lab.judged() if r.ids is not None]
     for label, key, what, ids in resets:
-        _button(label, key, partial(_reset, lab, ids, f"reset to {what}"), about=(label, lab.place, lab.choice, ids))
+        _button(label, key, partial(_reset, lab, ids, f"{RESET}{what}"), about=(label, lab.place, lab.choice, ids))
     st.caption("A reset is one step of the log: Z takes it back.")
 
 

@@ -23,7 +23,7 @@ class Chat:
     ``official``: OpenAI's own server, which has another name for the longest reply; others may not know that one.
     """
 
-    name, counts = "chat", False
+    name = "chat"
     example, endpoint_path, version_path = "http://localhost:8000/v1", "/chat/completions", "/v1"
 
     def __init__(self, *, official: bool = False) -> None:
@@ -61,9 +61,9 @@ class Chat:
         """As ``Wire.send``."""
         return await client.chat.completions.create(**body)
 
-    async def count(self, client: "openai.AsyncOpenAI", body: dict[str, Any]) -> int:
-        """The protocol has nothing of the kind."""
-        raise NotImplementedError
+    async def count(self, _client: "openai.AsyncOpenAI", _body: dict[str, Any]) -> int:
+        """As ``Wire.count``: the protocol has no such request."""
+        return 0
 
     def read(self, message: Any) -> Reply:
         """As ``Wire.read``: the first choice."""

@@ -115,13 +115,13 @@ class CompatibleJudge(ServerJudge):
     async def _count_if_it_can(self, questions: Sequence[v.Question]) -> TokenCount | None:
         """None where the server does not know the request."""
         self.need_key()
-        if not self.wire.counts or not questions:
+        if not questions:
             return None
         sdk = self.wire.sdk()
         async with self.client() as client:
             try:
                 if await self.wire.count(client, self.body(questions[0])) <= 0:
-                    return None  # some bridges answer 0 to everything
+                    return None  # no such request; some bridges answer 0 to everything, too
             except sdk.APIStatusError as error:
                 if error.status_code in (404, 405, *_MAY_REFUSE):
                     return None

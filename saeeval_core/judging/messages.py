@@ -19,7 +19,7 @@ _STOPS = {"refusal": v.REFUSED, "max_tokens": v.TRUNCATED, "model_context_window
 class Messages:
     """POST /v1/messages and /v1/messages/count_tokens."""
 
-    name, counts = "messages", True
+    name = "messages"
     example, endpoint_path, version_path = "http://localhost:11434", "/messages", ""
 
     def sdk(self) -> ModuleType:

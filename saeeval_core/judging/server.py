@@ -85,8 +85,6 @@ class Wire(Protocol):
 
     name: str
     """As stored with verdicts."""
-    counts: bool
-    """Whether it has a request that counts tokens."""
     example: str
     """An address as people give it."""
     endpoint_path: str
@@ -111,7 +109,7 @@ class Wire(Protocol):
         ...
 
     async def count(self, client: Any, body: dict[str, Any]) -> int:
-        """Input tokens of a request, counted by the server."""
+        """Input tokens of a request, counted by the server; 0 where the protocol has no such request."""
         ...
 
     def read(self, message: Any) -> Reply:

@@ -9,7 +9,7 @@ from saeeval_core.judging.agreement import Agreement, agreement, ratings_by_rate
 from saeeval_core.judging.select import ratings_of
 from saeeval_core.judging.verdict import contrast_concepts
 from saeeval_core.judging.verdict_files import load_shipped
-from saeeval_core.ledger.decisions import DecisionSet
+from saeeval_core.ledger.decisions import RESET, DecisionSet
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.known_saes import KnownSae, identify
 from saeeval_core.recordings.obtain import task_set_of
@@ -169,7 +169,7 @@ def _on_set(
 ) -> OnDecisions:
     decided = {i: _YES_NO[d] for i, d in store.decisions(s.id, n_latents).items() if d in _YES_NO}
     reasons = {d.latent: d.reason for d in store.history(s.id)}
-    proposed = {i for i, why in reasons.items() if why.startswith("reset to ") and judge in why}
+    proposed = {i for i, why in reasons.items() if why.startswith(RESET) and judge in why}
     own = {i: d for i, d in decided.items() if i not in proposed}
     answers = {i: rule.related(ratings.get(i, {}), *concepts) for i in own}
     persons = {(i, "ablate"): d for i, d in own.items()}

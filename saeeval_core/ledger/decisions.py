@@ -16,6 +16,8 @@ from saeeval_core.ledger.connection import Database, given, insert, is_sound, so
 
 DECISIONS = ("ablate", "keep", "unsure", "none")
 METRICS = ("shift", "tpp")
+RESET = "reset to "
+"""Start of the reason of decisions that were taken over from a ranking or a judge: no person judged them."""
 
 
 @dataclass(frozen=True)

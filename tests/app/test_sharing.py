@@ -20,6 +20,7 @@ from app.services import ledger, scoring
 from app.widgets import export, shift_export, tpp_export, tpp_sets
 from saeeval_core.cli.main import app
 from saeeval_core.config import RunConfig
+from saeeval_core.ledger.decisions import Decision
 from saeeval_core.ledger.places import looks_words, new_set
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.selections import Rule
@@ -252,3 +253,19 @@ def test_a_set_of_another_sae_or_no_set_is_one_line(loaded, direction, adas, tmp
     ):
         done = CliRunner().invoke(app, ["run", "--metrics", "shift", "--select", f"set:{name}", "--no-controls"])
         assert done.exit_code != 0 and why in str(done.exception) and "\n" not in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("clearly pronouns", "human"),
+        ("", "human"),
+        (f"{set_presses.IMPORTED} Ada 2026-11-01", "imported"),
+        (f"{set_presses.SEARCHED} (S, dev)", "search"),
+        ("reset to top 20", "ranking"),
+        ("reset to judge, claude-haiku (llm): top 20 related to gender", "judge"),
+    ],
+)
+def test_a_decision_that_followed_a_list_is_not_exported_as_a_persons(reason, kind):
+    decision = Decision(1, 1, "Ada", "2026-11-27 06:00:00", 3, "none", "ablate", reason, "", None)
+    assert export._kind(decision) == kind
