@@ -14,8 +14,13 @@ FOCUSED = """() => { let n = document.activeElement; while (n.shadowRoot?.active
   return n.textContent; }"""
 
 AGAIN = """async (source) => {
-  const drawn = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const live = window.saeevalLab.lab;
+  // An answer to the first lab may draw it again at any time: it is told that it is not the one on screen, and it
+  // keeps to presses of its own, as its questions would take the second lab's along to the server.
+  Object.defineProperty(window.saeevalLab, "lab", { get: () => null, set: () => {} });
+  window.saeevalLab = { lab: null };
+  window.saeevalPresses = undefined;
+  const drawn = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const data = {
     scope: live.scope, made: live.line.made, ack: {}, refused: [], present: false, locked: "", queueHash: live.queueHash,
     queue: live.queue.map((r) => [r.id, r.rank, r.what, r.effect, r.density, r.verdict, r.verdictText]),
@@ -235,7 +240,6 @@ def test_a_key_counts_once_however_often_the_page_was_redrawn(open_page):
 def test_no_key_is_lost_while_the_lab_is_taken_out_and_drawn_anew(open_page):
     """As Streamlit does when a press comes while the whole page runs; done by hand here, since it depends on its timing."""
     page = lab(open_page("/shift"))
-    expect(page.get_by_text("reading…")).to_have_count(0, timeout=45_000)  # its answer would draw the first lab again
     page.evaluate(AGAIN, script("lab/main.js"))
     order = page.locator(".qrow:not(.qhead)").evaluate_all("rows => rows.map((r) => r.children[2].textContent)")
     page.evaluate("window.drawn()")
