@@ -7,10 +7,10 @@ text), weights float[texts].
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from saeeval_core.config import Protocol, derive_rng
 from saeeval_core.errors import DataError
+from saeeval_core.scores.threads import one_thread
 
 C_GRID = np.logspace(-4, 1, 11)
 FOLDS = 5
@@ -78,7 +78,7 @@ def fit_logistic(
     weights = np.ones(len(labels)) if weights is None else weights * (len(labels) / weights.sum())
     fold = stratified_folds(strata, seed)
     losses = np.zeros((FOLDS, len(C_GRID)))
-    with threadpool_limits(1):  # these products are too small to share between threads
+    with one_thread():
         for k in range(FOLDS):
             train, held = fold != k, fold == k
             scaler = StandardScaler().fit(residuals[train])
@@ -96,7 +96,7 @@ def refit_logistic(residuals: np.ndarray, labels: np.ndarray, c: float, weights:
 
     scaler = StandardScaler().fit(residuals)
     model = LogisticRegression(C=c, tol=1e-6, max_iter=2000)
-    with threadpool_limits(1):
+    with one_thread():
         model.fit(scaler.transform(residuals), labels, sample_weight=weights)
     weight = model.coef_[0] / scaler.scale_
     bias = float(model.intercept_[0] - weight @ scaler.mean_)

@@ -35,5 +35,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Looking through the loaded libraries takes as long as a small fit, so it is done once."""
+    """Looking through the loaded libraries takes as long as a small fit, so it is done once, when scipy's own is there."""
+    import scipy.linalg  # noqa: F401
+
     return ThreadpoolController().select(user_api="blas")
