@@ -153,6 +153,8 @@ def for_judge(evidence: LatentEvidence, k: int = 5) -> LatentEvidence:
 
 def neighbours(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour, ...]:
     """The k latents with the highest decoder cosine, itself left out."""
+    if not k:
+        return ()
     d = latents.decoder
     return _nearest(d @ d[latent], np.sqrt(np.einsum("ij,ij->i", d, d)), latent, k)
 
@@ -160,10 +162,9 @@ def neighbours(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour
 def coactive(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour, ...]:
     """The k latents whose pooled columns have the highest cosine with this one's; none if this one never fires."""
     column = np.asarray(latents.latents[:, [latent]].todense(), dtype=np.float64).ravel()
-    if not column.any():
+    if not k or not column.any():
         return ()
-    norms = np.sqrt(np.asarray(latents.latents.multiply(latents.latents).sum(axis=0))).ravel()
-    return _nearest(np.asarray(latents.latents.T @ column), norms, latent, k)
+    return _nearest(np.asarray(latents.latents.T @ column), latents.column_norms, latent, k)
 
 
 def _contexts(source: EvidenceSource, latent: int, blind: bool) -> list[EvidenceContext]:

@@ -214,6 +214,11 @@ class LatentRecording:
         """Width of the SAE."""
         return self.decoder.shape[0]
 
+    @cached_property
+    def column_norms(self) -> np.ndarray:
+        """float32[latents]: norm of each latent's pooled column; kept, because it takes a pass over all codes."""
+        return np.sqrt(np.asarray(self.latents.multiply(self.latents).sum(axis=0))).ravel()
+
 
 def save_residuals(recording: ResidualRecording, folder: Path) -> Path:
     """Write into ``folder`` and return the path; residuals in the key's ``storage``. ArtifactError if writing fails."""

@@ -7,7 +7,7 @@ import pytest
 from judge_fixtures import toy_source
 
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.evidence.evidence import for_judge, latent_evidence
+from saeeval_core.evidence.evidence import for_judge, judged_evidence, latent_evidence
 from saeeval_core.evidence.sources import EvidenceSource
 
 
@@ -76,3 +76,10 @@ def test_neighbours_by_decoder_and_by_activity(source: EvidenceSource) -> None:
     assert (e.neighbours[0].latent, e.neighbours[0].cosine) == (1, pytest.approx(0.8, abs=1e-3))
     assert 0 not in {n.latent for n in (*e.neighbours, *e.coactive)}
     assert latent_evidence([source], 3).coactive == ()
+
+
+def test_a_judges_evidence_takes_no_pass_over_all_codes(source: EvidenceSource) -> None:
+    judged_evidence([source], 0)
+    assert "column_norms" not in vars(source.latents)
+    latent_evidence([source], 0)
+    assert "column_norms" in vars(source.latents)  # and people's takes one for all latents
