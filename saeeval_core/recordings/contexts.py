@@ -169,6 +169,19 @@ class ContextCollector:
             for key in _TABLE:
                 setattr(best, key, torch.from_numpy(arrays[f"{name}.{key}"]).to(device))
 
+    def absorb(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take in the ``state`` (arrays [...]) of a collector that was given other texts, as if they were given here."""
+        other = ContextCollector(self.n_latents, self.cells, self.n_texts.device, self.seed)
+        other.restore(arrays)
+        self.n_texts += other.n_texts
+        for (_, own), (_, theirs) in zip(self._tables(), other._tables(), strict=True):
+            columns = torch.arange(own.k, device=own.key.device)
+            offer = own.offer(0, theirs.key.masked_fill(theirs.key < 0, _NONE), columns)
+            at = offer.fresh.nonzero(as_tuple=True)
+            place, source = offer.places[at], theirs.places()[at[0], offer.texts[at]]
+            for name in _SLOTS[1:]:
+                getattr(self, name)[place] = getattr(other, name)[source]
+
     def _tables(self) -> tuple[tuple[str, _Best], ...]:
         return ("top", self.top), ("sample", self.sample), ("cell", self.per_cell)
 

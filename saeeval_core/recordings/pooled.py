@@ -33,9 +33,10 @@ class PooledLatents:
         self.pooled: list[csr_array] = []
         device = sae.decoder.device
         self.active = torch.zeros(n, dtype=torch.int64, device=device)  # tokens on which each latent is active
-        # sum |x - x_hat|^2, sum |x|^2, tokens; the mean is kept apart
-        self.ev = torch.zeros(3, dtype=torch.float64, device=device)
-        self.ev_sum = torch.zeros(sae.info.d_out, dtype=torch.float64, device=device)
+        # Of each group of texts sum |x - x_hat|^2, sum |x|^2, tokens, and sum x. They are added up in the order of the
+        # texts at the end: parts of a pass that are made apart then give every bit of the whole.
+        self.ev: list[torch.Tensor] = []
+        self.ev_sum: list[torch.Tensor] = []
         self.contexts = ContextCollector(n, cells, device)
         self._held = Held(self._take, device)
 
@@ -80,18 +81,20 @@ class PooledLatents:
     def _explain(self, x: torch.Tensor, y: torch.Tensor, codes: torch.Tensor) -> None:
         rebuilt = self.sae.reconstruct(x, codes)
         if rebuilt is not None:
-            self.ev[0] += (rebuilt - y).double().pow(2).sum()
-            self.ev[1] += y.double().pow(2).sum()
-            self.ev[2] += len(y)
-            self.ev_sum += y.sum(0, dtype=torch.float64)
+            squares = [(rebuilt - y).double().pow(2).sum(), y.double().pow(2).sum()]
+            self.ev.append(torch.stack([*squares, torch.full_like(squares[0], len(y))]))
+            self.ev_sum.append(y.sum(0, dtype=torch.float64))
 
     def explained_variance(self) -> float | None:
         """1 - sum|y - y_hat|^2 / sum|y - mean|^2 over tokens, y what stands where it writes.
 
         None where there is no reconstruction.
         """
-        error, squares, n = self.ev.tolist()
-        spread = squares - float(self.ev_sum @ self.ev_sum) / n if n else 0.0
+        if not self.ev:
+            return None
+        error, squares, n = _in_order(self.ev).tolist()
+        total = _in_order(self.ev_sum)
+        spread = squares - float(total @ total) / n
         return 1 - error / spread if spread > 0 else None
 
     def state(self) -> dict[str, np.ndarray]:
@@ -104,19 +107,21 @@ class PooledLatents:
             "indices": pooled.indices,
             "indptr": pooled.indptr,
             "active": self.active.cpu().numpy(),
-            "ev": self.ev.cpu().numpy(),
-            "ev_sum": self.ev_sum.cpu().numpy(),
+            "ev": _stacked(self.ev, 3),
+            "ev_sum": _stacked(self.ev_sum, self.sae.info.d_out),
         } | {f"contexts.{k}": v for k, v in self.contexts.state().items()}
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Inverse of ``state``: takes its arrays [...] back."""
-        self.rows = arrays["rows"].tolist()
-        self.pooled = [
-            csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(self.rows), len(self.active)))
-        ]
+    def absorb(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take in the ``state`` (arrays [...]) of the texts that follow those so far: every bit as in one go."""
+        self._held.take()
+        self.rows += arrays["rows"].tolist()
+        shape = (len(arrays["rows"]), len(self.active))
+        self.pooled.append(csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape))
         device = self.active.device
-        self.active, self.ev, self.ev_sum = (torch.from_numpy(arrays[k]).to(device) for k in ("active", "ev", "ev_sum"))
-        self.contexts.restore({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
+        self.active += torch.from_numpy(arrays["active"]).to(device)
+        self.ev += torch.from_numpy(arrays["ev"]).to(device)
+        self.ev_sum += torch.from_numpy(arrays["ev_sum"]).to(device)
+        self.contexts.absorb({k[len("contexts.") :]: v for k, v in arrays.items() if k.startswith("contexts.")})
 
     def finish(
         self,
@@ -203,6 +208,19 @@ def rounded(values: np.ndarray, storage: str, what: str) -> np.ndarray:
     if storage == "float16" and np.nanmax(np.abs(values), initial=0) > np.finfo(np.float16).max:
         raise DataError(f"{what} exceed float16; record with storage float32")
     return values.astype(storage).astype(np.float32)
+
+
+def _in_order(addends: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Their sum, from the first to the last."""
+    total = torch.zeros_like(addends[0])
+    for own in addends:
+        total += own
+    return total
+
+
+def _stacked(addends: Sequence[torch.Tensor], width: int) -> np.ndarray:
+    """float64[addends, width]"""
+    return torch.stack(list(addends)).cpu().numpy() if addends else np.zeros((0, width))
 
 
 def _first_text(inverse: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ BYTES_PER_CODE = 64
 """Of GPU memory set aside for each: the code, its copies on the way to a mean in float64, and room for the rest."""
 EV_TOKENS = 16_384
 """Tokens on which explained variance is measured."""
-STATE_LAYOUT = 3
+STATE_LAYOUT = 4
 """Of the state that a pass can resume from; another layout is not read."""
 SAVE_EVERY = 30.0
 """Seconds between the states a killed pass can resume from."""
@@ -111,6 +111,22 @@ def record_pass(
     recordings removes it then. ModelError or UnsupportedSAE if hooks or widths do not fit or memory runs out; DataError
     if no text has a token, or values exceed the range of ``storage``.
     """
+    begun = begin(model, hooks, texts, texts_fingerprint, saes, storage=storage, cells=cells)
+    begun.go(on_progress, partial)
+    return begun.finish()
+
+
+def begin(
+    model: LanguageModel,
+    hooks: Sequence[str],
+    texts: Sequence[str],
+    texts_fingerprint: str,
+    saes: Sequence[LoadedSAE],
+    *,
+    storage: str,
+    cells: np.ndarray | None,
+) -> "Begun":
+    """A pass as in ``record_pass`` of which nothing is done yet. ModelError, UnsupportedSAE or DataError as there."""
     places = [place_of(model, sae) for sae in saes]
     for hook in hooks:
         model.check_hook(hook)
@@ -127,20 +143,40 @@ def record_pass(
     named = (model.name, model_stamp(model.name), model.dtype)
     keys = {h: RecordingKey(*named, h, texts_fingerprint, storage) for h in (*pooled_at, *(p.read for p in places))}
     run = _Pass(model, {h: keys[h] for h in pooled_at}, tokens, n_valid, places, unique_cells)
-    try:
-        run.resume(partial)
-        run.go(on_progress, partial)
-        run.take_held()
-    except torch.OutOfMemoryError:
-        raise ModelError(
-            f"out of memory on {model.device}; use --dtype bfloat16, a smaller SAE or --device cpu"
-        ) from None
-    residuals = {hook: _residual_recording(run, hook, tokens, inverse, model) for hook in run.keys}
-    latents = [
-        pooled.finish(keys[place.read], place.exact, _projected(model, place), inverse, place.notes)
-        for pooled, place in zip(run.pooled, places, strict=True)
-    ]
-    return Recorded(residuals, latents, run.watch.total())
+    return Begun(model, run, keys, tokens, inverse)
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A pass, and what makes recordings of what it collects."""
+
+    model: LanguageModel
+    run: "_Pass"
+    keys: Mapping[str, RecordingKey]
+    tokens: TokenizedTexts
+    inverse: np.ndarray
+    """int[texts]: the distinct text of each."""
+
+    def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
+        """Do what is left. ModelError where memory runs out."""
+        try:
+            self.run.resume(partial)
+            self.run.go(on_progress, partial)
+            self.run.take_held()
+        except torch.OutOfMemoryError:
+            raise ModelError(
+                f"out of memory on {self.model.device}; use --dtype bfloat16, a smaller SAE or --device cpu"
+            ) from None
+
+    def finish(self) -> Recorded:
+        """The recordings. DataError for values beyond the range in which they are stored."""
+        run, model, inverse = self.run, self.model, self.inverse
+        residuals = {hook: _residual_recording(run, hook, self.tokens, inverse, model) for hook in run.keys}
+        latents = [
+            pooled.finish(self.keys[place.read], place.exact, _projected(model, place), inverse, place.notes)
+            for pooled, place in zip(run.pooled, run.places, strict=True)
+        ]
+        return Recorded(residuals, latents, run.watch.total())
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +245,10 @@ def token_latents(
     return codes.cpu().numpy(), found[hook][0, 1:].float().cpu().numpy(), list(zip([0, *ends[:-1]], ends, strict=True))
 
 
+Arrays = Mapping[str, np.ndarray]
+"""What a pass has collected of some of its batches: arrays [...] by name."""
+
+
 class _Pass:
     """State of one pass: which batches are done, and what they gave."""
 
@@ -225,6 +265,7 @@ class _Pass:
         self.model, self.keys, self.n_valid, self.places = model, keys, n_valid, places
         self.batches = list(padded_batches([ids for ids in tokens.ids]))
         self.done, self.whole = 0, True
+        self.part = 0, 1
         self.read = list(dict.fromkeys([*keys, *(p.read for p in places)]))
         widths = zip(keys, model.widths(list(keys)), strict=True)
         self.residuals = {hook: np.full((len(n_valid), width), np.nan) for hook, width in widths}
@@ -235,12 +276,17 @@ class _Pass:
         self.watch = Stopwatch(model.device)
         self.pooled = [PooledLatents(p.sae, n_valid, cells, ev_every, self.watch) for p in places]
 
+    def keep_only(self, number: int, of: int) -> None:
+        """Leave part ``number`` of ``of`` parts of the batches to be done."""
+        n = len(self.batches)
+        self.batches, self.part = self.batches[number * n // of : (number + 1) * n // of], (number, of)
+
     @torch.inference_mode()
     def go(self, on_progress: OnProgress | None, partial: Path | None) -> None:
         started = saved = time.monotonic()
         pause = SAVE_EVERY
         before = sum(int(self.n_valid[rows].sum()) for rows, _, _ in self.batches[: self.done])
-        total, now = int(self.n_valid.sum()), 0
+        total, now = sum(int(self.n_valid[rows].sum()) for rows, _, _ in self.batches), 0
         try:
             for rows, ids, mask in self.batches[self.done :]:
                 self._batch(rows, ids, mask)
@@ -306,16 +352,32 @@ class _Pass:
     def _identity(self) -> list[list[str]]:
         """What a saved state has to be of."""
         kernel = [] if self.model.kernel == DEFAULT_KERNEL else [[self.model.kernel]]
-        return [[key.fingerprint for key in self.keys.values()], [p.sae.fingerprint for p in self.places], *kernel]
+        part = [] if self.part == (0, 1) else [[f"part {self.part}"]]
+        own = [key.fingerprint for key in self.keys.values()], [p.sae.fingerprint for p in self.places]
+        return [*own, *kernel, *part]
+
+    def state(self) -> Arrays:
+        """Everything collected so far."""
+        self.take_held()
+        rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _, _ in self.batches[: self.done])])
+        arrays = {"done": np.array([self.done]), "rows": rows}
+        arrays |= {f"at {hook}": own[rows] for hook, own in self.residuals.items()}
+        for i, pooled in enumerate(self.pooled):
+            arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
+        return arrays
+
+    def absorb(self, arrays: Arrays) -> None:
+        """Take in the ``state`` of the batches that follow those so far."""
+        for hook, own in self.residuals.items():
+            own[arrays["rows"]] = arrays[f"at {hook}"]
+        for i, pooled in enumerate(self.pooled):
+            prefix = f"{i}."
+            pooled.absorb({k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)})
 
     def save(self, partial: Path) -> None:
         """One artifact with everything so far. A disk that is full costs a notice, never the pass."""
-        self.take_held()
-        arrays = {"done": np.array([self.done])} | {f"at {hook}": own for hook, own in self.residuals.items()}
-        for i, pooled in enumerate(self.pooled):
-            arrays |= {f"{i}.{name}": array for name, array in pooled.state().items()}
         meta = {"layout": STATE_LAYOUT, "of": self._identity}
-        try_to_store(f"state of a pass in {partial}", lambda: save_arrays(partial / "state", arrays, meta))
+        try_to_store(f"state of a pass in {partial}", lambda: save_arrays(partial / "state", self.state(), meta))
 
     def resume(self, partial: Path | None) -> None:
         """Continue from a saved state of the same pass; a damaged or foreign one is ignored and overwritten."""
@@ -327,10 +389,8 @@ class _Pass:
             return
         if (meta.get("layout"), meta.get("of")) != (STATE_LAYOUT, self._identity):
             return
-        self.residuals, self.done = {hook: arrays[f"at {hook}"] for hook in self.keys}, int(arrays["done"][0])
-        for i, pooled in enumerate(self.pooled):
-            prefix = f"{i}."
-            pooled.restore({k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)})
+        self.absorb(arrays)
+        self.done = int(arrays["done"][0])
 
 
 def _residual_recording(
