@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.common import fragment
 from app.figures.loss_plane import CURVES, loss_curves, loss_plane, loss_rows, plane_words
 from app.figures.shift import score_curve
+from app.figures.svg import to_svg
 from app.figures.tpp import tpp_by_n, tpp_heatmap
 from app.services import ledger, verdicts
 from app.services.evidence import evidence_of
@@ -19,8 +20,9 @@ from saeeval_core.config import RunConfig
 from saeeval_core.controls.attach import has_rivals, rival_lines
 from saeeval_core.evaluation.equal_edit import LETTERS, equal_edit_lines
 from saeeval_core.evaluation.paths import path_of_result
-from saeeval_core.evaluation.result import Erasure, RunResult, SaeResult, ShiftResult, TppResult
-from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
+from saeeval_core.evaluation.result import Control, Erasure, RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.formats import sentences
+from saeeval_core.formats.report import ReportFigure, ReportLatent, Told, report_html
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
@@ -48,18 +50,34 @@ def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
     _gone(result, drawn)
     name = result.task.name + (" (composed texts)" if result.task.composed else "")
     about: dict[str, Mapping[str, object]] = {
-        "model": _given(asdict(result.model)),
-        "task": _given(asdict(result.task)),
-        "config": _given(json.loads(result.config.to_json())),
+        "model": asdict(result.model),
+        "task": asdict(result.task),
+        "config": json.loads(result.config.to_json()),
         "versions": result.versions,
     }
     title, command = f"SHIFT and TPP on {name}", command_line(result.config)
-    return report_html(about, drawn, title=title, command=command, when=when, headline=headline)
+    told = Told([line for sae in result.saes for line in _sentences(sae, n)])
+    return report_html(about, drawn, title=title, command=command, when=when, headline=headline, told=told)
 
 
-def _given(values: Mapping[str, object]) -> dict[str, object]:
-    """The values that say something: options that were not given are left out."""
-    return {k: v for k, v in values.items() if v not in ("", None, {}, (), [])}
+def _sentences(sae: SaeResult, n: int) -> list[str]:
+    """What a run found of one SAE, in words: top ``n`` by attribution, zero ablation, test texts."""
+    said = [f"{sae.sae}, test texts:"]
+    if sae.shift is not None and n in sae.shift.aggregate:
+        score = sae.shift.aggregate[n]["test"].score
+        said += [sentences.gap_closed(f"the {n} latents with the largest effect", score)]
+        if (gone := sae.shift.erasure.get(n, {}).get("test")) is not None:
+            said.append(sentences.erased(gone))
+        said.append(sentences.beside(score, _placed(sae, "shift", n)))
+    if sae.tpp is not None and (at := next((a for a in sae.tpp.by_n if a.n == n), None)) is not None:
+        test = at.parts["test"]
+        said += [sentences.classes_apart(test.score, test.intended, test.unintended)]
+        said.append(sentences.beside(test.score, _placed(sae, "tpp", n)))
+    return [line for line in said if line] if len(said) > 1 else []
+
+
+def _placed(sae: SaeResult, metric: str, n: int) -> list[Control]:
+    return [p.control for p in sae.controls if (p.metric, p.variant, p.n) == (metric, TOP_N, n)]
 
 
 def view_page(
@@ -69,35 +87,42 @@ def view_page(
     title: str,
     when: str,
     headline: Sequence[tuple[str, str]],
-    sets: Sequence[tuple[str, DecisionSet]],
+    sets: Sequence[tuple[str, DecisionSet, np.ndarray]],
     command: str,
     part: str,
+    told: Told,
 ) -> str:
-    """Report of a view: its figures ``drawn`` (title, figure, rows), and the decisions of ``sets`` (class, set).
+    """Report of a view: its figures ``drawn`` (title, figure, rows), and the decisions of ``sets``.
 
-    ``part``: the texts scored, "dev" or "test".
+    ``sets``: (class, set, float[latents]: what each latent carries of the probe's logit difference). ``part``: the
+    texts scored, "dev" or "test".
     """
-    parts = [
-        ReportFigure(name, fragment(figure, library=k == 0), f"95 % intervals over {part} texts", rows)
-        for k, (name, figure, rows) in enumerate(drawn)
-    ]
+    how = f"95 % intervals over {part} texts"
+    parts = [ReportFigure(name, to_svg(figure), how, rows) for name, figure, rows in drawn]
     decided = [
-        evidence(loaded, latent, decision, of)
-        for of, stored in sets
+        evidence(loaded, latent, decision, of, float(effects[latent]))
+        for of, stored, effects in sets
         for latent, decision in sorted(ledger.store().decisions(stored.id, loaded.latents.n_latents).items())
     ]
     log = [
-        {"when": d.at, "who": d.who, "class": of, "latent": d.latent, "old": d.old, "new": d.new, "reason": d.reason}
-        for of, stored in sets
+        {"when": short_time(d.at), "who": d.who, "class": of, "latent": d.latent}
+        | {"old": d.old, "new": d.new, "reason": d.reason}
+        for of, stored, _ in sets
         for d in ledger.store().history(stored.id)
     ]
+    about = settings(loaded)
     return report_html(
-        settings(loaded), parts, title=title, command=command, when=when, headline=headline, latents=decided, log=log
+        about, parts, title=title, command=command, when=when, headline=headline, latents=decided, log=log, told=told
     )
 
 
-def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> ReportLatent:
-    """Contexts, tokens and verdicts of one decided latent."""
+def short_time(at: str) -> str:
+    """A stored UTC time to the minute, as people write it."""
+    return f"{at[:16].replace('T', ' ')} UTC"
+
+
+def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: float = 0.0) -> ReportLatent:
+    """Contexts, tokens and verdicts of one decided latent, with what it carries of the probe's logit difference."""
     found = evidence_of(loaded, latent)
     contexts = [
         (
@@ -115,7 +140,8 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> Report
         [t.token for t in found.promoted],
         [t.token for t in found.suppressed],
         contexts,
-        {"density": found.density} | said,
+        {"carries": f"{effect:+.3f} of the probe's logit difference", "density": found.density} | said,
+        effect,
     )
 
 
@@ -228,12 +254,12 @@ def _gone(result: RunResult, drawn: list[ReportFigure]) -> None:
     rivals = "" if result.rivals else " Rivals not measured: run with --rivals."
     plane = loss_plane(paths, title="Target and spurious label lost, mean over pairs")
     how = f"test texts; {plane_words(paths)}{rivals}"
-    drawn.append(ReportFigure("What both labels lose", fragment(plane, library=not drawn), how, loss_rows(paths)))
+    drawn.append(ReportFigure("What both labels lose", to_svg(plane), how, loss_rows(paths)))
     for of in LETTERS:
         curve = loss_curves(paths, of=of, against="edit_size", title=f"{CURVES[of]} against edit size, mean over pairs")
         lines = [{"at equal edit": line} for sae in result.saes for line in equal_edit_lines(sae, result.rivals, [of])]
         title = f"{LETTERS[of]} against edit size"
-        drawn.append(ReportFigure(title, fragment(curve, library=False), f"test texts; {EDIT}", lines))
+        drawn.append(ReportFigure(title, to_svg(curve), f"test texts; {EDIT}", lines))
 
 
 def _erasure_cards(what: str, e: Erasure | None) -> list[tuple[str, str]]:
@@ -282,5 +308,4 @@ def _controls(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[
 
 
 def _draw(drawn: list[ReportFigure], title: str, figure: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    html = fragment(figure, library=not drawn)
-    drawn.append(ReportFigure(title, html, f"test texts; 95 % intervals over {LEVEL}", rows))
+    drawn.append(ReportFigure(title, to_svg(figure), f"test texts; 95 % intervals over {LEVEL}", rows))

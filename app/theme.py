@@ -20,6 +20,8 @@ GAIN, LOSS = PRIMARY, Shade(ORANGE, "#ff9d5c")
 """Ends of a diverging scale."""
 MIDDLE = Shade("#f7f7f5", "#1b1f26")
 """Middle of a diverging scale: the page itself."""
+PAPER, INK = Shade("#ffffff", "#14161a"), Shade("#1b1f26", "#eceff2")
+"""Page and text of what leaves the dashboard: figures as files, reports, decks."""
 HOT = Shade("224,142,0", "255,176,46")
 """Red, green and blue of the marker behind active tokens; its strength is the activation."""
 TILE = "#ecf0f3"

@@ -73,7 +73,7 @@ def band(
             mode="lines+markers",
             name=plain(name),
             line={"color": colour},
-            customdata=[[plain(say(e))] for _, e in known],
+            customdata=[[plain(say(e)), *(e.ci or (None, None))] for _, e in known],
             hovertemplate=f"{said} %{{x}}: %{{customdata[0]}}<extra>" + plain(name) + "</extra>",
         )
     )
@@ -128,8 +128,3 @@ def to_html(figure: go.Figure, *, library: bool = True) -> str:
     return figure.to_html(
         full_html=library, include_plotlyjs=library, config={"displaylogo": False, "responsive": True}
     )
-
-
-def fragment(figure: go.Figure, *, library: bool) -> str:
-    """The figure as a piece of a report; the first one of a page carries the library."""
-    return figure.to_html(full_html=False, include_plotlyjs=library, config={"displaylogo": False, "responsive": True})

@@ -108,6 +108,7 @@ def _heatmap(
         texttemplate="%{text}",
         hovertext=hover,
         hoverinfo="text",
+        customdata=[[e.ci or (None, None) for e in row] for row in matrix],
         colorscale=diverging(dark),
         showscale=showscale,
         colorbar={"title": {"text": unit, "side": "right"}},

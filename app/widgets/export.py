@@ -1,4 +1,4 @@
-"""Taking things out: figures as HTML and CSV, decision sets as JSON and CSV (and back in), a whole report."""
+"""Taking things out: figures as SVG, PNG, HTML and CSV, decision sets as JSON and CSV (and back in), a whole report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,8 +6,11 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.components import picture
 from app.deciding import set_presses
 from app.figures.common import to_html
+from app.figures.svg import to_svg
+from app.figures.svg_marks import LIGHT
 from app.services import access, ledger, uploads
 from app.services.loading import Loaded
 from app.widgets import pressing, provenance
@@ -22,27 +25,23 @@ from saeeval_core.storage.row_csv import csv_text
 Rows = Sequence[Mapping[str, Any]]
 
 
-def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], name: str) -> None:
-    """Download a figure as an interactive page that opens offline, and its numbers as CSV; made only when pressed."""
+@st.fragment
+def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], name: str, caption: str = "") -> None:
+    """Download a figure as SVG, as PNG of twice its size and as a page, and its numbers as CSV; made when pressed.
+
+    ``name``: of the files, so it says everything that tells this figure from others (``file_name``). ``caption``: the
+    settings, below the picture.
+    """
     with st.container(horizontal=True):
-        st.download_button(
-            "Figure (HTML)",
-            lambda: to_html(figure()),
-            f"{name}.html",
-            "text/html",
-            on_click="ignore",
-            key=f"w_html_{name}",
-            icon=":material/download:",
-        )
-        st.download_button(
-            "Numbers (CSV)",
-            lambda: csv_text(rows()),
-            f"{name}_numbers.csv",
-            "text/csv",
-            on_click="ignore",
-            key=f"w_csv_{name}",
-            icon=":material/table_view:",
-        )
+        _file("SVG", lambda: to_svg(figure(), look=LIGHT, caption=caption), f"{name}.svg", "image/svg+xml")
+        if st.button("PNG", key=f"w_png_{name}", icon=":material/image:", help="Twice the size, with its caption."):
+            picture.download(to_svg(figure(), look=LIGHT, caption=caption), f"{name}.png")
+        _file("Figure (HTML)", lambda: to_html(figure()), f"{name}.html", "text/html")
+        _file("Numbers (CSV)", lambda: csv_text(rows()), f"{name}_numbers.csv", "text/csv")
+
+
+def _file(label: str, made: Callable[[], str], name: str, kind: str) -> None:
+    st.download_button(label, made, name, kind, on_click="ignore", key=f"w_file_{name}", icon=":material/download:")
 
 
 def exported(
@@ -79,9 +78,10 @@ def _kind(d: Decision) -> str:
 
 
 def columns(name: str, e: Estimate) -> dict[str, object]:
-    """A number and the ends of its interval, and why there is none."""
+    """A number and the ends of its interval, and why there is none; of "value": value, low, high, reason."""
     low, high = e.ci or (None, None)
-    return {name: e.value, f"{name}_low": low, f"{name}_high": high, f"{name}_reason": e.reason}
+    more = "" if name == "value" else f"{name}_"
+    return {name: e.value, f"{more}low": low, f"{more}high": high, f"{more}reason": e.reason}
 
 
 def file_name(*parts: str) -> str:

@@ -5,10 +5,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.deciding.lab import Lab
 from app.figures.holding import through_layers
+from app.figures.numbers import numbers
 from app.jobs import holding as holding_job
 from app.jobs.holding import HoldingJob, Question
 from app.services import access, ledger
-from app.widgets import provenance
+from app.widgets import export, provenance
 from app.widgets.run_box import duration
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.holding.held import Held
@@ -103,7 +104,9 @@ def _progress(job: HoldingJob) -> None:
 
 
 def _answer(held: Held, note: str) -> None:
-    st.plotly_chart(through_layers(held.hooks), key="w_hold_figure", config={"displaylogo": False})
+    figure = through_layers(held.hooks)
+    st.plotly_chart(figure, key="w_hold_figure", config={"displaylogo": False})
+    export.figure_buttons(lambda: figure, lambda: numbers(figure), export.file_name("held", note), note)
     rows = [
         {
             "read at": _short(at.hook),

@@ -1,10 +1,11 @@
 """What both labels lose: the plane, the curves against N or edit size, and the comparison at equal edit in words."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
-from app.figures.loss_plane import AGAINST, CURVES, loss_curves, loss_plane, loss_rows, plane_words
+from app.figures.loss_plane import AGAINST, CURVES, loss_curves, loss_plane, plane_words
 from app.services import loss_paths
 from app.services.loading import Loaded
 from app.widgets import export, provenance, rivals_box
@@ -39,7 +40,22 @@ def pictures(paths: Sequence[LossPath], key: str, where: str) -> None:
     provenance.how(f"Over {AGAINST[against]}; bars of SAEs and of single sets: 95 % intervals over resampled texts.")
     if lines := equal_lines(paths):
         st.caption("  \n".join(map(provenance.plain, lines)))
-    export.figure_buttons(lambda: loss_plane(paths, title=where), lambda: loss_rows(paths), key)
+    for drawn, name in ((plane, "plane"), (figure, f"{of}-{against}")):
+        st.caption(provenance.plain(drawn.layout.title.text))
+        export.figure_buttons(
+            lambda f=drawn: f, partial(_numbers, paths, where), export.file_name(key, where, name), plane_words(paths)
+        )
+
+
+def _numbers(paths: Sequence[LossPath], where: str) -> list[dict[str, object]]:
+    """The numbers of both pictures, each in a column of its own."""
+    estimates = ("score", "target_lost", "spurious_lost", "selective_erasure")
+    return [
+        {"dictionary": p.name, "where": where, "n": q.n, "edit_size": q.edit_size}
+        | {k: v for name in estimates for k, v in export.columns(name, getattr(q, name)).items()}
+        for p in paths
+        for q in p.points
+    ]
 
 
 def equal_lines(paths: Sequence[LossPath]) -> list[str]:

@@ -15,7 +15,9 @@ from app.figures.shift import shift_curve
 from app.services import ledger, scoring
 from app.widgets import export, provenance, steering_box
 from saeeval_core.config import DEFAULT_NS
-from saeeval_core.formats.decision_sets import ExportedSet
+from saeeval_core.formats import sentences
+from saeeval_core.formats.decision_sets import ExportedSet, set_to_json
+from saeeval_core.formats.report import Attachment, Told
 from saeeval_core.formats.set_selection import PREFIX, exported_task
 from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import DecisionSet
@@ -36,9 +38,7 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
     with box.popover("Export", icon=":material/download:"):
         why_not = "" if chosen is not None else "Nothing is decided yet: the set is empty."
         export.set_buttons(lambda: _exported(lab), name, why_not)
-        export.figure_buttons(
-            lambda: _curve(lab, _ranked(lab), _you(lab)), lambda: _numbers(_ranked(lab), _you(lab)), name
-        )
+        _figures(lab, export.file_name(name, lab.ablation, lab.part_name))
         st.download_button(
             "Report (HTML)",
             lambda: report(lab),
@@ -58,6 +58,24 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
         )
         task = exported_task(place.task, place.direction)
         export.set_import(loaded, task, [place], lambda made: state.put(shift_set=made.id))
+
+
+def _figures(lab: Lab, name: str) -> None:
+    about = (
+        f"{lab.place.task}, {lab.place.direction}; {lab.loaded.latents.sae}; {lab.ablation} ablation; protocol "
+        f"{lab.loaded.protocol.name}, seed {lab.loaded.config.seed}; 95 % intervals over {lab.part_name} texts."
+    )
+    st.caption("Accuracy against N")
+    export.figure_buttons(
+        lambda: _curve(lab, _ranked(lab), _you(lab)),
+        lambda: _numbers(lab.part_name, _ranked(lab), _you(lab)),
+        f"{name}_curve",
+        about,
+    )
+    st.caption("Sets compared")
+    export.figure_buttons(
+        lambda: set_comparison(_compared(lab, _you(lab)[1])), lambda: _sets(lab), f"{name}_sets", about
+    )
 
 
 def _exported(lab: Lab) -> ExportedSet:
@@ -88,15 +106,47 @@ def report(lab: Lab) -> str:
         title=f"SHIFT on {lab.place.task}, {lab.place.direction}, {lab.loaded.latents.sae}",
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=_headline(lab, you[1], chosen),
-        sets=[("", chosen)] if chosen else [],
+        sets=[("", chosen, lab.view.base_effect)] if chosen else [],
         command=_command(lab),
         part=lab.part_name,
+        told=Told(_sentences(lab, you[1], chosen, compared), _files(lab)),
     )
+
+
+def _files(lab: Lab) -> list[Attachment]:
+    """The set that the command reads; none before the first decision."""
+    return [] if lab.chosen() is None else [Attachment(f"{_file_name(lab)}.json", set_to_json(_exported(lab)))]
+
+
+def _sentences(
+    lab: Lab, mine: ShiftScore, chosen: DecisionSet | None, compared: Sequence[tuple[str, Estimate, Estimate | None]]
+) -> list[str]:
+    """The result in words: the set on the texts it was chosen on, against the others, and on test where it is committed."""
+    part, committed = lab.part_name, ledger.store().commits(chosen.id) if chosen else []
+    said = [f"On {part} texts:", sentences.gap_closed(f"{mine.n_ablated} of {lab.width:,} latents", mine.score)]
+    if None not in (mine.accuracy.value, lab.view.board.base.value, lab.view.board.oracle.value):
+        target, board = lab.direction.task.target.column, lab.view.board
+        said.append(
+            f"The biased probe's accuracy on {target} goes from {board.base.value:.2f} to {mine.accuracy.value:.2f}; "
+            f"a probe trained on balanced texts reaches {board.oracle.value:.2f}."
+        )
+    said += [
+        sentences.compared(f"{name[:1].upper()}{name[1:]}", "this set", d) for name, _, d in compared if d is not None
+    ]
+    if not committed:
+        return [*said, "Nothing is committed, so there is no test score." if part == "dev" else ""]
+    last, made = committed[-1], read_shift(committed[-1])
+    said.append(f"Committed by {last.who} after {last.dev_looks} dev scores were seen; on {made.settings.part} texts:")
+    said.append(sentences.gap_closed(f"the {made.n_ablated} committed latents", made.score))
+    return [*said, *([] if made.erasure is None else [sentences.erased(made.erasure)])]
 
 
 def _headline(lab: Lab, mine: ShiftScore, chosen: DecisionSet | None) -> list[tuple[str, str]]:
     board, commits = lab.view.board, ledger.store().commits(chosen.id) if chosen else []
-    read = [(f"committed by {c.who}, {c.at[:16]}, after {c.dev_looks} dev looks", read_shift(c)) for c in commits]
+    read = [
+        (f"committed by {c.who}, {report_page.short_time(c.at)}, after {c.dev_looks} dev looks", read_shift(c))
+        for c in commits
+    ]
     return [
         (f"S_SHIFT ({lab.part_name}, {lab.ablation} ablation)", say(mine.score)),
         *(
@@ -141,11 +191,21 @@ def _said_rows(points: Sequence[Point], you: Point) -> list[dict[str, str | int]
     return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in _named(points, you)]
 
 
-def _numbers(points: Sequence[Point], you: Point) -> list[dict[str, object]]:
+def _numbers(part: str, points: Sequence[Point], you: Point) -> list[dict[str, object]]:
     """As a program reads them: every number in a column of its own, empty where undefined."""
     return [
-        {"set": name, "n": n} | export.columns("accuracy", s.accuracy) | export.columns("S", s.score)
+        {"set": name, "n": n, "part": part} | export.columns("accuracy", s.accuracy) | export.columns("S", s.score)
         for name, n, s in _named(points, you)
+    ]
+
+
+def _sets(lab: Lab) -> list[dict[str, object]]:
+    """The comparison likewise, with the paired difference of every set to this one."""
+    return [
+        {"set": name, "part": lab.part_name}
+        | export.columns("S", score)
+        | export.columns("difference", difference or Estimate(None, None, "this set"))
+        for name, score, difference in _compared(lab, _you(lab)[1])
     ]
 
 

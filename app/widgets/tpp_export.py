@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import streamlit as st
 
@@ -13,6 +14,9 @@ from app.services.loading import Loaded
 from app.widgets import export, provenance, tpp_sets
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.evaluation.erased import NOT_MEASURED
+from saeeval_core.formats import sentences
+from saeeval_core.formats.decision_sets import set_to_json
+from saeeval_core.formats.report import Attachment, Told
 from saeeval_core.formats.set_selection import PREFIX
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import say
@@ -39,7 +43,9 @@ def every_n(loaded: Loaded) -> None:
     st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
     table = [{"N": n, "score": say(a), "diagonal": say(b), "off-diagonal": say(c)} for n, a, b, c in rows]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
-    export.figure_buttons(lambda: small, lambda: _numbers(page), f"tpp_{loaded.task_set.texts.name}_all_n")
+    about = _caption(page)
+    export.figure_buttons(lambda: small, lambda: _numbers(page), _name(page, "all-n"), about)
+    export.figure_buttons(lambda: curve, lambda: _by_n(page), _name(page, "by-n"), about)
 
 
 @st.fragment
@@ -56,8 +62,9 @@ def table(loaded: Loaded) -> None:
     title = f"TPP matrix, {name}, {loaded.latents.sae}, {how}"
     export.figure_buttons(
         lambda: tpp_heatmap(classes, score.matrix, title=title, n_ablated=score.n_ablated, relative=probes == FRESH),
-        lambda: _cells(page.n, classes, score, probes),
-        f"tpp_{name}_n{page.n}{'' if probes == OLD else '_fresh'}",
+        lambda: _cells(page, page.n, score, probes),
+        _name(page, f"n{page.n}-{probes}-probes"),
+        _caption(page),
     )
     st.download_button(
         "Report (HTML)",
@@ -94,11 +101,12 @@ def report(page: TppPage) -> str:
     rows = [(k, s.score, s.intended, s.unintended) for k, s in _scores(page)]
     curve = tpp_by_n(rows, marked=n, title=f"TPP against N, top N by attribution, {name}")
     values = (("TPP score", score.score), ("diagonal", score.intended), ("off the diagonal", score.unintended))
-    drawn = [("Matrix", heat, _cells(n, classes, score, OLD))]
+    said = sentences.classes_apart(score.score, score.intended, score.unintended)
+    drawn = [("Matrix", heat, _cells(page, n, score, OLD))]
     if fresh is not None:
         title = f"Matrix of fresh probes, N = {n}, {page.part_name}"
         anew = tpp_heatmap(classes, fresh.matrix, title=title, n_ablated=fresh.n_ablated, relative=True)
-        drawn.append(("Matrix of fresh probes", anew, _cells(n, classes, fresh, FRESH)))
+        drawn.append(("Matrix of fresh probes", anew, _cells(page, n, fresh, FRESH)))
     return report_page.view_page(
         loaded,
         [*drawn, ("Against N", curve, [])],
@@ -109,10 +117,19 @@ def report(page: TppPage) -> str:
             (f"TPP of fresh probes ({page.part_name})", NOT_MEASURED if fresh is None else say(fresh.score)),
             *(("committed", line) for line in page.sets.commits()),
         ],
-        sets=page.sets.stored,
+        sets=[(c, s, page.view.effects[:, classes.index(c)]) for c, s in page.sets.stored],
         command=_command(page),
         part=page.part_name,
+        told=Told([f"On {page.part_name} texts, N = {n}:", said], _files(page)),
     )
+
+
+def _files(page: TppPage) -> list[Attachment]:
+    """The set that the command reads; none before the first decision."""
+    if not page.sets.stored:
+        return []
+    made = export.exported(page.loaded, page.sets.name, "tpp", page.sets.task, page.sets.stored)
+    return [Attachment(f"{tpp_sets.file_name(page)}.json", set_to_json(made))]
 
 
 def _scores(page: TppPage) -> list[tuple[int, TppScore]]:
@@ -120,10 +137,34 @@ def _scores(page: TppPage) -> list[tuple[int, TppScore]]:
 
 
 def _numbers(page: TppPage) -> Rows:
-    return [row for n, score in _scores(page) for row in _cells(n, page.classes, score, OLD)]
+    return [row for n, score in _scores(page) for row in _cells(page, n, score, OLD)]
 
 
-def _cells(n: int, classes: tuple[str, ...], score: TppScore, probes: str) -> Rows:
+def _by_n(page: TppPage) -> Rows:
+    values = (("score", attrgetter("score")), ("diagonal", attrgetter("intended")), ("rest", attrgetter("unintended")))
+    return [
+        {"n": n, "part": page.part_name, "of": name, **export.columns("value", of(score))}
+        for n, score in _scores(page)
+        for name, of in values
+    ]
+
+
+def _name(page: TppPage, of: str) -> str:
+    """Of a file: two figures never share one."""
+    return export.file_name(
+        "tpp", page.loaded.task_set.texts.name, page.loaded.latents.sae, page.ablation, page.part_name, of
+    )
+
+
+def _caption(page: TppPage) -> str:
+    config = page.loaded.config
+    return (
+        f"{page.loaded.task_set.texts.shown}; {page.loaded.latents.sae}; {page.ablation} ablation; protocol "
+        f"{config.protocol}, seed {config.seed}; {page.part_name} texts."
+    )
+
+
+def _cells(page: TppPage, n: int, score: TppScore, probes: str) -> Rows:
     return [
         {
             "n": n,
@@ -131,12 +172,10 @@ def _cells(n: int, classes: tuple[str, ...], score: TppScore, probes: str) -> Ro
             "n_ablated": score.n_ablated[i],
             "probe": p,
             "probes": probes,
-            "value": e.value,
-            "ci_low": e.ci[0] if e.ci else None,
-            "ci_high": e.ci[1] if e.ci else None,
-            "reason": e.reason,
+            "part": page.part_name,
+            **export.columns("value", e),
         }
-        for i, a in enumerate(classes)
-        for j, p in enumerate(classes)
+        for i, a in enumerate(page.classes)
+        for j, p in enumerate(page.classes)
         for e in (score.matrix[i][j],)
     ]

@@ -1,5 +1,7 @@
 """Reports of a run and of a view: complete, offline, reproducible."""
 
+import base64
+import json
 import re
 
 import pytest
@@ -24,9 +26,10 @@ def loaded(planted_app):
 def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
     result = run(RunConfig(ns=(1, 20), resamples=100))
     page = report_page.result_page(result, when="now")
-    assert page.count("plotly-graph-div") == 6 and "saeeval run --n 1,20" in page
+    assert page.count("role='img'") == 6 and "saeeval run --n 1,20" in page and len(page) < 500_000
+    assert "test texts:" in page and "latents with the largest effect" in page  # in words first
     assert "What both labels lose" in page and "Rivals not measured: run with --rivals." in page
-    assert not re.search(r"<script[^>]+src=", page)
+    assert "<script" not in page and not re.search(r"(src|href)=['\"]?(https?:)?//", page)
     assert "TPP, smollm2-135m-l15-topk-4k, N = 20" in page and "n/a:" in page
 
 
@@ -43,6 +46,18 @@ def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):
     ):
         assert part in page
     assert "<script>window.hacked" not in page
+
+
+def test_what_was_ablated_stands_first_by_size_and_brings_the_set_along(loaded):
+    stored = store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 0, {5: "ablate", 9: "ablate", 7: "keep"}, "Ada")
+    page_of = TppPage(loaded, DEV, "Ada", class_sets(loaded, "mine", "Ada"), 5, "mean")
+    page, effects = tpp_export.report(page_of), page_of.view.effects[:, 0]
+    first, second = sorted((5, 9), key=lambda k: -abs(effects[k]))
+    places = [page.index(f"latent {k} <em>") for k in (first, second, 7)]
+    assert places == sorted(places) and places[1] < page.index("<svg ") < places[2]
+    inside = re.search(r"download='tpp_bios_mine_Ada.json' href='data:application/json;base64,([^']+)'", page)
+    assert [d["latent"] for d in json.loads(base64.b64decode(inside[1]))["decisions"]] == [5, 7, 9], stored
+    assert len(page) < 500_000
 
 
 def test_command_line_quotes_what_a_shell_would_split():

@@ -126,7 +126,7 @@ def test_a_set_can_always_be_taken_out_or_says_why_not(loaded, adas):
 
 def test_numbers_are_numbers_in_columns_of_their_own(loaded, direction, adas):
     lab = lab_of(loaded, direction, "Ada")
-    text = export.csv_text(shift_export._numbers(shift_export._ranked(lab), shift_export._you(lab)))
+    text = export.csv_text(shift_export._numbers("dev", shift_export._ranked(lab), shift_export._you(lab)))
     rows = list(csv.DictReader(io.StringIO(text)))
     mine, score = rows[-1], scoring.set_score(lab.view, lab.ablated(), "mean").score
     assert mine["set"] == "this set" and float(mine["S"]) == pytest.approx(score.value)

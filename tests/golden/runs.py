@@ -65,12 +65,12 @@ def sweep_rows(cache: Path) -> list[dict[str, str]]:
 
 
 def report_data(result: dict[str, Any]) -> list[Any]:
-    """What the HTML report of a result says: its words in order, and every figure's data without the styling."""
+    """What the HTML report of a result says: its words in order, with those of its figures and of every dot in them."""
     from app.report_page import result_page
     from saeeval_core.evaluation.result_json import from_json
 
     page = result_page(from_json(result | {"versions": {}}), when="then")
-    return [words(page), [traces(figure) for figure in figures(page)]]
+    return words(page)
 
 
 def words(page: str) -> list[str]:
@@ -92,19 +92,6 @@ def words(page: str) -> list[str]:
 
     Reader().feed(page)
     return found
-
-
-def figures(page: str) -> list[list[dict[str, Any]]]:
-    """Data of every plotly figure of a page."""
-    decoder = json.JSONDecoder()
-    starts = [m.end() for m in re.finditer(r'Plotly\.newPlot\(\s*"[0-9a-f-]{36}",\s*', page)]
-    return [decoder.raw_decode(page[start:])[0] for start in starts]
-
-
-def traces(figure: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Numbers and names of a figure."""
-    kept = ("type", "name", "x", "y", "z", "text", "customdata", "error_y")
-    return [{k: trace[k] for k in kept if k in trace} for trace in figure]
 
 
 def assets() -> dict[str, str]:
