@@ -45,6 +45,7 @@ def main() -> None:
         keys.leave_present()
         pressing.collect()  # after the name is known, before the view shows what is stored
     chosen.run()
+    state.names_no_target()  # a view opened later in this session is not what the link meant
     state.write_url()
 
 

@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, str] = {
     "probe": "",  # hook that the probes read; "" is the hook that the SAE reads
     "dtype": DTYPES[0],  # of the language model
     "pair": "",  # "" is the first pair; "all" the aggregate over pairs
-    "target": "",  # column of the target label; "" is the direction with the larger gap
+    "target": "",  # column of the target label; "" is the direction as the task names it
     "rank": "attribute",  # attribute | base
     "ablation": "mean",  # mean | zero
     "alpha": "1",  # SHIFT lab: share of every ablated latent that is taken away
@@ -182,6 +182,7 @@ def restore() -> None:
     if "view" not in st.session_state:
         given = {k: st.query_params[k] for k in DEFAULTS if k in st.query_params}
         st.session_state["view"] = dict(DEFAULTS)
+        st.session_state["names_no_target"] = bool(given) and "target" not in given
         _take(_of_old_links() | given)
 
 
@@ -216,6 +217,14 @@ def unusable() -> list[str]:
 def get(name: str) -> str:
     """Current value of one of DEFAULTS."""
     return st.session_state.get("view", DEFAULTS)[name]
+
+
+def names_no_target() -> bool:
+    """Whether this page was opened by a link that says something, but not which label is the target.
+
+    True once, for the view that the link opens: links of earlier versions left the target out.
+    """
+    return st.session_state.pop("names_no_target", False)
 
 
 def number(name: str, default: int) -> int:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from app.services import scoring, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
@@ -9,12 +11,17 @@ from app.services.shared import shared
 from saeeval_core.config import fingerprint
 from saeeval_core.judging.verdict import contrast_concepts
 from saeeval_core.scores.shift import ShiftLatents
+from saeeval_core.texts.parts import TRAIN
 
 SHOWN = 100
 """Candidates listed; latents decided on are always among them."""
 
-Row = tuple[int, int, str, float, float, int | None, str]
-"""id, rank, explanation, effect, density, highest rating, ratings as text"""
+ALIKE = 0.6
+"""Correlation of pooled activations from which two candidates count as near-duplicates: they fire on the same texts."""
+
+Row = tuple[int, int, str, float, float, int | None, int | None, str, int]
+"""id, rank, explanation, effect, density, highest rating of the target's and of the spurious label's concepts, ratings
+as text, the strongest of its near-duplicates (itself where it has none)"""
 
 
 def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[int]) -> tuple[list[Row], str]:
@@ -45,16 +52,38 @@ def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
     what = named[0] if named else tokens_of(loaded, latent)
     effect = view.base_effect if rank == "base" else view.attribute_effect
     place = _places(view, rank)
-    rating, text = _ratings(loaded, view, verdicts.newest(loaded)).get(latent, (None, ""))
+    target, spurious, text = _ratings(loaded, view, verdicts.newest(loaded)).get(latent, (None, None, ""))
     return (
         latent,
         place.get(latent, len(place)) + 1,
         what,
         float(effect[latent]),
         float(loaded.latents.density[latent]),
-        rating,
+        target,
+        spurious,
         text,
+        _alike(loaded, view, rank).get(latent, latent),
     )
+
+
+@shared(max_entries=64)
+def _alike(loaded: Loaded, view: ShiftLatents, rank: str) -> dict[int, int]:
+    """latent -> the strongest of its near-duplicates among the candidates, by the training texts of the direction.
+
+    From the strongest down: a latent joins the first one that it correlates with at ALIKE or more and that has joined
+    none itself, so that no chain of likeness makes one group of latents that fire on different texts.
+    """
+    top = [int(i) for i in scoring.ranking(view, rank)[:SHOWN]]
+    task = view.board.task
+    pooled = loaded.latents.latents[:, top][task.rows[task.part == TRAIN]].toarray().astype(np.float64)
+    varies = pooled.std(axis=0) > 0
+    likeness = np.zeros((len(top), len(top)))
+    if varies.sum() > 1:
+        likeness[np.ix_(varies, varies)] = np.corrcoef(pooled[:, varies].T)
+    first = list(range(len(top)))
+    for k in range(len(top)):
+        first[k] = next((j for j in range(k) if first[j] == j and likeness[k, j] >= ALIKE), k)
+    return {latent: top[first[k]] for k, latent in enumerate(top)}
 
 
 @shared(max_entries=64)
@@ -63,21 +92,22 @@ def _places(view: ShiftLatents, rank: str) -> dict[int, int]:
 
 
 @shared(max_entries=64)
-def _ratings(loaded: Loaded, view: ShiftLatents, _newest_verdict: int) -> dict[int, tuple[int | None, str]]:
-    """latent -> (highest rating of the pair's own concepts, "gender 4/4"), as the judge of best standing gave it.
+def _ratings(loaded: Loaded, view: ShiftLatents, _newest_verdict: int) -> dict[int, tuple[int | None, int | None, str]]:
+    """latent -> (target's, spurious label's rating, in words), as the judge of best standing gave it.
 
-    A failed verdict is "no verdict", never 0.
+    The rating of a label is the highest of its concepts. A failed verdict is "no verdict", never 0.
     """
     task = view.board.task
-    concepts = {name for c in (task.target, task.spurious) for name in contrast_concepts(loaded.task_set, c)}
-    out: dict[int, tuple[int | None, str]] = {}
+    sides = [contrast_concepts(loaded.task_set, c) for c in (task.target, task.spurious)]
+    out: dict[int, tuple[int | None, int | None, str]] = {}
     for v in verdicts.by_standing(verdicts.current(loaded)):
-        own = {k: r for k, r in v.ratings.items() if k in concepts}
-        if v.rater_kind == "human" or out.get(v.latent, (None, ""))[0] is not None:
+        if v.rater_kind == "human" or v.latent in out and out[v.latent][:2] != (None, None):
             continue
         if not v.ok:
-            out.setdefault(v.latent, (None, "no verdict"))
-        elif own:
-            concept, value = max(own.items(), key=lambda p: p[1])
-            out[v.latent] = (value, f"{concept} {value}/4" if value else "0/4")
+            out.setdefault(v.latent, (None, None, "no verdict"))
+            continue
+        own = {k: r for k, r in v.ratings.items() if any(k in side for side in sides)}
+        if own:
+            target, spurious = (max((own[k] for k in side if k in own), default=None) for side in sides)
+            out[v.latent] = target, spurious, ", ".join(f"{k} {r} of 4" for k, r in own.items())
     return out

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from app.services import scoring
 from saeeval_core.config import DEFAULT_NS
@@ -151,6 +152,16 @@ class CommitNote:
 
 
 @dataclass(frozen=True)
+class Undone:
+    """What the newest step of the log took back."""
+
+    id: int
+    """Of that step's last row: another undo has another one."""
+    latents: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True)
 class Record:
     """What the store says about the set."""
 
@@ -163,6 +174,8 @@ class Record:
     can_commit: bool
     commit_note: str
     """Why not, when it cannot be committed."""
+    undone: Undone | None = None
+    """None where the newest step is no undo."""
 
 
 def score_card(view: ShiftLatents, look: Look, rivals: Sequence[scoring.NamedSet]) -> ScoreCard:
@@ -212,9 +225,9 @@ def record(store: Store, chosen: DecisionSet | None, ids: tuple[int, ...], part:
         return Record((), looks_words(0, 0), (), can, note)
     before = chosen.looks_before
     commits = tuple(_commit(c, ids, before) for c in reversed(store.commits(chosen.id)[-5:]))
-    newest = reversed(store.history(chosen.id)[-12:])
+    log = store.history(chosen.id)
     looks = looks_words(store.dev_looks(chosen.id), before)
-    return Record(commits, looks, tuple(map(_change, newest)), can, note)
+    return Record(commits, looks, tuple(map(_change, reversed(log[-12:]))), can, note, _undone(log))
 
 
 def latent_history(decisions: Sequence[Decision]) -> tuple[tuple[str, str, str, str], ...]:
@@ -286,6 +299,19 @@ def _commit(c: Commit, ids: tuple[int, ...], before: int | None) -> CommitNote:
     return CommitNote(
         text, made.gone, len(c.ids), looks_words(c.dev_looks, before), c.who, when(c.at), tuple(c.ids) != ids
     )
+
+
+def _undone(log: Sequence[Decision]) -> Undone | None:
+    if not log or log[-1].undoes is None:
+        return None
+    last = log[-1]
+    same = takewhile(lambda d: d is last or (d.undoes is not None and d.batch == last.batch != ""), reversed(log))
+    together = list(same)
+    if len(together) == 1:
+        text = f"undone: latent {last.latent}, {last.old} \u2192 {last.new}"
+    else:
+        text = f"undone: one step over {len(together)} latents"
+    return Undone(last.id, tuple(d.latent for d in together), text)
 
 
 def _change(d: Decision) -> tuple[str, str, str, str]:

@@ -7,6 +7,7 @@ from app.deciding.lab import Lab
 from app.deciding.presses import Made, PressLog
 from app.payloads.evidence_card import Card, card
 from app.payloads.queue import Row, queue_rows
+from app.payloads.says import Says, says
 from app.payloads.score_card import Look, Record, ScoreCard, Shares, latent_history, record, score_card, shares
 from app.payloads.still_readable import PENDING, ErasedCurve, Gone, erased_curve, gone
 from app.services import ledger, quiet
@@ -78,6 +79,7 @@ class LabPayload:
     present: bool
     locked: str
     """Why nothing can be decided: somebody else's set. "" when it can."""
+    says: Says
     queue: list[Row] | None
     """None when the browser has these rows."""
     queue_hash: str
@@ -118,6 +120,7 @@ def lab_payload(lab: Lab, log: PressLog, seen: Seen, asked: Asked, *, present: b
         log.refused,
         present,
         locked,
+        says(lab),
         None if asked.queue == hash_ else rows,
         hash_,
         decisions,

@@ -59,7 +59,14 @@ def shift_directions(loaded: Loaded) -> tuple[Direction, ...]:
 
 
 def default_direction(loaded: Loaded, pair: str) -> Direction:
-    """The pair's direction with the larger gap on dev (or test where the protocol has no dev)."""
+    """The pair's direction as the task names it; the other one where S is undefined in that and not in this."""
+    part = live_part(loaded)
+    named, *other = (d for d in shift_directions(loaded) if d.pair == pair)
+    return next((d for d in (named, *other) if not d.boards[part].reason), named)
+
+
+def wider_direction(loaded: Loaded, pair: str) -> Direction:
+    """The pair's direction with the larger gap on the live part: what links opened before they named a target."""
     own = [d for d in shift_directions(loaded) if d.pair == pair]
     return max(own, key=lambda d: d.boards[live_part(loaded)].gap)
 

@@ -31,7 +31,7 @@ def render(loaded: Loaded) -> None:
 
 
 def _direction(loaded: Loaded) -> Direction | None:
-    """The SHIFT direction of the link, or the first pair's with the larger gap; None for texts without pairs."""
+    """The SHIFT direction of the link, or the first pair's as the task names it; None for texts without pairs."""
     every = scoring.shift_directions(loaded)
     if not every:
         return None

@@ -96,7 +96,8 @@ def _about(lab: Lab) -> None:
     task_set, reason = lab.loaded.task_set, lab.direction.boards[lab.part].reason
     texts = f"{task_set.texts.shown}{' (composed texts)' if task_set.texts.composed else ''}"
     line = f"{texts}: {lab.direction.pair}, {lab.direction.task.direction}; {lab.loaded.latents.sae}"
-    provenance.how(f"{line}. {task_set.small}" if task_set.small else line)
+    why = shift_pickers.why_direction(lab.loaded, lab.direction)
+    provenance.how(". ".join(filter(None, (line, task_set.small, why))))
     chosen = lab.chosen()
     provenance.left_out(ledger.store().beyond(chosen.id, lab.width) if chosen else [], lab.width)
     if reason:

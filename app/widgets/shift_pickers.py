@@ -16,6 +16,8 @@ from saeeval_core.scores.ablation import ABLATIONS
 ALL = "all"
 """In place of a pair: the aggregate over all of them."""
 RANKS = ("attribute", "base")
+_BY_GAP = "direction_by_gap"
+"""Session state: the pair and target that were opened for a link without a target."""
 _RANKED = {"attribute": "attribute probe", "base": "biased probe"}
 _ABLATED = {"mean": "to the mean", "zero": "to zero (paper)"}
 
@@ -38,10 +40,11 @@ def pair(box: DeltaGenerator, pairs: Sequence[str]) -> str:
 
 
 def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) -> Direction:
-    """The direction that a link names, else the one with the larger gap."""
+    """The direction that a link names, else the one that the task names; from here on the link names it."""
     columns = [d.task.target.column for d in both]
-    first = scoring.default_direction(loaded, both[0].pair).task.target.column
-    now = state.one_of("target", columns, first)
+    now = state.one_of("target", columns, _first(loaded, both[0].pair))
+    if not state.get("target"):
+        state.put(target=now)
     if not state.presenting():
         boards = [d.boards[scoring.live_part(loaded)] for d in both]
         notes = ["n/a" if b.reason else f"gap {b.gap:.2f}" for b in boards]
@@ -58,6 +61,28 @@ def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) ->
             format_func=labels.get,
         )
     return both[columns.index(now)]
+
+
+def why_direction(loaded: Loaded, shown: Direction) -> str:
+    """Why the lab is at the direction that the task does not name; "" where it is at the one it names."""
+    named = next(d for d in scoring.shift_directions(loaded) if d.pair == shown.pair)
+    if named.task.target == shown.task.target:
+        return ""
+    reason = named.boards[scoring.live_part(loaded)].reason
+    because = f"in that one S is not defined: {reason}" if reason else "choose it under Direction"
+    line = f"The task itself names the other direction, {named.task.direction}; {because}."
+    if st.session_state.get(_BY_GAP) != (shown.pair, shown.task.target.column):
+        return line
+    return f"The link names no target, so the direction with the larger gap was opened. {line}"
+
+
+def _first(loaded: Loaded, pair: str) -> str:
+    """The target column of the direction that is opened where nothing names one."""
+    if not state.names_no_target():
+        return scoring.default_direction(loaded, pair).task.target.column
+    target = scoring.wider_direction(loaded, pair).task.target.column
+    st.session_state[_BY_GAP] = pair, target
+    return target
 
 
 def settings(box: DeltaGenerator, loaded: Loaded) -> None:

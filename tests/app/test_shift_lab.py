@@ -14,9 +14,11 @@ from app.deciding.lab import Lab
 from app.deciding.presses import Made, PressLog
 from app.payloads import matrix
 from app.payloads.as_json import as_json
-from app.payloads.score_card import Look, score_card, shares
+from app.payloads.queue import queue_rows
+from app.payloads.score_card import Look, record, score_card, shares
 from app.payloads.shift_lab import Asked, Seen, lab_payload, read_asked
 from app.services import ledger, scoring
+from app.widgets import shift_pickers
 from app.widgets.provenance import plain
 from saeeval_core.config import RunConfig
 from saeeval_core.ledger.places import find_set, new_set, open_set, reset
@@ -70,6 +72,55 @@ def test_link_restores_pair_direction_ranking_and_n(planted_app):
     assert test.selectbox(key="w_pair").value == "surgeon/nurse x female/male"
     assert test.selectbox(key="w_rank").value == "base" and test.selectbox(key="w_n").value == 5
     assert test.query_params["latent"] == ["33"] or test.query_params["latent"] == "33"
+
+
+def test_the_lab_opens_as_the_task_names_it_and_the_link_says_so(planted_app):
+    test = planted_app("shift_lab")
+    assert test.query_params["target"] in ("profession", ["profession"])
+    assert not any("names the other" in h.value for h in test.main if h.type == "html")
+
+
+def test_a_link_without_a_target_opens_the_larger_gap_and_says_so(planted_app, loaded):
+    wider = scoring.wider_direction(loaded, PAIR).task.target.column
+    test = planted_app("shift_lab", n="5")
+    assert test.session_state["view"]["target"] == wider
+
+
+def test_why_another_direction_than_the_named_one_is_shown(loaded, monkeypatch):
+    named, other = (d for d in scoring.shift_directions(loaded) if d.pair == PAIR)
+    assert shift_pickers.why_direction(loaded, named) == ""
+    assert "names the other direction, target profession / spurious gender; choose" in shift_pickers.why_direction(
+        loaded, other
+    )
+    with_reason = lambda d, why: replace(d, boards={**d.boards, DEV: replace(d.boards[DEV], reason=why)})  # noqa: E731
+    flat, other = with_reason(named, "gap < .001"), with_reason(other, None)
+    monkeypatch.setattr(scoring, "shift_directions", lambda _: (flat, other))
+    assert scoring.default_direction(loaded, PAIR) is other
+    assert "S is not defined: gap < .001" in shift_pickers.why_direction(loaded, other)
+
+
+def test_rows_say_what_the_judge_rated_for_each_label_and_which_fire_on_the_same_texts(loaded, view):
+    top = [int(i) for i in view.attribute_ranking[:3]]
+    said = {"gender": 4, "professor": 1, "teacher": 2}
+    ledger.store().add_verdicts([verdict(loaded, i, "judge", "llm", said) for i in top])
+    rows, _ = queue_rows(loaded, view, "attribute", ())
+    by_id = {r[0]: r for r in rows}
+    assert all(by_id[i][5:7] == (2, 4) and "gender 4 of 4" in by_id[i][7] for i in top)
+    for row in rows:
+        first = by_id[row[8]]
+        assert first[8] == first[0] and first[1] <= row[1], "the strongest of a group stands for it"
+
+
+def test_what_an_undo_took_back_is_said(loaded, view):
+    place = decide(loaded, {5: "ablate"})
+    store, mine = ledger.store(), find_set(ledger.store(), place, "Ada")
+    assert record(store, mine, (5,), DEV).undone is None
+    store.undo(mine.id, "Ada")
+    assert record(store, mine, (), DEV).undone.text == "undone: latent 5, ablate \u2192 none"
+    store.decide(mine.id, "Ada", {1: "keep", 2: "keep"})
+    store.undo(mine.id, "Ada")
+    undone = record(store, mine, (), DEV).undone
+    assert set(undone.latents) == {1, 2} and undone.text == "undone: one step over 2 latents"
 
 
 def test_nonsense_in_a_link_falls_back(planted_app):

@@ -104,15 +104,30 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, server, request) -> Iterator[Callable]:
-    """``open_page("/shift?n=5", who="Ada", width=1280)``: a page in a fresh context; fails the test on any page error."""
+    """``open_page("/shift?n=5", who="Ada", width=1280)``: a page in a fresh context; fails the test on any page error.
+
+    ``stay``: the lab stays at the latent that was decided on, so that the next key is about the same one.
+    """
     contexts, problems = [], []
 
-    def open_(path: str = "/", *, who: str | None = None, width: int = 1440, height: int = 900, dark: bool = False):
+    def open_(
+        path: str = "/",
+        *,
+        who: str | None = None,
+        width: int = 1440,
+        height: int = 900,
+        dark: bool = False,
+        stay: bool = True,
+    ):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
         name = who or request.node.name.replace("[", "-").replace("]", "")
         context.add_cookies([{"name": "saeeval_who", "value": name, "url": server.url}])
+        if stay:
+            context.add_init_script(
+                "localStorage.getItem('saeeval.advance') ?? localStorage.setItem('saeeval.advance', '0')"
+            )
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda e: problems.append(str(e)))

@@ -23,7 +23,9 @@ AGAIN = """async (source) => {
   const drawn = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const data = {
     scope: live.scope, made: live.line.made, ack: {}, refused: [], present: false, locked: "", queueHash: live.queueHash,
-    queue: live.queue.map((r) => [r.id, r.rank, r.what, r.effect, r.density, r.verdict, r.verdictText]),
+    queue: live.queue.map((r) => [r.id, r.rank, r.what, r.effect, r.density, r.target, r.spurious,
+      r.verdictText, r.alike]),
+    says: live.says,
     decisions: {}, current: live.queue[0].id, cards: Object.fromEntries(live.cards), shares: live.shares,
     score: live.score, gone: live.gone, erased: live.erased, record: live.record,
   };
@@ -140,7 +142,7 @@ def test_keys_do_nothing_while_typing_and_never_scroll(open_page):
 def test_filter_sort_and_bulk(open_page):
     page = lab(open_page("/shift"))
     page.get_by_label("Sort the queue").select_option("id")
-    ids = [int(t) for t in page.locator(".qrow:not(.qhead) > span:nth-child(3)").all_text_contents()]
+    ids = [int(t) for t in page.locator(".qrow .id").all_text_contents()]
     assert ids == sorted(ids)
     page.get_by_label("Filter latents by words or id").fill("17")
     assert all("17" in t for t in page.locator(".qrow:not(.qhead)").all_text_contents())
@@ -226,7 +228,7 @@ def test_present_has_no_controls_and_escape_leaves(open_page):
 
 def test_a_key_counts_once_however_often_the_page_was_redrawn(open_page):
     page = lab(open_page("/shift"))
-    order = page.locator(".qrow:not(.qhead)").evaluate_all("rows => rows.map((r) => r.children[2].textContent)")
+    order = page.locator(".qrow:not(.qhead)").evaluate_all("rows => rows.map((r) => r.dataset.latent)")
     for _ in range(15):  # faster than answers come, so that redraws overlap
         page.keyboard.press("a")
         page.keyboard.press("ArrowDown")
@@ -241,7 +243,7 @@ def test_no_key_is_lost_while_the_lab_is_taken_out_and_drawn_anew(open_page):
     """As Streamlit does when a press comes while the whole page runs; done by hand here, since it depends on its timing."""
     page = lab(open_page("/shift"))
     page.evaluate(AGAIN, script("lab/main.js"))
-    order = page.locator(".qrow:not(.qhead)").evaluate_all("rows => rows.map((r) => r.children[2].textContent)")
+    order = page.locator(".qrow:not(.qhead)").evaluate_all("rows => rows.map((r) => r.dataset.latent)")
     page.evaluate("window.drawn()")
     page.keyboard.press("a")
     page.keyboard.press("ArrowDown")
@@ -255,7 +257,7 @@ def test_no_key_is_lost_while_the_lab_is_taken_out_and_drawn_anew(open_page):
     assert page.evaluate("window.log()") == [f"{order[0]} ablate", f"{order[1]} keep", f"{order[2]} unsure"]
     assert page.evaluate("window.current()") == int(order[3])
 
-    page.locator("#again input[type=search], #again .queue input").first.focus()
+    page.locator("#again input[type=search]").first.focus()
     page.keyboard.type("1")
     page.evaluate("window.taken_out()")
     page.keyboard.type("a")  # typed into a field that went with the lab: no decision
@@ -343,3 +345,61 @@ def test_the_smallest_set_is_found_beside_the_presses_and_taken_over_under_its_o
     use.click()
     expect(page.locator(".score .small").first).to_contain_text("found by greedy search (S, dev)", timeout=60_000)
     assert "shift_set=" in page.url
+
+
+def test_the_lab_says_what_to_do_moves_on_and_undo_goes_back_to_what_it_undid(open_page):
+    page = lab(open_page("/shift", stay=False))
+    expect(page.locator(".says")).to_contain_text("Ablate latents about gender, keep those about profession.")
+    assert "target=profession" in page.url
+    first = here(page)
+    page.keyboard.press("a")
+    expect(page.locator(".card .title b")).not_to_have_text(first)
+    lab(page)
+    page.keyboard.press("z")
+    expect(page.locator(".toast")).to_have_text(f"undone: {first}, ablate \u2192 none")
+    assert here(lab(page)) == first
+    press(page, "z")
+    expect(page.locator(".toast")).to_have_text("nothing left to undo")
+    page.locator(".queue h3 input").uncheck()
+    page.reload()
+    expect(lab(page).locator(".queue h3 input")).not_to_be_checked()
+
+
+def test_question_mark_shows_the_keys_and_the_first_tab_leads_to_the_queue(open_page):
+    page = lab(open_page("/shift"))
+    page.keyboard.press("?")
+    expect(page.locator("dialog.help")).to_be_visible()
+    press(page, "a")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.help")).to_be_hidden()
+    assert ablated(page).endswith("0 ablated \u00b7 0 decided")
+    page.evaluate("document.getElementById('saeeval-skip').focus()")
+    page.keyboard.press("Enter")
+    assert page.locator(".queue .scroll").evaluate("e => e.getRootNode().activeElement === e")
+
+
+def test_near_duplicates_are_decided_at_once_and_what_a_filter_hides_keeps_its_place(open_page):
+    page = lab(open_page("/shift"))
+    page.locator(".queue select").first.select_option("todo")
+    page.keyboard.press("ArrowDown")
+    second = here(page)
+    press(page, "k")
+    expect(page.locator(".qrow.gone-here")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    third = here(page)
+    page.keyboard.press("ArrowUp")
+    assert third != second and here(page) != third
+    page.locator(".queue select").first.select_option("all")
+    if page.locator(".alike").count():
+        page.locator(".alike").first.click()
+        n = int(re.search(r"\d+", page.locator(".bulk").inner_text())[0])
+        page.locator(".bulk button", has_text="Ablate").click()
+        assert n > 1 and f"{n} ablated" in ablated(page)
+
+
+def test_no_key_decides_while_presenting(open_page):
+    page = lab(open_page("/shift?present=1&target=profession"))
+    for key in "akuz":
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert "0 decided" in ablated(page)

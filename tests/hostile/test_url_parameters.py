@@ -74,7 +74,8 @@ UNKNOWN = {
 def test_a_name_that_no_link_carries_changes_nothing(planted_app, name):
     test = planted_app("shift_lab", **{name: UNKNOWN[name]})
     assert not test.exception and "who" not in test.session_state
-    assert test.session_state["view"] == dict(state.DEFAULTS) | ({"tpp_set": "../../x"} if name == "set" else {})
+    named = {"target": "profession"} | ({"tpp_set": "../../x"} if name == "set" else {})
+    assert test.session_state["view"] == dict(state.DEFAULTS) | named
 
 
 def test_every_view_is_among_those_that_are_known():

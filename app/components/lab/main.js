@@ -3,11 +3,15 @@
 import { button, el } from "../common/dom.js";
 import { pageKey } from "../common/keys.js";
 import { complain, hear, makeLine, onTheirWay, overlay, press, resend, send } from "../common/press.js";
+import { skipTo } from "../common/skip.js";
 import { isDark } from "../common/theme.js";
 import { makeAlpha } from "./alpha.js";
 import { drawBadge, drawCard, drawShare } from "./card.js";
-import { actions, buildQueue, drawQueue, markQueue, reveal } from "./queue.js";
+import { makeHelp } from "./help.js";
+import { actions, buildQueue, drawQueue, markQueue, nextTo, reveal } from "./queue.js";
+import { drawSays } from "./says.js";
 import { drawScore } from "./score.js";
+import { expectUndo, tellUndo } from "./undone.js";
 
 const LABS = new WeakMap();
 const OTHERS_MS = 3000;
@@ -37,6 +41,7 @@ function listenToKeys(lab) {
   if (lab.stop) return;
   const key = (e) => onKey(lab, e);
   const elsewhere = (e) => waitForOthers(lab, e);
+  const unskip = skipTo("the queue of latents", () => lab.q.list);
   document.addEventListener("keydown", key);
   document.addEventListener("pointerdown", elsewhere, true);
   document.addEventListener("keydown", elsewhere, true);
@@ -45,6 +50,7 @@ function listenToKeys(lab) {
     document.removeEventListener("pointerdown", elsewhere, true);
     document.removeEventListener("keydown", elsewhere, true);
     clearTimeout(lab.asksAgain);
+    unskip();
     lab.line.stop?.();
     lab.stop = null;
   };
@@ -82,14 +88,19 @@ function listens(lab) {
 // Keys act on the current latent and never scroll the page.
 function onKey(lab, e) {
   const name = pageKey(e);
-  if (name === null || !listens(lab)) return;
+  if (name === null || !listens(lab) || lab.help.open) return;
   if (name in MOVES) {
     e.preventDefault();
     step(lab, MOVES[name]);
     return;
   }
   if (e.repeat) return;
-  if (name in ACTS) {
+  if (name === "?") {
+    e.preventDefault();
+    lab.showKeys();
+  } else if (lab.present) {
+    return; // a slip in a talk must not change the record
+  } else if (name in ACTS) {
     e.preventDefault();
     lab.decide(ACTS[name]);
   } else if (name === "z") {
@@ -111,10 +122,12 @@ function waitForOthers(lab, e) {
 
 function makeLab(root) {
   const parts = {
+    says: el("section", "panel says"),
     queue: el("section", "panel queue"),
     card: el("section", "panel card"),
     score: el("section", "panel score"),
   };
+  parts.says.setAttribute("aria-label", "What to do");
   parts.queue.setAttribute("aria-label", "Queue");
   parts.card.setAttribute("aria-label", "Evidence");
   parts.score.setAttribute("aria-label", "Score");
@@ -145,9 +158,11 @@ function makeLab(root) {
   }));
   lab.go = (id) => go(lab, id);
   lab.decide = (d, ids) => decide(lab, d, ids);
-  lab.undo = () => act(lab, "undo");
+  lab.undo = () => undo(lab);
   lab.ask = () => send(lab.line);
   lab.commit = () => act(lab, "commit");
+  lab.help = makeHelp();
+  lab.showKeys = () => lab.help.showModal();
   buildQueue(lab);
   lab.alphaBar = makeAlpha(lab);
   parts.score.append(lab.scoreHead, lab.alphaBar, lab.scoreBody);
@@ -163,7 +178,7 @@ function makeLab(root) {
       button("", "next \u2192", () => step(lab, 1)),
     ),
   );
-  root.replaceChildren(parts.queue, parts.card, parts.score, mini);
+  root.replaceChildren(parts.says, parts.queue, parts.card, parts.score, mini, lab.help);
   for (const part of Object.values(parts)) noteField(lab, part);
   return lab;
 }
@@ -194,25 +209,30 @@ function receive(lab, data, trigger) {
     if (lab.q) lab.q.picked.clear();
   }
   lab.locked = data.locked;
+  lab.present = data.present;
   lab.root.className = "lab" + (data.present ? " present" : "") + (data.locked ? " locked" : "");
   lab.root.dataset.mode = isDark(lab.root) ? "dark" : "light";
   hear(lab.line, data, trigger);
   const newQueue = data.queue && data.queueHash !== lab.queueHash;
   if (newQueue) {
-    lab.queue = data.queue.map(([id, rank, what, effect, density, verdict, verdictText]) => ({
+    lab.queue = data.queue.map(([id, rank, what, effect, density, target, spurious, verdictText, alike]) => ({
       id,
       rank,
       what,
       effect,
       density,
-      verdict,
+      target,
+      spurious,
       verdictText,
+      alike,
     }));
     lab.queueHash = data.queueHash;
+    groupAlike(lab.queue);
     lab.byId = new Map(lab.queue.map((r) => [r.id, r]));
   }
   for (const [id, card] of Object.entries(data.cards)) lab.cards.set(Number(id), card);
   lab.stored = data.decisions;
+  drawSays(lab, data.says);
   const before = lab.current;
   if (lab.current === null) lab.current = data.current;
   lab.shares = data.shares;
@@ -231,9 +251,17 @@ function receive(lab, data, trigger) {
   lab.erased = data.erased;
   lab.record = data.record;
   drawScore(lab);
+  tellUndo(lab);
   lab.parts.score.classList.toggle("busy", onTheirWay() > 0);
   resend(lab.line);
   askAgain(lab);
+}
+
+// Every row knows its near-duplicates, itself among them, in the order of the queue.
+function groupAlike(rows) {
+  const groups = new Map();
+  for (const r of rows) groups.set(r.alike, [...(groups.get(r.alike) ?? []), r.id]);
+  for (const r of rows) r.group = groups.get(r.alike);
 }
 
 const waitsForReading = (lab) => [lab.gone, lab.gone?.survived, lab.erased].some((r) => r?.pending);
@@ -265,10 +293,15 @@ function decide(lab, decision, ids) {
   if (!ids && lab.q.advance.checked) step(lab, 1);
 }
 
+function undo(lab) {
+  if (act(lab, "undo")) expectUndo(lab);
+}
+
+// Whether it was sent.
 function act(lab, kind, what) {
   if (lab.locked) {
     complain(lab.locked);
-    return;
+    return false;
   }
   press(lab.line, kind, what);
   lab.decisions = overlay(lab.line, lab.stored);
@@ -276,6 +309,7 @@ function act(lab, kind, what) {
   drawBadge(lab);
   lab.parts.score.classList.add("busy");
   send(lab.line);
+  return true;
 }
 
 function go(lab, id) {
@@ -291,7 +325,5 @@ function go(lab, id) {
 }
 
 function step(lab, by) {
-  const order = lab.q.order || [],
-    at = order.indexOf(lab.current);
-  go(lab, order[at < 0 ? 0 : Math.min(order.length - 1, Math.max(0, at + by))]);
+  go(lab, nextTo(lab, by));
 }

@@ -1,13 +1,18 @@
 // Queue of candidate latents: filter, sort, select, decide in bulk. All of it here, so none of it waits for the server.
 import { button, el, percent, sci } from "../common/dom.js";
 
+const ADVANCE = "saeeval.advance";
+const MOST = 4;
+
 const LETTER = { ablate: "A", keep: "K", unsure: "?" };
 const SORTS = {
   rank: ["rank", (a, b) => a.rank - b.rank],
   effect: ["effect, largest first", (a, b) => b.effect - a.effect],
   effectup: ["effect, smallest first", (a, b) => a.effect - b.effect],
   density: ["density, rarest first", (a, b) => a.density - b.density],
-  verdict: ["verdict, highest first", (a, b) => (b.verdict ?? -1) - (a.verdict ?? -1)],
+  spurious: ["rating of the spurious label", (a, b) => (b.spurious ?? -1) - (a.spurious ?? -1)],
+  target: ["rating of the target", (a, b) => (b.target ?? -1) - (a.target ?? -1)],
+  alike: ["near-duplicates together", (a, b) => b.group.length - a.group.length || a.group[0] - b.group[0]],
   decision: ["decision", (a, b, d) => (LETTER[d[a.id]] || "~").localeCompare(LETTER[d[b.id]] || "~")],
   id: ["id", (a, b) => a.id - b.id],
 };
@@ -28,9 +33,10 @@ export function buildQueue(lab) {
   filter.oninput = show.onchange = sort.onchange = () => drawQueue(lab);
   advance.type = "checkbox";
   advance.id = "advance";
-  advance.checked = localStorage.getItem("saeeval.advance") === "1";
-  advance.onchange = () => localStorage.setItem("saeeval.advance", advance.checked ? "1" : "0");
+  advance.checked = localStorage.getItem(ADVANCE) !== "0";
+  advance.onchange = () => localStorage.setItem(ADVANCE, advance.checked ? "1" : "0");
   const label = el("label", "small mute", advance, " move on after deciding");
+  label.title = "After a decision the next latent is shown; remembered in this browser";
   const list = el("div", "scroll"),
     bulk = el("div"),
     count = el("span", "mute");
@@ -39,16 +45,14 @@ export function buildQueue(lab) {
   list.setAttribute("aria-label", "Candidate latents");
   const acts = actions(lab);
   lab.parts.queue.append(
-    el("h3", "", "Queue ", count),
+    el("h3", "", "Queue ", count, label),
     el("div", "tools", filter, show),
     el("div", "tools", sort, el("span")),
     bulk,
     list,
     acts,
-    el("div", "row", label),
-    el("div", "how tool", "Keys: A ablate, K keep, U unsure, Z undo; arrows move. Every press is saved at once."),
   );
-  lab.q = { filter, show, sort, list, bulk, count, advance, rows: new Map(), picked: new Set() };
+  lab.q = { filter, show, sort, list, bulk, count, advance, rows: new Map(), picked: new Set(), order: [], at: 0 };
 }
 export function actions(lab) {
   const box = el("div", "acts");
@@ -68,7 +72,7 @@ function visible(lab) {
   return lab.queue
     .filter((r) => {
       if (show.value === "todo" ? d[r.id] : show.value !== "all" && d[r.id] !== show.value) return false;
-      return words.every((w) => (r.id + " " + r.what).toLowerCase().includes(w));
+      return words.every((w) => `${r.id} ${r.what} ${r.verdictText}`.toLowerCase().includes(w));
     })
     .sort((a, b) => SORTS[sort.value][1](a, b, d) || a.rank - b.rank);
 }
@@ -89,44 +93,12 @@ export function drawQueue(lab) {
     for (const r of rows) pick(q, r.id, all.checked);
     drawQueue(lab);
   };
-  head.append(
-    all,
-    el("span", "right", "#"),
-    el("span", "right", "id"),
-    el("span", "", "what it says"),
-    el("span", "right", "effect"),
-    el("span", "", "me"),
-  );
+  head.append(all, el("span", "", "explanation, ratings, effect"), el("span", "", "you"));
   nodes.push(head);
   q.rows.clear();
+  const widest = Math.max(...lab.queue.map((r) => Math.abs(r.effect)), Number.MIN_VALUE);
   for (const r of rows) {
-    const box = el("input");
-    box.type = "checkbox";
-    box.tabIndex = -1;
-    box.checked = q.picked.has(r.id);
-    box.setAttribute("aria-label", `Select latent ${r.id}`);
-    box.onclick = (e) => {
-      e.stopPropagation();
-      pick(q, r.id, box.checked);
-      drawBulk(lab);
-    };
-    const what = el("span", r.what ? "what" : "what mute", r.what || `fires on ${percent(r.density)} of tokens`);
-    if (r.verdictText) what.prepend(el("span", "mute", r.verdictText + " "));
-    const row = el(
-      "div",
-      "qrow num",
-      box,
-      el("span", "right mute", r.rank),
-      el("span", "right", r.id),
-      what,
-      el("span", "right", sci(r.effect)),
-      el("span", "dec"),
-    );
-    row.title =
-      `latent ${r.id}: effect ${sci(r.effect)}, fires on ${percent(r.density)} of tokens` +
-      (r.verdictText ? `, verdict ${r.verdictText}` : "");
-    row.setAttribute("role", "option");
-    row.onclick = () => lab.go(r.id);
+    const row = queueRow(lab, r, Math.abs(r.effect) / widest);
     nodes.push(row);
     q.rows.set(r.id, row);
   }
@@ -137,7 +109,67 @@ export function drawQueue(lab) {
   drawBulk(lab);
   markQueue(lab);
 }
+
+// Two lines: what the latent is about; its id, what the judge rated, how much it carries.
+function queueRow(lab, r, share) {
+  const box = el("input");
+  box.type = "checkbox";
+  box.tabIndex = -1;
+  box.checked = lab.q.picked.has(r.id);
+  box.setAttribute("aria-label", `Select latent ${r.id}`);
+  box.onclick = (e) => {
+    e.stopPropagation();
+    pick(lab.q, r.id, box.checked);
+    drawBulk(lab);
+  };
+  const bar = el("span", "effect", el("i"));
+  bar.firstChild.style.width = `${(100 * share).toFixed(1)}%`;
+  const facts = el("span", "facts2", el("span", "id", r.id), ...ratings(lab, r), bar);
+  if (r.group.length > 1) facts.append(alike(lab, r));
+  const what = el("span", r.what ? "what" : "what mute", r.what || `active on ${percent(r.density)} of tokens`);
+  const row = el("div", "qrow num", box, el("span", "two", what, facts), el("span", "dec"));
+  row.title =
+    `${r.what}\nlatent ${r.id}, place ${r.rank}: carries ${sci(r.effect)} of the logit difference, ` +
+    `active on ${percent(r.density)} of tokens` +
+    (r.verdictText ? `\njudge: ${r.verdictText}` : "");
+  row.dataset.latent = r.id;
+  row.setAttribute("role", "option");
+  row.onclick = () => lab.go(r.id);
+  return row;
+}
+
+// Dots out of four for each label, in the colour that the label has on the whole page.
+function ratings(lab, r) {
+  if (r.target === null && r.spurious === null)
+    return r.verdictText ? [el("span", "mute", r.verdictText)] : [el("span", "mute", "not judged")];
+  return [
+    ["spurious", lab.says.spurious, r.spurious],
+    ["target", lab.says.target, r.target],
+  ]
+    .filter(([, , n]) => n !== null)
+    .map(([cls, name, n]) => {
+      const dots = el("span", `dots ${cls}`, "\u25cf".repeat(n), el("i", "", "\u25cb".repeat(MOST - n)));
+      dots.setAttribute("aria-label", `${name}: ${n} of ${MOST}`);
+      dots.title = `${name}: rated ${n} of ${MOST}`;
+      return dots;
+    });
+}
+
+// Near-duplicates are selected together, so that one press on the bar decides them all.
+function alike(lab, r) {
+  const chip = button("link alike", `\u2248 ${r.group.length} alike`, () => {
+    const on = !r.group.every((id) => lab.q.picked.has(id));
+    for (const id of r.group) pick(lab.q, id, on);
+    drawQueue(lab);
+  });
+  chip.tabIndex = -1;
+  chip.title = `Active on the same texts: ${r.group.join(", ")}. Select all, then decide once.`;
+  return chip;
+}
 export function markQueue(lab) {
+  const at = lab.q.order.indexOf(lab.current);
+  if (at >= 0) lab.q.at = at;
+  lab.q.list.children[lab.q.at + 1]?.classList.toggle("gone-here", at < 0);
   for (const [id, row] of lab.q.rows) {
     const d = lab.decisions[id],
       cell = row.lastChild,
@@ -153,13 +185,21 @@ export function markQueue(lab) {
     }
   }
 }
+// The latent `by` steps from the current one. One that the filter hides since it was decided keeps its place.
+export function nextTo(lab, by) {
+  const { order, at } = lab.q,
+    now = order.indexOf(lab.current);
+  if (now < 0 && !order.length) return null;
+  const place = now < 0 ? (by > 0 ? at + by - 1 : at + by) : now + by;
+  return order[Math.min(order.length - 1, Math.max(0, place))];
+}
 export function reveal(lab) {
   const row = lab.q.rows.get(lab.current),
     list = lab.q.list;
   if (!row) return;
   const top = row.offsetTop - list.offsetTop; // by hand: scrollIntoView would move the page too
   if (top - 30 < list.scrollTop) list.scrollTop = Math.max(0, top - 60);
-  else if (top + 40 > list.scrollTop + list.clientHeight) list.scrollTop = top - list.clientHeight + 60;
+  else if (top + 60 > list.scrollTop + list.clientHeight) list.scrollTop = top - list.clientHeight + 80;
 }
 function drawBulk(lab) {
   const q = lab.q,
