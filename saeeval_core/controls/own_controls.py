@@ -4,8 +4,6 @@ the SAE is compared in pairs. Seconds of work, then stored.
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from saeeval_core.config import erasure_n, headline_n
 from saeeval_core.controls.about import RANDOM
 from saeeval_core.controls.controls import control, random_latents
@@ -17,12 +15,10 @@ from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.evaluation.result import LossPath, Placed
 from saeeval_core.evaluation.variants import with_grid
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.erasure import ERASURE
-from saeeval_core.scores.uncertainty import Estimate, Sampled, over_draws, over_pairs, undefined
+from saeeval_core.scores.erasure import ERASURE, without_interval
+from saeeval_core.scores.uncertainty import Estimate, Sampled, over_draws, over_pairs
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts.parts import TEST
-
-_AT_CHANCE = "a fresh probe is not better than chance on clean texts"
 
 
 def own_controls(prepared: Prepared, latents: LatentRecording, *, shipped: bool = True, keep: bool = True) -> Rivals:
@@ -77,16 +73,11 @@ def _draws(evaluation: Evaluation, latents: LatentRecording, metric: str, ns: Se
         n, view = headline_n(ns), evaluation.tpp_erasure(latents, TEST)
         rankings = [r[:most] for r in evaluation.tpp_view(latents, TEST).rankings]
         for (sets,) in random_latents(latents, metric, [rankings], evaluation.seed):
-            yield _estimate(view.value([ids[:n] for ids in sets]))
+            yield without_interval(view.value([ids[:n] for ids in sets])).score
         return
     n, pairs = erasure_n(ns), [d.pair for d in evaluation.directions]
     views = [evaluation.shift_erasure(latents, d, TEST) for d in evaluation.directions]
     tops = [[v.attribute_ranking[:most]] for v in evaluation.shift_views(latents, TEST)]
     for drawn in random_latents(latents, metric, tops, evaluation.seed):
-        found = [_estimate(view.value(ids[:n])) for view, (ids,) in zip(views, drawn, strict=True)]
-        one = [Sampled(e, np.empty(0) if e.value is None else np.array([e.value])) for e in found]
+        one = [without_interval(view.value(ids[:n])) for view, (ids,) in zip(views, drawn, strict=True)]
         yield over_pairs(list(zip(pairs, one, strict=True))).score
-
-
-def _estimate(value: float | None) -> Estimate:
-    return undefined(_AT_CHANCE) if value is None else Estimate(value)

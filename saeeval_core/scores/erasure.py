@@ -24,7 +24,7 @@ from saeeval_core.scores.readers import RIDGE, Edit, Fresh, Ground, Linear, noth
 from saeeval_core.scores.shift import MIN_GAP, ShiftBoard
 from saeeval_core.scores.shift_probes import ShiftProbes
 from saeeval_core.scores.tpp import TppBoard, TppScore, matrix_score
-from saeeval_core.scores.uncertainty import Estimate, Resamples, apart_from_zero, estimate, undefined
+from saeeval_core.scores.uncertainty import Estimate, Resamples, Sampled, apart_from_zero, estimate, undefined
 from saeeval_core.texts.parts import TRAIN
 from saeeval_core.texts.tasks import ShiftTask, TppTask
 
@@ -233,6 +233,13 @@ class ShiftErasure:
         )
         effect[np.asarray(ids, dtype=int)] = 0
         return [(int(i), float(effect[i])) for i in attribution.rank_by_magnitude(effect)[:at_most]]
+
+
+def without_interval(value: float | None) -> Sampled:
+    """E found by ``value`` as a score."""
+    if value is None:
+        return Sampled(undefined("a fresh probe is not better than chance on clean texts"), np.empty(0))
+    return Sampled(Estimate(value), np.array([value]))
 
 
 @dataclass(frozen=True, eq=False)
