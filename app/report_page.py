@@ -17,15 +17,16 @@ from app.services import ledger, verdicts
 from app.services.evidence import evidence_of
 from app.services.loading import Loaded
 from saeeval_core.config import RunConfig
-from saeeval_core.controls.attach import has_rivals, rival_lines
+from saeeval_core.controls.attach import rival_lines
 from saeeval_core.evaluation.equal_edit import LETTERS, equal_edit_lines
 from saeeval_core.evaluation.paths import path_of_result
-from saeeval_core.evaluation.result import Control, Erasure, RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.evaluation.result import Control, Erasure, Placed, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.formats import sentences
 from saeeval_core.formats.report import ReportFigure, ReportLatent, Told, report_html
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions
 
@@ -291,20 +292,26 @@ def _controls(sae: SaeResult, n: int, drawn: list[ReportFigure], headline: list[
     ]
     headline += [(f"{sae.sae}, note", line) for line in sae.notes]
     headline += [(f"{sae.sae}, not above a control", line) for line in sae.warnings or ()]
-    if has_rivals(sae):
+    if sae.controls:
         headline += [(f"{sae.sae}, against other dictionaries", line) for line in rival_lines(sae)]
     rows = [
         {
-            "score": f"{p.metric.upper()}, {p.variant if p.n is None else f'N = {n}, zero ablation'}",
+            "score": f"{p.metric.upper()}, {_place(p)}",
             "control": p.control.name,
             "value": say(p.control.score),
             "how it is made": p.control.about,
         }
         for p in sae.controls
-        if (p.variant, p.n) in ((RECOMMENDED, None), (TOP_N, n))
+        if (p.variant, p.n) in ((RECOMMENDED, None), (TOP_N, n)) or p.variant == ERASURE
     ]
     if rows:
         drawn.append(ReportFigure(f"Controls: {sae.sae}", "", "test texts; random latents: range of the draws", rows))
+
+
+def _place(p: Placed) -> str:
+    if p.variant == TOP_N:
+        return f"N = {p.n}, zero ablation"
+    return p.variant if p.n is None else f"{p.variant}, N = {p.n}"
 
 
 def _draw(drawn: list[ReportFigure], title: str, figure: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from app.services import scoring
+from app.services import scoring, trust
 from app.services.fresh_reader import answer, is_newest
 from app.services.loading import Loaded
 from saeeval_core.config import fingerprint
+from saeeval_core.controls.rival_results import Rivals
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.result import Erasure
 from saeeval_core.scores.tpp import TppScore
@@ -52,6 +53,18 @@ def still_overall(loaded: Loaded, metric: str, n: int) -> StillOverall | None:
     """The same of the top n by attribution on test, SHIFT over all pairs: seconds of work, beside the others."""
     key = (loaded.config, loaded.latents.fingerprint, metric, n)
     return answer(f"overall {fingerprint([str(k) for k in key])}", key, lambda: _read_overall(loaded, metric, n), _long)
+
+
+def own_controls(loaded: Loaded) -> Rivals | None:
+    """The SAE's own controls at the headline scores; None while they are being scored, seconds after the headlines.
+
+    The SAE's scores that they are compared with are made with them.
+    """
+    key = (loaded.config, loaded.latents.fingerprint)
+    found: Rivals | None = answer(
+        f"own controls {fingerprint([str(k) for k in key])}", key, lambda: trust.make_own_controls(loaded), _long
+    )
+    return found
 
 
 def _read_matrix(loaded: Loaded, part: int, sets: scoring.Sets, wanted: Callable[[], bool]) -> StillMatrix:

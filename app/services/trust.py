@@ -1,10 +1,11 @@
 """Controls, and intervals that also vary the training texts, of what is on a page. Each takes seconds."""
 
-from app.services import scoring
+from app.services import access, scoring
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.controls import attach
 from saeeval_core.controls.controls import shift_controls, tpp_controls
+from saeeval_core.controls.own_controls import own_controls
 from saeeval_core.controls.refits import RefitScore, shift_refits, tpp_refits
 from saeeval_core.controls.rival_results import OnStep, Places, Rivals, count_steps, kept_rivals, own_scores, rivals_of
 from saeeval_core.evaluation.prepare import Prepared
@@ -27,6 +28,13 @@ def controls_at_hand(loaded: Loaded) -> list[Placed] | None:
 def make_controls(loaded: Loaded) -> list[Placed]:
     """Score and store the controls of the headline scores: seconds of work."""
     return attach.controls_of(_prepared(loaded), loaded.latents)
+
+
+def make_own_controls(loaded: Loaded) -> Rivals:
+    """Controls made from the SAE itself, at the headline scores; a read-only server stores nothing."""
+    made = own_controls(_prepared(loaded), loaded.latents, keep=not access.rules().read_only)
+    headline_scores(loaded)
+    return made
 
 
 def rivals_at_hand(loaded: Loaded) -> Rivals | None:
@@ -58,7 +66,7 @@ def _kept_rivals(loaded: Loaded) -> Rivals:
 @shared(max_entries=16)
 def headline_scores(loaded: Loaded) -> Places:
     """The headline scores of the top N by attribution on test, with E, to be compared in pairs."""
-    return own_scores(_prepared(loaded), loaded.latents, TopByAttribution(), erasure=True)
+    return own_scores(_prepared(loaded), loaded.latents, TopByAttribution())
 
 
 @shared(max_entries=16)

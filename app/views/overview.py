@@ -16,6 +16,9 @@ from saeeval_core.config import ERASURE_N, HEADLINE_N
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.evaluation.result import Erasure
+from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.scores.erasure import ERASURE
+from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
 from saeeval_core.versions import versions
@@ -110,7 +113,7 @@ def _shift_headline(loaded: Loaded) -> None:
     provenance.how(f"{AREA} {scoring.averaged(over)}")
     provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    trust_box.headline(loaded, "shift", area, paper, HEADLINE_N)
+    _controls(loaded, "shift", area, paper, ERASURE_N)
     with read:  # after the buttons: it may run the page again, which would lose their press
         _guarded(lambda: _shift_erased(loaded))
     _go("shift_lab", "Open the SHIFT lab")
@@ -134,10 +137,22 @@ def _tpp_headline(loaded: Loaded) -> None:
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
     read = st.container()
-    trust_box.headline(loaded, "tpp", area, paper, HEADLINE_N)
+    _controls(loaded, "tpp", area, paper, HEADLINE_N)
     with read:  # after the buttons: it may run the page again, which would lose their press
         _guarded(lambda: _tpp_erased(loaded))
     _go("tpp_matrix", "Open the TPP matrix")
+
+
+def _controls(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
+    """Of the headline scores, of E (at ``n``) too once it is known."""
+    scores = [
+        trust_box.Headline(RECOMMENDED, None, "area", area),
+        trust_box.Headline(TOP_N, HEADLINE_N, f"top {HEADLINE_N}, zero", paper),
+    ]
+    found = fresh_matrix.still_overall(loaded, metric, n)
+    if found is not None and found.erasure is not None:
+        scores.insert(0, trust_box.Headline(ERASURE, n, f"E, N = {n}", found.erasure.selective_erasure))
+    trust_box.headline(loaded, metric, scores)
 
 
 def _shift_erased(loaded: Loaded) -> None:
@@ -171,6 +186,8 @@ def _erased(loaded: Loaded, metric: str, n: int) -> Erasure | None:
         return None
     if found.erasure is None:
         provenance.how(f"Fresh probes: {found.problem or NOT_MEASURED}")
+    elif fresh_matrix.own_controls(loaded) is None:
+        _scoring(loaded)
     return found.erasure
 
 
@@ -179,6 +196,13 @@ def _reading(loaded: Loaded, metric: str, n: int) -> None:
     if fresh_matrix.still_overall(loaded, metric, n) is not None:
         st.rerun(scope="app")
     provenance.how("Fresh probes are being read.")
+
+
+@st.fragment(run_every=0.7)
+def _scoring(loaded: Loaded) -> None:
+    if fresh_matrix.own_controls(loaded) is not None:
+        st.rerun(scope="app")
+    provenance.how("Controls of E are being scored.")
 
 
 def _go(view: str, label: str) -> None:

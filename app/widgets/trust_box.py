@@ -1,20 +1,19 @@
 """Whether a score can be trusted: its controls, intervals that vary the training texts, and a probe trained anew."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
-from app.services import trust
+from app.services import fresh_matrix, trust
 from app.services.loading import Loaded
 from app.widgets import provenance, rivals_box
 from saeeval_core.controls.controls import rival_words, warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
-from saeeval_core.controls.rival_results import paired
+from saeeval_core.controls.rival_results import Places, paired
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.result import Control
-from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.evaluation.result import Control, Placed
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import Estimate, difference, difference_words, say
 
@@ -25,35 +24,64 @@ _CSS = (
 )
 
 
-def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
-    """Controls of the two headline scores of one metric; a button where making them takes seconds."""
-    every = trust.controls_at_hand(loaded)
+@dataclass(frozen=True)
+class Headline:
+    """A headline score and where its controls stand."""
+
+    variant: str
+    n: int | None
+    """None for an area."""
+    label: str
+    score: Estimate
+
+
+def headline(loaded: Loaded, metric: str, scores: Sequence[Headline]) -> None:
+    """Controls of the headline scores of one metric; a button for those that take seconds.
+
+    E has its own in any case, once they were scored in the background.
+    """
+    e = [s for s in scores if s.variant == ERASURE]
+    own = fresh_matrix.own_controls(loaded) if e else None
+    every = _controls(loaded, metric)
     if every is None:
-        words = "Random latents, other decoders and bases, LEACE: seconds of work, once."
-        if not st.button("Score the controls", key=f"w_controls_{metric}", help=words):
-            return
-        with st.spinner("Scoring the controls"):
-            every = trust.make_controls(loaded)
+        if own is not None:
+            _compared(loaded, e, [p for p in own.placed if p.metric == metric], own.samples)
+        return
     rivals = rivals_box.rivals(loaded, metric)
-    found = [p for p in every if p.metric == metric]
-    scores: list[tuple[str, int | None, Estimate, str]] = [
-        (RECOMMENDED, None, area, "area"),
-        (TOP_N, n, paper, f"top {n}, zero"),
-    ]
-    if rivals is not None:
-        own = trust.headline_scores(loaded)
-        found = paired([*found, *(p for p in rivals.placed if p.metric == metric)], own, rivals.samples)
-        scores[:0] = [(v, k, own[m, v, k].score, f"E, N = {k}") for m, v, k in own if (m, v) == (metric, ERASURE)]
+    beside = [r for r in (own, rivals) if r is not None]
+    found = [p for p in (*every, *(p for r in beside for p in r.placed)) if p.metric == metric]
+    samples: dict[str, Places] = {}
+    for name, places in (item for r in beside for item in r.samples.items()):
+        samples[name] = {**samples.get(name, {}), **places}
+    _compared(loaded, scores if own is not None else [s for s in scores if s not in e], found, samples)
+
+
+def _controls(loaded: Loaded, metric: str) -> list[Placed] | None:
+    """Stored controls; None, with the button drawn, before they were made."""
+    every = trust.controls_at_hand(loaded)
+    words = "Random latents, other decoders and bases, LEACE: seconds of work, once."
+    if every is None and st.button("Score the controls", key=f"w_controls_{metric}", help=words):
+        with st.spinner("Scoring the controls"):
+            return trust.make_controls(loaded)
+    return every
+
+
+def _compared(
+    loaded: Loaded, scores: Sequence[Headline], found: Sequence[Placed], samples: Mapping[str, Places]
+) -> None:
+    """Sentences and the table of one metric's controls; in pairs where there are resamples."""
+    if samples:
+        found = paired(found, trust.headline_scores(loaded), samples)
     columns, lines, words = [], [], []
-    for variant, k, score, label in scores:
-        at = {p.control.name: p.control for p in found if (p.variant, p.n) == (variant, k)}
-        columns.append((label, at))
-        lines += [f"{label}: {line}" for line in warnings_of(score, list(at.values()))]
-        if rivals is not None and (said := rival_words(score, list(at.values()))):
-            words.append(f"{label}: {said}")
+    for s in scores:
+        at = {p.control.name: p.control for p in found if (p.variant, p.n) == (s.variant, s.n)}
+        columns.append((s.label, at))
+        lines += [f"{s.label}: {line}" for line in warnings_of(s.score, list(at.values()))]
+        if samples and (said := rival_words(s.score, list(at.values()))):
+            words.append(f"{s.label}: {said}")
     _warn(lines)
     if words:
-        st.caption("Against other dictionaries, " + ". ".join(map(provenance.plain, words)) + ".")
+        st.caption("Against its controls and other dictionaries, " + ". ".join(map(provenance.plain, words)) + ".")
     if names := list(dict.fromkeys(p.control.name for p in found)):
         _table(names, columns)
 

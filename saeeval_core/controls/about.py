@@ -30,5 +30,7 @@ REFERENCES = ("word deletion", LEACE, MEANS, PROBE)
 """Controls that use the label itself and no SAE: shown for comparison, but a score need not exceed them."""
 RIVALS = ("pca", PCA_GENERAL, ICA, ICA_GENERAL, "residual basis", MEANS, PROBE, TRAINED_NULL)
 """Other dictionaries, which cost no training or no features: a score's words name those it beats and those that beat it."""
+OWN = (RANDOM, "random decoder", "permuted decoder")
+"""Controls made from the SAE itself, which a score's words name in the same way."""
 BOUNDS = (MEANS, LEACE)
 """Edits that know the label: what a dictionary could reach at best."""

@@ -9,10 +9,11 @@ from itertools import combinations
 from typing import Any
 
 from saeeval_core.config import RunConfig, erasure_n, get_protocol, headline_n
-from saeeval_core.controls.about import RIVALS, TRAINED_NULL
+from saeeval_core.controls.about import TRAINED_NULL
 from saeeval_core.controls.controls import control, rival_words, warnings_of
 from saeeval_core.controls.deletion import word_deletions
 from saeeval_core.controls.every_n import recorded, reference, sae_controls, task_controls
+from saeeval_core.controls.own_controls import own_controls
 from saeeval_core.controls.refits import REFITS, RefitScore, shift_refits, tpp_refits
 from saeeval_core.controls.refits import check as refits_check
 from saeeval_core.controls.rival_results import (
@@ -24,7 +25,6 @@ from saeeval_core.controls.rival_results import (
     rivals_of,
     scored_as,
 )
-from saeeval_core.controls.rivals import BASES
 from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.evaluation.result import (
@@ -94,9 +94,11 @@ def with_controls(
 
     def one(sae: SaeResult, latents: LatentRecording) -> SaeResult:
         null = _null_for(latents, prepared.saes)
-        every = [*controls_of(prepared, latents, shipped=shipped), *(nulls[id(null)] if null is not None else ())]
+        own = own_controls(prepared, latents, shipped=shipped)
+        every = [*controls_of(prepared, latents, shipped=shipped), *own.placed]
+        every += [*nulls[id(null)], *_null_erasure(null, result)] if null is not None else ()
         found = [p for p in every if p.n is None or p.n in prepared.config.ns]
-        found = _paired(prepared, sae, latents, found, bases, select)
+        found = _paired(prepared, sae, latents, found, {**bases, **own.samples}, select)
         lines = tuple(_warnings(sae, found)) if sae.selection == "attribution" else ()
         return replace(sae, controls=(*sae.controls, *found), warnings=lines)
 
@@ -134,8 +136,7 @@ def with_rivals(
     placed = [p for p in rivals.placed if p.n is None or p.n in prepared.config.ns]
 
     def one(sae: SaeResult, latents: LatentRecording) -> SaeResult:
-        every = [*placed, *_null_erasure(_null_for(latents, prepared.saes), result)]
-        found = _paired(prepared, sae, latents, every, rivals.samples, select, erasure=True)
+        found = _paired(prepared, sae, latents, placed, rivals.samples, select)
         more = tuple(_warnings(sae, found)) if sae.selection == "attribution" else ()
         return replace(sae, controls=(*sae.controls, *found), warnings=(*(sae.warnings or ()), *more))
 
@@ -143,13 +144,14 @@ def with_rivals(
     return replace(result, saes=tuple(saes), rivals=tuple(p for p in rivals.paths if p.part == PART_NAMES[TEST]))
 
 
-def _null_erasure(null: LatentRecording | None, result: RunResult) -> Iterator[Placed]:
-    """E of the trained null, where the run has one: its other scores are among the controls already."""
+def _null_erasure(null: LatentRecording, result: RunResult) -> Iterator[Placed]:
+    """E of the trained null."""
     for sae in result.saes:
-        if null is not None and sae.sae == null.sae and sae.shift is not None and sae.selection == "attribution":
-            n = erasure_n(list(sae.shift.erasure))
-            e = sae.shift.erasure[n]["test"].selective_erasure
-            yield Placed("shift", ERASURE, n, control(TRAINED_NULL, e, null.sae))
+        if sae.sae == null.sae and sae.selection == "attribution":
+            for metric, scores in _headlines(sae).items():
+                for (variant, n), e in scores.items():
+                    if variant == ERASURE:
+                        yield Placed(metric, ERASURE, n, control(TRAINED_NULL, e, null.sae))
 
 
 def _paired(
@@ -159,29 +161,22 @@ def _paired(
     placed: list[Placed],
     others: Mapping[str, Places],
     select: Selector | None,
-    *,
-    erasure: bool = False,
 ) -> list[Placed]:
     """The controls of an SAE with paired differences; as they are where it is not known what was selected."""
     if select is None and sae.selection != "attribution":
         return placed
     null = _null_for(latents, prepared.saes)
     if null is not None:
-        others = {**others, TRAINED_NULL: own_scores(prepared, null, TopByAttribution(), erasure=erasure)}
-    return paired(placed, own_scores(prepared, latents, select or TopByAttribution(), erasure=erasure), others)
-
-
-def has_rivals(sae: SaeResult) -> bool:
-    """Whether rivals were scored beyond the bases that every run has."""
-    return any(p.control.name in RIVALS and p.control.name not in BASES for p in sae.controls)
+        others = {**others, TRAINED_NULL: own_scores(prepared, null, TopByAttribution())}
+    return paired(placed, own_scores(prepared, latents, select or TopByAttribution()), others)
 
 
 def rival_lines(sae: SaeResult) -> list[str]:
-    """For each headline score, in words, the rivals that it beats and those that beat it."""
+    """For each headline score, in words, the controls and rivals that it beats and those that beat it."""
     return [
         f"{label} {words}"
         for label, score, own in _headline_controls(sae, sae.controls)
-        if any(c.name in RIVALS for c in own) and (words := rival_words(score, own))
+        if (words := rival_words(score, own))
     ]
 
 
@@ -258,9 +253,7 @@ def _warnings(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[str]:
 
 
 def _headline_controls(sae: SaeResult, controls: Sequence[Placed]) -> Iterator[tuple[str, Estimate, list[Control]]]:
-    """(label, score, its controls) of the headline scores of each metric: the area, the paper's, and of SHIFT E at
-    ``erasure_n``.
-    """
+    """(label, score, its controls) of the headline scores of each metric: the area, the paper's, and E."""
     for metric, scores in _headlines(sae).items():
         for (variant, n), score in scores.items():
             own = [p.control for p in controls if (p.metric, p.variant, p.n) == (metric, variant, n)]
@@ -290,6 +283,9 @@ def _headlines(sae: SaeResult) -> dict[str, dict[tuple[str, int | None], Estimat
         n = headline_n(list(by_n))
         area = {(RECOMMENDED, None): sae.tpp.area["test"]} if sae.tpp.area else {}
         found["tpp"] = area | {(TOP_N, n): by_n[n]}
+        read = next(a.parts["test"].erasure for a in sae.tpp.by_n if a.n == n)
+        if read is not None:
+            found["tpp"][ERASURE, n] = read.selective_erasure
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from saeeval_core.config import Protocol, derive_rng
-from saeeval_core.controls.about import ABOUT, DRAWS, LEACE, NEAREST, RANDOM, REFERENCES, RIVALS
+from saeeval_core.controls.about import ABOUT, DRAWS, LEACE, NEAREST, OWN, RANDOM, REFERENCES, RIVALS
 from saeeval_core.controls.leace import leace_score
 from saeeval_core.controls.rivals import BASES, basis_recording, decoder_controls
 from saeeval_core.evaluation.result import Control
@@ -38,27 +38,32 @@ def warnings_of(score: Estimate, controls: Sequence[Control]) -> list[str]:
 
 
 def rival_words(score: Estimate, controls: Sequence[Control]) -> str:
-    """Which of RIVALS a score beats, which beat it, and which were not measured; "" where the score is undefined.
+    """Which of OWN and RIVALS a score beats, which beat it, and which were not measured; "" where it is undefined.
 
-    The interval of the paired difference decides; one that covers 0 means not separable.
+    The interval of the paired difference decides, for random latents the range of the draws; one that covers 0, or the
+    score, means not separable. Where no rival was scored, none is named.
     """
     if score.value is None:
         return ""
     found = {c.name: c for c in controls}
+    rivals = RIVALS if any(name in found for name in RIVALS) else ()
     said: dict[str, list[str]] = {verdict: [] for verdict in _VERDICTS}
-    for name in RIVALS:
-        said[_verdict(found.get(name))].append(name)
+    for name in (*(n for n in OWN if n in found), *rivals):
+        said[_verdict(score.value, found.get(name))].append(name)
     return "; ".join(f"{verdict} {', '.join(names)}" for verdict, names in said.items() if names)
 
 
 _VERDICTS = ("beats", "beaten by", "not separable from", "not compared in pairs:", "undefined:", "not measured:")
 
 
-def _verdict(rival: Control | None) -> str:
+def _verdict(value: float, rival: Control | None) -> str:
     if rival is None:
         return "not measured:"
     if rival.score.value is None:
         return "undefined:"
+    if rival.name == RANDOM and rival.score.ci is not None:
+        low, high = rival.score.ci
+        return "beats" if value > high else "beaten by" if value < low else "not separable from"
     gap = rival.difference
     if gap is None or gap.value is None:
         return "not compared in pairs:"

@@ -44,6 +44,8 @@ class ControlScores:
     """What its fit has to say, in words."""
     by_direction: tuple[LatentRecording, ...] = ()
     """Of SHIFT: what was scored in each direction, where that was a dictionary."""
+    by_class: bool = False
+    """Of TPP: latent j is ablated for class j, whatever its attribution."""
 
     def placed(self) -> Iterator[Placed]:
         """As results hold it: every N and area."""

@@ -15,17 +15,20 @@ from saeeval_core.controls.every_n import ControlScores, basis_control, recorded
 from saeeval_core.controls.leace import leace_recording
 from saeeval_core.controls.rival_scores import rival_scores
 from saeeval_core.controls.rivals import BASES
+from saeeval_core.evaluation.boards import Evaluation
+from saeeval_core.evaluation.erased import tpp_erased
 from saeeval_core.evaluation.estimate_json import estimate_of, path_json, path_of
 from saeeval_core.evaluation.paths import walk
 from saeeval_core.evaluation.prepare import Prepared
 from saeeval_core.evaluation.result import LossPath, Placed
 from saeeval_core.evaluation.result_json import placed_json, placed_of
-from saeeval_core.evaluation.select import Selector
+from saeeval_core.evaluation.select import Selector, TopByAttribution
 from saeeval_core.evaluation.variants import Variants, shift_of_selector, tpp_of_selector, with_grid
 from saeeval_core.recordings.general_text import GeneralText
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
+from saeeval_core.scores.selections import by_attribution
 from saeeval_core.scores.uncertainty import Sampled, difference, undefined
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.texts.parts import TEST
@@ -40,7 +43,7 @@ OnStep = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """What is stored."""
+    """What is stored of other dictionaries."""
 
     placed: tuple[Placed, ...]
     """Scores on test of those that a run does not have among its controls."""
@@ -86,6 +89,9 @@ def rivals_of(
             paths += found
             own["shift", ERASURE, n] = e
             placed.append(Placed("shift", ERASURE, n, control(scores.name, e.score, scores.fit)))
+        elif scores.latents is not None and (n := headline_n(prepared.config.ns)) in scores.variants.zero.ns:
+            e = own["tpp", ERASURE, n] = tpp_fresh(prepared.evaluation, scores.latents, n, by_class=scores.by_class)
+            placed.append(Placed("tpp", ERASURE, n, control(scores.name, e.score, scores.fit)))
         if scores.name not in (*BASES, LEACE):
             placed += scores.placed()
         samples[scores.name] = samples.get(scores.name, {}) | own
@@ -119,22 +125,32 @@ def headline_scores(metric: str, variants: Variants[Any], ns: Sequence[int]) -> 
     return {(metric, *place): Sampled(s.score, s.samples) for place in wanted if (s := found.get(place)) is not None}
 
 
-def own_scores(
-    prepared: Prepared, latents: LatentRecording, select: Selector, *, erasure: bool
-) -> dict[Place, Sampled]:
-    """The headline scores of an SAE of the run, as ``Rivals.samples``; with E only if ``erasure``."""
+def own_scores(prepared: Prepared, latents: LatentRecording, select: Selector) -> dict[Place, Sampled]:
+    """The headline scores of an SAE of the run, as ``Rivals.samples``."""
     evaluation, ns = prepared.evaluation, prepared.config.ns
     grid = with_grid([headline_n(ns)])
     own: dict[Place, Sampled] = {}
     if evaluation.directions:
         own |= headline_scores("shift", shift_of_selector(evaluation, latents, grid, select), ns)
-    if evaluation.directions and erasure:
         recordings, n = [latents] * len(evaluation.directions), erasure_n(ns)
         e = walk(evaluation, recordings, [n], LossPath("", "sae"), select=select).erasure[n]
         own["shift", ERASURE, n] = Sampled(e.score, e.samples)
     if evaluation.tpp_is_live:
         own |= headline_scores("tpp", tpp_of_selector(evaluation, latents, grid, select), ns)
+        own["tpp", ERASURE, headline_n(ns)] = tpp_fresh(evaluation, latents, headline_n(ns), select=select)
     return own
+
+
+def tpp_fresh(
+    evaluation: Evaluation, latents: LatentRecording, n: int, *, select: Selector | None = None, by_class: bool = False
+) -> Sampled:
+    """The score of the matrix of fresh probes on test; ``by_class`` as in ``ControlScores``."""
+    if by_class:
+        chosen = [by_attribution([j], [n]) for j in range(len(evaluation.tpp_task.classes))]
+    else:
+        chosen = (select or TopByAttribution()).tpp(evaluation.tpp_view(latents, TEST), [n])
+    found = tpp_erased(evaluation, latents, TEST, [own[0] for own in chosen])[0]
+    return Sampled(found.score, found.samples)
 
 
 def base_samples(prepared: Prepared) -> dict[str, Places]:
@@ -192,7 +208,7 @@ def _walked(prepared: Prepared, scores: ControlScores) -> tuple[list[LossPath], 
 
 
 def _kept(shipped: bool) -> KeptJson:
-    return KeptJson(Shelves("recordings", shipped), "rivals", version=4)
+    return KeptJson(Shelves("recordings", shipped), "rivals", version=5)
 
 
 def _key(prepared: Prepared, general: GeneralText | None) -> list[Any]:

@@ -104,7 +104,7 @@ def _directions(evaluation: Evaluation, name: str, ns: Sequence[int]) -> Iterato
         latents = _of_classes(evaluation, name)
         view = evaluation.tpp_view(latents, TEST)
         scored = tpp_variants(view, [by_attribution([j], ns) for j in range(len(view.board.task.classes))])
-        yield ControlScores(name, "tpp", scored, latents, of_sae=False)
+        yield ControlScores(name, "tpp", scored, latents, of_sae=False, by_class=True)
 
 
 def _of_direction(evaluation: Evaluation, direction: Direction, name: str) -> LatentRecording:

@@ -1,6 +1,6 @@
 """Results as tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from saeeval_core.config import erasure_n, get_protocol, headline_n
 from saeeval_core.controls.attach import rival_lines
 from saeeval_core.evaluation.equal_edit import equal_edit_lines
-from saeeval_core.evaluation.result import Erasure, RefitResult, RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.evaluation.result import Erasure, Placed, RefitResult, RunResult, SaeResult, ShiftResult, TppResult
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
@@ -182,24 +182,21 @@ def _print_refits(console: Console, found: RefitResult | None) -> None:
 
 
 def _print_controls(console: Console, sae: SaeResult) -> None:
-    """One line per control, in the two headline variants; then the warnings."""
-    n = headline_n([p.n for p in sae.controls if p.n is not None])
-    columns = [
-        (metric, *variant)
-        for metric in dict.fromkeys(p.metric for p in sae.controls)
-        for variant in (*_erasure_places(sae, metric), (RECOMMENDED, None), (TOP_N, n))
-    ]
-    table = Table(
-        title="Controls (test; of the top N by attribution)", title_justify="left", box=None, header_style="bold"
-    )
-    table.add_column("control")
-    for metric, v, k in columns:
-        table.add_column(f"{metric.upper()} {_SHORT.get(v, '')}{'' if k is None else f'N={k}'}", no_wrap=True)
-    by_place = {(p.metric, p.variant, p.n, p.control.name): p.control for p in sae.controls}
-    for name in dict.fromkeys(p.control.name for p in sae.controls):
-        cells = [by_place.get((*place, name)) for place in columns]
-        table.add_row(name, *("" if c is None else _interval(c.score) for c in cells))
-    console.print(table)
+    """Per metric one line per control, in the headline variants; then what the scores beat, and the warnings."""
+    for metric in dict.fromkeys(p.metric for p in sae.controls):
+        own = [p for p in sae.controls if p.metric == metric]
+        n = headline_n([p.n for p in own if p.n is not None])
+        columns = [*_erasure_places(own), (RECOMMENDED, None), (TOP_N, n)]
+        title = f"Controls of {metric.upper()} (test; of the top N by attribution; random latents: range of draws)"
+        table = Table(title=title, title_justify="left", box=None, header_style="bold")
+        table.add_column("control")
+        for v, k in columns:
+            table.add_column(f"{_SHORT.get(v, '')}{'' if k is None else f'N={k}'}", no_wrap=True)
+        by_place = {(p.variant, p.n, p.control.name): p.control for p in own}
+        for name in dict.fromkeys(p.control.name for p in own):
+            cells = [by_place.get((*place, name)) for place in columns]
+            table.add_row(name, *("" if c is None else _interval(c.score) for c in cells))
+        console.print(table)
     for line in rival_lines(sae):
         console.print(f"  {line}", style="dim", markup=False, highlight=False)
     for line in sae.warnings or ():
@@ -209,8 +206,8 @@ def _print_controls(console: Console, sae: SaeResult) -> None:
 _SHORT = {RECOMMENDED: "area", ERASURE: "E "}
 
 
-def _erasure_places(sae: SaeResult, metric: str) -> list[tuple[str, int | None]]:
-    return list(dict.fromkeys((p.variant, p.n) for p in sae.controls if (p.metric, p.variant) == (metric, ERASURE)))
+def _erasure_places(placed: Sequence[Placed]) -> list[tuple[str, int | None]]:
+    return list(dict.fromkeys((p.variant, p.n) for p in placed if p.variant == ERASURE))
 
 
 def _shown(ns: list[int]) -> list[int]:

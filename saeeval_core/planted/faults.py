@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from saeeval_core.config import PROTOCOLS, Protocol, RunConfig
+from saeeval_core.config import ERASURE_N, PROTOCOLS, Protocol, RunConfig
 from saeeval_core.controls.controls import recorded_controls
 from saeeval_core.errors import DataError
 from saeeval_core.evaluation.boards import Evaluation
@@ -20,6 +20,7 @@ from saeeval_core.recordings.obtain import obtain_recordings, task_set_of
 from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.area import GRID, small_n_area
+from saeeval_core.scores.erasure import ERASURE, without_interval
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.shift import MIN_GAP, ShiftBoard, ShiftLatents, shift_latents
 from saeeval_core.scores.tpp_switches import TppSwitches, probes_for, switched_tpp
@@ -50,6 +51,7 @@ class Setting:
     leak: bool = False
     ablation: str = "zero"
     measure: str = "accuracy"
+    """accuracy | auc | ERASURE, which needs no gap and no threshold"""
     n: int | None = BASE_N
     """None: the small-N area."""
     small_gaps: bool = False
@@ -88,6 +90,7 @@ SETTINGS = (
     Setting("small-N area, zero ablation", n=None),
     Setting("small-N area, mean ablation", n=None, ablation="mean"),
     Setting("small-N area, AUC", n=None, measure="auc"),
+    Setting(f"{ERASURE} (fresh probes), N = {ERASURE_N}", measure=ERASURE, n=ERASURE_N),
     Setting(
         "SAEBench's settings together, N = 20",
         probes="adamw l1, test epoch",
@@ -167,6 +170,9 @@ class SettingScores:
         }
         found: dict[str, float | None] = {}
         for setting in settings:
+            if setting.measure == ERASURE:
+                found[setting.name] = self._erased(latents, setting)
+                continue
             kept = [
                 (pair, _shift_score(view, setting))
                 for pair, view, reason in views[setting.leak]
@@ -175,12 +181,27 @@ class SettingScores:
             found[setting.name] = over_pairs(kept).score.value
         return found
 
+    def _erased(self, latents: LatentRecording, setting: Setting) -> float | None:
+        """E of SHIFT: of every direction in which both labels can be read."""
+        found = []
+        for d, (pair, board, _) in zip(self.evaluation.directions, self.boards, strict=True):
+            ranking = shift_latents(
+                self.evaluation.residuals, latents, board, self.evaluation.protocol
+            ).attribute_ranking
+            view = self.evaluation.shift_erasure(latents, d, TEST)
+            found.append((pair, without_interval(view.value(ranking[: setting.n]))))
+        return over_pairs(found).score.value
+
     def _tpp(self, latents: LatentRecording, settings: Sequence[Setting], seed: int) -> dict[str, float | None]:
         groups: dict[TppSwitches, list[Setting]] = {}
+        found: dict[str, float | None] = {}
         for s in settings:
+            if s.measure == ERASURE:
+                rankings = self.evaluation.tpp_view(latents, TEST).rankings
+                found[s.name] = self.evaluation.tpp_erasure(latents, TEST).value([r[: s.n] for r in rankings])
+                continue
             switches = TppSwitches(s.redrawn_negatives, s.zero_effects, s.leak, s.ablation == MEAN, s.measure == "auc")
             groups.setdefault(switches, []).append(s)
-        found: dict[str, float | None] = {}
         for switches, own in groups.items():
             ns = sorted({n for s in own for n in _ns(s)})
             task, residuals = self.evaluation.tpp_task, self.evaluation.residuals

@@ -24,7 +24,7 @@ from saeeval_core.scores.readers import RIDGE, Edit, Fresh, Ground, Linear, noth
 from saeeval_core.scores.shift import MIN_GAP, ShiftBoard
 from saeeval_core.scores.shift_probes import ShiftProbes
 from saeeval_core.scores.tpp import TppBoard, TppScore, matrix_score
-from saeeval_core.scores.uncertainty import Estimate, Resamples, apart_from_zero, estimate, undefined
+from saeeval_core.scores.uncertainty import Estimate, Resamples, Sampled, apart_from_zero, estimate, undefined
 from saeeval_core.texts.parts import TRAIN
 from saeeval_core.texts.tasks import ShiftTask, TppTask
 
@@ -235,6 +235,13 @@ class ShiftErasure:
         return [(int(i), float(effect[i])) for i in attribution.rank_by_magnitude(effect)[:at_most]]
 
 
+def without_interval(value: float | None) -> Sampled:
+    """E found by ``value`` as a score."""
+    if value is None:
+        return Sampled(undefined("a fresh probe is not better than chance on clean texts"), np.empty(0))
+    return Sampled(Estimate(value), np.array([value]))
+
+
 @dataclass(frozen=True, eq=False)
 class TppErasure:
     """Fresh one-vs-rest probes of one SAE on one part."""
@@ -248,6 +255,12 @@ class TppErasure:
         ``strength`` as in ``ShiftErasure.score``.
         """
         return self.of_rows([self.row(ids, strength) for ids in sets], [len(ids) for ids in sets])
+
+    def value(self, sets: Sequence[Sequence[int] | np.ndarray]) -> float | None:
+        """The score of the matrix without an interval, for searching among many sets; None where it is undefined."""
+        fast = replace(self.board, resamples=Resamples(self.board.resamples.counts[:, :1]))
+        lost = np.stack([1 - self.board.ratio(fast.read(*self.codes.edits(ids)).value) for ids in sets])
+        return matrix_score(lost, lost[None], self.board.reasons, [len(ids) for ids in sets]).score.value
 
     def row(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> Accuracies:
         """R of every class when latents int[set] are ablated: what one row of the matrix is made of."""

@@ -12,9 +12,11 @@ from app.deciding.class_sets import class_sets
 from app.deciding.tpp_page import TppPage
 from app.widgets import tpp_export
 from saeeval_core.config import RunConfig
+from saeeval_core.controls.attach import with_controls
 from saeeval_core.errors import ArtifactError
+from saeeval_core.evaluation.prepare import prepare
 from saeeval_core.evaluation.result_json import from_json
-from saeeval_core.evaluation.score import run
+from saeeval_core.evaluation.score import run, score
 from saeeval_core.texts.parts import DEV
 
 
@@ -31,6 +33,14 @@ def test_report_of_a_run_has_figures_scores_and_the_command(loaded):
     assert "What both labels lose" in page and "Rivals not measured: run with --rivals." in page
     assert "<script" not in page and not re.search(r"(src|href)=['\"]?(https?:)?//", page)
     assert "TPP, smollm2-135m-l15-topk-4k, N = 20" in page and "n/a:" in page
+
+
+def test_report_of_a_run_has_the_controls_of_e_without_rivals(loaded):
+    config = RunConfig(ns=(1, 20), resamples=100, metrics=("shift",))
+    prepared = prepare(config)
+    page = report_page.result_page(with_controls(prepared, score(prepared)), when="now")
+    assert page.count("SHIFT, selective erasure, N = 20</td>") == 3
+    assert "SHIFT, selective erasure, N = 20: beats" in page
 
 
 def test_report_of_the_view_holds_evidence_and_log_of_decided_latents(loaded):

@@ -18,6 +18,8 @@ _FAULT_COLUMNS = {
     "sd_texts_redrawn": "sd over seeds, texts redrawn",
 }
 
+_EMPTY = f"No number: not measured. \u201cplanted, seen\u201d: {OTHER_WORLDS['seen']}. E there is that of the validation above."
+
 
 @st.fragment
 def draw(found: Results) -> None:
@@ -82,3 +84,4 @@ def _faults(rows: Sequence[Json]) -> None:
             line[r["sae"]] = r["score"]
         line |= {title: r[key] for key, title in _FAULT_COLUMNS.items() if r.get(key) is not None}
     st.dataframe(list(table.values()), hide_index=True, key="cmp_faults")
+    st.caption(provenance.plain(_EMPTY))

@@ -7,9 +7,22 @@ import pytest
 
 from saeeval_core.config import PROTOCOLS, RunConfig
 from saeeval_core.controls import attach, rivals
-from saeeval_core.controls.about import ABOUT, BOUNDS, ICA, ICA_GENERAL, MEANS, PCA_GENERAL, PROBE, RIVALS, TRAINED_NULL
+from saeeval_core.controls.about import (
+    ABOUT,
+    BOUNDS,
+    ICA,
+    ICA_GENERAL,
+    MEANS,
+    OWN,
+    PCA_GENERAL,
+    PROBE,
+    RANDOM,
+    RIVALS,
+    TRAINED_NULL,
+)
 from saeeval_core.controls.controls import control, rival_words, warnings_of
 from saeeval_core.controls.leace import leace_recording, leace_score
+from saeeval_core.controls.own_controls import own_controls
 from saeeval_core.controls.rival_results import count_steps
 from saeeval_core.controls.rival_scores import rival_scores
 from saeeval_core.evaluation.boards import Evaluation
@@ -130,7 +143,9 @@ def prepared(evaluation, planted, monkeypatch, tmp_path) -> Prepared:
 def test_a_run_gets_its_rivals_once_and_only_when_asked(prepared, monkeypatch):
     plain = attach.with_controls(prepared, score(prepared))
     assert not {ICA, MEANS} & {p.control.name for p in plain.saes[0].controls} and not plain.rivals
-    assert all("not measured: pca (general text), ica," in line for line in attach.rival_lines(plain.saes[0]))
+    *others, gone = attach.rival_lines(plain.saes[0])
+    assert all("not measured: pca (general text), ica," in line for line in others)
+    assert gone.startswith("SHIFT, selective erasure, N = 5: ") and "not measured" not in gone
     assert not any("in pairs" in line for line in attach.rival_lines(plain.saes[0]))
     seen: list[str] = []
     made = attach.rivals_of(prepared, None, on_step=seen.append)
@@ -148,6 +163,36 @@ def test_a_run_gets_its_rivals_once_and_only_when_asked(prepared, monkeypatch):
         == {"pca", "residual basis", ICA, *BOUNDS, PROBE}
     )
     assert {p.part for p in made.paths} == {"dev", "test"} and {p.part for p in result.rivals} == {"test"}
+
+
+def test_e_has_its_own_controls_without_rivals_and_is_compared_with_them_in_pairs(prepared, planted):
+    plain = score(prepared)
+    (good,) = attach.with_controls(prepared, plain).saes
+    mine = plain.saes[0].shift.erasure[5]["test"].selective_erasure.value
+    found = {p.control.name: p.control for p in good.controls if p.variant == ERASURE}
+    assert list(found) == list(OWN)
+    low, high = found[RANDOM].score.ci
+    assert low <= found[RANDOM].score.value <= high < mine and found[RANDOM].difference is None
+    for name in OWN[1:]:
+        assert abs(found[name].score.value) < mine / 2
+        assert found[name].difference.value == pytest.approx(mine - found[name].score.value)
+    assert "E" not in " ".join(good.warnings)
+    assert attach.rival_lines(good)[-1].endswith(f": beats {', '.join(OWN)}")
+    again = own_controls(prepared, prepared.saes[0], keep=False)
+    assert [p for p in again.placed] == [
+        replace(p, control=replace(p.control, difference=None)) for p in good.controls if p.variant == ERASURE
+    ]
+    assert set(again.samples[OWN[1]]) == {
+        ("shift", "mean ablation, small-N area", None),
+        ("shift", "top-N", 5),
+        ("shift", ERASURE, 5),
+    }
+
+
+def test_a_score_within_the_range_of_random_latents_is_not_separable_from_them():
+    drawn = control(RANDOM, Estimate(0.1, (0.0, 0.2)))
+    said = [rival_words(Estimate(v), [drawn]) for v in (0.3, 0.15, -0.1)]
+    assert said == [f"beats {RANDOM}", f"not separable from {RANDOM}", f"beaten by {RANDOM}"]
 
 
 def test_the_difference_is_that_of_the_same_resamples(prepared):

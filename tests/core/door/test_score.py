@@ -9,6 +9,7 @@ from foreign_files import rand
 from toys import D_MODEL, HOOK
 
 import saeeval_core as se
+from saeeval_core.controls.about import OWN
 from saeeval_core.errors import ConfigError, DataError, SaeEvalError, UnsupportedSAE
 from saeeval_core.evaluation.result_json import from_json, to_json
 from saeeval_core.recordings import recorder
@@ -18,9 +19,10 @@ MEALS = {"classes": {"meal": ["tea", "soup", "bread"]}}
 
 
 def numbers(result: se.Result) -> dict:
-    """Everything a result says but names, versions and identities."""
+    """Everything a result says but names, versions and identities, and what is drawn from those."""
     own = to_json(result.run)["results"][0]
-    return {k: v for k, v in own.items() if k not in ("sae", "about", "notes")}
+    controls = [c for c in own["controls"] if c["name"] not in OWN]
+    return {k: v for k, v in own.items() if k not in ("sae", "about", "notes", "warnings")} | {"controls": controls}
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,14 @@
 """The fault table: the baseline is the robust score, and every switch changes what it says and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from saeeval_core.config import PROTOCOLS
+from saeeval_core.controls.own_controls import erased
 from saeeval_core.planted.faults import SETTINGS, DrawSettings, Setting, SettingScores, fault_table
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.shift import shift_board, shift_latents
 from saeeval_core.texts.labelled import LabelledTexts
 from saeeval_core.texts.parts import TEST
@@ -37,8 +41,6 @@ def test_the_baseline_is_the_robust_score(planted, planted_probes, bench):
 
 
 def test_switches_change_the_score(planted, bench):
-    from dataclasses import replace
-
     leaking = replace(planted.latents, zero_code=np.full(64, 0.5, np.float32))
     assert one(bench, leaking, Setting("leak", leak=True), "shift") != one(bench, leaking, Setting("no leak"), "shift")
     assert one(bench, planted.latents, Setting("area", n=None), "shift") != one(
@@ -54,6 +56,16 @@ def test_a_score_does_not_depend_on_the_settings_asked_for_with_it(planted, benc
     for s in own:
         for metric in s.metrics:
             assert together[s.name, metric] == pytest.approx(one(bench, planted.latents, s, metric), abs=1e-12)
+
+
+def test_e_is_that_of_the_fresh_probes_and_changing_the_threshold_does_not_change_it(planted, bench):
+    (setting,) = [s for s in SETTINGS if s.measure == ERASURE]
+    evaluation = bench.evaluation
+    own = erased(evaluation, planted.latents, "shift", setting.n).score.value
+    assert one(bench, planted.latents, setting, "shift") == pytest.approx(own)
+    fresh = erased(evaluation, planted.latents, "tpp", setting.n).score.value
+    assert one(bench, planted.latents, setting, "tpp") == pytest.approx(fresh)
+    assert one(bench, planted.latents, replace(setting, ablation="mean"), "shift") == pytest.approx(own)
 
 
 def test_redrawn_negatives_vary_with_the_seed_and_fixed_ones_do_not(planted, bench):
