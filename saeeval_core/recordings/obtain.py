@@ -16,8 +16,9 @@ from saeeval_core.models.packages import BUNDLED_MODEL
 from saeeval_core.recordings.keep import keep_recordings, partial_state
 from saeeval_core.recordings.known_saes import KnownSae, identify, known_sae
 from saeeval_core.recordings.pace import noting_pace
-from saeeval_core.recordings.plan import cannot_fit, plan, work_of
+from saeeval_core.recordings.plan import cannot_fit, device_bytes, plan, work_of
 from saeeval_core.recordings.recording import (
+    LatentHeader,
     LatentRecording,
     RecordingKey,
     ResidualRecording,
@@ -191,8 +192,12 @@ def recorded_groups(
     *,
     on_progress: "Callable[[Progress], None] | None" = None,
     one_probe: bool = False,
+    model: "LanguageModel | None" = None,
 ) -> "Iterator[Recorded]":
-    """As ``make_recordings``, one group of SAEs after the other: what is not kept of a group is freed before the next."""
+    """As ``make_recordings``, one group of SAEs after the other: what is not kept of a group is freed before the next.
+
+    ``model``: the one of the settings, where it is loaded already.
+    """
     # Only now are torch, transformers and SAELens needed.
     from saeeval_core.models.kernels import kernel_for
     from saeeval_core.models.language_model import load_model, resolve_device
@@ -200,17 +205,17 @@ def recorded_groups(
     from saeeval_core.recordings.recorder import place_of
 
     told = [facts(s, what_is(s)) for s in saes]
-    planned = plan(config, task_set.texts.texts, told, seconds=False)
+    planned = plan(config, task_set.texts.texts, told, seconds=False, memory=_room_beside(model))
     planned.check()
     device, n = resolve_device(config.device), len(planned.groups)
     kernel = kernel_for(config.kernel, device)
     heard = noting_pace(config, work_of(config.model, told), on_progress) if n == 1 else on_progress
     with ExitStack() as stack:
-        model: LanguageModel | None = None
         for i, group in enumerate(planned.groups):
-            loaded = _load(config, group, device, kernel)
-            if model is None:
-                model = load_model(config.model, device=device, dtype=config.dtype, kernel=kernel)
+            loaded = load_fitting(config, group, device, kernel)
+            if i == 0:
+                if model is None:
+                    model = load_model(config.model, device=device, dtype=config.dtype, kernel=kernel)
                 if one_probe and n == 1:
                     places = [place_of(model, sae) for sae in loaded]
                     _common_probe(config, [(p.sae.info.id, p.read, p.exact) for p in places])
@@ -220,11 +225,21 @@ def recorded_groups(
                     hooks = [hook for _, read, exact in _written(model, told) for hook in (read, *exact.probes)]
                     hooks += [exact.write for _, _, exact in _written(model, told)]
                     model = stack.enter_context(keeping(model, hooks, RECORDINGS.own / "partial"))
+            assert model is not None
             yield _recorded(config, task_set, model, loaded, _part(heard, i, n))
             del loaded
 
 
-def _load(config: RunConfig, saes: Sequence[str], device: str, kernel: str) -> "list[LoadedSAE]":
+def _room_beside(model: "LanguageModel | None") -> int | None:
+    """Memory for a model and SAEs on the GPU that holds this model already; None where there is no such model."""
+    if model is None or not model.device.startswith("cuda"):
+        return None
+    held = sum(p.numel() * p.element_size() for p in model.hf.parameters())
+    return (device_bytes(model.device) or 0) + held
+
+
+def load_fitting(config: RunConfig, saes: Sequence[str], device: str, kernel: str) -> "list[LoadedSAE]":
+    """These SAEs on a device. UnsupportedSAE for one that cannot be loaded, or was made for other settings of the model."""
     from saeeval_core.saes.loaded import load_sae
 
     loaded = [load_sae(s, device=device, kernel=kernel) for s in saes]
@@ -309,7 +324,9 @@ def is_recorded(
     return any((f / f"latents-{key}.json").exists() for f in Shelves("recordings", shipped).folders())
 
 
-def probe_of(config: RunConfig, saes: Sequence[KnownSae], latents: Sequence[LatentRecording]) -> str | None:
+def probe_of(
+    config: RunConfig, saes: Sequence[KnownSae], latents: Sequence[LatentRecording | LatentHeader]
+) -> str | None:
     """The hook at which the settings probe these recorded SAEs; None where a recording does not say all it could.
 
     UnsupportedSAE where ablation of one of them is not exact there.
@@ -321,7 +338,7 @@ def probe_of(config: RunConfig, saes: Sequence[KnownSae], latents: Sequence[Late
     return _common_probe(config, [(s.id, s.hook, _exact(s, r)) for s, r in zip(saes, latents, strict=True)])
 
 
-def _exact(sae: KnownSae, latents: LatentRecording) -> Exactness:
+def _exact(sae: KnownSae, latents: LatentRecording | LatentHeader) -> Exactness:
     return latents.exact or Exactness(sae.hook, (sae.hook,))
 
 

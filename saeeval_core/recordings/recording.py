@@ -91,6 +91,21 @@ class LatentHeader:
     exact: Exactness | None = None
     """Hook it writes and where it can be probed; None as ``key``."""
 
+    @property
+    def hook(self) -> str:
+        """As in ``LatentRecording``, and the next two."""
+        return str(self.about.get("hook") or "")
+
+    @property
+    def n_latents(self) -> int:
+        """Width of the SAE."""
+        return self.shape[1]
+
+    def scored_fingerprint(self, probe: str) -> str:
+        """That of the recording probed at the hook ``probe``."""
+        own = fingerprint([self.residual_fingerprint, self.sae_fingerprint])
+        return own if self.exact is None or probe == self.hook else fingerprint([own, probe])
+
     @classmethod
     def of_sidecar(cls, meta: Sidecar) -> "LatentHeader":
         """Inverse of the sidecar of ``save_latents``. LookupError, TypeError or ValueError if it is none."""

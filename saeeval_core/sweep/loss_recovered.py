@@ -8,6 +8,7 @@ trained on it. See docs/method.md, "Reconstruction figures".
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -69,13 +70,8 @@ def stored_loss_recovered(config: RunConfig, saes: Sequence[str], texts: Sequenc
     ``config``: model, device, precision and kernel.
     """
     sample = list(texts[:TEXTS])
-    known = {sae: identify(sae) for sae in saes}
-    dtype = [] if config.dtype == "float32" else [config.dtype]
-    keys = {sae: [config.model, own.fingerprint, own.hook, sample, *dtype] for sae, own in known.items()}
-    found: dict[str, float | None] = {}
-    for sae, key in keys.items():
-        with suppress(LookupError):
-            found[sae] = _LOSSES.find(key)
+    keys = _keys(config, saes, sample)
+    found = known_losses(config, saes, texts)
     missing = [sae for sae in saes if sae not in found]
     if missing:
         language_model = load_model(config.model, device=config.device, dtype=config.dtype, kernel=config.kernel)
@@ -84,6 +80,27 @@ def stored_loss_recovered(config: RunConfig, saes: Sequence[str], texts: Sequenc
         for sae in missing:
             _LOSSES.keep(keys[sae], found[sae])
     return {sae: found[sae] for sae in saes}
+
+
+def known_losses(config: RunConfig, saes: Sequence[str], texts: Sequence[str]) -> dict[str, float | None]:
+    """Those of ``stored_loss_recovered`` that are stored."""
+    found: dict[str, float | None] = {}
+    for sae, key in _keys(config, saes, list(texts[:TEXTS])).items():
+        with suppress(LookupError):
+            found[sae] = _LOSSES.find(key)
+    return found
+
+
+def loss_files(config: RunConfig, saes: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
+    """Files below the cache folder in which ``stored_loss_recovered`` keeps the figures of these SAEs."""
+    keys = _keys(config, saes, list(texts[:TEXTS]))
+    return tuple(f"{_LOSSES.shelves.folder}/{_LOSSES.name(key)}.json" for key in keys.values())
+
+
+def _keys(config: RunConfig, saes: Sequence[str], sample: list[str]) -> dict[str, list[Any]]:
+    known = {sae: identify(sae) for sae in saes}
+    dtype = [] if config.dtype == "float32" else [config.dtype]
+    return {sae: [config.model, own.fingerprint, own.hook, sample, *dtype] for sae, own in known.items()}
 
 
 def _after_first(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

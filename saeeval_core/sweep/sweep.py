@@ -1,37 +1,32 @@
 """Many SAEs x tasks x protocols as flat rows: one pass of the language model per task, resumed by fingerprint.
 
 A failed SAE is a row with its message. The Compare view reads these rows (``columns.BLANK`` names the columns);
-intervals and paired differences use the same resamples of test texts for every SAE of a task.
+intervals and paired differences use the same resamples of test texts for every SAE of a task. What does the work is an
+executor (``executors``); this module decides what is left to do and writes each unit as soon as it is through.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from saeeval_core.config import AUTO_KERNEL, DEFAULT_MODEL, DEFAULT_NS, PROTOCOLS, RunConfig, get_protocol
-from saeeval_core.controls.deletion import word_deletions
+from saeeval_core.config import PROTOCOLS, RunConfig, get_protocol
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.boards import Evaluation
-from saeeval_core.evaluation.prepare import check_texts, evaluation_of
-from saeeval_core.recordings.obtain import (
-    draw_of,
-    identified,
-    is_recorded,
-    obtain_recordings,
-    recorded_groups,
-    task_set_of,
-)
-from saeeval_core.recordings.plan import cannot_fit
-from saeeval_core.saes.asked import what_is
-from saeeval_core.saes.facts import facts
+from saeeval_core.evaluation.prepare import check_texts
+from saeeval_core.recordings.obtain import draw_of, identified, is_recorded
 from saeeval_core.storage import row_json
-from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.storage.artifacts import exists, write_atomic
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.sweep.columns import ScoreRow, pack
-from saeeval_core.sweep.rows import JudgedSelection, Scorer, Unit, display_name
+from saeeval_core.sweep.config import SweepConfig, task_set_for
+from saeeval_core.sweep.executors import Executor, Outcome, Where, opened
+from saeeval_core.sweep.known import recorded
+from saeeval_core.sweep.plan import SCORING, MergeUnit, RecordUnit, ScoreUnit, record_units, scoring_key
+from saeeval_core.sweep.rows import Unit, display_name
 from saeeval_core.sweep.summary import differences, rank_agreement, to_csv
+from saeeval_core.sweep.worker import SHARDS, shard_name
 from saeeval_core.texts.tasks import TaskSet
 from saeeval_core.versions import versions
 
@@ -42,67 +37,6 @@ OnProgress = Callable[[str, int, int], None]
 """Called with (what is done, units done, units in all)."""
 
 
-@dataclass(frozen=True)
-class SweepConfig:
-    """The settings of a sweep."""
-
-    saes: tuple[str, ...]
-    tasks: tuple[str, ...] = ("bios",)
-    protocols: tuple[str, ...] = ("robust",)
-    metrics: tuple[str, ...] = ("shift", "tpp")
-    ns: tuple[int, ...] = DEFAULT_NS
-    model: str = DEFAULT_MODEL
-    seed: int = 0
-    controls: bool = True
-    """Score controls too: random latents and other decoders per SAE; PCA, residual basis and LEACE once per task."""
-    texts_per_cell: int = 1500
-    device: str = "auto"
-    own_texts: RunConfig | None = None
-    """Settings with texts of the user's own; ``tasks`` is then one name for them."""
-    selections: tuple[JudgedSelection, ...] = field(default=(), compare=False)
-    by_direction: bool = True
-    """Add rows of every direction of every pair."""
-    deletion: bool = False
-    """Add the word-deletion control: a second pass over the scored texts."""
-    loss_recovered: bool = False
-    """Measure loss recovered, on a few of the task's texts."""
-    probe_hook: str = ""
-    """As in ``RunConfig``, and the next two."""
-    dtype: str = "float32"
-    kernel: str = AUTO_KERNEL
-
-    def run_config(self, task: str, protocol: str, saes: Sequence[str]) -> RunConfig:
-        """The settings of ``saeeval run`` for one unit."""
-        if self.own_texts is not None:
-            return replace(
-                self.own_texts,
-                model=self.model,
-                saes=tuple(saes),
-                metrics=self.metrics,
-                protocol=protocol,
-                ns=self.ns,
-                seed=self.seed,
-                device=self.device,
-                dtype=self.dtype,
-                kernel=self.kernel,
-                probe_hook=self.probe_hook,
-            )
-        return RunConfig(
-            model=self.model,
-            saes=tuple(saes),
-            task=task,
-            metrics=self.metrics,
-            protocol=protocol,
-            ns=self.ns,
-            seed=self.seed,
-            texts_per_cell=self.texts_per_cell,
-            device=self.device,
-            dtype=self.dtype,
-            kernel=self.kernel,
-            probe_hook=self.probe_hook,
-        )
-
-
 def sweep(
     config: SweepConfig,
     json_out: Path | None = None,
@@ -111,6 +45,7 @@ def sweep(
     shipped: bool = True,
     made_by: str = "saeeval sweep",
     on_progress: OnProgress | None = None,
+    where: Where = Where(),
 ) -> dict[str, Any]:
     """Everything that ``saeeval sweep`` prints and writes. Finished units are stored in the cache folder and reused.
 
@@ -118,23 +53,16 @@ def sweep(
     """
     for name in config.protocols:
         get_protocol(name)
-    units: list[Unit] = []
-    total = len(config.tasks) * len(config.protocols) * len(config.saes)
-    for task in config.tasks:
-        task_set = task_set_for(config, task)
+    task_sets = {task: task_set_for(config, task) for task in config.tasks}
+    for task, task_set in task_sets.items():
         for protocol in config.protocols:
             run = config.run_config(task, protocol, config.saes)
             check_texts(run, draw_of(run, task_set))
-        failed, groups = _by_hook(config.run_config(task, config.protocols[0], config.saes))
-        failed |= _record_missing(config, task, task_set, groups, shipped)
-        for saes in groups.values():
-            for protocol in config.protocols:
-                own = [s for s in saes if s not in failed]
-                for sae, unit in _units(config, task, protocol, task_set, own, shipped):
-                    units.append(unit)
-                    if on_progress:
-                        on_progress(f"{task}, {protocol}: {display_name(sae)}", len(units), total)
-        units += [_failed_unit(config, task, task_set, sae, message) for sae, message in failed.items()]
+    with opened(where, config, task_sets, shipped=shipped) as executor:
+        swept = _Sweep(config, task_sets, executor, shipped, on_progress or (lambda *_: None))
+        swept.record()
+        swept.score()
+    units = swept.units()
     rows = [row for unit in units for row in unit.rows]
     named = replace(
         config,
@@ -163,13 +91,205 @@ def sweep(
     return result
 
 
-def task_set_for(config: SweepConfig, task: str) -> TaskSet:
-    """The texts of a task; bundled ones are reduced to ``texts_per_cell`` too, so that many SAEs need not read all."""
-    run = config.run_config(task, config.protocols[0], config.saes)
-    found = task_set_of(run)
-    if config.texts_per_cell >= RunConfig.texts_per_cell:
+@dataclass(eq=False)
+class _Sweep:
+    """One sweep: what is left to do, and what is done."""
+
+    config: SweepConfig
+    task_sets: Mapping[str, TaskSet]
+    executor: Executor
+    shipped: bool
+    on_progress: OnProgress
+    failed: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    """Task -> SAE that cannot be used -> message."""
+    groups: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """Task -> hook read -> SAEs."""
+    scored: dict[tuple[str, str, str], Unit] = field(default_factory=dict)
+    """(task, protocol, SAE) -> its rows."""
+
+    def record(self) -> None:
+        """Record what is not recorded yet, one pass over the texts of a task for as many SAEs as the plan has in a unit."""
+        for task in self.config.tasks:
+            failed, self.groups[task] = _by_hook(self._run(task))
+            self.failed[task] |= failed
+        again = True
+        while again:
+            bad = sum(map(len, self.failed.values()))
+            units = [u for task in self.config.tasks for u in self._left(task)]
+            self._perform("recording", [u for u in units if u.of == 1 or not exists(self._shard(u))])
+            self._merge(units)
+            # The shards of a set of SAEs must all hold the same ones: without one that failed they are others.
+            again = bool(self.config.texts_per_shard) and sum(map(len, self.failed.values())) > bad
+
+    def score(self) -> None:
+        """Score what is recorded; finished units are found by everything that decides them."""
+        units, keys = [], {}
+        for task in self.config.tasks:
+            for saes in self.groups[task].values():
+                for protocol in self.config.protocols:
+                    for unit, key in self._unscored(task, protocol, [s for s in saes if s not in self.failed[task]]):
+                        units.append(unit)
+                        keys[unit] = key
+        total = len(self.config.tasks) * len(self.config.protocols) * len(self.config.saes)
+        seconds: dict[str, list[float]] = defaultdict(list)
+
+        def tell(done: Outcome) -> None:
+            unit = done.unit
+            assert isinstance(unit, ScoreUnit)
+            if done.done.rows is None:
+                message = done.done.failed.get(unit.sae, "")
+                found = self._failed_unit(unit.task, unit.sae, message, unit.protocol)
+            else:
+                found = Unit.of_dict(done.done.rows)
+                UNITS.keep(keys[unit], found.to_dict())
+                seconds[unit.protocol].append(done.seconds)
+            self._scored(unit, found, total)
+
+        self.executor.perform(units, tell)
+        for protocol, own in seconds.items():
+            SCORING.keep(scoring_key(self.config, protocol), sum(own) / len(own))
+
+    def units(self) -> list[Unit]:
+        """All rows: tasks, hooks, protocols, SAEs in this order, then what failed."""
+        found = []
+        for task in self.config.tasks:
+            for saes in self.groups[task].values():
+                for protocol in self.config.protocols:
+                    found += [u for s in saes if (u := self.scored.get((task, protocol, s))) is not None]
+            found += [self._failed_unit(task, sae, line) for sae, line in self.failed[task].items()]
         return found
-    return found.drawn(seed=config.seed, protocol=get_protocol(config.protocols[0]), per_cell=config.texts_per_cell)
+
+    def _run(self, task: str) -> RunConfig:
+        return self.config.run_config(task, self.config.protocols[0], self.config.saes)
+
+    def _left(self, task: str) -> list[RecordUnit]:
+        """Record units of what is neither recorded nor known to fail."""
+        run, task_set = self._run(task), self.task_sets[task]
+        losses = self._losses(task)
+        missing = [
+            sae
+            for hook, saes in self.groups[task].items()
+            for sae in saes
+            if sae not in self.failed[task]
+            and (
+                not is_recorded(run, task_set, sae, hook, shipped=self.shipped)
+                or (self.config.loss_recovered and sae not in losses)
+            )
+        ]
+        return record_units(self.config, task, task_set, missing)
+
+    def _merge(self, units: Sequence[RecordUnit]) -> None:
+        """Merge the shards of every set of SAEs of which all are there, and remove them."""
+        groups: dict[tuple[str, tuple[str, ...]], list[Path]] = defaultdict(list)
+        for unit in units:
+            if unit.of > 1 and not self.failed[unit.task].keys() & set(unit.saes):
+                groups[unit.task, unit.saes].append(self._shard(unit))
+        merges = {
+            MergeUnit(task, saes, tuple(f"{SHARDS.folder}/{path.name}" for path in paths)): paths
+            for (task, saes), paths in groups.items()
+        }
+        self._perform("merging", list(merges))
+        for unit, paths in merges.items():
+            if not self.failed[unit.task].keys() & set(unit.saes):
+                for path in paths:
+                    path.with_name(f"{path.name}.json").unlink(missing_ok=True)
+                    path.with_name(f"{path.name}.safetensors").unlink(missing_ok=True)
+
+    def _shard(self, unit: RecordUnit) -> Path:
+        """The artifact that holds a shard."""
+        return SHARDS.own / shard_name(self.config, self.task_sets[unit.task], unit)
+
+    def _perform(self, what: str, units: Sequence[RecordUnit] | Sequence[MergeUnit]) -> None:
+        through = 0
+
+        def tell(done: Outcome) -> None:
+            nonlocal through
+            through += 1
+            self.failed[done.unit.task] |= done.done.failed
+            there = f" on {done.node}" if done.node else ""
+            self.on_progress(f"{what} {done.unit.task}{there}", min(through, len(units)), len(units))
+
+        self.executor.perform(units, tell)
+
+    def _losses(self, task: str) -> Mapping[str, float | None]:
+        """Loss recovered of each SAE of which it is known; empty unless the settings ask for it."""
+        if not self.config.loss_recovered:
+            return {}
+        from saeeval_core.sweep.loss_recovered import known_losses
+
+        good = [s for saes in self.groups[task].values() for s in saes if s not in self.failed[task]]
+        return known_losses(self._run(task), good, self.task_sets[task].texts.texts)
+
+    def _unscored(self, task: str, protocol: str, saes: Sequence[str]) -> list[tuple[ScoreUnit, list[Any]]]:
+        """(unit, its key) of what is not scored yet; what is stored goes to ``scored``."""
+        config, task_set = self.config, self.task_sets[task]
+        run = config.run_config(task, protocol, saes)
+        draw = draw_of(run, task_set)
+        loss = self._losses(task)
+        defined = [t.identity for t in draw.shift_tasks], draw.tpp and draw.tpp.identity
+        started: set[str] = set()
+        """Probe hooks of SAEs so far: controls that use no SAE go with the first SAE of each."""
+        left = []
+        for sae in saes:
+            unit = ScoreUnit(task, protocol, sae)
+            try:
+                found = recorded(run, task_set, sae, shipped=self.shipped)
+            except SaeEvalError as error:
+                self._scored(unit, self._failed_unit(task, sae, str(error), protocol))
+                continue
+            first = found.hook not in started
+            started.add(found.hook)
+            key = [
+                found.fingerprint,
+                display_name(sae),
+                task,
+                asdict(PROTOCOLS[protocol]),
+                config.metrics,
+                config.ns,
+                config.seed,
+                config.controls,
+                config.texts_per_cell,
+                first,
+                [[s.name, s.judge, s.identity(found.latents)] for s in config.selections],
+                config.by_direction,
+                config.deletion,
+                loss.get(sae),
+                defined,
+                found.dtype,
+                found.kernel,
+            ]
+            try:
+                self._scored(unit, UNITS.find(key, Unit.of_dict))
+            except LookupError:
+                identity = UNITS.name(key).partition("-")[2]
+                losses = ((sae, loss[sae]),) if sae in loss else ()
+                own = replace(unit, identity=identity, with_bases=first, losses=losses, recording=found.names)
+                left.append((own, key))
+        return left
+
+    def _scored(self, unit: ScoreUnit, found: Unit, total: int | None = None) -> None:
+        self.scored[unit.task, unit.protocol, unit.sae] = found
+        total = total or len(self.config.tasks) * len(self.config.protocols) * len(self.config.saes)
+        self.on_progress(f"{unit.task}, {unit.protocol}: {display_name(unit.sae)}", len(self.scored), total)
+
+    def _failed_unit(self, task: str, sae: str, message: str, protocol: str | None = None) -> Unit:
+        config, task_set = self.config, self.task_sets[task]
+        return Unit(
+            [
+                ScoreRow(
+                    sae=display_name(sae),
+                    model=display_name(config.model),
+                    dtype=config.dtype,
+                    task=task,
+                    composed=task_set.texts.composed,
+                    small=bool(task_set.small),
+                    protocol=protocol or "",
+                    status="failed",
+                    error=message,
+                    seed=config.seed,
+                )
+            ]
+        )
 
 
 def _by_hook(run: RunConfig) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -181,127 +301,3 @@ def _by_hook(run: RunConfig) -> tuple[dict[str, str], dict[str, list[str]]]:
         except SaeEvalError as error:
             failed[sae] = str(error)
     return failed, groups
-
-
-def _record_missing(
-    config: SweepConfig, task: str, task_set: TaskSet, groups: Mapping[str, Sequence[str]], shipped: bool
-) -> dict[str, str]:
-    """One pass over the texts for the SAEs not recorded yet, whatever they read; returns those that cannot be, with why."""
-    run = config.run_config(task, config.protocols[0], config.saes)
-    missing = [
-        sae
-        for hook, saes in groups.items()
-        for sae in saes
-        if not is_recorded(run, task_set, sae, hook, shipped=shipped)
-    ]
-    failed: dict[str, str] = {}
-    if len(missing) > 1:
-        # Each is tried before the pass, so that one bad SAE does not stop the others.
-        failed = {sae: line for sae in missing if (line := _load_error(run, sae)) is not None}
-    usable = [s for s in missing if s not in failed]
-    try:
-        if usable:
-            for _ in recorded_groups(replace(run, saes=tuple(usable)), task_set, usable):
-                pass  # it is stored
-    except SaeEvalError as error:
-        failed |= {sae: str(error) for sae in usable}
-    return failed
-
-
-def _load_error(run: RunConfig, sae: str) -> str | None:
-    from saeeval_core.saes.loaded import load_sae
-
-    try:
-        if line := cannot_fit(run, facts(sae, what_is(sae))):
-            return line
-        load_sae(sae)
-    except SaeEvalError as error:
-        return str(error)
-    return None
-
-
-def _units(
-    config: SweepConfig, task: str, protocol: str, task_set: TaskSet, saes: Sequence[str], shipped: bool
-) -> Iterator[tuple[str, Unit]]:
-    """(SAE, unit), from the cache where everything that decides it is the same."""
-    run = config.run_config(task, protocol, saes)
-    draw = draw_of(run, task_set)
-    loss = _losses(config, task_set, saes)
-    defined = [t.identity for t in draw.shift_tasks], draw.tpp and draw.tpp.identity
-    scorers: dict[str, Scorer] = {}
-    started: set[str] = set()
-    """Probe hooks of SAEs so far: controls that use no SAE go with the first SAE of each."""
-    for sae in saes:
-        try:
-            pass_ = obtain_recordings(replace(run, saes=(sae,)), task_set, [sae], shipped=shipped)
-            latents, hook = pass_.latents[0], pass_.residuals.key.hook
-            first = hook not in started
-            started.add(hook)
-            key = [
-                latents.scored_fingerprint,
-                display_name(sae),
-                task,
-                asdict(PROTOCOLS[protocol]),
-                config.metrics,
-                config.ns,
-                config.seed,
-                config.controls,
-                config.texts_per_cell,
-                first,
-                [[s.name, s.judge, s.identity(latents)] for s in config.selections],
-                config.by_direction,
-                config.deletion,
-                loss.get(sae),
-                defined,
-                pass_.residuals.key.dtype,
-                pass_.residuals.kernel,
-            ]
-            try:
-                yield sae, UNITS.find(key, Unit.of_dict)
-                continue
-            except LookupError:
-                pass
-            if hook not in scorers:
-                scorers[hook] = _scorer(config, run, evaluation_of(run, draw, pass_.residuals, shipped=shipped), loss)
-            unit = scorers[hook].unit(sae, latents, UNITS.name(key).partition("-")[2], with_bases=first)
-            UNITS.keep(key, unit.to_dict())
-            yield sae, unit
-        except SaeEvalError as error:
-            yield sae, _failed_unit(config, task, task_set, sae, str(error), protocol)
-
-
-def _scorer(config: SweepConfig, run: RunConfig, evaluation: Evaluation, loss: Mapping[str, float | None]) -> Scorer:
-    found = word_deletions(run, evaluation) if config.deletion and evaluation.directions else []
-    deletions = [score for _, score in found]
-    return Scorer(run, evaluation, config.controls, config.by_direction, config.selections, deletions, loss)
-
-
-def _losses(config: SweepConfig, task_set: TaskSet, saes: Sequence[str]) -> Mapping[str, float | None]:
-    """Loss recovered of each SAE on a few of the texts; empty unless the settings ask for it."""
-    if not config.loss_recovered or not saes:
-        return {}
-    from saeeval_core.sweep.loss_recovered import stored_loss_recovered
-
-    run = config.run_config(config.tasks[0], config.protocols[0], saes)
-    return stored_loss_recovered(run, saes, task_set.texts.texts)
-
-
-def _failed_unit(
-    config: SweepConfig, task: str, task_set: TaskSet, sae: str, message: str, protocol: str | None = None
-) -> Unit:
-    return Unit(
-        [
-            ScoreRow(
-                sae=display_name(sae),
-                model=display_name(config.model),
-                dtype=config.dtype,
-                task=task,
-                composed=task_set.texts.composed,
-                small=bool(task_set.small),
-                protocol=protocol or "",
-                status="failed",
-                error=message,
-                seed=config.seed,
-            )
-        ]
-    )

@@ -25,7 +25,7 @@ RUN = (
     "result.json",
 )
 """What ``saeeval run`` writes, in order."""
-SWEEP = ("unit.json", "unit.json", "sweep.json", "sweep.csv")
+SWEEP = ("unit.json", "unit.json", "scoring.json", "sweep.json", "sweep.csv")
 """What a sweep writes where both SAEs are recorded."""
 EXPORT = ("scr.json", "tpp.json")
 """What ``saeeval run --format saebench`` writes where everything is recorded."""
