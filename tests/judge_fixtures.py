@@ -1,5 +1,7 @@
 """A small recording made by hand: latent 0 fires on "she", 1 on "her", 2 on "hospital", 3 never."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy.sparse import csc_array
 
@@ -8,6 +10,7 @@ from saeeval_core.recordings.context_windows import WINDOW, Contexts
 from saeeval_core.recordings.recording import LatentRecording, RecordingKey, ResidualRecording
 from saeeval_core.texts.labelled import LabelledTexts
 
+Rows = Sequence[tuple[str, str, str]]
 WORDS = ("she", "her", "hospital", "never")
 TEXTS = (
     ("On Monday she met her patients at the hospital.", "nurse", "female"),
@@ -19,12 +22,20 @@ TEXTS = (
 )
 
 
-def toy_source(sae_fingerprint: str = "toyprint") -> EvidenceSource:
+def many_windows(name: str = "toy") -> EvidenceSource:
+    """Ten texts with "she", ten with "her", and one with both; every window is among the strongest of its latent."""
+    rows = [(f"Today {word} went to town number {n}.", "nurse", "female") for word in ("she", "her") for n in range(10)]
+    return toy_source(rows=[*rows, ("Then she took her hat.", "surgeon", "female")], own=_all_strongest, name=name)
+
+
+def toy_source(
+    sae_fingerprint: str = "toyprint", *, rows: Rows = TEXTS, own: Callable | None = None, name: str = "toy"
+) -> EvidenceSource:
     """Six texts of two labels, one token per word, one SAE of four latents in three dimensions."""
     texts = LabelledTexts(
-        "toy",
-        tuple(t for t, _, _ in TEXTS),
-        {"profession": np.array([p for _, p, _ in TEXTS]), "gender": np.array([g for _, _, g in TEXTS])},
+        name,
+        tuple(t for t, _, _ in rows),
+        {"profession": np.array([p for _, p, _ in rows]), "gender": np.array([g for _, _, g in rows])},
     )
     tokens = [[w if i == 0 else " " + w for i, w in enumerate(t.split(" "))] for t in texts.texts]
     ends = [np.cumsum([len(w) for w in row]) for row in tokens]
@@ -36,7 +47,7 @@ def toy_source(sae_fingerprint: str = "toyprint") -> EvidenceSource:
     residuals = ResidualRecording(
         key,
         0,
-        np.zeros((len(TEXTS), 3), np.float32),
+        np.zeros((len(rows), 3), np.float32),
         np.array([len(t) for t in tokens], np.int32),
         np.concatenate(ends).astype(np.uint16),
     )
@@ -51,10 +62,25 @@ def toy_source(sae_fingerprint: str = "toyprint") -> EvidenceSource:
         np.zeros(4, np.float32),
         density,
         decoder,
-        _contexts(codes),
+        (own or _contexts)(codes),
         {"l0": 1.0, "explained_variance": None, "dead": 0.25, "tokens": 50.0},
     )
     return EvidenceSource(texts, residuals, latents, ("profession", "gender"))
+
+
+def _all_strongest(codes: list[np.ndarray]) -> Contexts:
+    """Per latent a window of every text on which it is active."""
+    on = [[r for r, c in enumerate(codes) if c[:, latent].any()] for latent in range(4)]
+    windows = [np.pad(codes[r][:WINDOW, i], (0, WINDOW - min(WINDOW, len(codes[r])))) for i in range(4) for r in on[i]]
+    text = [r for own in on for r in own]
+    ends = np.cumsum([0, *map(len, on)])
+    return Contexts(
+        ends,
+        np.array(text, np.int32),
+        np.zeros(len(text), np.int16),
+        np.array(windows, np.float16),
+        np.zeros(len(text), np.uint8),
+    )
 
 
 def _contexts(codes: list[np.ndarray]) -> Contexts:

@@ -65,7 +65,8 @@ def summary(result: JudgeOutcome) -> str:
             return f"{result.latents} latents; {there}"
         counted = "" if count.exact else "about "
         tokens = f"{counted}{count.input_tokens:,} tokens in, at most {count.output_tokens_at_most:,} out"
-        return f"{count.requests} requests, {tokens}; {_cost(count)}; {there}"
+        by = "" if count.counted else f" ({count.counted_by})"
+        return f"{count.requests} requests, {tokens}{by}; {_cost(count)}; {there}"
     failed = ", ".join(f"{name} {n}" for name, n in run.failures.items())
     said = f" {result.endpoint.words}." if result.endpoint is not None else ""
     parts = [f"{run.answered} new verdicts", f"{run.from_store} were there already"]

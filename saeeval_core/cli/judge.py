@@ -43,9 +43,14 @@ def judge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say tokens and cost, ask nothing.")] = False,
     general_text: Annotated[str, typer.Option(help="File of general text for contexts, in place of the news.")] = "",
     reply_tokens: Annotated[int, typer.Option(help="Longest reply; a model that thinks first needs more.")] = 800,
+    question: Annotated[
+        str,
+        typer.Option(help="rating (concepts, 0 to 4), or intruder: which of five windows is not one of this latent's?"),
+    ] = "rating",
+    trials: Annotated[int, typer.Option(help="With --question intruder: trials of each latent.")] = 4,
     json_path: o.Json = None,
 ) -> None:
-    """Explain and rate latents with an LLM. Verdicts are stored, so asking the same again costs nothing."""
+    """Explain and rate latents with an LLM, or let it find intruders. Verdicts are stored, so asking the same again costs nothing."""
     from saeeval_core.judging.command import JudgeOptions, judge_command
 
     options = JudgeOptions(
@@ -63,6 +68,8 @@ def judge(
         dry_run,
         general_text,
         reply_tokens,
+        question,
+        trials,
     )
     config = RunConfig(model=model, saes=(sae,), **own.settings(task))
     with bar("judging") as advance:

@@ -43,7 +43,7 @@ class EvidenceContext:
     cell: str
     """Labels of the text, such as "nurse, female"; "" for general text and in blind evidence."""
     kind: str
-    """"top", "sampled" (from lower activation intervals) or "top of its cell"."""
+    """"top", "sampled" (from lower activation intervals), "top of its cell", "silent" (a near miss) or "window"."""
     share: float
     """Strongest activation in the window as a share of the latent's strongest recorded one in this source."""
     text_row: int = -1
@@ -79,12 +79,17 @@ class LatentEvidence:
     """Latents whose pooled activations over the texts are most alike."""
     blind: bool = False
     """True: no labels of texts, so that nothing shows why the latent was picked."""
+    near_misses: tuple[EvidenceContext, ...] = ()
+    """Windows of the latents most like it in texts on which it is silent itself."""
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the content; of tokens the text alone, as cosines vary by rounding."""
-        tokens = {name: [t.token for t in getattr(self, name)] for name in ("promoted", "suppressed")}
-        return fingerprint(asdict(self) | tokens)
+        """First 16 hex digits of the SHA-256 of the content; of tokens the text alone, as cosines vary by rounding.
+
+        Without near misses it is what earlier versions, which had none, stored.
+        """
+        content = asdict(self) | {name: [t.token for t in getattr(self, name)] for name in ("promoted", "suppressed")}
+        return fingerprint(content if self.near_misses else {k: c for k, c in content.items() if k != "near_misses"})
 
     def groups(self) -> dict[tuple[str, str], list[EvidenceContext]]:
         """(source, heading) -> contexts: per source the strongest, then lower intervals, then one group per cell."""
@@ -108,11 +113,8 @@ def latent_evidence(
     The first source gives density and co-activation. ``blind`` leaves out everything that shows labels of texts.
     DataError for a latent the SAE does not have; ArtifactError if sources belong to different SAEs or texts.
     """
+    check_sources(sources, latent)
     first = sources[0].latents
-    if not 0 <= latent < first.n_latents:
-        raise DataError(f"SAE '{first.sae}' has latents 0 to {first.n_latents - 1}, not {latent}")
-    for s in sources:
-        _check_same(s, first)
     contexts = tuple(c for s in sources for c in _contexts(s, latent, blind))
     promoted, suppressed = tokens.of(latent) if tokens is not None else ((), ())
     return LatentEvidence(
@@ -129,15 +131,19 @@ def latent_evidence(
     )
 
 
+def check_sources(sources: Sequence[EvidenceSource], latent: int) -> None:
+    """DataError for a latent the SAE does not have; ArtifactError if sources belong to different SAEs or texts."""
+    first = sources[0].latents
+    if not 0 <= latent < first.n_latents:
+        raise DataError(f"SAE '{first.sae}' has latents 0 to {first.n_latents - 1}, not {latent}")
+    for s in sources:
+        _check_same(s, first)
+
+
 def shown_evidence(sources: Sequence[EvidenceSource], latent: int, *, similar: int = 8) -> LatentEvidence:
     """The evidence shown to people: contexts of every source, and promoted tokens where this SAE's table is stored."""
     own = sources[0].latents
     return latent_evidence(sources, latent, tokens=find_token_table(own.sae, own.sae_fingerprint), similar=similar)
-
-
-def judged_evidence(sources: Sequence[EvidenceSource], latent: int) -> LatentEvidence:
-    """The evidence shown to a judge."""
-    return for_judge(shown_evidence(sources, latent, similar=0))
 
 
 def for_judge(evidence: LatentEvidence, k: int = 5) -> LatentEvidence:
@@ -170,12 +176,13 @@ def coactive(latents: LatentRecording, latent: int, k: int) -> tuple[Neighbour, 
 def _contexts(source: EvidenceSource, latent: int, blind: bool) -> list[EvidenceContext]:
     refs = source.latents.contexts.of(latent)
     strongest = max((float(np.abs(r.activation).max()) for r in refs), default=0.0)
-    shown = [_resolve(source, r, strongest) for r in refs]
+    shown = [resolved(source, r, strongest) for r in refs]
     # Contexts picked by their labels would show the labels.
     return [replace(c, cell="") for c in shown if c.kind != "top of its cell"] if blind else shown
 
 
-def _resolve(source: EvidenceSource, ref: ContextRef, strongest: float) -> EvidenceContext:
+def resolved(source: EvidenceSource, ref: ContextRef, strongest: float) -> EvidenceContext:
+    """A window with its text; ``strongest``: the latent's strongest recorded activation in this source, for its share."""
     text, spans = source.texts.texts[ref.text], source.residuals.token_spans(ref.text)
     inside = spans[ref.position : ref.position + len(ref.activation)]
     start, end = (inside[0][0], inside[-1][1]) if inside else (0, 0)

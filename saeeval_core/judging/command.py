@@ -10,12 +10,13 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError, JudgeError, unknown_name
 from saeeval_core.evaluation.boards import Evaluation
 from saeeval_core.evaluation.prepare import evaluation_of
-from saeeval_core.evidence.evidence import judged_evidence
+from saeeval_core.evidence.intruder import TRIALS, judged_evidence, trials_of
 from saeeval_core.evidence.sources import evidence_sources, file_source, task_source
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.chat import OFFICIAL, Chat, need_library
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings
-from saeeval_core.judging.compatible import TIMEOUT, CompatibleJudge, Endpoint
+from saeeval_core.judging.compatible import ESTIMATED_BY, TIMEOUT, CompatibleJudge, Endpoint
+from saeeval_core.judging.intruder import Finder, finders
 from saeeval_core.judging.messages import Messages
 from saeeval_core.judging.run import Judge, JudgeRun, collect_batches, judge_questions, submit_batch
 from saeeval_core.judging.select import VerdictSelector, ratings_of
@@ -24,12 +25,15 @@ from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.judging.verdict_files import load_shipped_verdicts
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.store import Store
+from saeeval_core.ledger.verdicts import INTRUDER
 from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.selections import Rule
 
 JUDGES = ("claude", "local", "messages", "chat")
 """Anthropic; the offline judge; any server that speaks Messages (vLLM, llama.cpp, Ollama) or Chat Completions."""
+QUESTIONS = ("rating", "intruder")
+"""How far a latent is related to the task's concepts; which of five windows is not one of this latent's."""
 KEY_VARIABLE = "SAEEVAL_JUDGE_KEY"
 """Variable of the environment with the key for "messages" and "chat"; keys of vendors go to those vendors only."""
 
@@ -60,6 +64,10 @@ class JudgeOptions:
     """File of texts to use as general text in place of the news windows."""
     reply_tokens: int = ServerSettings.max_tokens
     """Longest reply; models that think before they answer need more."""
+    question: str = "rating"
+    """One of QUESTIONS."""
+    trials: int = TRIALS
+    """Trials of each latent, for the intruder task."""
 
     def __post_init__(self) -> None:
         if self.judge not in JUDGES:
@@ -69,6 +77,12 @@ class JudgeOptions:
             raise ConfigError("--batch goes with --judge claude; the others answer at once")
         if self.base_url and self.judge == "local":
             raise ConfigError("--base-url goes with --judge messages, chat or claude; the local judge is no server")
+        if self.question not in QUESTIONS:
+            raise ConfigError(unknown_name("question", self.question, QUESTIONS))
+        if self.batch and self.question != "rating":
+            raise ConfigError("--batch goes with --question rating; leave it out, or ask for ratings")
+        if self.trials < 1:
+            raise ConfigError("--trials is at least 1")
         if self.reply_tokens < 1 or self.concurrency < 1:
             raise ConfigError("--reply-tokens and --concurrency are at least 1")
 
@@ -88,13 +102,16 @@ class Forecast:
     """False: the server does not count tokens, and they are estimated from the length of the texts."""
     usd_about: float | None = None
     """In place of ``usd_at_most`` where tokens are estimated."""
+    counted_by: str = ""
+    """Who counted: the server's host; or by which tokenizer the estimate was made."""
 
     @classmethod
-    def of(cls, count: TokenCount, budget: Budget) -> "Forecast":
-        """The forecast of a count, at the budget's prices."""
+    def of(cls, count: TokenCount, budget: Budget, host: str) -> "Forecast":
+        """The forecast of a count, at the budget's prices; ``host``: the server's."""
         usd = budget.cost(Usage(count.input, 0, count.output_at_most))
         at_most, about = (usd, None) if count.counted else (None, usd)
-        return cls(count.requests, count.input, count.output_at_most, count.exact, at_most, count.counted, about)
+        by = host if count.counted else ESTIMATED_BY
+        return cls(count.requests, count.input, count.output_at_most, count.exact, at_most, count.counted, about, by)
 
 
 @dataclass(frozen=True)
@@ -118,6 +135,10 @@ class JudgeOutcome:
     """In a dry run: latents whose verdicts are already stored."""
     endpoint: Endpoint | None = None
     """What was found out about a server that is not known; None where nothing was asked of one."""
+    question: str = "rating"
+    """One of QUESTIONS."""
+    found: Finder | None = None
+    """How often the judge found the intruder in the trials asked for; None for ratings, and where none was answered."""
 
     def to_dict(self) -> dict[str, object]:
         """JSON values; what does not apply is absent."""
@@ -135,6 +156,10 @@ class JudgeOutcome:
             out["endpoint"] = self.endpoint.to_dict()
         if self.forecast is not None:
             out["count"] = asdict(self.forecast)
+        if self.question != "rating":
+            out["question"] = self.question
+        if self.found is not None:
+            out["intruder"] = self.found.to_dict()
         if self.run is not None:
             out |= self.run.to_dict()
         elif self.from_store is not None:
@@ -159,7 +184,7 @@ def judge_command(
     budget = Budget(options.budget_tokens, options.budget_usd, options.price_in, options.price_out)
     task_set = task_set_of(config)
     concepts = task_concepts(task_set)
-    if not concepts:
+    if not concepts and options.question == "rating":
         raise DataError(f"'{task_set.texts.name}' defines no concepts; give --target and --spurious, or --classes")
     recordings = obtain_recordings(config, task_set, config.saes[:1])
     recording = recordings.latents[0]
@@ -174,15 +199,24 @@ def judge_command(
         raise DataError("no latent has an effect on any probe of this task; give ids with --latents")
     store = store or Store()
     load_shipped_verdicts(store, recording)
-    questions = [asker.question(judged_evidence(sources, i), concepts, task_set.texts.name) for i in ids]
-    about = JudgeOutcome(
-        asker.rater, asker.rater_kind, recording.sae, task_set.texts.name, tuple(c.name for c in concepts), len(ids)
-    )
+    name, rating = task_set.texts.name, options.question == "rating"
+    if rating:
+        questions = [asker.question(judged_evidence(sources, i), concepts, name) for i in ids]
+    else:
+        questions = [asker.intruder_question(t, name) for i in ids for t in trials_of(sources, i, options.trials)]
+    asked = tuple(c.name for c in concepts) if rating else ()
+    about = JudgeOutcome(asker.rater, asker.rater_kind, recording.sae, name, asked, len(ids), question=options.question)
     if isinstance(asker, ServerJudge):
-        return _ask_server(about, store, asker, questions, budget, options, on_progress)
-    if options.dry_run:
-        return replace(about, from_store=sum(store.find_verdict(q.blank.key) is not None for q in questions))
-    return replace(about, run=judge_questions(store, asker, questions, on_progress=on_progress))
+        about = _ask_server(about, store, asker, questions, budget, options, on_progress)
+    elif options.dry_run:
+        about = replace(about, from_store=sum(store.find_verdict(q.blank.key) is not None for q in questions))
+    else:
+        about = replace(about, run=judge_questions(store, asker, questions, on_progress=on_progress))
+    if rating or options.dry_run:
+        return about
+    answers = store.verdict_history(recording.sae_fingerprint, task=INTRUDER + name, rater=asker.rater)
+    wanted_trials = {q.blank.evidence_hash for q in questions}
+    return replace(about, found=next(iter(finders(a for a in answers if a.evidence_hash in wanted_trials)), None))
 
 
 def make_judge(options: JudgeOptions, api_key: str = "") -> Judge:
@@ -270,7 +304,7 @@ def _ask_server(
     if left and (options.dry_run or options.batch or budget.limited):
         count = asker.count(left)
         most = [Usage(n, 0, asker.settings.max_tokens) for n in count.per_request]
-        about = replace(about, forecast=Forecast.of(count, budget))
+        about = replace(about, forecast=Forecast.of(count, budget, asker.endpoint))
     if options.dry_run:
         return replace(about, from_store=there)
     if options.batch and is_claude:

@@ -7,15 +7,15 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from saeeval_core.errors import ConfigError, JudgeError
-from saeeval_core.evidence.evidence import LatentEvidence
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
-from saeeval_core.judging.prompts import RUBRIC, build_prompt
+from saeeval_core.judging.prompts import RUBRIC
 from saeeval_core.judging.server import Abilities, Reply, ServerJudge, ServerSettings, TokenCount, Wire, tokens_at_most
 from saeeval_core.ledger.verdicts import Verdict
 
 CHARACTERS_PER_TOKEN = 3.7
 """For estimates only: 40 questions about the bundled SAE, as SmolLM2's tokenizer cuts them (Gemma 3's: 3.9)."""
+ESTIMATED_BY = f"estimate: {CHARACTERS_PER_TOKEN} characters a token, as SmolLM2's tokenizer cuts such questions"
 TIMEOUT = 600.0
 """Seconds per attempt: a model on a laptop is slow, and requests wait for one another."""
 _PLAIN = Abilities(schema=False, cache=False)
@@ -79,13 +79,13 @@ class CompatibleJudge(ServerJudge):
         if self._needs_key and not self.has_key:
             raise JudgeError(f"no API key: {self.endpoint} needs one; set SAEEVAL_JUDGE_KEY")
 
-    def ask_for(self, evidence: LatentEvidence, concepts: Sequence[v.Concept]) -> str:
+    def with_shape(self, asked: str, shape: str) -> str:
         """The user's turn, which ends with the shape of the reply: whether a server takes a schema is not known yet."""
-        return f"{build_prompt(evidence, concepts)}\n\nThe JSON object, filled in: {v.shape_of_reply(concepts)}"
+        return f"{asked}\n\nThe JSON object, filled in: {shape}"
 
     def parse(self, question: v.Question, text: str) -> Verdict:
         """The verdict in the JSON of a finished reply, checked as strictly as where a schema is kept to."""
-        return replace(v.parse_reply(question, v.json_in(text)), raw=text)
+        return replace(question.parse(v.json_in(text)), raw=text)
 
     def probe(self) -> Endpoint:
         """Ask one small question with everything the protocol has, and without where that is refused.
@@ -177,7 +177,7 @@ class CompatibleJudge(ServerJudge):
         return self.refusal(what, error, "check that it runs, its address and the model's name")
 
     def _trial(self) -> v.Question:
-        prompt = f"{RUBRIC}\n\n{_TRIAL}\n\nThe JSON object, filled in: {v.shape_of_reply([_CONCEPT])}"
+        prompt = f"{RUBRIC}\n\n{self.with_shape(_TRIAL, v.shape_of_reply([_CONCEPT]))}"
         blank = Verdict(0, "", "", "", self.rater, self.rater_kind, model=self.model, prompt=prompt)
         return v.Question(blank, (_CONCEPT,))
 

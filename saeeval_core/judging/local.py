@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeeval_core.evidence.evidence import EvidenceContext, LatentEvidence
+from saeeval_core.evidence.intruder import Trial
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
+from saeeval_core.judging.intruder import IntruderQuestion
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.models.packages import BUNDLED_MODEL
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from saeeval_core.models.language_model import LanguageModel
 
 VERSION = "likelihood 1"
+INTRUDERS_BY = "embeddings 1"
 TEMPLATES = ("The words {} all have to do with", "Words: {}\nThis group of words is about the topic of")
 CUTS = (2.0, 2.25, 2.5, 3.5)
 """Natural-log likelihood ratios from which a rating is at least 1, 2, 3, 4."""
@@ -92,9 +95,14 @@ class LocalJudge:
         self._load = load or _bundled
         self._model: LanguageModel | None = None
         self._neutral: list[np.ndarray] = []
+        self._embeddings: np.ndarray | None = None
 
     def question(self, evidence: LatentEvidence, concepts: Sequence[v.Concept], task: str) -> v.Question:
-        """The question about one latent, with the same evidence that a language-model judge gets."""
+        """The question about one latent, with the evidence that a language-model judge gets but for near misses.
+
+        It counts words that are active: what is silent tells it nothing.
+        """
+        evidence = replace(evidence, near_misses=())
         names = "; ".join(f"{c.name} ({c.gloss})" if c.gloss else c.name for c in concepts)
         blank = Verdict(
             evidence.latent,
@@ -109,6 +117,10 @@ class LocalJudge:
         )
         return LocalQuestion(blank, tuple(concepts), evidence)
 
+    def intruder_question(self, trial: Trial, texts: str) -> IntruderQuestion:
+        """The question which of five windows is the intruder."""
+        return IntruderQuestion.of(trial, texts, self.rater, self.rater_kind, BUNDLED_MODEL, INTRUDERS_BY)
+
     def ask(
         self,
         questions: Sequence[v.Question],
@@ -118,7 +130,7 @@ class LocalJudge:
         """Rate one after another."""
         for q in questions:
             if may_ask(q):
-                keep(self.rate(q), Usage())
+                keep(self.find(q) if isinstance(q, IntruderQuestion) else self.rate(q), Usage())
 
     def rate(self, question: v.Question) -> Verdict:
         """The verdict on one latent."""
@@ -137,6 +149,28 @@ class LocalJudge:
         best = sorted(zip(ratios, question.concepts, strict=True), key=lambda x: -x[0])[:3]
         reason = "Log-likelihood ratios: " + ", ".join(f"{c.name} {r:+.1f}" for r, c in best) + f" (cuts {CUTS})."
         return replace(question.blank, ratings=ratings, explanation=_describe(strongest, promoted), reason=reason)
+
+    def find(self, question: IntruderQuestion) -> Verdict:
+        """The window whose marked words are least like those of the others, by cosine of the model's own embeddings.
+
+        Of a word's pieces the mean, without the mean over the vocabulary; of two windows the best match of each word.
+        """
+        vectors = [self._embedded(_marked_words(c)) for c in question.trial.windows]
+        alike = np.array([[float((a @ b.T).max(1).mean()) for b in vectors] for a in vectors])
+        closeness = (alike.sum(1) - alike.diagonal()) / (len(vectors) - 1)
+        place = int(closeness.argmin())
+        said = ", ".join(f"{n} {c:.2f}" for n, c in enumerate(closeness, 1))
+        return question.picked(place, reason=f"Likeness of each window's marked words to the others': {said}.")
+
+    def _embedded(self, words: Sequence[str]) -> np.ndarray:
+        """float32[words, width], rows of length 1."""
+        lm = self._lm()
+        if self._embeddings is None:
+            table = lm.hf.get_input_embeddings().weight.detach().float().cpu().numpy()
+            self._embeddings = table - table.mean(0)
+        ids = [lm.tokenizer(f" {w}", add_special_tokens=False)["input_ids"] for w in words]
+        rows = np.stack([self._embeddings[i].mean(0) for i in ids])
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
     def log_ratios(self, words: Sequence[str], concepts: Sequence[v.Concept]) -> list[float]:
         """Per concept, mean over templates of log P(concept's words | words) - log P(concept's words | neutral)."""
@@ -203,6 +237,13 @@ def strongest_words(contexts: Sequence[EvidenceContext]) -> list[str]:
                 spelling.setdefault(word.lower(), word)
             start = end
     return [spelling[w] for w, _ in sorted(weights.items(), key=lambda x: (-x[1], x[0]))]
+
+
+def _marked_words(context: EvidenceContext) -> list[str]:
+    """Its marked words in lower case; where none is a word, the marked tokens themselves."""
+    words = [w.lower() for w in strongest_words([context])]
+    marks = "".join(t for t, a in zip(context.tokens, context.activations, strict=True) if a).strip()
+    return words or [marks or "."]
 
 
 def _word_at(text: str, start: int, end: int) -> str:

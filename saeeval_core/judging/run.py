@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from saeeval_core.evidence.evidence import LatentEvidence
+from saeeval_core.evidence.intruder import Trial
 from saeeval_core.judging.budget import Budget, Usage
 from saeeval_core.judging.claude import ClaudeJudge, describe, rebuild
 from saeeval_core.judging.server import Keep
@@ -23,6 +24,10 @@ class Judge(Protocol):
 
     def question(self, evidence: LatentEvidence, concepts: Sequence[Concept], task: str) -> Question:
         """The question about one latent."""
+        ...
+
+    def intruder_question(self, trial: Trial, texts: str) -> Question:
+        """The question which of five windows is the intruder."""
         ...
 
     def ask(self, questions: Sequence[Question], keep: Keep, may_ask: Callable[[Question], bool]) -> None:

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 from saeeval_core.config import fingerprint
 from saeeval_core.errors import JudgeError
 from saeeval_core.evidence.evidence import LatentEvidence
+from saeeval_core.evidence.intruder import Trial
 from saeeval_core.judging import verdict as v
 from saeeval_core.judging.budget import Usage
-from saeeval_core.judging.prompts import RUBRIC, build_prompt
+from saeeval_core.judging.intruder import SHAPE_OF_CHOICE, IntruderQuestion
+from saeeval_core.judging.prompts import INTRUDER_RUBRIC, RUBRIC, build_prompt, rubric_of, windows_of
 from saeeval_core.ledger.verdicts import Served, Verdict
 from saeeval_core.redaction import redacted
 
@@ -173,23 +175,19 @@ class ServerJudge:
 
     def question(self, evidence: LatentEvidence, concepts: Sequence[v.Concept], task: str) -> v.Question:
         """The question about one latent."""
-        prompt = f"{RUBRIC}\n\n{self.ask_for(evidence, concepts)}"
-        blank = Verdict(
-            evidence.latent,
-            evidence.sae_fingerprint,
-            evidence.sae,
-            task,
-            self.rater,
-            self.rater_kind,
-            model=self.model,
-            prompt=prompt,
-            evidence_hash=evidence.hash,
-        )
+        said = f"{RUBRIC}\n\n{self.with_shape(build_prompt(evidence, concepts), v.shape_of_reply(concepts))}"
+        about = (evidence.latent, evidence.sae_fingerprint, evidence.sae, task, self.rater, self.rater_kind)
+        blank = Verdict(*about, model=self.model, prompt=said, evidence_hash=evidence.hash)
         return v.Question(blank, tuple(concepts))
 
-    def ask_for(self, evidence: LatentEvidence, concepts: Sequence[v.Concept]) -> str:
+    def intruder_question(self, trial: Trial, texts: str) -> IntruderQuestion:
+        """The question which of five windows is the intruder."""
+        said = f"{INTRUDER_RUBRIC}\n\n{self.with_shape(windows_of(trial), SHAPE_OF_CHOICE)}"
+        return IntruderQuestion.of(trial, texts, self.rater, self.rater_kind, self.model, said)
+
+    def with_shape(self, asked: str, _shape: str) -> str:
         """The user's turn. It does not depend on what the server can do: the same question has one prompt."""
-        return build_prompt(evidence, concepts)
+        return asked
 
     def count(self, questions: Sequence[v.Question]) -> TokenCount:
         """Tokens of a run, counted by the server. JudgeError if that fails."""
@@ -216,9 +214,10 @@ class ServerJudge:
         import anthropic
 
         prompt = question.blank.prompt
-        schema = anthropic.transform_schema(v.reply_model(question.concepts))
-        user = prompt[len(RUBRIC) :].lstrip("\n")
-        request = Request(self.model, self.settings.max_tokens, prompt[: len(RUBRIC)], user, schema)
+        schema = anthropic.transform_schema(question.reply_model())
+        rubric = rubric_of(prompt)
+        user = prompt[len(rubric) :].lstrip("\n")
+        request = Request(self.model, self.settings.max_tokens, rubric, user, schema)
         return self.wire.body(request, abilities or self.abilities)
 
     def without_key(self, answer: Verdict) -> Verdict:
@@ -234,7 +233,7 @@ class ServerJudge:
 
     def parse(self, question: v.Question, text: str) -> Verdict:
         """The verdict in a finished reply."""
-        return v.parse_reply(question, text)
+        return question.parse(text)
 
     def read(self, q: v.Question, message: Any) -> tuple[Verdict, Usage | None]:
         """The verdict in one reply object: its stop reason is checked before its text."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from saeeval_core.config import RunConfig, assets_dir
 from saeeval_core.evaluation.prepare import evaluation_of
-from saeeval_core.evidence.evidence import judged_evidence
+from saeeval_core.evidence.intruder import judged_evidence
 from saeeval_core.evidence.sources import evidence_sources
 from saeeval_core.judging.command import candidate_latents
 from saeeval_core.judging.local import LocalJudge

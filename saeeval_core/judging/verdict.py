@@ -70,6 +70,14 @@ class Question:
     """The verdict to be filled in: latent, SAE, task, rater, model, prompt, evidence hash."""
     concepts: tuple[Concept, ...]
 
+    def reply_model(self) -> type[BaseModel]:
+        """The only form of reply that is accepted."""
+        return reply_model(self.concepts)
+
+    def parse(self, text: str) -> Verdict:
+        """A verdict from the reply's JSON, or one with status "invalid answer" and the reply."""
+        return parse_reply(self, text)
+
     def failed(self, status: str, raw: str = "") -> Verdict:
         """The blank with a status of NO_VERDICTS, and the reply."""
         assert status in NO_VERDICTS, status

@@ -20,6 +20,9 @@ OK = "ok"
 """Status of a usable verdict; every other status says why there is no verdict."""
 SERVED = " served as "
 """In a verdict's model: between the model that was asked for and what the server says that it is."""
+INTRUDER = "intruder:"
+"""Begins the task of an answer to the intruder task, whose ratings are the places "picked" and "intruder", from 0. Such
+an answer is no rating: what does not ask for such a task does not see it."""
 _SERVED = re.compile(rf"(.*?){SERVED}(.*) at (\S+?)(?: by (\w+), request ([0-9a-f]+))?", re.DOTALL)
 
 
@@ -128,9 +131,16 @@ class VerdictRows(Database):
     def verdict_history(
         self, sae_fingerprint: str, *, task: str | None = None, rater: str | None = None, latent: int | None = None
     ) -> list[Verdict]:
-        """All verdicts that match, oldest first. Those with task "" match every task."""
+        """All verdicts that match, oldest first. Those with task "" match every task, but not that of an intruder.
+
+        Answers to the intruder task are only found by their task.
+        """
         wanted = given(sae_fingerprint=sae_fingerprint, task=task, rater=rater, latent=latent)
-        where = " and ".join("task in (:task, '')" if k == "task" else f"{k} = :{k}" for k in wanted)
+        intruders = bool(task and task.startswith(INTRUDER))
+        ours = "task = :task" if intruders else "task in (:task, '')"
+        where = " and ".join(ours if k == "task" else f"{k} = :{k}" for k in wanted)
+        if not intruders:
+            where += f" and substr(task, 1, {len(INTRUDER)}) != '{INTRUDER}'"
         with self._read() as c:
             rows = c.execute(text(f"select * from verdicts where {where} order by id"), wanted)
             return [_verdict(r) for r in sound("verdicts", rows)]

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+_Z = 1.959964  # 97.5 % quantile of the normal distribution
 LEVEL = "test texts"
 """What the default intervals vary: the texts scored. Training texts, probes and SAE stay fixed."""
 
@@ -53,6 +54,17 @@ def value_and_interval(e: Estimate, *, signed: bool = False) -> tuple[str, str]:
 def undefined(reason: str) -> Estimate:
     """An estimate without a value, and why it has none."""
     return Estimate(None, None, reason)
+
+
+def wilson(right: int, n: int) -> Estimate:
+    """Share of ``right`` among ``n`` independent trials with Wilson's 95 % interval; undefined for none."""
+    if not n:
+        return undefined("not asked")
+    share, z2 = right / n, _Z**2
+    middle, half = share + z2 / (2 * n), _Z * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    ends = ((middle + sign * half) / (1 + z2 / n) for sign in (-1, 1))
+    low, high = (float(min(max(end, 0.0), 1.0)) for end in ends)
+    return Estimate(share, (low, high))
 
 
 class Scored(Protocol):

@@ -19,7 +19,7 @@ from app.report_page import result_page
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError
 from saeeval_core.evaluation.result_json import from_json, read_result
-from saeeval_core.evidence.evidence import judged_evidence
+from saeeval_core.evidence.intruder import judged_evidence
 from saeeval_core.formats.decision_sets import ExportedDecision, ExportedSet, set_from_text, set_to_csv, set_to_json
 from saeeval_core.formats.saebench_files import rows_of
 from saeeval_core.judging.claude import ClaudeJudge, ClaudeSettings

@@ -7,7 +7,8 @@ import pytest
 from judge_fixtures import toy_source
 
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.evidence.evidence import for_judge, judged_evidence, latent_evidence
+from saeeval_core.evidence.evidence import for_judge, latent_evidence
+from saeeval_core.evidence.intruder import judged_evidence
 from saeeval_core.evidence.sources import EvidenceSource
 
 

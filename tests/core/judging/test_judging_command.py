@@ -46,7 +46,16 @@ def claude(fake: FakeClaude, **options) -> JudgeOptions:
 
 ABOUT = {"judge", "rater_kind", "sae", "task", "concepts", "latents"}
 RUN = {"rater", "asked", "answered", "from_store", "not_asked", "failures", "used", "usd"}
-COUNT = {"requests", "input_tokens", "output_tokens_at_most", "exact", "usd_at_most", "counted", "usd_about"}
+COUNT = {
+    "requests",
+    "input_tokens",
+    "output_tokens_at_most",
+    "exact",
+    "usd_at_most",
+    "counted",
+    "usd_about",
+    "counted_by",
+}
 
 
 def test_button_to_verdicts(fake: FakeClaude, config: RunConfig, store: Store, monkeypatch) -> None:
