@@ -5,11 +5,13 @@ import json
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from app.services import loss_paths, uploads
+from app.services.fresh_reader import answer
 from app.services.shared import shared
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError, DataError
@@ -25,6 +27,7 @@ from saeeval_core.sweep.columns import ScoreRow
 
 COMMAND = "saeeval sweep --suite FOLDER --task bios --task reviews --json assets/results/sweep.json"
 Json = Mapping[str, Any]
+_reader = ThreadPoolExecutor(1, thread_name_prefix="stored-results")
 
 
 @dataclass(frozen=True)
@@ -164,9 +167,19 @@ class Results:
 
 def stored() -> Results:
     """All JSON files in assets/results."""
-    folder = assets_dir() / "results"
-    files = sorted(folder.glob("*.json"))
-    return _read(tuple((str(f), f.stat().st_mtime_ns) for f in files))
+    return _read(_files())
+
+
+def _files() -> tuple[tuple[str, int], ...]:
+    """Every file and when it was changed."""
+    files = sorted((assets_dir() / "results").glob("*.json"))
+    return tuple((str(f), f.stat().st_mtime_ns) for f in files)
+
+
+def soon() -> Results | None:
+    """The same, read by another thread; None until it is done."""
+    files = _files()
+    return answer("stored results", files, lambda: _read(files), _reader)
 
 
 @shared(max_entries=2)

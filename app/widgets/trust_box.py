@@ -13,8 +13,7 @@ from saeeval_core.controls.controls import rival_words, warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.controls.rival_results import paired
 from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.result import Control
-from saeeval_core.scores.area import RECOMMENDED, TOP_N
+from saeeval_core.evaluation.result import Control, Placed
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import Estimate, difference, difference_words, say
 
@@ -25,21 +24,36 @@ _CSS = (
 )
 
 
-def headline(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
-    """Controls of the two headline scores of one metric; a button where making them takes seconds."""
+@dataclass(frozen=True)
+class Headline:
+    """A score that controls are compared with, and what it is called."""
+
+    variant: str
+    n: int | None
+    score: Estimate
+    label: str
+
+
+def stored_or_button(loaded: Loaded, metric: str) -> list[Placed] | None:
+    """Controls of the headline scores of all metrics; None, with a button that takes seconds, where there are none."""
     every = trust.controls_at_hand(loaded)
     if every is None:
         words = "Random latents, other decoders and bases, LEACE: seconds of work, once."
-        if not st.button("Score the controls", key=f"w_controls_{metric}", help=words):
-            return
+        if not st.button("Compare with controls", key=f"w_controls_{metric}", help=words):
+            return None
         with st.spinner("Scoring the controls"):
             every = trust.make_controls(loaded)
+    return every
+
+
+def every_control(loaded: Loaded, metric: str, headlines: Sequence[Headline]) -> None:
+    """All controls of the headline scores of one metric, as a table with warnings; the rivals where they are stored."""
+    every = trust.controls_at_hand(loaded)
+    if every is None:
+        return
     rivals = rivals_box.rivals(loaded, metric)
     found = [p for p in every if p.metric == metric]
-    scores: list[tuple[str, int | None, Estimate, str]] = [
-        (RECOMMENDED, None, area, "area"),
-        (TOP_N, n, paper, f"top {n}, zero"),
-    ]
+    scores = [(h.variant, h.n, h.score, h.label) for h in headlines]
     if rivals is not None:
         own = trust.headline_scores(loaded)
         found = paired([*found, *(p for p in rivals.placed if p.metric == metric)], own, rivals.samples)
