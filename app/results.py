@@ -55,10 +55,11 @@ class PairDifference:
     level: str | None
     """What the interval varies."""
     part: str
+    file: str = ""
 
     @classmethod
-    def of_file(cls, row: Json) -> "PairDifference":
-        """From a row of a sweep's file. KeyError or ValueError for a row without its SAEs, setting or value."""
+    def of_file(cls, row: Json, file: str = "") -> "PairDifference":
+        """From a row of a sweep's file of that name. KeyError or ValueError for a row without its SAEs, setting or value."""
         ci = None if row.get("ci_low") is None else (row["ci_low"], row["ci_high"])
         own = cls(
             *(row[k] for k in ("sae_a", "sae_b", "metric", "variant", "protocol", "task", "n")),
@@ -66,6 +67,7 @@ class PairDifference:
             row.get("half_width"),
             row.get("level"),
             row.get("part", "test"),
+            file,
         )
         return require_types(own)
 
@@ -108,6 +110,8 @@ class PlantedScore:
     random_score: float | None
     permuted_score: float | None
     trend_with_training: float | None
+    by_world: tuple[tuple[str, float], ...] = ()
+    """(world, its own Spearman)."""
 
     @classmethod
     def of_file(cls, metric: str, protocol: str, worlds: str, r: Json) -> "PlantedScore":
@@ -122,6 +126,7 @@ class PlantedScore:
             r.get("n_saes"),
             f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
             *(r.get(k) for k in ("oracle_rank", "random_score", "permuted_score", "trend_with_training")),
+            tuple((w, v) for w, v in (r.get("spearman_by_world") or {}).items() if v is not None),
         )
         return require_types(own)
 
@@ -268,7 +273,7 @@ def _stored(rows: Iterable[ScoreRow], file: str) -> list[Stored]:
 
 def _add_summary(found: Results, content: Json, path: Path) -> None:
     with as_artifact(path):
-        differences = [PairDifference.of_file(d) for d in content.get("differences") or []]
+        differences = [PairDifference.of_file(d, path.name) for d in content.get("differences") or []]
         ranks = [
             require_types(RankAgreement(r["x"], r["y"], r["spearman"], r["n_saes"], path.name))
             for r in content.get("rank_agreement") or []
