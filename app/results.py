@@ -5,11 +5,13 @@ import json
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from app.services import loss_paths, uploads
+from app.services.fresh_reader import answer
 from app.services.shared import shared
 from saeeval_core.config import assets_dir
 from saeeval_core.errors import ArtifactError, DataError
@@ -25,6 +27,7 @@ from saeeval_core.sweep.columns import ScoreRow
 
 COMMAND = "saeeval sweep --suite FOLDER --task bios --task reviews --json assets/results/sweep.json"
 Json = Mapping[str, Any]
+_reader = ThreadPoolExecutor(1, thread_name_prefix="stored-results")
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ class PairDifference:
     level: str | None
     """What the interval varies."""
     part: str
+    file: str = ""
 
     @classmethod
-    def of_file(cls, row: Json) -> "PairDifference":
-        """From a row of a sweep's file. KeyError or ValueError for a row without its SAEs, setting or value."""
+    def of_file(cls, row: Json, file: str = "") -> "PairDifference":
+        """From a row of a sweep's file of that name. KeyError or ValueError for a row without its SAEs, setting or value."""
         ci = None if row.get("ci_low") is None else (row["ci_low"], row["ci_high"])
         own = cls(
             *(row[k] for k in ("sae_a", "sae_b", "metric", "variant", "protocol", "task", "n")),
@@ -63,6 +67,7 @@ class PairDifference:
             row.get("half_width"),
             row.get("level"),
             row.get("part", "test"),
+            file,
         )
         return require_types(own)
 
@@ -105,6 +110,8 @@ class PlantedScore:
     random_score: float | None
     permuted_score: float | None
     trend_with_training: float | None
+    by_world: tuple[tuple[str, float], ...] = ()
+    """(world, its own Spearman)."""
 
     @classmethod
     def of_file(cls, metric: str, protocol: str, worlds: str, r: Json) -> "PlantedScore":
@@ -119,6 +126,7 @@ class PlantedScore:
             r.get("n_saes"),
             f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
             *(r.get(k) for k in ("oracle_rank", "random_score", "permuted_score", "trend_with_training")),
+            tuple((w, v) for w, v in (r.get("spearman_by_world") or {}).items() if v is not None),
         )
         return require_types(own)
 
@@ -164,9 +172,19 @@ class Results:
 
 def stored() -> Results:
     """All JSON files in assets/results."""
-    folder = assets_dir() / "results"
-    files = sorted(folder.glob("*.json"))
-    return _read(tuple((str(f), f.stat().st_mtime_ns) for f in files))
+    return _read(_files())
+
+
+def _files() -> tuple[tuple[str, int], ...]:
+    """Every file and when it was changed."""
+    files = sorted((assets_dir() / "results").glob("*.json"))
+    return tuple((str(f), f.stat().st_mtime_ns) for f in files)
+
+
+def soon() -> Results | None:
+    """The same, read by another thread; None until it is done."""
+    files = _files()
+    return answer("stored results", files, lambda: _read(files), _reader)
 
 
 @shared(max_entries=2)
@@ -255,7 +273,7 @@ def _stored(rows: Iterable[ScoreRow], file: str) -> list[Stored]:
 
 def _add_summary(found: Results, content: Json, path: Path) -> None:
     with as_artifact(path):
-        differences = [PairDifference.of_file(d) for d in content.get("differences") or []]
+        differences = [PairDifference.of_file(d, path.name) for d in content.get("differences") or []]
         ranks = [
             require_types(RankAgreement(r["x"], r["y"], r["spearman"], r["n_saes"], path.name))
             for r in content.get("rank_agreement") or []

@@ -28,7 +28,8 @@ TILE = "#ecf0f3"
 """Background of the page's icon."""
 
 _KEEP, _ABLATE = Shade(BLUE, "#6fcdf5"), Shade("#a83a1f", "#ff9b80")
-_NEAR_BLACK = "#14161a"
+NEAR_BLACK = "#14161a"
+"""Text on what is bright on light and on dark pages."""
 _PROPERTIES = {
     "ablate": _ABLATE,
     "keep": _KEEP,
@@ -38,8 +39,9 @@ _PROPERTIES = {
     "gain": GAIN,
     "loss": LOSS,
     "hot": HOT,
-    "on-strong": Shade("#ffffff", _NEAR_BLACK),
-    "on-hot": Shade(_NEAR_BLACK, _NEAR_BLACK),
+    "on-strong": Shade("#ffffff", NEAR_BLACK),
+    "on-hot": Shade(NEAR_BLACK, NEAR_BLACK),
+    "line": Shade("#8b9098", "#8b9098"),
     "quadrant-0": Shade(BLUE, BLUE),
     "quadrant-1": Shade("#79b8d6", "#79b8d6"),
     "quadrant-2": Shade("#f0a860", "#f0a860"),

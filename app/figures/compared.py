@@ -1,12 +1,16 @@
 """Scores and paired differences of several sets or SAEs, and the confusion matrix of two raters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from app.figures.common import finish, interval_dots, plain
-from app.theme import BLUE, GREY, faded
-from saeeval_core.scores.uncertainty import Estimate, say, separable
+from app.figures.common import SYMBOLS, finish, interval_dots, plain, short
+from app.figures.names import short_names
+from app.theme import BLUE, GREY, PALETTE, diverging, faded
+from saeeval_core.scores.uncertainty import Estimate, mean_known, say, separable
+
+_WRITTEN = 24
+"""Most SAEs of a map whose cells carry numbers."""
 
 
 def set_comparison(
@@ -35,6 +39,127 @@ def differences(rows: Sequence[tuple[str, Estimate]], *, title: str, x: str = "d
         autorange="reversed", automargin=True, categoryorder="array", categoryarray=[plain(n) for n, _ in rows]
     )
     return finish(figure, title, height=130 + 34 * max(len(rows), 1))
+
+
+def difference_map(
+    rows: Sequence[tuple[str, str, Estimate]], *, title: str, own: str = "", dark: bool = False
+) -> go.Figure:
+    """SAE x SAE map of paired differences (row minus column), best first; what is not separable is "\u2248", without colour.
+
+    rows: (first, second, difference of their scores), each pair once. ``own`` is set in bold.
+    """
+    gaps = {(a, b): e for a, b, e in rows} | {(b, a): _turned(e) for a, b, e in rows}
+    names = _best_first(gaps)
+    short_of = short_names(names)
+    labels = [f"<b>{plain(short_of[n])}</b>" if n == own else plain(short_of[n]) for n in names]
+    cells = [[gaps.get((a, b)) for b in names] for a in names]
+    limit = max([0.01, *(abs(e.value) for row in cells for e in row if e is not None and e.value is not None)])
+    figure = go.Figure(
+        go.Heatmap(
+            z=[[_told(e) for e in row] for row in cells],
+            x=labels,
+            y=labels,
+            text=[[_cell(e) for e in row] for row in cells],
+            texttemplate="%{text}" if len(names) <= _WRITTEN else None,
+            customdata=[["" if e is None else plain(_difference_words(e)) for e in row] for row in cells],
+            hovertemplate="%{y} minus %{x}<br>%{customdata}<extra></extra>",
+            zmin=-limit,
+            zmax=limit,
+            xgap=1,
+            ygap=1,
+            colorscale=[(1 - at, colour) for at, colour in reversed(diverging(dark))],
+            colorbar={"title": {"text": "difference", "side": "right"}},
+        )
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True, title="this SAE", showgrid=False)
+    figure.update_xaxes(automargin=True, title="minus this one", side="bottom", showgrid=False)
+    return finish(figure, title, height=190 + min(30, 900 // max(len(names), 1)) * len(names))
+
+
+def forest_with_parts(
+    rows: Sequence[tuple[str, Estimate, Sequence[tuple[str, float]]]], *, title: str, x: str, parts: str
+) -> go.Figure:
+    """Estimates with intervals, one row each, and behind each the values of its parts as small grey dots.
+
+    rows: (name, estimate, (part, value) of each part); ``parts``: what the parts are.
+    """
+    figure = go.Figure()
+    own = [(plain(name), part, value) for name, _, values in rows for part, value in values]
+    if own:
+        figure.add_trace(
+            go.Scatter(
+                x=[v for _, _, v in own],
+                y=[n for n, _, _ in own],
+                customdata=[[plain(p)] for _, p, _ in own],
+                mode="markers",
+                name=plain(parts),
+                marker={"color": faded(GREY, 0.55), "size": 6},
+                hovertemplate="%{y}<br>%{customdata[0]}: %{x:.2f}<extra></extra>",
+            )
+        )
+    names = [plain(name) for name, _, _ in rows]
+    figure.add_trace(interval_dots([e for _, e, _ in rows], names, [""] * len(rows)))
+    figure.add_vline(x=0, line={"color": GREY, "dash": "dot"})
+    figure.update_xaxes(title=x)
+    figure.update_yaxes(autorange="reversed", automargin=True, categoryorder="array", categoryarray=names)
+    return finish(figure, title, height=130 + 30 * max(len(rows), 1))
+
+
+def settings_forest(rows: Sequence[tuple[str, str, float]], *, title: str, x: str, baseline: str = "") -> go.Figure:
+    """Values under several settings, one row each and one colour per series; a line at the first series' ``baseline``.
+
+    rows: (setting, series, value).
+    """
+    figure = go.Figure()
+    series = list(dict.fromkeys(s for _, s, _ in rows))
+    short_of = short_names(series)
+    for k, name in enumerate(series):
+        own = [(plain(setting), value) for setting, s, value in rows if s == name]
+        figure.add_trace(
+            go.Scatter(
+                x=[v for _, v in own],
+                y=[s for s, _ in own],
+                mode="markers",
+                name=plain(short_of[name]),
+                marker={"color": PALETTE[k % len(PALETTE)], "symbol": SYMBOLS[k % len(SYMBOLS)], "size": 10},
+                hovertemplate="%{y}<br>" + plain(name) + ": %{x:.3f}<extra></extra>",
+            )
+        )
+    settings = list(dict.fromkeys(plain(setting) for setting, _, _ in rows))
+    start = next((v for setting, s, v in rows if setting == baseline and s == series[0]), None)
+    if start is not None:
+        figure.add_vline(x=start, line={"color": GREY, "dash": "dash"})
+    figure.add_vline(x=0, line={"color": GREY, "dash": "dot"})
+    figure.update_xaxes(title=x)
+    figure.update_yaxes(autorange="reversed", automargin=True, categoryorder="array", categoryarray=settings)
+    return finish(figure, title, height=150 + 26 * max(len(settings), 1))
+
+
+def _best_first(gaps: Mapping[tuple[str, str], Estimate]) -> list[str]:
+    """Names by falling mean of their differences from the others."""
+    names = list(dict.fromkeys(a for a, _ in gaps))
+    means = {n: mean_known(e.value for (a, _), e in gaps.items() if a == n) for n in names}
+    return sorted(names, key=lambda n: (means[n] is None, -(means[n] or 0.0)))
+
+
+def _turned(e: Estimate) -> Estimate:
+    """The difference the other way round."""
+    if e.value is None:
+        return e
+    return Estimate(-e.value, (-e.ci[1], -e.ci[0]) if e.ci else None, e.reason)
+
+
+def _told(e: Estimate | None) -> float | None:
+    """What a cell is coloured by: 0 where the two are not separable, nothing where they were not compared."""
+    if e is None or e.value is None:
+        return None
+    return e.value if separable(e) else 0.0
+
+
+def _cell(e: Estimate | None) -> str:
+    if e is None:
+        return ""
+    return short(e.value) if e.value is None or separable(e) else "\u2248"
 
 
 def confusion_matrix(

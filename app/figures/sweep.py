@@ -1,5 +1,6 @@
 """Many SAEs: scores against a property of the SAEs such as L0, and rank agreement of metrics."""
 
+import math
 from collections.abc import Sequence
 from operator import attrgetter
 
@@ -18,18 +19,20 @@ def sweep_scatter(
     figure = go.Figure()
     at = attrgetter(x)
     shown = [r for r in rows if r.value is not None and r.role != "control" and at(r) is not None]
+    places = _apart([(id(r), float(at(r))) for r in shown], log=log_x)
     for k, name in enumerate(sorted({str(r.architecture) for r in shown})):
         own = sorted((r for r in shown if str(r.architecture) == name), key=at)
         figure.add_trace(
             go.Scatter(
-                x=[at(r) for r in own],
+                x=[places[id(r)] for r in own],
                 y=[r.value for r in own],
                 name=plain(name),
                 mode="markers",
                 marker={"color": PALETTE[k % len(PALETTE)], "symbol": SYMBOLS[k % len(SYMBOLS)], "size": 10},
                 error_y=bars([r.estimate for r in own]) | {"thickness": 1.2, "width": 3},
-                customdata=[[plain(r.sae), say(r.estimate)] for r in own],
-                hovertemplate=f"<b>%{{customdata[0]}}</b><br>{y_title} %{{customdata[1]}}<br>{x_title} %{{x}}<extra></extra>",
+                customdata=[[plain(r.sae), say(r.estimate), at(r)] for r in own],
+                hovertemplate=f"<b>%{{customdata[0]}}</b><br>{y_title} %{{customdata[1]}}<br>{x_title} %{{customdata[2]}}"
+                "<extra></extra>",
             )
         )
     for height, name, shown_at in _control_lines(rows):
@@ -42,6 +45,20 @@ def sweep_scatter(
     figure.update_xaxes(title=x_title, type="log" if log_x and all(at(r) > 0 for r in shown) else "linear")
     figure.update_yaxes(title=y_title)
     return finish(figure, title, height=430)
+
+
+def _apart(points: Sequence[tuple[int, float]], *, log: bool) -> dict[int, float]:
+    """Key -> where it is drawn: points with one x stand side by side around it, 1 % of the axis apart; hover says x."""
+    into, back = (math.log, math.exp) if log and all(x > 0 for _, x in points) else (float, float)
+    groups: dict[float, list[int]] = {}
+    for key, x in points:
+        groups.setdefault(x, []).append(key)
+    step = 0.01 * (into(max(groups)) - into(min(groups))) if groups else 0.0
+    return {
+        key: x if len(keys) == 1 else back(into(x) + (k - (len(keys) - 1) / 2) * step)
+        for x, keys in groups.items()
+        for k, key in enumerate(keys)
+    }
 
 
 def _control_lines(rows: Sequence[ScoreRow]) -> list[tuple[float, str, float | None]]:

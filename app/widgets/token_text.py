@@ -3,7 +3,10 @@
 import html
 from collections.abc import Sequence
 
-from app.theme import HOT
+from app.theme import HOT, NEAR_BLACK
+
+_STRONG = 0.68
+"""Strength of the marker from which only dark text can be read on it, on dark pages too."""
 
 
 def tokens_html(
@@ -15,6 +18,13 @@ def tokens_html(
     return f"<div class='verbatim' dir='auto'>{''.join(parts)}</div>"
 
 
+def marked(tokens: Sequence[str], values: Sequence[float], top: float, *, cut: bool) -> str:
+    """Tokens in running text, coloured by their values; ``cut``: text before the first one is left out."""
+    body = "".join(_token(t, v, top) for t, v in zip(tokens, values, strict=True))
+    start = "\u2026" if cut else ""
+    return f"<span dir='auto'>{start}{body}\u2026</span>"
+
+
 def plain_html(text: str) -> str:
     """Text shown verbatim."""
     return f"<div class='verbatim' dir='auto'>{_escape(text)}</div>"
@@ -24,7 +34,9 @@ def _token(text: str, value: float, top: float) -> str:
     if not value:
         return f"<span title='not active'>{_escape(text)}</span>"
     alpha = 0.1 + 0.75 * min(1.0, abs(value) / top)
-    return f"<span title='activation {value:.3f}' style='background:rgba({HOT.light},{alpha:.2f});border-radius:3px'>{_escape(text)}</span>"
+    dark = f";color:{NEAR_BLACK}" if alpha > _STRONG else ""
+    style = f"background:rgba({HOT.light},{alpha:.2f});border-radius:3px{dark}"
+    return f"<span title='activation {value:.3f}' style='{style}'>{_escape(text)}</span>"
 
 
 def _escape(text: str) -> str:

@@ -1,7 +1,7 @@
 """Whether a score can be trusted: its controls, intervals that vary the training texts, and a probe trained anew."""
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -26,63 +26,62 @@ _CSS = (
 
 @dataclass(frozen=True)
 class Headline:
-    """A headline score and where its controls stand."""
+    """A score that controls are compared with, and what it is called."""
 
     variant: str
     n: int | None
     """None for an area."""
-    label: str
     score: Estimate
+    label: str
 
 
-def headline(loaded: Loaded, metric: str, scores: Sequence[Headline]) -> None:
-    """Controls of the headline scores of one metric; a button for those that take seconds.
+@dataclass(frozen=True)
+class Beside:
+    """What one metric's headline scores stand beside."""
 
-    E has its own in any case, once they were scored in the background.
-    """
-    e = [s for s in scores if s.variant == ERASURE]
-    own = fresh_matrix.own_controls(loaded) if e else None
-    every = _controls(loaded, metric)
-    if every is None:
-        if own is not None:
-            _compared(loaded, e, [p for p in own.placed if p.metric == metric], own.samples)
-        return
-    rivals = rivals_box.rivals(loaded, metric)
-    beside = [r for r in (own, rivals) if r is not None]
-    found = [p for p in (*every, *(p for r in beside for p in r.placed)) if p.metric == metric]
-    samples: dict[str, Places] = {}
-    for name, places in (item for r in beside for item in r.samples.items()):
-        samples[name] = {**samples.get(name, {}), **places}
-    _compared(loaded, scores if own is not None else [s for s in scores if s not in e], found, samples)
+    controls: list[Placed]
+    in_pairs: bool
+    """Whether differences from the SAE's own scores were taken over the same resamples."""
 
 
-def _controls(loaded: Loaded, metric: str) -> list[Placed] | None:
-    """Stored controls; None, with the button drawn, before they were made."""
-    every = trust.controls_at_hand(loaded)
+def button(loaded: Loaded, metric: str) -> None:
+    """Scores the controls that take seconds, for all metrics; nothing where they are stored."""
     words = "Random latents, other decoders and bases, LEACE: seconds of work, once."
-    if every is None and st.button("Score the controls", key=f"w_controls_{metric}", help=words):
+    if trust.controls_at_hand(loaded) is None and st.button(
+        "Compare with controls", key=f"w_controls_{metric}", help=words
+    ):
         with st.spinner("Scoring the controls"):
-            return trust.make_controls(loaded)
-    return every
+            trust.make_controls(loaded)
+        st.rerun()
 
 
-def _compared(
-    loaded: Loaded, scores: Sequence[Headline], found: Sequence[Placed], samples: Mapping[str, Places]
-) -> None:
-    """Sentences and the table of one metric's controls; in pairs where there are resamples."""
-    if samples:
-        found = paired(found, trust.headline_scores(loaded), samples)
+def beside(loaded: Loaded, metric: str, headlines: Sequence[Headline]) -> Beside:
+    """Controls that are stored, E's own once they were scored in the background, and the rivals where they are stored."""
+    own = fresh_matrix.own_controls(loaded) if any(h.variant == ERASURE for h in headlines) else None
+    more = [r for r in (own, trust.rivals_at_hand(loaded)) if r is not None]
+    every = [*(trust.controls_at_hand(loaded) or ()), *(p for r in more for p in r.placed)]
+    found = [p for p in every if p.metric == metric]
+    samples: dict[str, Places] = {}
+    for name, places in (item for r in more for item in r.samples.items()):
+        samples[name] = {**samples.get(name, {}), **places}
+    return Beside(paired(found, trust.headline_scores(loaded), samples) if samples else found, bool(samples))
+
+
+def every_control(loaded: Loaded, metric: str, headlines: Sequence[Headline]) -> None:
+    """All controls of the headline scores of one metric, as a table with warnings; a button for the rivals."""
+    rivals_box.rivals(loaded, metric)
+    known = beside(loaded, metric, headlines)
     columns, lines, words = [], [], []
-    for s in scores:
-        at = {p.control.name: p.control for p in found if (p.variant, p.n) == (s.variant, s.n)}
-        columns.append((s.label, at))
-        lines += [f"{s.label}: {line}" for line in warnings_of(s.score, list(at.values()))]
-        if samples and (said := rival_words(s.score, list(at.values()))):
-            words.append(f"{s.label}: {said}")
+    for h in headlines:
+        at = {p.control.name: p.control for p in known.controls if (p.variant, p.n) == (h.variant, h.n)}
+        columns.append((h.label, at))
+        lines += [f"{h.label}: {line}" for line in warnings_of(h.score, list(at.values()))]
+        if known.in_pairs and (said := rival_words(h.score, list(at.values()))):
+            words.append(f"{h.label}: {said}")
     _warn(lines)
     if words:
         st.caption("Against its controls and other dictionaries, " + ". ".join(map(provenance.plain, words)) + ".")
-    if names := list(dict.fromkeys(p.control.name for p in found)):
+    if names := list(dict.fromkeys(name for _, at in columns for name in at)):
         _table(names, columns)
 
 

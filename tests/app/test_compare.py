@@ -80,10 +80,22 @@ def test_full_state_shows_scores_failures_and_what_is_not_separable(folder):
     (folder / "sweep.json").write_text(json.dumps(sweep()))
     at = view("compare")
     said = texts(at)
-    assert not at.exception and "1 SAE(s) could not be scored" in said and "0 of 1 pairs are separable" in said
+    assert (
+        not at.exception and "1 SAE(s) could not be scored" in said and "0 of 1 pair of SAEs can be told apart" in said
+    )
     assert "saeeval sweep --json x" in said
     (table,) = (d.value for d in at.dataframe if "separable" in d.value.columns)
     assert table["separable"].tolist() == ["not separable"]
+
+
+def test_the_result_that_has_the_sae_of_the_sidebar_comes_first(folder):
+    own = RunConfig().saes[0]
+    other = sweep()
+    (folder / "a-large.json").write_text(
+        json.dumps(other | {"rows": other["rows"] + [other["rows"][0] | {"sae": "s9"}]})
+    )
+    (folder / "mine.json").write_text(json.dumps(other | {"rows": [other["rows"][0] | {"sae": own}]}))
+    assert view("compare").selectbox(key="w_cmp_file").value == "mine.json"
 
 
 def _numbers(at):

@@ -8,7 +8,14 @@ import pytest
 from synthetic import CLASSES, make_loaded
 
 from app.figures.common import short, to_html
-from app.figures.compared import confusion_matrix, differences, set_comparison
+from app.figures.compared import (
+    confusion_matrix,
+    difference_map,
+    differences,
+    forest_with_parts,
+    set_comparison,
+    settings_forest,
+)
 from app.figures.shift import score_curve, shift_curve
 from app.figures.sweep import rank_agreement, sweep_scatter
 from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
@@ -75,6 +82,38 @@ def test_shift_curve_marks_the_set_and_the_oracle():
 def test_differences_say_what_is_not_separable():
     figure = differences([("x", Estimate(0.1, (0.05, 0.2))), ("y", Estimate(0.1, (-0.1, 0.2)))], title="d")
     assert {t.name: list(t.y) for t in figure.data} == {"separable": ["x"], "not separable": ["y"]}
+
+
+def test_difference_map_is_sorted_antisymmetric_and_colours_only_what_is_separable():
+    rows = [
+        ("m-a", "m-b", Estimate(-0.3, (-0.4, -0.2))),
+        ("m-a", "m-c", Estimate(-0.05, (-0.2, 0.1))),
+        ("m-b", "m-c", undefined("no gap")),
+    ]
+    (heat,) = difference_map(rows, title="d", own="m-b").data
+    assert list(heat.y) == ["<b>b</b>", "c", "a"]
+    at = {(a, b): (heat.z[i][j], heat.text[i][j]) for i, a in enumerate("bca") for j, b in enumerate("bca")}
+    assert at["b", "a"] == (0.3, "+.30") and at["a", "b"] == (-0.3, "\u2212.30")
+    assert at["a", "c"] == (0.0, "\u2248") and at["b", "c"] == (None, "n/a") and at["a", "a"] == (None, "")
+
+
+def test_forests_draw_parts_behind_and_leave_undefined_out():
+    rows = [("x", Estimate(0.8, (0.7, 0.9)), [("w1", 0.75), ("w2", 0.85)]), ("y", undefined("none"), [])]
+    parts, whole = forest_with_parts(rows, title="t", x="s", parts="worlds").data
+    assert list(parts.x) == [0.75, 0.85] and list(whole.x) == [0.8]
+    figure = settings_forest(
+        [("base", "m-a", 0.4), ("leak", "m-a", 0.1), ("leak", "m-b", 0.2)], title="t", x="s", baseline="base"
+    )
+    assert [(t.name, list(t.x)) for t in figure.data] == [("a", [0.4, 0.1]), ("b", [0.2])]
+    assert [s.x0 for s in figure.layout.shapes] == [0.4, 0]
+
+
+def test_points_with_one_x_stand_apart_and_say_their_own():
+    rows = [ScoreRow(sae=f"s{k}", architecture="topk", l0=20.0, value=0.2) for k in range(3)]
+    rows.append(ScoreRow(sae="t", architecture="topk", l0=80.0, value=0.2))
+    (trace,) = sweep_scatter(rows, x="l0", x_title="L0", y_title="TPP", title="t", log_x=True).data
+    assert len(set(trace.x)) == 4 and trace.x[1] == pytest.approx(20.0) and trace.x[3] == 80.0
+    assert [c[2] for c in trace.customdata] == [20.0, 20.0, 20.0, 80.0]
 
 
 def test_sweep_scatter_leaves_failed_and_undefined_rows_out_and_draws_controls_as_lines():

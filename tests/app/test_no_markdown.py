@@ -34,7 +34,7 @@ REVIEWED = {
     "app/views/judge/agreement.py": ("pair.n", "pair.items"),  # numbers
     "app/views/judge/blind.py": ("just",),  # a number
     "app/views/latents.py": ("n", "current"),  # numbers
-    "app/views/overview.py": ("label",),  # written in the same file, as is every other label here
+    "app/views/overview/explained.py": ("label",),  # written in the same file, as is every other label here
     "app/views/your_data/__init__.py": ("views[view]",),  # written in the same file
     "app/views/your_data/mapping.py": ("label",),
     "app/widgets/ask_judge.py": ("label", "help_", "job.done", "job.total"),

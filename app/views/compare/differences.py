@@ -4,44 +4,63 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.figures.compared import differences
+from app import state
+from app.figures.compared import difference_map, differences
 from app.results import PairDifference
-from app.views.compare.words import CONFIG, narrowed
-from app.widgets import export
+from app.views.compare.words import CONFIG, narrowed, one_file
+from app.widgets import export, provenance
+from saeeval_core.formats import sentences
 from saeeval_core.scores.uncertainty import say, separable
 
 SHOWN = 60
-"""Most pairs drawn; the table holds all."""
+"""Most pairs drawn one below the other; the map and the table hold all."""
 _SETTING = {"metric": "Metric", "task": "Task", "protocol": "Protocol", "variant": "Variant", "n": "N"}
 
 
 @st.fragment
 def draw(found: Sequence[PairDifference]) -> None:
-    """Pickers, figure and table of one setting."""
+    """Pickers, map of all pairs, the same as a list, and table of one file and setting."""
     st.markdown(
-        "Two SAEs on the same texts, probes and resamples. An interval that covers 0 means: **not separable** by this test. "
-        "Half its width is the smallest difference this test could have told apart."
+        "Two SAEs on the same texts, probes and resamples. An interval that covers 0 means: **not separable** by this test "
+        "(\u2248). Half its width is the smallest difference this test could have told apart."
     )
     rows = [r for r in found if r.part == "test"]
     if not rows:
         st.info("No paired differences are stored; a sweep of at least two SAEs makes them.")
         return
     with st.container(horizontal=True):
+        rows = one_file(rows, "dif", [(r.file, sae) for r in rows for sae in (r.sae_a, r.sae_b)])
         rows = narrowed(rows, _SETTING, "dif")
-    pairs = [(f"{r.sae_a} − {r.sae_b}", r.difference) for r in rows]
-    told = sum(separable(e) for _, e in pairs)
-    st.markdown(f"{told} of {len(pairs)} pairs are separable.")
-    figure = differences(pairs[:SHOWN], title="Paired differences, test texts")
-    st.plotly_chart(figure, key="cmp_differences", config=CONFIG)
+    told = sum(separable(r.difference) for r in rows)
+    st.markdown(provenance.plain(sentences.told_apart(told, len(rows))))
+    figure = difference_map(
+        [(r.sae_a, r.sae_b, r.difference) for r in rows],
+        title="Paired differences, test texts: row minus column, best first",
+        own=state.get("sae"),
+        dark=provenance.dark(),
+    )
+    st.plotly_chart(figure, key="cmp_difference_map", config=CONFIG)
     table = [
         {
-            "pair": name,
-            "difference": say(e),
-            "separable": "yes" if separable(e) else "not separable",
+            "pair": f"{r.sae_a} − {r.sae_b}",
+            "difference": say(r.difference),
+            "separable": "yes" if separable(r.difference) else "not separable",
             "smallest reliable difference": r.half_width,
             "level": r.level,
         }
-        for (name, e), r in zip(pairs, rows, strict=True)
+        for r in rows
     ]
-    st.dataframe(table, hide_index=True, key="cmp_differences_table")
+    with st.expander("Every pair with its interval"):
+        _list(rows)
+        st.dataframe(table, hide_index=True, key="cmp_differences_table")
     export.figure_buttons(lambda: figure, lambda: table, "differences")
+
+
+def _list(rows: Sequence[PairDifference]) -> None:
+    """The largest differences first."""
+    pairs = [(f"{r.sae_a} − {r.sae_b}", r.difference) for r in rows]
+    pairs.sort(key=lambda p: -abs(p[1].value or 0.0))
+    if len(pairs) > SHOWN:
+        st.caption(f"The {SHOWN} largest of {len(pairs)} differences; the table has all.")
+    figure = differences(pairs[:SHOWN], title="Paired differences, test texts")
+    st.plotly_chart(figure, key="cmp_differences", config=CONFIG)

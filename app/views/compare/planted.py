@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from app.figures.compared import forest_with_parts, settings_forest
 from app.results import HELD_OUT, OTHER_WORLDS, Json, Planted, PlantedScore, Results
-from app.views.compare.words import METRICS, named
+from app.views.compare.words import CONFIG, METRICS, named
 from app.widgets import provenance
 from saeeval_core.scores.uncertainty import say
 
+_AGREES = "Spearman with truth"
 _FAULT_COLUMNS = {
-    "spearman": "Spearman with truth",
+    "spearman": _AGREES,
     "oracle_rank": "oracle rank",
     "random_score": "random decoder",
     "permuted_score": "permuted decoder",
@@ -37,19 +39,35 @@ def draw(found: Results) -> None:
 def _planted(content: Planted, k: int) -> None:
     st.markdown(
         "**Planted truth**: worlds in which the concepts are known latents, so the right order of SAEs is known. "
-        "Spearman: score against true quality over trained SAEs. Oracle rank 1 is best; random and permuted should be 0. "
-        "Figures are of worlds that no choice was made on."
+        "A score that can be trusted orders SAEs as the truth does: Spearman near 1, in every world. "
+        "Held-out worlds: no choice was made on them."
     )
-    _figures([r for r in content.scores if r.worlds == HELD_OUT], f"cmp_planted_{k}")
+    held_out = [r for r in content.scores if r.worlds == HELD_OUT]
+    _agreement(held_out, f"cmp_planted_{k}")
     for line in content.verdict[-1:]:
         st.caption(provenance.plain(line))
     for worlds, words in OTHER_WORLDS.items():
         if own := [r for r in content.scores if r.worlds == worlds]:
             with st.expander(f"The same in {provenance.plain(words)}"):
-                _figures(own, f"cmp_planted_{k}_{worlds}")
+                _agreement(own, f"cmp_planted_{k}_{worlds}")
 
 
-def _figures(scores: Sequence[PlantedScore], key: str) -> None:
+def _agreement(scores: Sequence[PlantedScore], key: str) -> None:
+    """Dots with intervals, one per score and setting, with each world's own behind it; the numbers folded below."""
+    rows = [(f"{METRICS[r.metric]}, {r.protocol}, {r.headline or 'score'}", r.spearman, r.by_world) for r in scores]
+    if not rows:
+        return
+    figure = forest_with_parts(
+        rows, title="Does the score order SAEs as the truth does?", x="Spearman with the truth", parts="one world each"
+    )
+    st.plotly_chart(figure, key=f"{key}_figure", config=CONFIG)
+    with st.expander(
+        "Numbers: where the true SAE ranks (1 is best), and what random and permuted decoders score (0 is right)"
+    ):
+        _numbers(scores, key)
+
+
+def _numbers(scores: Sequence[PlantedScore], key: str) -> None:
     table = [
         {
             "metric": METRICS[r.metric],
@@ -72,16 +90,29 @@ def _faults(rows: Sequence[Json]) -> None:
     """One setting switched at a time: on texts the score and its controls, on planted worlds the agreement with truth."""
     st.markdown("**Why old settings fail**: one setting switched at a time.")
     with st.container(horizontal=True):
-        for key, label in (("where", "On"), ("metric", "Metric")):
+        for key, label in (("where", "Texts or worlds"), ("metric", "Score")):
             values = list(dict.fromkeys(r[key] for r in rows if key in r))
             if len(values) > 1:
                 value = st.selectbox(label, values, key=f"w_faults_{key}", width=230, format_func=named)
                 rows = [r for r in rows if r.get(key) == value]
+    _settings(rows)
     table: dict[str, dict[str, object]] = {}
     for r in rows:
         line = table.setdefault(r["setting"], {"setting": r["setting"]})
         if r.get("score") is not None:
             line[r["sae"]] = r["score"]
         line |= {title: r[key] for key, title in _FAULT_COLUMNS.items() if r.get(key) is not None}
-    st.dataframe(list(table.values()), hide_index=True, key="cmp_faults")
-    st.caption(provenance.plain(_EMPTY))
+    with st.expander("Numbers"):
+        st.dataframe(list(table.values()), hide_index=True, key="cmp_faults")
+        st.caption(provenance.plain(_EMPTY))
+
+
+def _settings(rows: Sequence[Json]) -> None:
+    """The score of every SAE and control under each setting or, on planted worlds, the agreement with truth."""
+    scored = [(str(r["setting"]), str(r["sae"]), float(r["score"])) for r in rows if r.get("score") is not None]
+    agree = [(str(r["setting"]), _AGREES, float(r["spearman"])) for r in rows if r.get("spearman") is not None]
+    drawn, x = (agree, _AGREES) if agree else (scored, "score")
+    if drawn:
+        title = "One setting switched at a time; dashed: the baseline of the first"
+        figure = settings_forest(drawn, title=title, x=x, baseline=drawn[0][0])
+        st.plotly_chart(figure, key="cmp_faults_figure", config=CONFIG)

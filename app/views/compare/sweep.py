@@ -1,6 +1,5 @@
 """Compare, first tab: scores of many SAEs against what they cost, one metric and setting at a time."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -10,7 +9,7 @@ from app import results, state
 from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
-from app.views.compare.words import CONFIG, METRICS, narrowed
+from app.views.compare.words import CONFIG, METRICS, narrowed, one_file
 from app.widgets import export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
@@ -58,25 +57,18 @@ def draw(rows: Sequence[Stored], made_by: Mapping[str, str]) -> None:
     _scatter(chosen, x)
     _numbers(chosen, x, usable)
     _failed(rows)
-    for name, command in made_by.items():
-        st.caption(f"{provenance.plain(name)} was made by:")
-        st.code(command, language="bash")
+    if made_by:
+        with st.expander("How these results were made"):
+            for name, command in made_by.items():
+                st.caption(f"{provenance.plain(name)} was made by:")
+                st.code(command, language="bash")
 
 
 def _choose(rows: Sequence[Stored]) -> list[Stored]:
     """Narrow down to one file (another one may be about other texts), then to one setting."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        files = _largest_first(rows)
-        if len(files) > 1:
-            file = st.selectbox("Result", files, key="w_cmp_file", width=190)
-            rows = [r for r in rows if r.file == file]
+        rows = one_file(rows, "cmp", [(r.file, r.sae) for r in rows if r.role == "sae"])
         return narrowed(rows, _SETTING, "cmp")
-
-
-def _largest_first(rows: Sequence[Stored]) -> list[str]:
-    """Files by falling number of SAEs in them."""
-    saes = Counter(file for file, _, role in {(r.file, r.sae, r.role) for r in rows} if role == "sae")
-    return [file for file, _ in saes.most_common()]
 
 
 def _checkpoints(rows: list[Stored], x: str) -> list[Stored]:

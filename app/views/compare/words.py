@@ -1,10 +1,11 @@
 """What the tabs of Compare share: names of metrics and variants, and pickers that start at the headline setting."""
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import streamlit as st
 
+from app import state
 from app.results import choices
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N
@@ -23,9 +24,35 @@ CONFIG = {"displaylogo": False}
 Row = TypeVar("Row")
 
 
+class HasFile(Protocol):
+    """A row of a stored result."""
+
+    @property
+    def file(self) -> str: ...
+
+
+Filed = TypeVar("Filed", bound=HasFile)
+
+
 def named(value: object) -> str:
     """A metric or variant in words; anything else as it is."""
     return METRICS.get(str(value)) or VARIANTS.get(str(value)) or str(value)
+
+
+def one_file(rows: Sequence[Filed], key: str, members: Iterable[tuple[str, str]]) -> list[Filed]:
+    """Rows of one file, as another one may be about other texts: first of one that has the SAE on the left, else of the
+    largest. ``members``: (file, SAE) of all rows. A picker is drawn where there are several.
+    """
+    saes: dict[str, set[str]] = {}
+    for file, sae in members:
+        saes.setdefault(file, set()).add(sae)
+    own = state.get("sae")
+    files = sorted(saes, key=lambda f: (own not in saes[f], -len(saes[f])))
+    if len(files) < 2:
+        return list(rows)
+    labels = {f: f"{f}: {len(saes[f])} SAEs" for f in files}
+    file = st.selectbox("Result", files, key=f"w_{key}_file", width=230, format_func=labels.get)
+    return [r for r in rows if r.file == file]
 
 
 def narrowed(rows: Sequence[Row], columns: Mapping[str, str], key: str) -> list[Row]:

@@ -1,7 +1,6 @@
-"""Overview: what is loaded, what came out of it, what the two scores mean, what the data are, how to load your own."""
+"""Overview: below the pictures, how every number is computed, what the data are, and how to load your own."""
 
 import html
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -10,11 +9,11 @@ import streamlit as st
 from app import state
 from app.services import fresh_matrix, ledger, scoring
 from app.services.loading import Loaded
+from app.views.overview.read import still_read
+from app.views.overview.words import guarded
 from app.widgets import provenance, trust_box
 from app.widgets.token_text import plain_html
 from saeeval_core.config import ERASURE_N, HEADLINE_N
-from saeeval_core.errors import SaeEvalError
-from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.evaluation.result import Erasure
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
@@ -23,23 +22,51 @@ from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
 from saeeval_core.versions import versions
 
-TITLE = "Overview"
-ICON = ":material/home:"
-AREA = "Mean height of the curve of scores over ln N, N = 1 to 20, latents set to their training mean."
+AREA = "Average score for N = 1 to 20 (log scale), latents set to their training mean."
 CHOSEN = "The recommended score, by its agreement with the truth of planted worlds (Compare, \u201cCan it be trusted?\u201d)."
+_ERASURE = "Probes fitted after the ablation: what they lost of the spurious label minus what they lost of the target, as shares."
+TERMS = (
+    ("Quadrant", "one of the four groups of texts that the two labels make; every quadrant counts a quarter."),
+    (
+        "Gap",
+        "how much accuracy a probe trained on balanced texts has over the biased probe: the room there is to close.",
+    ),
+    (
+        "Leakage",
+        "how well the biased probe still tells the spurious label, as distance from chance: 0 is none, .5 is all.",
+    ),
+    (
+        "Dev and test",
+        "choices are made on dev texts; Commit scores a set once on test texts, so that no choice was made on them.",
+    ),
+    (
+        "Looks",
+        "how many different dev scores of a set were seen before it was committed: the more, the luckier dev may be.",
+    ),
+    (
+        "LEACE",
+        "removes all that a linear probe can read of the label and knows the label: an upper bound, not a rival.",
+    ),
+    (
+        "Axis with controls",
+        "grey: the SAE is above it; brown: not separable; red: it is above the SAE; square: it knows the label.",
+    ),
+    ("Random latents", "as many other latents of the same strength: what ablating anything would give."),
+    ("n/a in one direction", "the probe already follows that label, so there is no gap to close."),
+)
+"""Word -> what it means."""
 EXAMPLES = 3
 
 
-def render(loaded: Loaded) -> None:
-    """Headline first; everything below it explains it."""
-    st.header("Which latents carry a concept, and what else do they carry?")
-    _loaded(loaded)
-    _headline(loaded)
-    left, right = st.columns(2, gap="large")
-    with left:
-        _shift_words()
-    with right:
-        _tpp_words()
+def draw(loaded: Loaded) -> None:
+    """Below the pictures: every number with its definition, the data, one's own, and where everything comes from."""
+    with st.expander("How is this computed? Every number, its definition and its controls"):
+        left, right = st.columns(2, gap="large")
+        with left:
+            guarded(lambda: _shift(loaded))
+        with right:
+            guarded(lambda: _tpp(loaded))
+        _terms()
     st.subheader("Data")
     _data(loaded)
     st.subheader("Load your own")
@@ -52,29 +79,22 @@ def render(loaded: Loaded) -> None:
         _provenance(loaded)
 
 
-def _loaded(loaded: Loaded) -> None:
+def facts(loaded: Loaded) -> None:
+    """What is loaded, in a line: model, SAE, texts."""
     texts, unsupervised = loaded.task_set.texts, loaded.latents.unsupervised
     e, about = html.escape, loaded.latents.about or {}
     l0, explained = unsupervised.get("l0"), unsupervised.get("explained_variance")
-    facts = [
-        ("language model", loaded.config.model, loaded.residuals.note),
-        (
-            "SAE",
-            loaded.latents.sae,
-            f"{about.get('architecture', '')}, {loaded.latents.n_latents:,} latents".strip(", "),
-        ),
-        ("probe hook", loaded.residuals.key.hook, _reads(loaded)),
-        ("L0 / explained variance", f"{_or_na(l0, '.1f')} / {_or_na(explained, '.3f')}", "on the task's texts"),
-        ("texts", f"{texts.shown}: {len(texts.texts):,}", "composed texts" if texts.composed else texts.source),
-    ]
-    cells = "".join(
-        f"<div><div class='how'>{e(label)}</div><div style='font-weight:600;overflow-wrap:anywhere'>{e(value)}</div>"
-        f"<div class='how'>{e(note)}</div></div>"
-        for label, value, note in facts
+    kind = f"{about.get('architecture', '')}, {loaded.latents.n_latents:,} latents".strip(", ")
+    sae = f"{kind}, L0 {_or_na(l0, '.0f')}, explained variance {_or_na(explained, '.2f')}; probed at {loaded.residuals.key.hook}"
+    parts = (
+        (loaded.config.model, loaded.residuals.note),
+        (loaded.latents.sae, " ".join(filter(None, (sae, _reads(loaded))))),
+        (texts.shown, f"{len(texts.texts):,} {'composed texts' if texts.composed else 'texts'}"),
     )
-    st.html(
-        f"<div style='display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:14px'>{cells}</div>"
+    line = "<span aria-hidden='true'>\u203a</span>".join(
+        f"<span><b>{e(name)}</b> <span class='how'>{e(note)}</span></span>" for name, note in parts
     )
+    st.html(f"<div class='facts'>{line}</div>")
     for note in loaded.latents.notes:
         st.warning(provenance.plain(f"About this SAE: {note}"), icon=":material/warning:")
 
@@ -85,124 +105,73 @@ def _reads(loaded: Loaded) -> str:
     return f"reads {latents.hook}, writes {(latents.about or {}).get('writes', latents.hook)}" if latents.probed else ""
 
 
-def _headline(loaded: Loaded) -> None:
-    left, right = st.columns(2, gap="large", border=True)
-    with left:
-        _guarded(lambda: _shift_headline(loaded))
-    with right:
-        _guarded(lambda: _tpp_headline(loaded))
-
-
-def _guarded(draw: Callable[[], None]) -> None:
-    """One metric that cannot be scored does not take the page with it."""
-    try:
-        draw()
-    except SaeEvalError as error:
-        provenance.problem(error)
-
-
-def _shift_headline(loaded: Loaded) -> None:
+def _shift(loaded: Loaded) -> None:
+    """SHIFT: what it is, the three numbers, and the table of its controls."""
+    _shift_words()
     found = scoring.shift_variants(loaded, TEST)
     if found is None:
-        st.write("This task defines no SHIFT pair.")
         return
     over, at_n = found.headlines(HEADLINE_N)
-    area, paper = over.score, at_n.score
-    read = st.container()
-    provenance.also("S_SHIFT, small-N area, mean ablation, test", area)
+    read = fresh_matrix.still_overall(loaded, "shift", ERASURE_N)
+    if read is not None and read.erasure is not None:
+        provenance.also(f"Selective erasure E, fresh probes, top {ERASURE_N}, test", read.erasure.selective_erasure)
+        provenance.how(f"{_ERASURE} {CHOSEN}")
+        provenance.also("Still readable, R of the spurious label", read.erasure.recoverability)
+        provenance.how("1: all of it can still be read; 0: nothing.")
+    provenance.also("S_SHIFT, average over N = 1 to 20, mean ablation, test", over.score)
     provenance.how(f"{AREA} {scoring.averaged(over)}")
-    provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", paper)
+    provenance.also(f"The paper's S_SHIFT, top {HEADLINE_N} by attribution, zero ablation", at_n.score)
     provenance.how("1: as good as a probe trained without the spurious cue; 0: no gain; below 0: harm.")
-    _controls(loaded, "shift", area, paper, ERASURE_N)
-    with read:  # after the buttons: it may run the page again, which would lose their press
-        _guarded(lambda: _shift_erased(loaded))
-    _go("shift_lab", "Open the SHIFT lab")
+    headlines = _headlines(over.score, at_n.score)
+    if read is not None and read.erasure is not None:
+        headlines.insert(0, _e_headline(ERASURE_N, read.erasure))
+    trust_box.every_control(loaded, "shift", headlines)
 
 
-def _tpp_headline(loaded: Loaded) -> None:
-    if loaded.task_set.tpp is not None and not scoring.evaluation(loaded).tpp_is_live:
-        st.write(
-            f"Protocol {provenance.plain(loaded.protocol.name)} draws new negatives for every TPP number: saeeval run scores it."
-        )
-        _go("tpp_matrix", "Open the TPP matrix")
-        return
-    found = scoring.tpp_variants_of(loaded, TEST)
-    if found is None or loaded.task_set.tpp is None:
-        st.write("This task defines no TPP classes.")
+def _tpp(loaded: Loaded) -> None:
+    """The same of TPP."""
+    _tpp_words()
+    found = scoring.tpp_variants_of(loaded, TEST) if loaded.task_set.tpp is not None else None
+    if found is None:
         return
     area, paper = (score.score for score in found.headlines(HEADLINE_N))
-    column, classes = loaded.task_set.tpp
-    provenance.number("TPP, small-N area, mean ablation, test", area, f"{len(classes)} classes of {column}")
+    provenance.also("TPP, average over N = 1 to 20, mean ablation, test", area)
     provenance.how(f"{AREA} {CHOSEN}")
     provenance.also(f"The paper's TPP, top {HEADLINE_N} per class, zero ablation", paper)
     provenance.how("Accuracy points lost by the class whose latents are ablated, minus those lost by the others.")
-    read = st.container()
-    _controls(loaded, "tpp", area, paper, HEADLINE_N)
-    with read:  # after the buttons: it may run the page again, which would lose their press
-        _guarded(lambda: _tpp_erased(loaded))
-    _go("tpp_matrix", "Open the TPP matrix")
+    headlines = _headlines(area, paper)
+    if (read := _tpp_erased(loaded)) is not None:
+        headlines.insert(0, _e_headline(HEADLINE_N, read))
+    trust_box.every_control(loaded, "tpp", headlines)
 
 
-def _controls(loaded: Loaded, metric: str, area: Estimate, paper: Estimate, n: int) -> None:
-    """Of the headline scores, of E (at ``n``) too once it is known."""
-    scores = [
-        trust_box.Headline(RECOMMENDED, None, "area", area),
-        trust_box.Headline(TOP_N, HEADLINE_N, f"top {HEADLINE_N}, zero", paper),
+def _headlines(area: Estimate, paper: Estimate) -> list[trust_box.Headline]:
+    return [
+        trust_box.Headline(RECOMMENDED, None, area, "average over N"),
+        trust_box.Headline(TOP_N, HEADLINE_N, paper, f"top {HEADLINE_N}, zero"),
     ]
-    found = fresh_matrix.still_overall(loaded, metric, n)
-    if found is not None and found.erasure is not None:
-        scores.insert(0, trust_box.Headline(ERASURE, n, f"E, N = {n}", found.erasure.selective_erasure))
-    trust_box.headline(loaded, metric, scores)
 
 
-def _shift_erased(loaded: Loaded) -> None:
-    name = f"Selective erasure E, fresh probes, top {ERASURE_N}, test"
-    found = _erased(loaded, "shift", ERASURE_N)
+def _e_headline(n: int, read: Erasure) -> trust_box.Headline:
+    return trust_box.Headline(ERASURE, n, read.selective_erasure, f"E, N = {n}")
+
+
+def _tpp_erased(loaded: Loaded) -> Erasure | None:
+    """The same of fresh probes; None while they read, or where they cannot."""
+    found = still_read(loaded, "tpp", HEADLINE_N)
     if found is None:
-        return
-    provenance.number(name, found.selective_erasure, "")
-    provenance.how(
-        "Probes fitted after the ablation: what they lost of the spurious label minus what they lost of the target, as shares. "
-        + CHOSEN
-    )
-    provenance.also("Still readable, R of the spurious label", found.recoverability)
-    provenance.how("1: all of it can still be read; 0: nothing.")
-
-
-def _tpp_erased(loaded: Loaded) -> None:
-    found = _erased(loaded, "tpp", HEADLINE_N)
-    if found is None:
-        return
+        return None
     provenance.also(f"TPP of fresh probes, top {HEADLINE_N}", found.selective_erasure)
     provenance.also("Still readable, R of the class whose latents are ablated", found.recoverability)
     provenance.how("Probes fitted after the ablation: share of accuracy above chance lost, own class minus the others.")
+    return found
 
 
-def _erased(loaded: Loaded, metric: str, n: int) -> Erasure | None:
-    """What fresh probes still read of the top n; it takes seconds, so the page says that they read and goes on."""
-    found = fresh_matrix.still_overall(loaded, metric, n)
-    if found is None:
-        _reading(loaded, metric, n)
-        return None
-    if found.erasure is None:
-        provenance.how(f"Fresh probes: {found.problem or NOT_MEASURED}")
-    elif fresh_matrix.own_controls(loaded) is None:
-        _scoring(loaded)
-    return found.erasure
-
-
-@st.fragment(run_every=0.7)
-def _reading(loaded: Loaded, metric: str, n: int) -> None:
-    if fresh_matrix.still_overall(loaded, metric, n) is not None:
-        st.rerun(scope="app")
-    provenance.how("Fresh probes are being read.")
-
-
-@st.fragment(run_every=0.7)
-def _scoring(loaded: Loaded) -> None:
-    if fresh_matrix.own_controls(loaded) is not None:
-        st.rerun(scope="app")
-    provenance.how("Controls of E are being scored.")
+def _terms() -> None:
+    """What the words of the pictures mean, one sentence each."""
+    st.html(
+        "<div class='how'>" + "<br>".join(f"<b>{html.escape(w)}</b>: {html.escape(m)}" for w, m in TERMS) + "</div>"
+    )
 
 
 def _go(view: str, label: str) -> None:
