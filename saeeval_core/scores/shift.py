@@ -121,6 +121,11 @@ class ShiftBoard:
             score_samples,
         )
 
+    def in_each_quadrant(self, removed: np.ndarray) -> list[Estimate]:
+        """C_b's accuracy in quadrants 0 to 3 after subtracting ``removed`` float64[texts] from its logits."""
+        by_quadrant, samples = self._by_quadrant(self.base_logits - removed)
+        return [estimate(float(value), samples[:, q]) for q, value in enumerate(by_quadrant)]
+
     def values_only(self) -> "ShiftBoard":
         """The same board with one resample, for scoring thousands of sets without intervals."""
         first = Resamples(self.resamples.counts[:, :1])
