@@ -128,7 +128,7 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: f
     contexts = [
         (
             f"{c.source}{', ' + c.cell if c.cell else ''}",
-            [(c.before[-60:], 0.0), *zip(c.tokens, c.activations, strict=True)],
+            [(_tail(c.before), 0.0), *zip(c.tokens, c.activations, strict=True)],
         )
         for c in found.contexts[:CONTEXTS]
     ]
@@ -144,6 +144,11 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: f
         {"carries": f"{effect:+.3f} of the probe's logit difference", "density": found.density} | said,
         effect,
     )
+
+
+def _tail(text: str, most: int = 60) -> str:
+    """The last words of what stands before a context."""
+    return text if len(text) <= most else f"…{text[-most:].partition(' ')[2]}"
 
 
 def settings(loaded: Loaded) -> dict[str, Mapping[str, object]]:

@@ -21,6 +21,7 @@ VIEWS = {
     "compare": "compare",
     "judge": "judge",
     "your_data": "data",
+    "story": "story",
 }
 """Module of app.views -> path in the URL."""
 
@@ -44,6 +45,8 @@ def main() -> None:
         who.remember()  # in the sidebar, so that they take no room on the page
         keys.leave_present()
         pressing.collect()  # after the name is known, before the view shows what is stored
+    if chosen.url_path != VIEWS["story"]:  # which has a way out of its own
+        keys.way_out()
     chosen.run()
     state.names_no_target()  # a view opened later in this session is not what the link meant
     state.write_url()

@@ -53,6 +53,8 @@ DEFAULTS: Mapping[str, str] = {
     "judge_threshold": str(Rule().threshold),
     "judge_zero": "",
     "judge_order": Rule().order,
+    "story": "",  # Story: number of the set that is told; "" is the one committed last
+    "step": "",  # Story: from 1
     "present": "",
 }
 """Every value a link carries, with what it is when the link does not say."""
@@ -172,6 +174,8 @@ KINDS: Mapping[str, Kind] = {name: Text() for name in DEFAULTS} | {
     "judge_threshold": Whole(1, 2),
     "judge_zero": OneOf(("", "1")),
     "judge_order": OneOf(tuple(ORDERS)),
+    "story": Whole(1, 10**9),
+    "step": Whole(1, 1000),
     "present": OneOf(("", "1")),
 }
 """The kind of every value of DEFAULTS; a default passes whatever its kind."""

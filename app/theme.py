@@ -24,6 +24,8 @@ PAPER, INK = Shade("#ffffff", "#14161a"), Shade("#1b1f26", "#eceff2")
 """Page and text of what leaves the dashboard: figures as files, reports, decks."""
 HOT = Shade("224,142,0", "255,176,46")
 """Red, green and blue of the marker behind active tokens; its strength is the activation."""
+LINES = (PRIMARY, LOSS)
+"""Colours of lines and dots that are too dim on a dark page: drawn brighter there."""
 TILE = "#ecf0f3"
 """Background of the page's icon."""
 

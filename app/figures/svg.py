@@ -58,7 +58,7 @@ def to_svg(figure: go.Figure, *, look: Look = BOTH, width: int = WIDTH, caption:
     drawn = [
         *_paper(look, width, whole),
         *_lines(title, 17, 21, "font-size='15' font-weight='600'"),
-        *_legend(legend, 12 + 21 * len(title)),
+        *map(look.bright, _legend(legend, 12 + 21 * len(title))),
         *(piece for panel in _panels(figure, room) for piece in _panel(panel, room, look)),
         *_shapes(figure, room),
         *_lines(told, height + 16, 17, "font-size='12'"),
@@ -159,7 +159,8 @@ def _panel(panel: _Panel, room: _Room, look: Look) -> Iterator[str]:
             yield svg_marks.ramp(trace, look, (room.right + 18, room.top, 14, min(room.bottom - room.top, 180)))
     for place, (k, trace) in enumerate(bars):
         share = 0.8 / len(bars)
-        yield svg_marks.bar(trace, panel.x, panel.y, k, (0.1 + place * share, 0.1 + (place + 1) * share - 0.03))
+        offset = (0.1 + place * share, 0.1 + (place + 1) * share - 0.03)
+        yield look.bright(svg_marks.bar(trace, panel.x, panel.y, k, offset))
     inside = (
         svg_marks.scatter(t, panel.x, panel.y, k) for k, t in sorted(scatters, key=lambda p: p[1].fill != "toself")
     )
@@ -255,7 +256,7 @@ def _legend(rows: Sequence[Sequence[tuple[int, go.Scatter | go.Bar, float]]], to
         y = top + 9 + 19 * row
         for k, trace, left in entries:
             if isinstance(trace, go.Bar):
-                yield f"<rect x='{left + 4:.1f}' y='{y - 5:.1f}' width='16' height='10' fill='{trace.marker.color}'/>"
+                yield f"<rect x='{left + 4:.1f}' y='{y - 5:.1f}' width='16' height='10' style='fill:{trace.marker.color}'/>"
             else:
                 colour = svg_marks.colour_of(trace, k)
                 if "lines" in (trace.mode or ""):

@@ -9,7 +9,7 @@ from html import escape, unescape
 import plotly.graph_objects as go
 
 from app.figures.svg_axes import Axis
-from app.theme import MIDDLE, PALETTE, diverging, rgb
+from app.theme import LINES, MIDDLE, PALETTE, diverging, rgb
 
 TEXT = "currentColor"
 _DASHES = {"dash": "7 5", "dot": "2 4", "dashdot": "8 4 2 4", "longdash": "12 5", "longdashdot": "12 5 2 5"}
@@ -33,6 +33,12 @@ class Look:
         if self.light and self.dark:
             return light if light == dark else f"light-dark({light},{dark})"
         return dark if self.dark else light
+
+    def bright(self, drawn: str) -> str:
+        """Lines and dots as they are seen on this page."""
+        for shade in LINES:
+            drawn = drawn.replace(shade.light, self.ink(shade.light, shade.dark))
+        return drawn
 
 
 BOTH, LIGHT, DARK = Look(True, True), Look(True, False), Look(False, True)
@@ -80,7 +86,7 @@ def bar(trace: go.Bar, x: Axis, y: Axis, place: int, offset: tuple[float, float]
         top, tall = middle + (offset[0] - 0.5) * height, (offset[1] - offset[0]) * height
         left, wide = min(zero, end), abs(end - zero)
         drawn.append(
-            f"<rect x='{left:.1f}' y='{top:.1f}' width='{wide:.1f}' height='{tall:.1f}' fill='{colour}'>"
+            f"<rect x='{left:.1f}' y='{top:.1f}' width='{wide:.1f}' height='{tall:.1f}' style='fill:{colour}'>"
             f"<title>{hover(trace, k)}</title></rect>"
         )
         low, high = interval_ends(trace.error_x, k, value)

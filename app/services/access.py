@@ -125,7 +125,7 @@ class ReadOnlyStore(Store):
     """A store that can be read; what a person would change is refused, and looking leaves no trace."""
 
     create_set = rename_set = duplicate_set = note_origin = take_over = decide = replay = undo = commit = once = _refuse
-    add_verdicts = note_batch = together = _refuse
+    add_verdicts = note_batch = together = keep_story = _refuse
 
     def note_look(self, set_id: int, *_of: Any) -> int:
         """The looks so far; this one is not counted."""

@@ -1,4 +1,4 @@
-"""Escape leaves "Present"."""
+"""Escape leaves "Present", and so does a button for those who have no such key."""
 
 import streamlit as st
 
@@ -21,6 +21,13 @@ def leave_present() -> None:
     """While presenting: Escape brings the controls back."""
     if state.presenting():
         _escape(key="escape", on_left_change=_left, height=1)
+
+
+def way_out() -> None:
+    """While presenting: the button, on top of the view."""
+    if state.presenting():
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            st.button("Leave (Esc)", key="w_leave_present", icon=":material/close:", on_click=_left)
 
 
 def _left() -> None:

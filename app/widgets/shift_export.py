@@ -52,7 +52,7 @@ def popover(box: DeltaGenerator, lab: Lab) -> None:
         steering_box.buttons(lab, name)
         st.caption("Everything here is of the whole ablation, \u03b1 = 1.")
         st.caption(f"The command that gives this number anywhere{'' if why_not else ', with Set (JSON) beside it'}:")
-        st.code(_command(lab), "bash", wrap_lines=True)
+        st.code(command(lab), "bash", wrap_lines=True)
         st.caption(
             f"In its JSON, under this direction: by_n, {provenance.plain(lab.part_name)}, {_FIELDS[lab.ablation]}."
         )
@@ -107,7 +107,7 @@ def report(lab: Lab) -> str:
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=_headline(lab, you[1], chosen),
         sets=[("", chosen, lab.view.base_effect)] if chosen else [],
-        command=_command(lab),
+        command=command(lab),
         part=lab.part_name,
         told=Told(_sentences(lab, you[1], chosen, compared), _files(lab)),
     )
@@ -121,7 +121,7 @@ def _files(lab: Lab) -> list[Attachment]:
 def _sentences(
     lab: Lab, mine: ShiftScore, chosen: DecisionSet | None, compared: Sequence[tuple[str, Estimate, Estimate | None]]
 ) -> list[str]:
-    """The result in words: the set on the texts it was chosen on, against the others, and on test where it is committed."""
+    """The result in words: the set on the texts it was chosen on, against the ranking, and on test if it is committed."""
     part, committed = lab.part_name, ledger.store().commits(chosen.id) if chosen else []
     said = [f"On {part} texts:", sentences.gap_closed(f"{mine.n_ablated} of {lab.width:,} latents", mine.score)]
     if None not in (mine.accuracy.value, lab.view.board.base.value, lab.view.board.oracle.value):
@@ -130,9 +130,9 @@ def _sentences(
             f"The biased probe's accuracy on {target} goes from {board.base.value:.2f} to {mine.accuracy.value:.2f}; "
             f"a probe trained on balanced texts reaches {board.oracle.value:.2f}."
         )
-    said += [
-        sentences.compared(f"{name[:1].upper()}{name[1:]}", "this set", d) for name, _, d in compared if d is not None
-    ]
+    name, _, against = compared[1]  # the ranking; the judges' sets are in the figure
+    if against is not None:
+        said.append(sentences.compared(f"{name[:1].upper()}{name[1:]}", "this set", against))
     if not committed:
         return [*said, "Nothing is committed, so there is no test score." if part == "dev" else ""]
     last, made = committed[-1], read_shift(committed[-1])
@@ -209,7 +209,7 @@ def _sets(lab: Lab) -> list[dict[str, object]]:
     ]
 
 
-def _command(lab: Lab) -> str:
+def command(lab: Lab) -> str:
     """What scores the set on screen; before the first decision, the ranking's top N."""
     chosen = lab.chosen()
     selection = "attribution" if chosen is None else f"{PREFIX}{_file_name(lab)}.json"

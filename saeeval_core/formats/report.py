@@ -165,7 +165,7 @@ def latent_card(item: ReportLatent) -> str:
     """The evidence for one latent as HTML, everything in it escaped."""
     facts = " · ".join(f"{escape(str(k))} {escape(_show(v))}" for k, v in item.facts.items())
     tokens = "".join(
-        f"<p class='tokens'><b>{name}</b> {' '.join(f'<code>{escape(t)}</code>' for t in words)}</p>"
+        f"<p class='tokens'><b>{name}</b> {' '.join(f'<code>{escape(_seen(t))}</code>' for t in words)}</p>"
         for name, words in (("promotes", item.promoted), ("suppresses", item.suppressed))
         if words
     )
@@ -175,6 +175,12 @@ def latent_card(item: ReportLatent) -> str:
         f"<article><h3>latent {item.latent} <em>{escape(item.decision)}{of}</em></h3>"
         f"<p>{escape(item.explanation) or 'no explanation'}</p><p class='how'>{facts}</p>{tokens}{contexts}</article>"
     )
+
+
+def _seen(token: str) -> str:
+    """A token with its line breaks, and with its spaces where it is nothing else."""
+    shown = token.replace("\n", "⏎").replace("\t", "⇥")
+    return shown if shown.strip() else "␣" * len(shown)
 
 
 def _marked(words: Sequence[tuple[str, float]]) -> str:

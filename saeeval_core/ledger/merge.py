@@ -23,8 +23,8 @@ from saeeval_core.ledger.tables import TABLES, Row, Value
 from saeeval_core.ledger.verdicts import Verdict
 
 Values = dict[str, Value]
-_OF_SETS = ("set_names", "set_owners", "set_origins", "decisions", "looks", "commits")
-_NEWEST_COUNTS = ("set_names", "set_owners", "decisions")
+_OF_SETS = ("set_names", "set_owners", "set_origins", "decisions", "looks", "commits", "stories")
+_NEWEST_COUNTS = ("set_names", "set_owners", "decisions", "stories")
 """Tables of a set in which the newest row decides."""
 _RENAMED = "0" * 16
 """Identity of a name that a merge gave; it stays in the store that it was given in."""

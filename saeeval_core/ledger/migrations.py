@@ -152,6 +152,20 @@ def m006_owners(c: Connection) -> None:
         _only_sealed(c, table)
 
 
+def m007_stories(c: Connection) -> None:
+    """What people made of the stories of sets."""
+    _run(
+        c,
+        f"""
+        create table stories (
+          id integer primary key autoincrement, set_id integer not null references decision_sets(id),
+          who text not null, at text not null default ({_NOW}), plan text not null, seal text);
+        create index stories_set on stories(set_id)""",
+    )
+    _append_only(c, "stories")
+    _only_sealed(c, "stories")
+
+
 def _only_sealed(c: Connection, table: str) -> None:
     """A server of an earlier version that still runs must not write rows that this one would take for damaged."""
     c.exec_driver_sql(
@@ -167,6 +181,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     m004_presses,
     m005_seals,
     m006_owners,
+    m007_stories,
 )
 
 

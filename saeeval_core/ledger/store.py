@@ -8,10 +8,11 @@ from saeeval_core.ledger.commit_rows import Commit, CommitRows
 from saeeval_core.ledger.connection import default_path
 from saeeval_core.ledger.decisions import Decision, DecisionSet
 from saeeval_core.ledger.press_rows import PressId, PressRows
+from saeeval_core.ledger.story_rows import StoryRows
 from saeeval_core.ledger.verdicts import OK, RATER_KINDS, Verdict, VerdictRows
 
 __all__ = ["OK", "RATER_KINDS", "Commit", "Decision", "DecisionSet", "PressId", "Store", "Verdict", "default_path"]
 
 
-class Store(CommitRows, VerdictRows, PressRows):
-    """One open store: decision sets, commits, verdicts and presses. Safe to share between threads and processes."""
+class Store(CommitRows, VerdictRows, PressRows, StoryRows):
+    """One open store: decision sets, commits, stories, verdicts and presses. Safe to share between threads and processes."""

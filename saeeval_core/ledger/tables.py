@@ -111,6 +111,7 @@ TABLES = {
         Table("set_names", {"id": _is_id, "set_id": _is_id, "name": _is_text, "who": _is_text, "at": _is_time}),
         Table("set_owners", {"id": _is_id, "set_id": _is_id, "who": _is_text, "at": _is_time}),
         Table("set_origins", {"id": _is_id, "set_id": _is_id, "dev_looks": _is_count_or_none, "at": _is_time}),
+        Table("stories", {"id": _is_id, "set_id": _is_id, "who": _is_text, "at": _is_time, "plan": _is_text}),
         Table(
             "decisions",
             {

@@ -1,8 +1,11 @@
 """Sets of somebody else: opened by a link, read and not changed, duplicated with their past, taken out and in again."""
 
+import base64
 import csv
+import html
 import io
 import json
+import re
 import shlex
 
 import pytest
@@ -17,7 +20,7 @@ from app.deciding.presses import PressLog
 from app.deciding.tpp_page import TppPage
 from app.payloads.shift_lab import Asked, Seen, lab_payload
 from app.services import ledger, scoring
-from app.widgets import export, shift_export, tpp_export, tpp_sets
+from app.widgets import export, shift_export, tpp_export
 from saeeval_core.cli.main import app
 from saeeval_core.config import RunConfig
 from saeeval_core.ledger.decisions import Decision
@@ -208,11 +211,18 @@ def ran(command: str, folder, monkeypatch) -> dict:
     return json.loads((folder / "result.json").read_text())["results"][0]
 
 
+def taken_from(report: str, folder) -> str:
+    """The command of a report, with the file that it reads laid beside it."""
+    name, inside = re.search(r"download='([^']+)' href='data:application/json;base64,([^']+)'", report).groups()
+    (folder / html.unescape(name)).write_bytes(base64.b64decode(inside))
+    return html.unescape(re.search(r"<pre class='command'>(.*?)</pre>", report)[1])
+
+
 @pytest.mark.parametrize("ablation", ["mean", "zero"])
 def test_the_command_beside_the_number_gives_the_number(loaded, direction, adas, ablation, tmp_path, monkeypatch):
     lab = lab_of(loaded, direction, "Bob", str(adas.id), ablation)
-    (tmp_path / f"{shift_export._file_name(lab)}.json").write_text(export.set_to_json(shift_export._exported(lab)))
-    command = shift_export._command(lab)
+    command = taken_from(shift_export.report(lab), tmp_path)
+    assert command == shift_export.command(lab)
     monkeypatch.setenv("SAEEVAL_STORE", str(tmp_path / "another machine.sqlite"))
     found = ran(command, tmp_path, monkeypatch)
     (here,) = [
@@ -230,9 +240,7 @@ def test_the_command_beside_the_matrix_gives_the_matrix(loaded, tmp_path, monkey
     top = int(scoring.tpp_view(loaded, DEV).rankings[1][0])
     store_decisions(loaded, class_sets(loaded, "drafts", "Ada"), 1, {7: "ablate", top: "keep"}, "Ada")
     page = TppPage(loaded, DEV, "Ada", class_sets(loaded, "drafts", "Ada"), 4, "mean")
-    made = export.exported(loaded, "drafts", "tpp", page.sets.task, page.sets.stored)
-    (tmp_path / f"{tpp_sets.file_name(page)}.json").write_text(export.set_to_json(made))
-    found = ran(tpp_export._command(page), tmp_path, monkeypatch)["tpp"]["by_n"][0]
+    found = ran(taken_from(tpp_export.report(page), tmp_path), tmp_path, monkeypatch)["tpp"]["by_n"][0]
     assert found["n"] == 4 and [tuple(sorted(i)) for i in page.ids] == [tuple(i) for i in found["ids"]]
     assert found["dev"]["mean_ablation"]["score"] == pytest.approx(page.score.score.value)
 

@@ -16,7 +16,7 @@ ENGINE = (
 """The flow of data, one word per room: a file imports only from its own room and from those before it."""
 DASHBOARD = (
     "theme", "state", "services", "jobs", "deciding", "payloads", "results", "figures", "report_page", "components",
-    "widgets", "views", "shell", "launch", "main",
+    "stories", "widgets", "views", "shell", "launch", "main",
 )  # fmt: skip  # as above
 """The same for the dashboard, which may import all of the engine but its command line."""
 ROOMS = {"saeeval_core": ENGINE, "app": DASHBOARD}

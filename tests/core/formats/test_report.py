@@ -7,7 +7,7 @@ import pytest
 
 from saeeval_core.errors import ArtifactError
 from saeeval_core.evaluation.result_json import from_json
-from saeeval_core.formats.report import ReportFigure, ReportLatent, report_html
+from saeeval_core.formats.report import ReportFigure, ReportLatent, latent_card, report_html
 from saeeval_core.formats.saebench_files import SAEBENCH_NS, export_saebench, load_rows, rows_of
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -82,6 +82,11 @@ def test_report_is_one_offline_page_with_everything_and_no_live_text():
     assert not re.search(r"(src|href)\s*=\s*['\"]?https?:", page)
     for part in ("<div id='f'>", "saeeval run --seed 3", "0.25 [0.20, 0.30]", "latent 7", "sae-lens", "robust", "n/a"):
         assert part in page
+
+
+def test_tokens_that_are_white_space_can_be_seen():
+    card = latent_card(ReportLatent(7, "ablate", promoted=["\n", "  ", " a", "\t"]))
+    assert all(f"<code>{shown}</code>" in card for shown in ("⏎", "␣␣", " a", "⇥"))
 
 
 def test_saebench_files_follow_its_schema_and_carry_the_matrix():

@@ -1,0 +1,81 @@
+"""Changing a story: a step's sentence and place, steps left out, and views pinned as steps of one's own."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from app import state
+from app.services import access, ledger
+from app.stories.extra_steps import Address
+from app.stories.plan import Plan, Step
+from app.widgets import provenance
+from saeeval_core.errors import SaeEvalError
+from saeeval_core.ledger.decisions import DecisionSet
+
+
+def plan(chosen: DecisionSet) -> Plan:
+    """What this person made of the story of a set; one that nobody changed is as made."""
+    kept = ledger.store().story(chosen.id, state.who()) or ledger.store().story(chosen.id, chosen.who)
+    try:
+        return Plan.of_json(kept) if kept else Plan()
+    except SaeEvalError as error:
+        provenance.problem(error)
+        return Plan()
+
+
+def editor(chosen: DecisionSet, now: Plan, steps: Sequence[Step], at: int) -> None:
+    """Of the step on screen; every change is stored at once, under one's own name."""
+    off = access.why_not("deciding")
+    with st.expander("Change this story", icon=":material/edit:"):
+        if off:
+            st.caption(provenance.plain(off))
+            return
+        if steps:
+            _step(chosen, now.started(steps), steps[at], at, len(steps))
+        _pin(chosen, now.started(steps))
+        if now.slides:
+            st.button("As it was made", key="w_story_reset", on_click=_keep, args=(chosen, lambda: Plan()))
+
+
+def _step(chosen: DecisionSet, own: Plan, step: Step, at: int, count: int) -> None:
+    key = f"w_story_said_{step.key}"
+    st.text_area(
+        f"What step {at + 1} of {count} says",
+        step.sentence,
+        key=key,
+        on_change=_keep,
+        args=(chosen, lambda: own.said(step.key, str(st.session_state[key]).strip())),
+        max_chars=600,
+        help="Empty: the sentence made from the numbers.",
+    )
+    with st.container(horizontal=True):
+        for label, by in (("Earlier", -1), ("Later", 1)):
+            move = (chosen, lambda by=by: own.moved(step.key, by), at + 1 + by)
+            off = not 0 <= at + by < count
+            st.button(label, key=f"w_story_{label}", on_click=_keep, args=move, disabled=off)
+        leave_out = (chosen, lambda: own.without(step.key))
+        st.button("Leave this step out", key="w_story_out", on_click=_keep, args=leave_out, disabled=count < 2)
+
+
+def _pin(chosen: DecisionSet, own: Plan) -> None:
+    with st.form("w_story_pin", clear_on_submit=True, border=False):
+        st.caption("A step of your own: text alone, or any view by its link (Share, or the address bar).")
+        title = st.text_input("Title", key="w_story_title", max_chars=120)
+        sentence = st.text_input("Sentence", key="w_story_sentence", max_chars=600)
+        link = st.text_input("Link of a view", key="w_story_link", max_chars=2000)
+        if not st.form_submit_button("Add the step"):
+            return
+    try:
+        if link.strip():
+            Address.of(link)
+    except SaeEvalError as error:
+        provenance.problem(error)
+        return
+    _keep(chosen, lambda: own.pinned(title.strip() or "Pinned", sentence.strip(), link.strip()), len(own.slides) + 1)
+    st.rerun(scope="fragment")
+
+
+def _keep(chosen: DecisionSet, made: Callable[[], Plan], step: int | None = None) -> None:
+    ledger.store().keep_story(chosen.id, state.who(), made().to_json())
+    if step is not None:
+        state.put(step=step)
