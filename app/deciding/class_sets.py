@@ -52,10 +52,10 @@ class ClassSets:
 
     @property
     def summary(self) -> str:
-        """Such as "2 added, 1 spared"."""
+        """Such as "2 added, 1 kept"."""
         every = [d for own in self.decisions for d in own.values()]
         words = [
-            f"{every.count(k)} {name}" for k, name in (("ablate", "added"), ("keep", "spared"), ("unsure", "unsure"))
+            f"{every.count(k)} {name}" for k, name in (("ablate", "added"), ("keep", "kept"), ("unsure", "unsure"))
         ]
         return ", ".join(w for w in words if not w.startswith("0 ")) or "no changes"
 

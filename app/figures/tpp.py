@@ -45,7 +45,7 @@ def tpp_small_multiples(
         rows=rows,
         cols=columns,
         subplot_titles=[f"N = {n}" for n, _ in matrices],
-        vertical_spacing=0.12 / max(rows, 1),
+        vertical_spacing=0.34 / max(rows, 1),
         horizontal_spacing=0.03,
     )
     limit = _limit([m for _, m in matrices])
@@ -54,9 +54,9 @@ def tpp_small_multiples(
         trace.texttemplate = None
         figure.add_trace(trace, row=k // columns + 1, col=k % columns + 1)
     figure.update_yaxes(autorange="reversed", showticklabels=False)
-    figure.update_xaxes(showticklabels=False)
-    figure.update_yaxes(title="ablated", col=1)
-    return finish(figure, title, height=90 + 210 * rows)
+    figure.update_xaxes(tickangle=-60, tickfont={"size": 10})
+    figure.update_yaxes(title="ablated", showticklabels=True, automargin=True, tickfont={"size": 10}, col=1)
+    return finish(figure, title, height=110 + 270 * rows)
 
 
 def tpp_by_n(rows: Sequence[tuple[int, Estimate, Estimate, Estimate]], *, marked: int | None, title: str) -> go.Figure:

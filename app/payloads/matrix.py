@@ -14,11 +14,14 @@ from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, flipped_texts, relative_matrix
+from saeeval_core.scores.tpp import TppLatents
+from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, chosen_sets, flipped_texts, relative_matrix
 from saeeval_core.scores.uncertainty import Estimate, say
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
 """Steps of the slider; 0 leaves only what a person adds."""
+COMMON_N = 20
+"""The slider's first place; with its last step it sets the colours that stay over N."""
 LISTED = 60
 """Most latents of a row listed with their contributions."""
 CANDIDATES = 12
@@ -101,12 +104,16 @@ class Matrix:
     matrix: tuple[tuple[Estimate, ...], ...]
     """[ablated class][probe]"""
     limit: float
-    """Value drawn in full colour."""
+    """Largest magnitude in this matrix."""
+    fixed_limit: float
+    """Value drawn in full colour whatever N: the largest at COMMON_N and at the slider's end; of fresh probes all there is."""
     clean: tuple[Estimate, ...]
     counts: tuple[str, ...]
     count_how: str
     cell: tuple[int, int] | None
     detail: Detail | None
+    unexplained: bool
+    """The cell is explained once the slider rests; ask again."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +150,13 @@ def matrix(
     relative: bool,
     fresh: bool = False,
     read: bool = False,
+    explain: bool = True,
 ) -> Matrix:
     """What the component draws, apart from what is around it.
 
     ``cell``: the (ablated class, probe) that is explained. ``still``: what ``tpp_cards.read_anew`` says. ``relative``:
     cells as shares of the accuracy above chance. ``fresh``: cells of fresh probes, as soon as they are read. ``read``:
-    the language model may be used to read the texts of the cell.
+    the language model may be used to read the texts of the cell. ``explain``: what lies behind the cell is wanted now.
     """
     board, score, name = page.view.board, page.score, page.part_name
     anew = still if fresh and still is not None and still.score is not None else None
@@ -169,13 +177,44 @@ def matrix(
         level=f"resampled {name} texts",
         unit=unit,
         matrix=tuple(map(tuple, cells)),
-        limit=max([0.05, *(abs(e.value) for row in cells for e in row if e.value is not None)]),
+        limit=_largest(cells),
+        fixed_limit=1.0 if anew is not None else _fixed_limit(page.loaded, page.part, page.ablation, relative),
         clean=tuple(board.clean) if anew is None else anew.clean,
         counts=tuple(_count(len(ids), own) for ids, own in zip(page.ids, page.sets.decisions, strict=True)),
         count_how="latents really ablated for this class (fewer than N when fewer argue for it), with your changes",
         cell=cell,
-        detail=_detail(page, cell, anew, read) if cell else None,
+        detail=_detail(page, cell, anew, read) if cell and explain else None,
+        unexplained=cell is not None and not explain,
     )
+
+
+def telling_cell(page: TppPage) -> tuple[int, int] | None:
+    """The cell with the most to say: the largest loss that is surely one, of another class's probe if there is any.
+
+    A probe of another class that loses accuracy is what TPP is about; where none does, the class hurt most is shown.
+    None where nothing is defined.
+    """
+    cells = [(i, j, e) for i, row in enumerate(page.score.matrix) for j, e in enumerate(row) if e.value is not None]
+    hurt = [c for c in cells if c[0] != c[1] and c[2].ci is not None and c[2].ci[0] > 0]
+    i, j, _ = max(hurt or cells, key=lambda c: c[2].value, default=(None, None, None))
+    return None if i is None else (i, j)
+
+
+def _largest(cells: Sequence[Sequence[Estimate]]) -> float:
+    """At least .05, so that noise does not fill the scale."""
+    return max([0.05, *(abs(e.value) for row in cells for e in row if e.value is not None)])
+
+
+@shared(max_entries=64)
+def _fixed_limit(loaded: Loaded, part: int, ablation: str, relative: bool) -> float:
+    view = scoring.tpp_view(loaded, part)
+    return max(_largest_at(loaded, view, part, n, ablation, relative) for n in (COMMON_N, steps(loaded)[-1]))
+
+
+def _largest_at(loaded: Loaded, view: TppLatents, part: int, n: int, ablation: str, relative: bool) -> float:
+    sets = tuple(chosen_sets(view.rankings, n, [{}] * len(view.rankings)))
+    score = scoring.tpp_set_score(loaded, part, sets, ablation)
+    return _largest(relative_matrix(view.board, score) if relative else score.matrix)
 
 
 def _note(still: StillMatrix | None) -> str:
@@ -196,10 +235,10 @@ def _detail(page: TppPage, cell: tuple[int, int], anew: StillMatrix | None, read
         anew=_anew_words(anew, classes[j], cell),
         effect_how="attribution: (mean on the probe's class - mean on the others) times decoder . probe",
         solo_how="loss of this probe's balanced accuracy when only this latent is ablated",
-        out_how="how much less is lost when this latent alone is spared",
+        out_how="how much less is lost when this latent alone is kept",
         latents=_cell_rows(page, i, j),
         more=f"{len(ids) - LISTED} more latents are ablated and not listed" if len(ids) > LISTED else "",
-        flip_title=f"{total} of {len(view.board.rows)} texts changed sides",
+        flip_title=f"{total} of {len(view.board.rows)} texts changed prediction",
         flip_note=_flip_note(total, len(flips)),
         flips=tuple(_flip(loaded, f, view.dots[:, j], classes, read) for f in flips),
         offer="" if read or not flips else offer,
@@ -216,15 +255,15 @@ def _anew_words(anew: StillMatrix | None, probe: str, cell: tuple[int, int]) -> 
 
 
 def _cell_rows(page: TppPage, i: int, j: int) -> tuple[CellRow, ...]:
-    """Latents ablated for class i, those that come next, and those spared, in the order of the ranking."""
+    """Latents ablated for class i, those that come next, and those kept, in the order of the ranking."""
     view, ids, own = page.view, page.ids[i], page.sets.decisions[i]
     ranking = [int(k) for k in view.rankings[i]]
     top, place = set(ranking[: page.n]), {k: r for r, k in enumerate(ranking)}
     parts = {p.latent: p for p in _contributions(page.loaded, page.part, ids[:LISTED], j, page.ablation)}
     ablated = set(ids)
     extra = [k for k in ranking[: page.n + CANDIDATES] if k not in ablated]
-    spared = [k for k in own if k not in ablated and k not in extra]
-    listed = sorted((*ids[:LISTED], *extra, *spared), key=lambda k: place.get(k, len(place)))
+    kept = [k for k in own if k not in ablated and k not in extra]
+    listed = sorted((*ids[:LISTED], *extra, *kept), key=lambda k: place.get(k, len(place)))
     names, effects = verdicts.latents_named(page.loaded), view.effects[:, j]
     return tuple(
         CellRow(
@@ -297,7 +336,7 @@ def _flip_note(total: int, shown: int) -> str:
 
 
 def _mark(decision: str | None) -> str:
-    return {"ablate": "added", "keep": "spared", "unsure": "unsure"}.get(decision or "", "")
+    return {"ablate": "added", "keep": "kept", "unsure": "unsure"}.get(decision or "", "")
 
 
 def _count(n: int, own: Mapping[int, str]) -> str:

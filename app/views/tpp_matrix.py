@@ -10,7 +10,7 @@ from app.components import tpp
 from app.deciding.class_refs import ATTRIBUTION
 from app.deciding.tpp_page import TppPage
 from app.jobs import live_model
-from app.payloads.matrix import Around, Matrix, matrix
+from app.payloads.matrix import Around, Matrix, matrix, telling_cell
 from app.payloads.tpp_cards import number_cards, read_anew
 from app.payloads.wishes import read_wishes
 from app.services import fresh_reader, scoring, trust
@@ -24,6 +24,8 @@ from saeeval_core.scores.tpp import TppScore
 TITLE = "TPP matrix"
 ICON = ":material/grid_on:"
 KEY = "tpp"
+FEWEST = 3
+"""Classes that TPP needs."""
 
 
 def render(loaded: Loaded) -> None:
@@ -32,6 +34,14 @@ def render(loaded: Loaded) -> None:
         st.info(
             f"'{provenance.plain(loaded.task_set.texts.shown)}' has no classes for TPP. "
             "Choose another task, or give classes under Your data.",
+            icon=":material/info:",
+        )
+        return
+    if len(loaded.task_set.tpp[1]) < FEWEST:
+        st.info(
+            f"TPP needs at least {FEWEST} classes. With two, each probe is the mirror of the other, so ablating either "
+            "class hurts both alike and the score is 0 whatever the SAE does. Choose another task, or give more classes "
+            "under Your data; the SHIFT lab works with two.",
             icon=":material/info:",
         )
         return
@@ -59,7 +69,8 @@ def _live(loaded: Loaded) -> None:
     page, log = tpp_sets.page(loaded), pressing.press_log()
     desk = page.desk
     pressing.show_problem(desk.name)
-    still = _still(page)
+    moved = st.session_state.pop("tpp_moved", "")
+    still = _still(page, moved)
     page.sets.note_look(page.who, page.ids)
     around = Around(
         number_cards(page, _before(page), still, fresh=_fresh()),
@@ -71,7 +82,7 @@ def _live(loaded: Loaded) -> None:
         state.presenting(),
         bool(desk.locked),
     )
-    tpp.show(_matrix(page, still), around, _did, KEY)
+    tpp.show(_matrix(page, still, explain=moved != "n"), around, _did, KEY)
     if st.session_state.get("tpp_empty") and page.sets.stored:
         st.rerun()  # the first decision: what stands below can be taken out and shared
 
@@ -80,18 +91,18 @@ def _fresh() -> bool:
     return state.get("fresh") == "1"
 
 
-def _still(page: TppPage) -> StillMatrix | None:
+def _still(page: TppPage, moved: str) -> StillMatrix | None:
     """Right after a move nothing is read anew: the next one may be on its way, and must not share the processor."""
-    if st.session_state.pop("tpp_moved", False) and any(page.ids):
+    if moved and any(page.ids):
         fresh_reader.drop(page.desk.name)
         return None
     return read_anew(page)
 
 
-def _matrix(page: TppPage, still: StillMatrix | None) -> Matrix:
+def _matrix(page: TppPage, still: StillMatrix | None, *, explain: bool) -> Matrix:
     """Where the texts of the cell are to be read again by the language model: with every token known, if that works."""
-    cell, relative = _cell(len(page.classes)), _fresh() or state.get("scale") == "relative"
-    make = partial(matrix, page, cell, still, relative=relative, fresh=_fresh())
+    cell, relative = _cell(page), _fresh() or state.get("scale") == "relative"
+    make = partial(matrix, page, cell, still, relative=relative, fresh=_fresh(), explain=explain)
     if not st.session_state.get("tpp_read"):
         return make()
     try:
@@ -112,7 +123,7 @@ def _did() -> None:
     if not isinstance(sent, Mapping):
         return
     done, wishes = pressing.receive(sent), read_wishes(sent)
-    st.session_state["tpp_moved"] = bool(done) or "n" in wishes.link
+    st.session_state["tpp_moved"] = "press" if done else "n" if "n" in wishes.link else ""
     state.put(**wishes.link)
     if state.get("tpp_set") == ATTRIBUTION and any(d.desk.choice == ATTRIBUTION for d in done):
         state.put(tpp_set=MINE)  # a change needs a set of one's own to live in
@@ -157,10 +168,13 @@ def _checks(loaded: Loaded) -> None:
     )
 
 
-def _cell(m: int) -> tuple[int, int] | None:
-    if (chosen := state.numbers("cell")) is None or max(chosen) >= m:
-        return None
-    return int(chosen[0]), int(chosen[1])
+def _cell(page: TppPage) -> tuple[int, int] | None:
+    """The cell of the link; without one the cell with the most to say, which the link names from then on."""
+    if (chosen := state.numbers("cell")) is not None:
+        return (int(chosen[0]), int(chosen[1])) if max(chosen) < len(page.classes) else None
+    if (telling := telling_cell(page)) is not None:
+        state.put(cell=f"{telling[0]},{telling[1]}")
+    return telling
 
 
 def _before(page: TppPage) -> TppScore | None:

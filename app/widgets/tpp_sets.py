@@ -92,7 +92,7 @@ def _choose(shown: TppPage) -> None:
         format_func=labels.__getitem__,
         key="w_tpp_set",
         on_change=_chosen,
-        help="A set is what you changed on top of the ranking: latents added beyond N and latents spared within N.",
+        help="A set is what you changed on top of the ranking: latents added beyond N and latents kept within N.",
     )
     if rule_popover(st.container(), "tpp_rule") or st.session_state.pop("tpp_set_chosen", False):
         st.rerun()  # this is a fragment of its own: the matrix above must follow

@@ -5,8 +5,10 @@ from viewing import opened, texts, verdict, view
 
 from app.services import ledger, verdicts
 from app.services.evidence import evidence_of
+from app.views.judge import blind as blind_view
 from app.views.judge.raters import side_by_side
 from saeeval_core.config import RunConfig
+from saeeval_core.errors import DataError
 from saeeval_core.judging.agreement import Conflict
 from saeeval_core.judging.verdict import task_concepts
 
@@ -43,7 +45,7 @@ def test_verdicts_stand_side_by_side_and_a_refusal_is_no_number(judged):
     assert not at.exception
     rows = side_by_side(verdicts.current(judged))
     refused = next(r for r in rows if r["latent"] == 20)
-    assert refused["judge A"] == "n/v: refused" and refused["LocalJudge"] == ""
+    assert refused["judge A"] == "no verdict: refused" and refused["LocalJudge"] == ""
     assert "no verdict, refused" in texts(at)
 
 
@@ -64,7 +66,7 @@ def test_missing_as_zero_is_named(judged):
 
 def test_settling_a_conflict_is_kept_under_its_own_name(judged):
     at = view("judge", session={"who": "Ada"})
-    assert "1 conflicts" in texts(at)
+    assert "1 conflict," in texts(at)
     at.segmented_control(key="w_settle_3_gender").set_value(2).run()
     at.button(key="w_settle_save").click().run()
     assert not at.exception
@@ -89,7 +91,7 @@ def test_rating_blind_needs_a_name(judged):
     assert "Give your name" in texts(view("judge"))
 
 
-def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged):
+def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged, monkeypatch):
     at = view("judge", session={"who": "Ada"})
     latent = verdicts.blind_queue(judged, "Ada")[0]
     blind = at.tabs[3]
@@ -99,9 +101,29 @@ def test_blind_rating_hides_verdict_and_class_and_saves_as_human(judged):
         and "about" not in shown.replace("What is this latent about", "")
         and "nurse, female" not in shown
     )
-    at.text_input(key=f"w_blind_what_{latent}").set_value("pronouns")
-    next(b for b in at.button if b.label == "Save and next").click().run()
-    assert not at.exception
+    given = {c.name: 0 for c in task_concepts(judged.task_set)} | {"gender": 3}
+    sent = {"client": "page", "seq": 1, "latent": latent, "ratings": given, "explanation": "pronouns", "reason": ""}
+    monkeypatch.setattr(blind_view.st, "session_state", {})
+    for _ in range(2):  # sent again, stored once
+        blind_view.take(judged, "Ada", sent)
     (kept,) = ledger.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")
     assert kept.latent == latent and kept.rater_kind == "human" and kept.explanation == "pronouns"
+    assert kept.ratings == given
     assert verdicts.blind_queue(judged, "Ada") != verdicts.blind_queue(judged, "Bob")
+
+
+@pytest.mark.parametrize("ratings", [None, {}, {"gender": 0}, {"gender": 5}, {"gender": "1"}])
+def test_what_nobody_rated_is_never_saved_as_zero(judged, ratings):
+    sent = {"client": "page", "seq": 1, "latent": verdicts.blind_queue(judged, "Ada")[0], "ratings": ratings}
+    with pytest.raises(DataError, match="rate every concept"):
+        blind_view.take(judged, "Ada", sent)
+    assert not ledger.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")
+
+
+def test_a_skipped_latent_comes_last_and_gets_no_rating(judged, monkeypatch):
+    monkeypatch.setattr(blind_view.st, "session_state", kept := {})
+    first, second = verdicts.blind_queue(judged, "Ada")[:2]
+    for latent in (first, second, first):
+        blind_view.take(judged, "Ada", {"latent": latent, "skip": True})
+    assert kept["blind_skipped"] == [second, first]
+    assert not ledger.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")

@@ -12,10 +12,11 @@ from app.deciding.class_sets import class_sets
 from app.deciding.presses import Press, PressLog, apply
 from app.deciding.tpp_page import TppPage
 from app.payloads.as_json import as_json
-from app.payloads.matrix import matrix
+from app.payloads.matrix import matrix, telling_cell
 from app.payloads.tpp_cards import number_cards, read_anew
 from app.services import fresh_matrix, ledger, scoring
 from app.services.fresh_matrix import StillMatrix
+from app.views import tpp_matrix
 from app.widgets import export, tpp_export
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
@@ -138,7 +139,7 @@ def test_sparing_a_latent_moves_its_row_only_and_undoing_leaves_no_mark(loaded):
     after = values(loaded, cell=(2, 2))
     assert after["matrix"][2] != before["matrix"][2] and after["matrix"][:2] == before["matrix"][:2]
     assert after["counts"][2] == "4 (−1)"
-    assert next(r for r in after["detail"]["latents"] if r["id"] == first)["mark"] == "spared"
+    assert next(r for r in after["detail"]["latents"] if r["id"] == first)["mark"] == "kept"
     store_decisions(loaded, class_sets(loaded, "mine", "Ada"), 2, {first: "none"}, "Ada")
     assert values(loaded, cell=(2, 2)) == before
 
@@ -267,3 +268,27 @@ def test_an_empty_matrix_has_nothing_to_be_checked(loaded):
     at = view("tpp_matrix", {"n": "0"})
     at = at.button(key="w_tpp_controls").click().run()
     assert not at.exception and "no latent of any class" in " ".join(e.value for e in at.error)
+
+
+def test_the_page_opens_on_the_cell_with_the_most_to_say_and_the_link_names_it(loaded, planted_app):
+    shown = page(loaded, 20, "Ada", "mine", "mean")
+    i, j = telling_cell(shown)
+    cell = shown.score.matrix[i][j]
+    hurt = [e.value for a, row in enumerate(shown.score.matrix) for b, e in enumerate(row) if a != b and e.ci[0] > 0]
+    assert cell.value == max(hurt) if hurt else i == j
+    assert planted_app("tpp_matrix").session_state["view"]["cell"] == f"{i},{j}"
+
+
+def test_while_the_slider_moves_the_cell_is_not_explained_and_colours_do_not_depend_on_n(loaded):
+    few, many = (page(loaded, n, "Ada", "mine", "zero") for n in (2, 20))
+    moving = matrix(few, (0, 0), relative=False, explain=False)
+    assert moving.detail is None and moving.unexplained
+    at_rest = matrix(many, (0, 0), relative=False)
+    assert at_rest.detail is not None and not at_rest.unexplained
+    assert moving.fixed_limit == at_rest.fixed_limit >= at_rest.limit
+
+
+def test_two_classes_are_refused_with_the_reason(planted_app, monkeypatch):
+    monkeypatch.setattr(tpp_matrix, "FEWEST", 99)
+    test = planted_app("tpp_matrix")
+    assert not test.exception and "TPP needs at least" in test.info[0].value

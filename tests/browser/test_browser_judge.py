@@ -159,3 +159,24 @@ def _two_raters(store: Store) -> None:
         rows.append(replace(one, latent=i, ratings={"gender": 4 if i < 5 else 0, "nurse": 0}))
         rows.append(replace(one, latent=i, rater="B", ratings={"gender": 4 if i < 3 else 0, "nurse": 0}))
     store.add_verdicts(rows)
+
+
+def test_rating_blind_with_keys_alone(open_page):
+    page = settled(open_page("/judge?tab=blind", who="keys"))
+    form = page.locator(".rating")
+    form.wait_for()
+    first = form.get_attribute("data-latent")
+    save = form.get_by_role("button", name="Save and next")
+    expect(save).to_be_disabled()
+    page.keyboard.press("Enter")  # not everything is rated: nothing is saved
+    page.keyboard.press("3")
+    page.keyboard.press("a")
+    expect(save).to_be_enabled()
+    assert form.locator("[aria-checked=true]").first.inner_text() == "3"
+    page.keyboard.press("Enter")
+    expect(form).not_to_have_attribute("data-latent", first, timeout=60_000)
+    expect(page.get_by_text("1 rated")).to_be_visible()
+    second = form.get_attribute("data-latent")
+    page.keyboard.press("s")
+    expect(form).not_to_have_attribute("data-latent", second, timeout=60_000)
+    expect(page.get_by_text("1 of them skipped")).to_be_visible()

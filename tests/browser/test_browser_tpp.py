@@ -48,7 +48,7 @@ def test_cell_shows_latents_and_flipped_texts_and_a_toggle_moves_its_row(open_pa
     page.locator(".tpp [data-cell='2,2']").click()
     box = page.locator(".tpp .latents tbody tr").first.locator("input")
     expect(box).to_be_checked(timeout=WAIT)
-    expect(page.get_by_text(re.compile(r"\d+ of \d+ texts changed sides"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"\d+ of \d+ texts changed prediction"))).to_be_visible()
     before, other = (
         page.locator(".tpp [data-cell='2,2'] b").inner_text(),
         page.locator(".tpp [data-cell='0,0'] b").inner_text(),
@@ -125,3 +125,16 @@ def test_phone_width_scrolls_inside_the_matrix_only(open_page):
     settled(page)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
+
+
+def test_it_opens_on_a_cell_and_colours_stay_while_n_moves(open_page):
+    page = ready(open_page("/tpp?n=2"))
+    expect(page).to_have_url(re.compile(r"cell=\d"), timeout=WAIT)
+    expect(page.get_by_text(re.compile(r"texts changed prediction"))).to_be_visible(timeout=WAIT)
+    full = page.locator(".tpp .how", has_text="full colour").inner_text()
+    to_step(page, 6)
+    expect(page.locator(".tpp")).to_have_attribute("data-n", "6", timeout=WAIT)
+    assert page.locator(".tpp .how", has_text="full colour").inner_text() == full
+    expect(page.locator(".tpp .detail.stale")).to_have_count(0, timeout=WAIT)
+    page.get_by_role("button", name="colours: fixed over N").click()
+    expect(page.locator(".tpp .how", has_text="at this N")).to_be_visible()

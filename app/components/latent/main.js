@@ -35,7 +35,8 @@ export default function (component) {
   page.current = data.current;
   page.decisions = data.decision ? { [data.current]: data.decision } : {};
   page.cards.set(data.current, data.card);
-  page.nav.hidden = data.present;
+  page.nav.hidden = data.present || !data.place;
+  page.more.hidden = !data.effects.length;
   const place = el("span", "mute small num", data.place);
   place.setAttribute("aria-live", "polite");
   page.nav.replaceChildren(nav("\u2190 previous", data.previous), nav("next \u2192", data.next), place);

@@ -6,6 +6,10 @@ export function drawDetail(page) {
   const d = page.data,
     box = page.parts.right,
     x = d.detail;
+  box.classList.toggle("stale", d.unexplained);
+  page.parts.flips.classList.toggle("stale", d.unexplained);
+  if (d.unexplained && page.explained === String(d.cell)) return; // the slider moves: what was there stays until it rests
+  page.explained = x ? String(d.cell) : null;
   if (!x) {
     page.parts.flips.hidden = true;
     box.replaceChildren(
@@ -25,7 +29,7 @@ export function drawDetail(page) {
   const head = el(
     "tr",
     "",
-    ...["ablate", "latent", "effect", "alone", "if spared"].map((h, k) => {
+    ...["ablate", "latent", "effect", "alone", "if kept"].map((h, k) => {
       const th = el("th", k > 1 ? "right" : "", h);
       th.title = ["is this latent ablated for the class?", "id and explanation", x.effectHow, x.soloHow, x.outHow][k];
       return th;
@@ -97,7 +101,7 @@ function flipRow(page, f) {
   const head = el(
     "div",
     "head",
-    el("span", f.wrong ? "down" : "up", f.wrong ? "now wrong" : "now right"),
+    el("span", f.wrong ? "down" : "up", f.wrong ? "changed prediction: now wrong" : "changed prediction: now right"),
     el("span", "", `true class ${f.label}`),
     el("span", "num mute", `logit ${num(f.before, 2)} \u2192 ${num(f.after, 2)}`),
   );

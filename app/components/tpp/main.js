@@ -3,11 +3,13 @@
 import { button, el } from "../common/dom.js";
 import { ask, asking, hear, makeLine, press, resend, send } from "../common/press.js";
 import { askAgain, makeRest } from "../common/rest.js";
+import { skipTo } from "../common/skip.js";
 import { isDark } from "../common/theme.js";
 import { drawDetail } from "./detail.js";
 import { drawMatrix } from "./matrix.js";
 
 const PAGES = new WeakMap();
+const PER_N = "saeeval.colours";
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
@@ -15,7 +17,10 @@ export default function (component) {
   let page = PAGES.get(root);
   if (!page) PAGES.set(root, (page = makePage(root)));
   receive(page, data, setTriggerValue);
+  page.unskip ??= skipTo("the matrix", () => root.querySelector(".cell[tabindex='0']"));
   return () => {
+    page.unskip?.();
+    page.unskip = null;
     page.line.stop?.();
     page.rest.stop?.();
   };
@@ -24,7 +29,7 @@ export default function (component) {
 function makePage(root) {
   const page = { root, want: {}, again: false };
   page.line = makeLine(root, () => page.want);
-  page.rest = makeRest(page, () => Boolean(page.data?.reading));
+  page.rest = makeRest(page, () => Boolean(page.data?.reading || page.data?.unexplained));
   page.move = (wish) => move(page, wish);
   page.toggle = (latent, decision) => toggle(page, latent, decision);
   page.parts = {
@@ -92,7 +97,17 @@ function buildBar(page) {
   bar.append(el("label", "slide", el("span", "", "N = "), page.shown, page.slider));
   page.scale = button("", "", () => page.move({ scale: page.data.relative ? "" : "relative" }));
   page.ablation = button("", "", () => page.move({ ablation: page.data.ablation === "mean" ? "zero" : "mean" }));
-  bar.append(page.scale, page.ablation, (page.note = el("span", "mute small")));
+  page.perN = localStorage.getItem(PER_N) === "1";
+  page.colours = button("", "", () => {
+    page.perN = !page.perN;
+    localStorage.setItem(PER_N, page.perN ? "1" : "0");
+    drawBar(page);
+    drawMatrix(page);
+  });
+  page.colours.title =
+    "Fixed: the same colour is the same loss at every N, so that sliding shows what changes. " +
+    "Per N: the largest cell of this N has the full colour.";
+  bar.append(page.scale, page.colours, page.ablation, (page.note = el("span", "mute small")));
 }
 function drawBar(page) {
   const d = page.data;
@@ -107,6 +122,8 @@ function drawBar(page) {
   page.scale.textContent = d.relative ? "scale: relative to chance" : "scale: absolute";
   page.scale.setAttribute("aria-pressed", d.relative);
   page.scale.title = "Switch between the loss of balanced accuracy and its share of the probe's accuracy above chance";
+  page.colours.textContent = page.perN ? "colours: per N" : "colours: fixed over N";
+  page.colours.setAttribute("aria-pressed", page.perN);
   page.ablation.textContent = d.ablation === "mean" ? "ablation: to the mean" : "ablation: to zero (paper)";
   page.ablation.title =
     "What an ablated latent is set to: its mean over the training texts, or 0 as in the paper. " +

@@ -2,10 +2,15 @@
 // Drawn here because cells are clicked and redrawn at every move; reports and downloads use app/figures/tpp.py.
 import { el, est, num } from "../common/dom.js";
 
+// Full colour leaves room for text on it: 4.5:1 on every shade, dark text above STRONG and the page's own below.
+const FULL = 75;
+const STRONG = 0.7;
+
 export function drawMatrix(page) {
   const d = page.data;
   if (!page.grid || page.grid.names !== JSON.stringify(d.classes)) buildMatrix(page);
   const [si, sj] = d.cell || [-1, -1];
+  const full = page.perN ? d.limit : d.fixedLimit;
   page.grid.title.textContent = d.title;
   d.classes.forEach((_, i) => {
     page.grid.counts[i].textContent = d.counts[i];
@@ -13,14 +18,14 @@ export function drawMatrix(page) {
     d.classes.forEach((_, j) => {
       const b = page.grid.cells[i][j],
         e = d.matrix[i][j];
-      const share = e.value === null ? 0 : Math.max(-1, Math.min(1, e.value / d.limit));
+      const share = e.value === null ? 0 : Math.max(-1, Math.min(1, e.value / full));
       b.value.textContent = e.value === null ? "n/a" : cellText(e.value);
       b.range.textContent = e.ci ? `${cellText(e.ci[0])} ${cellText(e.ci[1])}` : "";
-      b.node.style.setProperty("--share", `${Math.round(Math.abs(share) * 100)}%`);
+      b.node.style.setProperty("--share", `${Math.round(Math.abs(share) * FULL)}%`);
       b.node.className =
         "cell" +
         (share < 0 ? " gain" : "") +
-        (Math.abs(share) > 0.55 ? " strong" : "") +
+        (Math.abs(share) > STRONG ? " strong" : "") +
         (e.value === null ? " na" : "");
       b.node.setAttribute("aria-pressed", i === si && j === sj);
       b.node.title = b.label + est(e, 3);
@@ -32,7 +37,7 @@ export function drawMatrix(page) {
     c.textContent = d.clean[j].value === null ? "n/a" : num(d.clean[j].value, 2);
     c.title = `clean balanced accuracy ${est(d.clean[j], 3)}`;
   });
-  page.grid.legend.textContent = `${d.unit}; full colour at ${num(d.limit, 2)}; small: 95 % interval over ${d.level}`;
+  page.grid.legend.textContent = `${d.unit}; full colour at ${num(full, 2)} or more${page.perN ? " at this N" : ""}; small: 95 % interval over ${d.level}`;
 }
 const cellText = (v) => {
   const s = Math.abs(v).toFixed(2).replace(/^0/, "");
@@ -94,7 +99,7 @@ function buildMatrix(page) {
     page.parts.probes,
     grid.title,
     el("div", "scroll", table),
-    el("div", "scale", el("span", "", "better"), el("div", "ramp"), el("span", "", "worse")),
+    el("div", "scale", el("span", "", "accuracy gained"), el("div", "ramp"), el("span", "", "accuracy lost")),
     grid.legend,
   );
 }

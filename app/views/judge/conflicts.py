@@ -7,13 +7,13 @@ import streamlit as st
 from app import state
 from app.services import verdicts
 from app.services.loading import Loaded
-from app.views.judge.reading import SCALE, evidence, reasons
+from app.views.judge.reading import SCALE, evidence_card, reasons
 from app.widgets import pressing, provenance
 from saeeval_core.errors import DataError
 from saeeval_core.judging import agreement as agree
 from saeeval_core.ledger.store import PressId
 
-_SIDES = {"all": None, "sides of 1": 1, "sides of 2": 2}
+_SIDES = {"all": None, "disagree at related ≥ 1": 1, "disagree at related ≥ 2": 2}
 
 
 @st.fragment
@@ -26,11 +26,10 @@ def draw(loaded: Loaded) -> None:
         st.info("Conflicts appear when two raters have rated the same latents.")
         return
     pair = st.selectbox("Raters", pairs, format_func=lambda p: f"{p[0]} and {p[1]}", key="w_conflict_pair")
-    side = st.segmented_control("Show", list(_SIDES), default="sides of 1", key="w_conflict_side")
+    side = st.segmented_control("Show", list(_SIDES), default="disagree at related ≥ 1", key="w_conflict_side")
     found = agree.conflicts(every[pair[0]], every[pair[1]], threshold=_SIDES[side or "all"])
-    st.caption(
-        f"{len(found)} conflicts, the furthest apart first; {sum((c.item, c.concept) in done for c in found)} settled."
-    )
+    settled, many = sum((c.item, c.concept) in done for c in found), "" if len(found) == 1 else "s"
+    st.caption(f"{len(found)} conflict{many}, the furthest apart first; {settled} settled.")
     if not found:
         return
     c = _chosen(found, pair, done)
@@ -48,8 +47,9 @@ def draw(loaded: Loaded) -> None:
     about = (loaded.latents.fingerprint, c.item, c.concept, pair)
     pressing.button("Save", "w_settle_save", "settle", settle, about=about)
     pressing.answers("w_settle_save")
-    reasons([v for v in verdicts.current(loaded) if v.latent == c.item and v.rater in pair])
-    evidence(loaded, int(c.item), blind=False)
+    with st.expander("Their reasons"):
+        reasons([v for v in verdicts.current(loaded) if v.latent == c.item and v.rater in pair])
+    evidence_card(loaded, int(c.item), "judge_card_conflicts")
 
 
 def _chosen(found: list[agree.Conflict], pair: tuple[str, str], done: agree.Cells) -> agree.Conflict:

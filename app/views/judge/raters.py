@@ -7,7 +7,7 @@ import streamlit as st
 from app import state
 from app.services import verdicts
 from app.services.loading import Loaded
-from app.views.judge.reading import KINDS, evidence, reasons
+from app.views.judge.reading import KINDS, evidence_card, reasons
 from app.widgets import export
 from saeeval_core.ledger.verdicts import Verdict
 
@@ -28,8 +28,9 @@ def draw(loaded: Loaded) -> None:
     latent = _chosen(every)
     own = [v for v in every if v.latent == latent]
     if own:
-        reasons(own, loaded)
-        evidence(loaded, latent, blind=False)
+        with st.expander(f"What {len(own)} raters said, with reasons", expanded=len(own) == 1 or not own[0].ok):
+            reasons(own, loaded)
+        evidence_card(loaded, latent, "judge_card_verdicts")
     st.download_button(
         "Verdicts (CSV)",
         lambda: export.csv_text([_flat(v) for v in every]),
@@ -58,7 +59,8 @@ def _chosen(every: Sequence[Verdict]) -> int:
     """Draw the table; the latent of the selected row, else the link's, else -1."""
     rows = side_by_side(every)
     st.caption(
-        f"{len(rows)} latents with a verdict. Select one to read the reasons. n/v: no verdict (why is in the reasons)."
+        f"{len(rows)} latents with a verdict. Select one to read the reasons."
+        " A failed judgement is no verdict and no 0; why is in the reasons."
     )
     event = st.dataframe(
         rows, hide_index=True, on_select="rerun", selection_mode="single-row", key="w_judge_rows", height=420
@@ -88,7 +90,7 @@ def _words(v: Verdict | None) -> str:
     if v is None:
         return ""
     if not v.ok:
-        return f"n/v: {v.status}"
+        return f"no verdict: {v.status}"
     if not v.ratings:
         return "explanation only"
     return ", ".join(f"{c} {r}" for c, r in v.ratings.items() if r) or "all 0"
