@@ -34,6 +34,8 @@ class ReportLatent:
     of: str = ""
     """Class whose set it belongs to (TPP)."""
     explanation: str = ""
+    page: str = ""
+    """https address of the latent's page elsewhere; "" for none."""
     promoted: Sequence[str] = ()
     suppressed: Sequence[str] = ()
     contexts: Sequence[tuple[str, Sequence[tuple[str, float]]]] = ()
@@ -118,6 +120,12 @@ def _figure(figure: ReportFigure) -> str:
     return _section(figure.title, figure.html + details, figure.how)
 
 
+def _outside(page: str) -> str:
+    if not page.startswith("https://"):
+        return ""
+    return f" <a href='{escape(page, quote=True)}' rel='noopener noreferrer'>Neuronpedia</a>"
+
+
 def _latents(latents: Sequence[ReportLatent]) -> str:
     cards = []
     for item in latents:
@@ -130,7 +138,7 @@ def _latents(latents: Sequence[ReportLatent]) -> str:
         contexts = "".join(f"<p class='context'><i>{escape(w)}</i> {_marked(words)}</p>" for w, words in item.contexts)
         of = f" for {escape(item.of)}" if item.of else ""
         cards.append(
-            f"<article><h3>latent {item.latent} <em>{escape(item.decision)}{of}</em></h3>"
+            f"<article><h3>latent {item.latent} <em>{escape(item.decision)}{of}</em>{_outside(item.page)}</h3>"
             f"<p>{escape(item.explanation) or 'no explanation'}</p><p class='how'>{facts}</p>{tokens}{contexts}</article>"
         )
     return _section("Decided latents and their evidence", "".join(cards))
