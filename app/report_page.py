@@ -25,6 +25,7 @@ from saeeval_core.formats import sentences
 from saeeval_core.formats.report import ReportFigure, ReportLatent, Told, report_html
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.recordings.known_saes import neuronpedia_page
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL, say
@@ -138,6 +139,7 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: f
         decision,
         of,
         verdicts.latents_named(loaded).get(latent, ("", ""))[0],
+        neuronpedia_page(loaded.latents.sae, latent),
         [t.token for t in found.promoted],
         [t.token for t in found.suppressed],
         contexts,

@@ -10,6 +10,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.judging.command import Forecast, JudgeOptions, JudgeOutcome, judge_command, make_judge
 from saeeval_core.judging.compatible import CompatibleJudge, Endpoint
 from saeeval_core.ledger.store import Store
+from saeeval_core.scores.uncertainty import say
 
 
 @dataclass(eq=False)
@@ -70,6 +71,8 @@ def summary(result: JudgeOutcome) -> str:
     failed = ", ".join(f"{name} {n}" for name, n in run.failures.items())
     said = f" {result.endpoint.words}." if result.endpoint is not None else ""
     parts = [f"{run.answered} new verdicts", f"{run.from_store} were there already"]
+    if result.found is not None:
+        parts.append(f"finds the intruder in {say(result.found.accuracy(), 2)} of {result.found.trials} trials")
     parts += [f"no verdict: {failed}"] if failed else []
     parts += [f"{run.not_asked} not asked: the budget is used up"] if run.not_asked else []
     tokens = run.used.input + run.used.cached + run.used.output

@@ -9,6 +9,7 @@ from app.services.shared import shared
 from saeeval_core.evidence.evidence import EvidenceContext, Neighbour
 from saeeval_core.evidence.tokens import COSINE_EDGES, find_token_table
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.recordings.known_saes import neuronpedia_page
 from saeeval_core.scores.contributions import activation_histogram, quadrant_means
 from saeeval_core.scores.shift import ShiftLatents
 
@@ -70,6 +71,8 @@ class Card:
     what: str
     by: str
     """Who explained it, or what stands in for an explanation."""
+    page: str
+    """Address of its page at Neuronpedia; "" where the SAE has none there."""
     attribute: float | None
     """Effect on the attribute probe; None outside SHIFT, as ``base``, the effect on the biased probe."""
     base: float | None
@@ -109,6 +112,7 @@ def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, _newest_verdic
     return Card(
         id=latent,
         what=what or tokens_of(loaded, latent),
+        page=neuronpedia_page(loaded.latents.sae, latent),
         by=by or "no explanation yet: the tokens it is strongest on",
         attribute=float(view.attribute_effect[latent]) if view else None,
         base=float(view.base_effect[latent]) if view else None,

@@ -3,6 +3,7 @@
 from app.services.loading import Loaded, general_texts
 from app.services.shared import shared
 from saeeval_core.evidence.evidence import LatentEvidence, shown_evidence
+from saeeval_core.evidence.intruder import Trial, judged_evidence, trials_of
 from saeeval_core.evidence.sources import EvidenceSource, evidence_sources
 from saeeval_core.scores.contributions import peak_tokens
 
@@ -11,6 +12,18 @@ from saeeval_core.scores.contributions import peak_tokens
 def evidence_of(loaded: Loaded, latent: int) -> LatentEvidence:
     """Evidence for a latent: from the task's own texts, and from general text and promoted tokens where stored."""
     return shown_evidence(_sources(loaded), latent)
+
+
+@shared(max_entries=512)
+def blind_evidence_of(loaded: Loaded, latent: int) -> LatentEvidence:
+    """What judges are shown for a latent, near misses included, for people who rate it blind."""
+    return judged_evidence(_sources(loaded), latent)
+
+
+@shared(max_entries=512)
+def trials(loaded: Loaded, latent: int) -> list[Trial]:
+    """A latent's trials of the intruder task, the same that judges get."""
+    return trials_of(_sources(loaded), latent)
 
 
 @shared(max_entries=16)

@@ -86,13 +86,14 @@ def _table(found: pd.DataFrame, probe: str) -> list[int]:
         on_select="rerun",
         selection_mode="multi-row",
         key=f"w_latents_{shown}",
-        column_order=["latent", "decision", "verdict", "effect", "density", "explanation", "promotes"],
+        column_order=["latent", "decision", "verdict", "effect", "density", "explanation", "promotes", "page"],
         column_config={
             "latent": st.column_config.NumberColumn("id", format="%d", width=60),
             "density": st.column_config.NumberColumn("density", format="percent", width=70, help="share of tokens"),
             "effect": st.column_config.NumberColumn("effect", format="%.3g", width=75, help=f"attribution, {probe}"),
             "promotes": st.column_config.TextColumn("promotes", width=150),
             "verdict": st.column_config.TextColumn("verdict", width=70),
+            "page": st.column_config.LinkColumn("Neuronpedia", display_text="open", width=80),
             "decision": st.column_config.TextColumn("decision", width=75),
         },
     )

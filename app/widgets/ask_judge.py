@@ -23,6 +23,7 @@ _JUDGES = {
     "messages": "Messages: Ollama, llama.cpp, vLLM",
     "chat": "Chat Completions: OpenAI and alike",
 }
+_QUESTIONS = {"rating": "Rate the concepts", "intruder": "Find the intruder"}
 KEY = "w_ask_key"
 _EXAMPLE = {"messages": "http://localhost:11434", "chat": OFFICIAL}
 _KEY_NAMES = {"claude": ("ANTHROPIC_API_KEY",), "messages": (KEY_VARIABLE,), "chat": (KEY_VARIABLE,)}
@@ -44,7 +45,10 @@ def ask_panel(loaded: Loaded) -> None:
                 max_chars=400,
                 help="top20: the 20 strongest of every ranking of this task. Or ids: 17, 33.",
             )
-            options = JudgeOptions(judge, latents.replace(" ", ""))
+            question = st.selectbox(
+                "Question", list(_QUESTIONS), format_func=_QUESTIONS.__getitem__, key="w_ask_question", width=200
+            )
+            options = JudgeOptions(judge, latents.replace(" ", ""), question=question)
             options = options if judge == "local" else _server(options)
         if judge != "local":
             options = _limits(options)
@@ -70,7 +74,7 @@ def retry_button(loaded: Loaded, failed: Verdict) -> None:
         if failed.rater_kind == "llm":
             st.caption("Choose this server and model above to ask it again.")
         return
-    again = replace(options, latents=str(failed.latent))
+    again = replace(options, latents=str(failed.latent), question="rating")
     _start_button("Ask again", loaded, again, key=f"w_again_{failed.latent}_{failed.rater}")
 
 

@@ -11,6 +11,7 @@ from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.tokens import find_token_table
+from saeeval_core.recordings.known_saes import neuronpedia_page
 
 NONE = "none"
 STRENGTHS = ("", "top 20", "top 50", "top 100", "top 200", "top 500", "> 0", "< 0")
@@ -41,6 +42,8 @@ def frame(loaded: Loaded, effect: np.ndarray | None, decisions: dict[int, str]) 
     table["promotes"] = _promoted(loaded)
     table["verdict"] = [ratings.get(i, NONE) for i in range(n)]
     table["decision"] = [decisions.get(i, NONE) for i in range(n)]
+    if neuronpedia_page(loaded.latents.sae, 0):
+        table["page"] = [neuronpedia_page(loaded.latents.sae, i) for i in range(n)]
     return table
 
 

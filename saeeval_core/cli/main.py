@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from saeeval_core.cli import commit, compare, hold, judge, listing, run, store, tasks, train
+from saeeval_core.cli import commit, compare, export, hold, judge, listing, run, store, tasks, train
 from saeeval_core.cli.console import console
 from saeeval_core.errors import SaeEvalError, one_line
 
@@ -63,6 +63,7 @@ COMMANDS = {
     "steer": hold.steer,
     "import-explanations": judge.import_explanations,
     "agreement": judge.agreement,
+    "export": export.export,
     "suite": train.suite,
     "sweep": compare.sweep,
     "validate": compare.validate,

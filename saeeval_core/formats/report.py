@@ -35,6 +35,8 @@ class ReportLatent:
     of: str = ""
     """Class whose set it belongs to (TPP)."""
     explanation: str = ""
+    page: str = ""
+    """https address of the latent's page elsewhere; "" for none."""
     promoted: Sequence[str] = ()
     suppressed: Sequence[str] = ()
     contexts: Sequence[tuple[str, Sequence[tuple[str, float]]]] = ()
@@ -172,7 +174,7 @@ def latent_card(item: ReportLatent) -> str:
     contexts = "".join(f"<p class='context'><i>{escape(w)}</i> {_marked(words)}</p>" for w, words in item.contexts)
     of = f" for {escape(item.of)}" if item.of else ""
     return (
-        f"<article><h3>latent {item.latent} <em>{escape(item.decision)}{of}</em></h3>"
+        f"<article><h3>latent {item.latent} <em>{escape(item.decision)}{of}</em>{_outside(item.page)}</h3>"
         f"<p>{escape(item.explanation) or 'no explanation'}</p><p class='how'>{facts}</p>{tokens}{contexts}</article>"
     )
 
@@ -181,6 +183,12 @@ def _seen(token: str) -> str:
     """A token with its line breaks, and with its spaces where it is nothing else."""
     shown = token.replace("\n", "⏎").replace("\t", "⇥")
     return shown if shown.strip() else "␣" * len(shown)
+
+
+def _outside(page: str) -> str:
+    if not page.startswith("https://"):
+        return ""
+    return f" <a href='{escape(page, quote=True)}' rel='noopener noreferrer'>Neuronpedia</a>"
 
 
 def _marked(words: Sequence[tuple[str, float]]) -> str:

@@ -29,7 +29,7 @@ def read_explanations(
     Neuronpedia's exports (``published``). Whole numbers may be written as 3.0. DataError names the first row that does
     not fit.
     """
-    rows = list(read_rows(path, form))
+    rows = list(_one_explanation_each(read_rows(path, form)))
     if not rows:
         raise DataError(f"'{path.name}' holds no rows; expected one latent per row")
     if "latent" not in rows[0][1] and {"index", "description"} <= rows[0][1].keys():
@@ -60,6 +60,22 @@ def published(name: str, rows: Iterable[Row], sae: KnownSae) -> list[Verdict]:
         )
     check_latents(name, (latent for latent, _ in found), sae)
     return [found[key] for key in sorted(found)]
+
+
+def _one_explanation_each(rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
+    """Rows of a table, and of records of latents as Neuronpedia's API gives them: one row per explanation in them."""
+    for number, row in rows:
+        nested = row.get("explanations")
+        if "index" not in row or not isinstance(nested, list):
+            yield number, row
+            continue
+        about = {k: row[k] for k in ("modelId", "layer", "index") if k in row}
+        for one in nested:
+            if not isinstance(one, dict):
+                raise DataError(f"row {number}: an explanation is no object; its format has changed")
+            if any(str(one.get(k, v)) != str(v) for k, v in about.items()):
+                raise DataError(f"row {number}: an explanation is of another latent than the record it stands in")
+            yield number, {k: v for k, v in one.items() if not isinstance(v, dict | list)} | about
 
 
 def check_latents(name: str, latents: Iterable[int], sae: KnownSae) -> None:

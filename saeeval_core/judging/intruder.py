@@ -21,6 +21,10 @@ SHAPE_OF_CHOICE = f'{{"explanation": "<one sentence>", "intruder": <whole number
 """The reply's JSON in words, for servers that may not know a schema."""
 
 
+_FEWEST = 10
+"""Latents from which an interval over latents is given."""
+
+
 class Choice(BaseModel):
     """The reply: one sentence and the number of a window; nothing else is accepted."""
 
@@ -85,7 +89,7 @@ class Finder:
         return out
 
     def accuracy(self, resamples: int = 1000) -> Estimate:
-        """Share of trials that are right; the 95 % interval resamples latents. Guessing gives CHANCE."""
+        """Share of trials that are right; the 95 % interval resamples latents, from _FEWEST on. Guessing gives CHANCE."""
         return _over_latents(self.by_latent(), f"accuracy/{self.rater}", resamples)
 
     def to_dict(self) -> dict[str, object]:
@@ -141,5 +145,7 @@ def _over_latents(counts: Mapping[int, tuple[int, int]], name: str, resamples: i
     if not counts:
         return undefined("no trial was answered")
     hits, n = np.array(list(counts.values()), dtype=float).T
+    if len(n) < _FEWEST:  # resamples of a handful would all be alike
+        return Estimate(float(hits.sum() / n.sum()))
     draws = Resamples.stratified(np.zeros(len(n), int), resamples, derive_rng(0, "intruder", name))
     return Estimate(float(hits.sum() / n.sum()), interval(draws.sums(hits) / draws.sums(n)))

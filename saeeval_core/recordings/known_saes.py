@@ -1,8 +1,10 @@
 """From the name of an SAE to its hook, fingerprint and width, without loading its weights where possible."""
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.errors import ConfigError, SaeEvalError, UnsupportedSAE
 from saeeval_core.models.identity import model_name, model_settings
 from saeeval_core.models.layouts import layout_of, probe_candidates
 from saeeval_core.recordings.recording import (
@@ -15,6 +17,10 @@ from saeeval_core.recordings.recording import (
 from saeeval_core.saes.local import file_fingerprint, inspect_sae, local_path
 from saeeval_core.saes.placed import split
 from saeeval_core.saes.releases import registry
+
+NEURONPEDIA = "https://www.neuronpedia.org"
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""One part of an address, with nothing in it that could lead elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,31 @@ def known_sae(spec: str) -> KnownSae | None:
         if found.sae == spec:
             return KnownSae(spec, key.hook, found.sae_fingerprint, found.shape[1], _neuronpedia_id(spec))
     return None
+
+
+def neuronpedia_place(published: str) -> tuple[str, str]:
+    """("gpt2-small", "0-res-jb") of an SAE's id at Neuronpedia. ConfigError for what cannot be one."""
+    model, _, source = published.partition("/")
+    if not (_PART.fullmatch(model) and _PART.fullmatch(source)):
+        raise ConfigError(
+            f"'{published}' is no id of Neuronpedia; give MODEL/LAYER-SAE, such as gpt2-small/0-res-jb, with --id"
+        )
+    return model, source
+
+
+def neuronpedia_page(sae: str, latent: int) -> str:
+    """Address of a latent's page at Neuronpedia; "" where the SAE has no id there."""
+    published = _published(sae)
+    return f"{NEURONPEDIA}/{published}/{latent}" if published else ""
+
+
+@lru_cache(maxsize=64)
+def _published(sae: str) -> str:
+    try:
+        here = inspect_sae(sae).neuronpedia_id if local_path(sae) is not None else _neuronpedia_id(sae)
+        return "/".join(neuronpedia_place(here or ""))
+    except SaeEvalError:
+        return ""
 
 
 def recorded_dictionaries() -> list[tuple[LatentHeader, RecordingKey]]:

@@ -3,14 +3,16 @@
 import pytest
 from viewing import opened, texts, verdict, view
 
-from app.services import ledger, verdicts
+from app.services import intruders, ledger, verdicts
 from app.services.evidence import evidence_of
 from app.views.judge import blind as blind_view
 from app.views.judge.raters import side_by_side
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import DataError
 from saeeval_core.judging.agreement import Conflict
+from saeeval_core.judging.local import LocalJudge
 from saeeval_core.judging.verdict import task_concepts
+from saeeval_core.ledger.verdicts import INTRUDER
 
 
 @pytest.fixture
@@ -127,3 +129,43 @@ def test_a_skipped_latent_comes_last_and_gets_no_rating(judged, monkeypatch):
         blind_view.take(judged, "Ada", {"latent": latent, "skip": True})
     assert kept["blind_skipped"] == [second, first]
     assert not ledger.store().verdicts(judged.latents.sae_fingerprint, rater="Ada")
+
+
+def test_an_intruder_is_found_blind_by_key_and_kept_with_who_did_it(loaded):
+    at = view("judge", {"tab": "intruder"}, {"who": "Ada"})
+    assert not at.exception
+    trial = intruders.next_trial(loaded, "Ada")
+    assert [at.button(key=f"w_intruder_{p}").proto.shortcut for p in range(5)] == list("12345")
+    at.button(key=f"w_intruder_{trial.intruder}").click().run()
+    assert not at.exception and "right" in texts(at) and str(trial.latent) in texts(at)
+    task = INTRUDER + loaded.task_set.texts.name
+    (kept,) = ledger.store().verdict_history(loaded.latents.sae_fingerprint, task=task)
+    assert (kept.rater, kept.rater_kind, kept.ratings["picked"]) == ("Ada", "human", trial.intruder)
+    assert kept.evidence_hash == trial.hash and kept.reason.startswith("after ")
+    assert verdicts.current(loaded) == [] and intruders.next_trial(loaded, "Ada").hash != trial.hash
+    assert intruders.next_trial(loaded, "Bob") is not None, "everyone has trials of their own"
+
+
+def test_a_models_intruders_are_never_shown_as_a_persons(judged):
+    trial = intruders.next_trial(judged, "Ada")
+    judge = LocalJudge(lambda: pytest.fail("no model"))
+    ledger.store().add_verdicts([judge.intruder_question(trial, judged.task_set.texts.name).picked(0)])
+    intruders.answer(judged, trial, 1, "Ada", 3.0)
+    at = view("judge", {"tab": "intruder"}, {"who": "Ada"})
+    table = next(d.value for d in at.dataframe if "finds the intruder" in d.value.columns)
+    assert list(zip(table["rater"], table["kind"], strict=True)) == [
+        ("Ada", "person"),
+        ("LocalJudge (weak, offline)", "offline judge (weak)"),
+    ]
+    pairs = next(d.value for d in at.dataframe if "same window" in d.value.columns)
+    assert pairs["trials of both"].tolist() == [1]
+
+
+def test_a_guest_answers_nothing(loaded):
+    at = view("judge", {"tab": "intruder"})
+    assert not any(b.key.startswith("w_intruder") for b in at.button)
+
+
+def test_the_keys_of_the_intruder_task_are_there_only_while_its_tab_is_open(loaded):
+    at = view("judge", {"tab": "agreement"}, {"who": "Ada"})
+    assert not any(str(b.key).startswith("w_intruder") for b in at.button)

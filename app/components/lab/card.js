@@ -109,6 +109,7 @@ export function drawCard(lab) {
   lab.share = el("div", "facts");
   const parts = [title];
   if (card.by) parts.push(el("div", "mute small", card.by));
+  if (card.page.startsWith("https://")) parts.push(outside("Neuronpedia", card.page));
   parts.push(facts, lab.share);
   drawShare(lab);
   const reason = el("input", "tool");
@@ -209,4 +210,13 @@ export function drawShare(lab) {
         : "S of the set with this latent minus S without it, same resamples",
     ),
   );
+}
+
+// A link to another site, which learns nothing of this page.
+function outside(label, address) {
+  const a = el("a", "small", label);
+  a.href = address;
+  a.target = "_blank";
+  a.rel = "noopener noreferrer";
+  return el("div", "", a);
 }

@@ -1,8 +1,9 @@
 """Judge & agreement: what every rater said, how far they agree, where they differ, rating blind, and deciding together."""
 
+from app import state
 from app.services import verdicts
 from app.services.loading import Loaded
-from app.views.judge import agreement, blind, conflicts, paper, raters, team
+from app.views.judge import agreement, blind, conflicts, intruder, paper, raters, team
 from app.widgets.ask_judge import ask_panel
 from app.widgets.tabs import tabs
 
@@ -13,6 +14,7 @@ TABS = {
     "agreement": "Agreement",
     "conflicts": "Conflicts",
     "blind": "Rate blind",
+    "intruder": "Find the intruder",
     "paper": "The paper's labels",
     "team": "Team",
 }
@@ -31,6 +33,9 @@ def render(loaded: Loaded) -> None:
     with shown[3]:
         blind.draw(loaded)
     with shown[4]:
-        paper.draw()
+        if state.one_of("tab", list(TABS)) == "intruder":  # its keys must not answer while another tab is read
+            intruder.draw(loaded)
     with shown[5]:
+        paper.draw()
+    with shown[6]:
         team.draw(loaded)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import state
-from app.services import verdicts
+from app.services import intruders, verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import KINDS, evidence_card, reasons
 from app.widgets import export
+from saeeval_core.judging.intruder import Finder
 from saeeval_core.ledger.verdicts import Verdict
 
 COMMAND = "saeeval judge --judge local --latents top50"
@@ -25,7 +26,7 @@ def draw(loaded: Loaded) -> None:
         st.code(COMMAND, language="bash")
         return
     st.dataframe(_raters(every), hide_index=True, key="judge_raters")
-    latent = _chosen(every)
+    latent = _chosen(loaded, every)
     own = [v for v in every if v.latent == latent]
     if own:
         with st.expander(f"What {len(own)} raters said, with reasons", expanded=len(own) == 1 or not own[0].ok):
@@ -55,9 +56,9 @@ def _raters(every: Sequence[Verdict]) -> list[dict[str, str | int]]:
     ]
 
 
-def _chosen(every: Sequence[Verdict]) -> int:
+def _chosen(loaded: Loaded, every: Sequence[Verdict]) -> int:
     """Draw the table; the latent of the selected row, else the link's, else -1."""
-    rows = side_by_side(every)
+    rows = side_by_side(every, intruders.found(loaded, verdicts.newest(loaded)))
     st.caption(
         f"{len(rows)} latents with a verdict. Select one to read the reasons."
         " A failed judgement is no verdict and no 0; why is in the reasons."
@@ -72,8 +73,9 @@ def _chosen(every: Sequence[Verdict]) -> int:
     return latent
 
 
-def side_by_side(every: Sequence[Verdict]) -> list[dict[str, str | int]]:
-    """One row per latent: its explanation and, under each rater's name, what that rater said."""
+def side_by_side(every: Sequence[Verdict], found: Sequence[Finder] = ()) -> list[dict[str, str | int]]:
+    """One row per latent: its explanation, what each rater said, and how often each found the intruder, as "3/4"."""
+    finds = {f"intruder: {f.rater} ({KINDS.get(f.rater_kind, f.rater_kind)})": f.by_latent() for f in found}
     raters = list(dict.fromkeys(v.rater for v in every))
     by_latent: dict[int, dict[str, Verdict]] = {}
     for v in every:
@@ -81,7 +83,8 @@ def side_by_side(every: Sequence[Verdict]) -> list[dict[str, str | int]]:
     rows = []
     for latent, own in sorted(by_latent.items()):
         what = next((v.explanation for v in verdicts.by_standing(own.values()) if v.ok and v.explanation), "")
-        rows.append({"latent": latent, "explanation": what} | {r: _words(own.get(r)) for r in raters})
+        right = {name: "/".join(map(str, by[latent])) if latent in by else "" for name, by in finds.items()}
+        rows.append({"latent": latent, "explanation": what} | {r: _words(own.get(r)) for r in raters} | right)
     return rows
 
 

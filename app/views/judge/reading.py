@@ -7,12 +7,12 @@ import streamlit as st
 from app.components import latent as latent_card
 from app.payloads.evidence_card import card
 from app.services import scoring
-from app.services.evidence import evidence_of
+from app.services.evidence import blind_evidence_of, evidence_of
 from app.services.loading import Loaded
 from app.widgets import provenance
 from app.widgets.ask_judge import retry_button
 from app.widgets.token_text import plain_html, tokens_html
-from saeeval_core.evidence.evidence import EvidenceContext, for_judge
+from saeeval_core.evidence.evidence import EvidenceContext
 from saeeval_core.ledger.verdicts import Verdict
 
 KINDS = {"llm": "LLM", "local": "offline judge (weak)", "human": "person", "imported": "imported"}
@@ -62,8 +62,7 @@ def evidence_card(loaded: Loaded, latent: int, key: str) -> None:
 
 def evidence(loaded: Loaded, latent: int, *, blind: bool) -> None:
     """Promoted tokens and contexts of one latent; ``blind`` leaves out what tells of labels, as for a judge."""
-    found = evidence_of(loaded, latent)
-    shown = for_judge(found) if blind else found
+    shown = blind_evidence_of(loaded, latent) if blind else evidence_of(loaded, latent)
     if shown.promoted:
         st.html(plain_html("promotes: " + "   ".join(t.token.strip() for t in shown.promoted)))
     for (source, heading), contexts in shown.groups().items():
@@ -71,10 +70,15 @@ def evidence(loaded: Loaded, latent: int, *, blind: bool) -> None:
         st.caption(provenance.plain(f"{where}: {heading}"))
         top = max((abs(c.peak) for c in contexts), default=1.0)
         for c in contexts[:CONTEXTS]:
-            st.html(_context(c, top))
+            st.html(context_html(c, top))
+    if shown.near_misses:
+        st.caption("silent on these, though the latents most like it are active")
+        for c in shown.near_misses:
+            st.html(context_html(c, 1.0))
 
 
-def _context(c: EvidenceContext, top: float) -> str:
+def context_html(c: EvidenceContext, top: float) -> str:
+    """A window with the running text around it; ``top``: the activation in full colour."""
     before, after = c.before[-AROUND:], c.after[:AROUND]
     text, spans, at = before + "".join(c.tokens) + after, [(0, len(before))], len(before)
     for token in c.tokens:
