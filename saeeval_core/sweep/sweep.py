@@ -7,6 +7,7 @@ executor (``executors``); this module decides what is left to do and writes each
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +22,12 @@ from saeeval_core.storage.artifacts import exists, write_atomic
 from saeeval_core.storage.kept import KeptJson, Shelves
 from saeeval_core.sweep.columns import ScoreRow, pack
 from saeeval_core.sweep.config import SweepConfig, task_set_for
-from saeeval_core.sweep.executors import Executor, Outcome, Where, opened
+from saeeval_core.sweep.executors import RAY, Executor, Local, Outcome, Where
 from saeeval_core.sweep.known import recorded
 from saeeval_core.sweep.plan import SCORING, MergeUnit, RecordUnit, ScoreUnit, record_units, scoring_key
 from saeeval_core.sweep.rows import Unit, display_name
 from saeeval_core.sweep.summary import differences, rank_agreement, to_csv
-from saeeval_core.sweep.worker import SHARDS, shard_name
+from saeeval_core.sweep.worker import SHARDS, Worker, shard_name
 from saeeval_core.texts.tasks import TaskSet
 from saeeval_core.versions import versions
 
@@ -58,7 +59,7 @@ def sweep(
         for protocol in config.protocols:
             run = config.run_config(task, protocol, config.saes)
             check_texts(run, draw_of(run, task_set))
-    with opened(where, config, task_sets, shipped=shipped) as executor:
+    with _opened(where, config, task_sets, shipped=shipped) as executor:
         swept = _Sweep(config, task_sets, executor, shipped, on_progress or (lambda *_: None))
         swept.record()
         swept.score()
@@ -301,3 +302,15 @@ def _by_hook(run: RunConfig) -> tuple[dict[str, str], dict[str, list[str]]]:
         except SaeEvalError as error:
             failed[sae] = str(error)
     return failed, groups
+
+
+def _opened(
+    where: Where, config: SweepConfig, task_sets: Mapping[str, TaskSet], *, shipped: bool
+) -> AbstractContextManager[Executor]:
+    """The executor, ready; closed at the end. ConfigError where it cannot be had."""
+    if where.kind == RAY:
+        from saeeval_core.sweep.cluster import Cluster
+
+        return Cluster(where, config, task_sets, shipped=shipped)
+    worker = Worker(config, task_sets.__getitem__, shipped=shipped, selections=config.selections)
+    return nullcontext(Local(worker))

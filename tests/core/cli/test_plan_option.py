@@ -50,6 +50,32 @@ def test_a_sweep_counts_its_units(call, tmp_path):
     assert found["passes"][1]["groups"] == [["smollm2-135m-l15-standard-4k"]] and DEFAULT_SAE not in str(found)
 
 
+def test_a_sweep_names_its_units_and_their_cost(call, tmp_path):
+    saes = [option for sae in ("topk", "standard") for option in ("--sae", f"smollm2-*-{sae}-4k")]
+    how = [
+        "--dtype",
+        "bfloat16",
+        "--saes-per-unit",
+        "1",
+        "--texts-per-shard",
+        "100",
+        "--threads",
+        "2",
+        "--price",
+        "3600",
+    ]
+    asked = ["sweep", *saes, "--texts-per-cell", "60", "--metrics", "shift", *how, "--plan"]
+    code, out, err = call(*asked, "--json", str(tmp_path / "plan.json"))
+    assert code == 0, err
+    found = json.loads((tmp_path / "plan.json").read_text())
+    shards = found["record_units"][0]["unit"]["of"]
+    assert shards > 1 and len(found["record_units"]) == 2 * shards and found["score_units"] == 2
+    assert found["cost"] == pytest.approx(found["record_seconds"], abs=1e-3) and found["threads"] == 2
+    assert f"bios, shard 1 of {shards}: 1 SAE(s)" in out and "cost of the record units:" in out
+    assert "score unit(s), stored ones among them: not known s" in out
+    call.refuses("--price is -1", *asked, "--price", "-1")
+
+
 def test_without_a_network_what_is_not_known_is_said(call):
     sae = "gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82"
     code, out, err = call("run", "--model", "google/gemma-2-2b", "--sae", sae, "--plan")
