@@ -55,6 +55,8 @@ class PairDifference:
     level: str | None
     """What the interval varies."""
     part: str
+    selection: str = ""
+    """What chose the latents: of one setting each pair of SAEs is there once."""
     file: str = ""
 
     @classmethod
@@ -67,6 +69,7 @@ class PairDifference:
             row.get("half_width"),
             row.get("level"),
             row.get("part", "test"),
+            row.get("selection", ""),
             file,
         )
         return require_types(own)

@@ -88,6 +88,15 @@ def test_full_state_shows_scores_failures_and_what_is_not_separable(folder):
     assert table["separable"].tolist() == ["not separable"]
 
 
+def test_differences_of_two_selections_are_never_pooled(folder):
+    content = sweep()
+    both = [content["differences"][0] | {"selection": s} for s in ("attribution", "judge")]
+    (folder / "sweep.json").write_text(json.dumps(content | {"differences": both}))
+    at = view("compare")
+    assert "0 of 1 pair of SAEs can be told apart" in texts(at)
+    assert at.selectbox(key="w_dif_selection").value == "attribution"
+
+
 def test_the_result_that_has_the_sae_of_the_sidebar_comes_first(folder):
     own = RunConfig().saes[0]
     other = sweep()

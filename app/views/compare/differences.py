@@ -14,7 +14,14 @@ from saeeval_core.scores.uncertainty import say, separable
 
 SHOWN = 60
 """Most pairs drawn one below the other; the map and the table hold all."""
-_SETTING = {"metric": "Metric", "task": "Task", "protocol": "Protocol", "variant": "Variant", "n": "N"}
+_SETTING = {
+    "metric": "Metric",
+    "task": "Task",
+    "protocol": "Protocol",
+    "selection": "Selection",
+    "variant": "Variant",
+    "n": "N",
+}
 
 
 @st.fragment
