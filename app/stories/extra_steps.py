@@ -11,7 +11,7 @@ from app.figures.svg import to_svg
 from app.figures.tpp import tpp_heatmap
 from app.services import scoring
 from app.stories.plan import PIN, Plan, Slide, Step
-from app.stories.shift_steps import ShiftStory, picture
+from app.stories.shift_steps import ShiftStory, picture, shift_steps
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.formats import sentences
@@ -130,14 +130,13 @@ _DRAWN: Mapping[str, Callable[[Address, ShiftStory], Frames]] = {"shift": _curve
 """Path of a view -> its picture in a story; a view that is not here is a sentence and a link."""
 
 
-def whole_story(story: ShiftStory, plan: Plan, make: Callable[[ShiftStory], list[Step]], last: Step) -> list[Step]:
-    """All steps under a plan: the made ones, the matrix, the last one, and one's own."""
+def made_steps(story: ShiftStory, last: Step) -> list[Step]:
+    """Every step that the numbers give, before a person's plan: SHIFT's, the matrix, and the last one."""
     try:
         matrix = matrix_step(story)
     except SaeEvalError:
         matrix = None  # TPP cannot be scored on these texts: the story is SHIFT's
-    made = [*make(story), *([] if matrix is None else [matrix]), last]
-    return plan.applied(made, own_steps(plan, story))
+    return [*shift_steps(story), *([] if matrix is None else [matrix]), last]
 
 
 def _largest(estimates: list[Estimate]) -> float:

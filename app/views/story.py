@@ -14,9 +14,9 @@ from app.deciding.lab import Lab
 from app.services import ledger, scoring
 from app.services.loading import Loaded
 from app.stories.deck import deck_html
-from app.stories.extra_steps import link_step, whole_story
+from app.stories.extra_steps import link_step, made_steps, own_steps
 from app.stories.plan import Step
-from app.stories.shift_steps import ShiftStory, shift_steps
+from app.stories.shift_steps import ShiftStory
 from app.widgets import export, provenance, shift_export, shift_pickers, story_editor
 from app.widgets.rule_picker import rule_from_state
 from saeeval_core.evaluation.boards import Direction
@@ -83,7 +83,7 @@ def _told(loaded: Loaded, told: Told) -> None:
     story = _story(loaded, told)
     plan = story_editor.plan(told.chosen)
     with st.spinner("Making the story"):
-        steps = _steps(story, told)
+        steps = plan.applied(_made(story, told), own_steps(plan, story))
     at = min(max(state.number("step", 1) - 1, 0), max(len(steps) - 1, 0))
     out = "Leave (Esc)" if state.presenting() else "To the lab"
     story_component.show(deck_html(steps, out=out), at, _moved, KEY)
@@ -114,29 +114,13 @@ def _story(loaded: Loaded, told: Told) -> ShiftStory:
     return ShiftStory(lab, told.commit, tuple(ledger.store().history(told.chosen.id)))
 
 
-def _steps(story: ShiftStory, told: Told) -> list[Step]:
-    """Kept while nothing they are made of changes: a step forward makes none of them again."""
-    plan = story_editor.plan(told.chosen)
-    link, command = _link(told), _command(story)
-    lab = story.lab
-    key = (
-        lab.loaded.config,
-        told.commit.id,
-        len(story.log),
-        plan,
-        link,
-        command,
-        lab.rank,
-        lab.ablation,
-        lab.n,
-        lab.rule,
-    )
-    kept = st.session_state.get("story_steps")
+def _made(story: ShiftStory, told: Told) -> list[Step]:
+    """Kept while nothing they are made of changes: neither a step forward nor another sentence makes them again."""
+    link, command, lab = _link(told), _command(story), story.lab
+    key = (lab.loaded.config, told.commit.id, len(story.log), link, command, lab.rank, lab.ablation, lab.n, lab.rule)
+    kept = st.session_state.get("story_made")
     if kept is None or kept[0] != key:
-        kept = st.session_state["story_steps"] = (
-            key,
-            whole_story(story, plan, shift_steps, link_step(story, link, command)),
-        )
+        kept = st.session_state["story_made"] = (key, made_steps(story, link_step(story, link, command)))
     return kept[1]
 
 

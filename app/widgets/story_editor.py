@@ -60,19 +60,23 @@ def _step(chosen: DecisionSet, own: Plan, step: Step, at: int, count: int) -> No
 def _pin(chosen: DecisionSet, own: Plan) -> None:
     with st.form("w_story_pin", clear_on_submit=True, border=False):
         st.caption("A step of your own: text alone, or any view by its link (Share, or the address bar).")
-        title = st.text_input("Title", key="w_story_title", max_chars=120)
-        sentence = st.text_input("Sentence", key="w_story_sentence", max_chars=600)
-        link = st.text_input("Link of a view", key="w_story_link", max_chars=2000)
-        if not st.form_submit_button("Add the step"):
-            return
+        st.text_input("Title", key="w_story_title", max_chars=120)
+        st.text_input("Sentence", key="w_story_sentence", max_chars=600)
+        st.text_input("Link of a view", key="w_story_link", max_chars=2000)
+        st.form_submit_button("Add the step", on_click=_add, args=(chosen, own))
+    if error := st.session_state.pop("story_problem", None):
+        provenance.problem(error)
+
+
+def _add(chosen: DecisionSet, own: Plan) -> None:
+    title, sentence, link = (str(st.session_state[f"w_story_{k}"]).strip() for k in ("title", "sentence", "link"))
     try:
-        if link.strip():
+        if link:
             Address.of(link)
     except SaeEvalError as error:
-        provenance.problem(error)
+        st.session_state["story_problem"] = error
         return
-    _keep(chosen, lambda: own.pinned(title.strip() or "Pinned", sentence.strip(), link.strip()), len(own.slides) + 1)
-    st.rerun(scope="fragment")
+    _keep(chosen, lambda: own.pinned(title or "Pinned", sentence, link), len(own.slides) + 1)
 
 
 def _keep(chosen: DecisionSet, made: Callable[[], Plan], step: int | None = None) -> None:

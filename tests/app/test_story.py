@@ -11,9 +11,9 @@ from app.deciding.lab import Lab
 from app.services import access, ledger, scoring
 from app.services.access import Access
 from app.stories.deck import deck_html
-from app.stories.extra_steps import Address, link_step, whole_story
+from app.stories.extra_steps import Address, link_step, made_steps, own_steps
 from app.stories.plan import Plan, Slide, Step
-from app.stories.shift_steps import ShiftStory, shift_steps
+from app.stories.shift_steps import ShiftStory
 from app.views import story as story_view
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError, DataError
@@ -45,7 +45,9 @@ def story(loaded):
 
 
 def told(story, plan=None):
-    return whole_story(story, plan or Plan(), shift_steps, link_step(story, "http://here/shift?n=1", "saeeval run"))
+    now = plan or Plan()
+    made = made_steps(story, link_step(story, "http://here/shift?n=1", "saeeval run"))
+    return now.applied(made, own_steps(now, story))
 
 
 def test_a_committed_set_is_told_from_the_texts_to_the_link(story):
@@ -118,14 +120,30 @@ def test_the_view_says_what_a_story_needs(loaded):
 
 def test_the_view_tells_the_set_and_stores_what_is_changed(story):
     at = view("story", {"step": "2"}, {"who": "Bob"})
-    assert not at.exception
-    assert at.session_state["story_steps"][1][1].key == "cheats"
+    assert not at.exception and at.text_area[0].label == "What step 2 of 10 says"
     at.text_area[0].set_value("It looks at the job.").run()
-    assert not at.exception
-    assert [s.sentence for s in at.session_state["story_steps"][1]][1] == "It looks at the job."
+    assert not at.exception and at.text_area[0].value == "It looks at the job."
     at.button(key="w_story_Later").click().run()
-    assert [s.key for s in at.session_state["story_steps"][1]][2] == "cheats"
+    assert at.text_area[0].label == "What step 3 of 10 says" and at.text_area[0].value == "It looks at the job."
+    at.text_input(key="w_story_title").set_value("A view")
+    at.text_input(key="w_story_link").set_value("http://here/tpp?n=5")
+    (add,) = [b for b in at.button if b.label == "Add the step"]
+    add.click().run()
+    assert not at.exception and at.text_area[0].label == "What step 11 of 11 says"
+    stored = Plan.of_json(ledger.store().story(story.commit.set_id, "Bob"))
+    assert [s.key for s in stored.slides][2::8] == ["cheats", "pin:1"] and stored.slides[
+        -1
+    ].link == "http://here/tpp?n=5"
     assert ledger.store().story(story.commit.set_id, "Ada") == ""  # Bob's own
+
+
+def test_a_step_with_a_link_that_cannot_be_used_is_refused_in_one_line(story):
+    at = view("story", {"step": "1"}, {"who": "Bob"})
+    at.text_input(key="w_story_link").set_value("javascript:alert(1)")
+    (add,) = [b for b in at.button if b.label == "Add the step"]
+    add.click().run()
+    assert not at.exception and "is no link" in at.error[0].value
+    assert ledger.store().story(story.commit.set_id, "Bob") == ""
 
 
 def test_on_a_read_only_server_a_story_is_told_and_not_changed(story, monkeypatch):
