@@ -18,6 +18,7 @@ VIEWS = {
     "shift_lab": "shift",
     "tpp_matrix": "tpp",
     "latents": "latents",
+    "texts": "texts",
     "compare": "compare",
     "judge": "judge",
     "your_data": "data",

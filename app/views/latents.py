@@ -1,4 +1,4 @@
-"""Latents: search and filter all of them, read one with its evidence, and try a text of one's own."""
+"""Latents: search and filter all of them, and read one with its evidence."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from app.components import latent as latent_card
 from app.payloads.evidence_card import card
 from app.services import scoring
 from app.services.loading import Loaded
-from app.widgets import bulk, export, latent_filters, latent_table, typed_text
+from app.widgets import bulk, export, latent_filters, latent_table, shift_pickers
 from saeeval_core.config import fingerprint
 from saeeval_core.evaluation.boards import Direction
 
@@ -19,25 +19,13 @@ ICON = ":material/search:"
 
 
 def render(loaded: Loaded) -> None:
-    """Table and filters beside the card; below, a text of one's own."""
-    direction = _direction(loaded)
+    """Table and filters beside the card."""
+    direction = shift_pickers.linked(loaded)
     if state.presenting():
         place = state.one_of("of", list(bulk.places(loaded, direction)) or [""])
         _card(loaded, direction, [], bulk.decided(loaded, direction, place))
         return
     _browse(loaded, direction)
-    st.subheader("Test my text", divider="gray")
-    typed_text.draw(loaded, direction)
-
-
-def _direction(loaded: Loaded) -> Direction | None:
-    """The SHIFT direction of the link, or the first pair's as the task names it; None for texts without pairs."""
-    every = scoring.shift_directions(loaded)
-    if not every:
-        return None
-    pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
-    wanted = [d for d in every if d.pair == pair and d.task.target.column == state.get("target")]
-    return wanted[0] if wanted else scoring.default_direction(loaded, pair)
 
 
 @st.fragment

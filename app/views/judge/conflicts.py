@@ -7,8 +7,8 @@ import streamlit as st
 from app import state
 from app.services import verdicts
 from app.services.loading import Loaded
-from app.views.judge.reading import SCALE, evidence_card, reasons
-from app.widgets import pressing, provenance
+from app.views.judge.reading import SCALE, reasons
+from app.widgets import one_card, pressing, provenance
 from saeeval_core.errors import DataError
 from saeeval_core.judging import agreement as agree
 from saeeval_core.ledger.store import PressId
@@ -49,7 +49,7 @@ def draw(loaded: Loaded) -> None:
     pressing.answers("w_settle_save")
     with st.expander("Their reasons"):
         reasons([v for v in verdicts.current(loaded) if v.latent == c.item and v.rater in pair])
-    evidence_card(loaded, int(c.item), "judge_card_conflicts")
+    one_card.draw(loaded, int(c.item), "judge_card_conflicts")
 
 
 def _chosen(found: list[agree.Conflict], pair: tuple[str, str], done: agree.Cells) -> agree.Conflict:

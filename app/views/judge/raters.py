@@ -7,8 +7,8 @@ import streamlit as st
 from app import state
 from app.services import intruders, verdicts
 from app.services.loading import Loaded
-from app.views.judge.reading import KINDS, evidence_card, reasons
-from app.widgets import export
+from app.views.judge.reading import KINDS, reasons
+from app.widgets import export, one_card
 from saeeval_core.judging.intruder import Finder
 from saeeval_core.ledger.verdicts import Verdict
 
@@ -31,7 +31,7 @@ def draw(loaded: Loaded) -> None:
     if own:
         with st.expander(f"What {len(own)} raters said, with reasons", expanded=len(own) == 1 or not own[0].ok):
             reasons(own, loaded)
-        evidence_card(loaded, latent, "judge_card_verdicts")
+        one_card.draw(loaded, latent, "judge_card_verdicts")
     st.download_button(
         "Verdicts (CSV)",
         lambda: export.csv_text([_flat(v) for v in every]),

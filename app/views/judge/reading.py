@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components import latent as latent_card
-from app.payloads.evidence_card import card
-from app.services import scoring
 from app.services.evidence import blind_evidence_of, evidence_of
 from app.services.loading import Loaded
 from app.widgets import provenance
@@ -48,16 +45,6 @@ def _failure(v: Verdict, loaded: Loaded | None) -> None:
     if v.raw:
         with st.expander("What came back"):
             st.html(plain_html(v.raw))
-
-
-def evidence_card(loaded: Loaded, latent: int, key: str) -> None:
-    """The lab's card of one latent, with its contexts by quadrant of the first pair; not for rating blind."""
-    view, every = None, scoring.shift_directions(loaded)
-    if every:
-        first = scoring.default_direction(loaded, every[0].pair)
-        view = scoring.shift_view(loaded, first.pair, first.task.target.column, scoring.live_part(loaded))
-    alone = latent_card.CardPage(card(loaded, latent, view), latent, None, None, "", None, present=False, effects=())
-    latent_card.show(alone, lambda: None, key)
 
 
 def evidence(loaded: Loaded, latent: int, *, blind: bool) -> None:
