@@ -65,14 +65,15 @@ export function drawScore(lab) {
       CURVE,
       lab.open.curve,
       table(
-        ["N", "accuracy", "S", "E"],
+        ["N", "accuracy", "S", "E", "edit size"],
         s.curve.points.map((p) => [
           p.n,
           est(p.accuracy),
           est(p.score),
           erased.has(p.n) ? est(erased.get(p.n).erasure) : "",
+          erased.has(p.n) ? num(erased.get(p.n).editSize) : "",
         ]),
-        [1, 2, 3],
+        [1, 2, 3, 4],
       ),
     ),
   );
