@@ -59,7 +59,7 @@ export function drawScore(lab) {
     drawGone(lab),
     el("h4", "", `Accuracy against N, ranked by attribution${atAlpha(s.alpha)}`),
     drawAccuracy(s.curve),
-    el("h4", "", `S and selective erasure E against N${atAlpha(s.alpha)}`),
+    el("h4", "", `S and selective erasure E${atAlpha(s.alpha)}`),
     drawErased(lab),
     details(
       CURVE,
