@@ -45,6 +45,8 @@ class ErasedPoint:
     n: int
     erasure: Estimate
     recoverability: Estimate
+    edit_size: float
+    """Share of whitened variance that is removed."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Gone:
     recoverability: Estimate | None = None
     recoverability_target: Estimate | None = None
     erasure: Estimate | None = None
+    edit_size: float | None = None
+    """Share of whitened variance that is removed."""
     carriers: tuple[tuple[int, float], ...] = ()
     survived: Survived | None = None
     """None while nobody asks."""
@@ -107,6 +111,7 @@ def gone(lab: Lab, ids: tuple[int, ...], *, parts: bool = False) -> Gone:
         recoverability=r.recoverability,
         recoverability_target=r.recoverability_target,
         erasure=r.score,
+        edit_size=found.edit_size,
         carriers=found.carriers,
         survived=_survived(lab, ids) if parts else None,
         how=_HOW.format(reader=r.reader, part=lab.part_name),
@@ -118,7 +123,8 @@ def erased_curve(lab: Lab, *, wait: bool) -> ErasedCurve:
     found = fresh_reader.erased(lab.desk.name, _where(lab), lab.rank, DEFAULT_NS, wait=wait)
     if found is None:
         return ErasedCurve(True)
-    points = tuple(ErasedPoint(n, r.score, r.recoverability) for n, r in found.points)
+    read = zip(found.points, found.sizes, strict=True)
+    points = tuple(ErasedPoint(n, r.score, r.recoverability, size) for (n, r), size in read)
     return ErasedCurve(False, points, found.problem)
 
 

@@ -44,6 +44,8 @@ class Still:
     """What fresh probes read after ablating a set."""
 
     readable: Readable | None = None
+    edit_size: float | None = None
+    """Share of whitened variance that is removed."""
     carriers: tuple[tuple[int, float], ...] = ()
     """(latent outside the set, attribution): what the fresh probe of the spurious label leans on most."""
     problem: str = ""
@@ -67,6 +69,8 @@ class Erased:
 
     points: tuple[tuple[int, Readable], ...] = ()
     """(N, what is read after ablating the first N)"""
+    sizes: tuple[float, ...] = ()
+    """Edit size of each."""
     problem: str = ""
     """Why there is nothing to read."""
 
@@ -144,7 +148,8 @@ def is_newest(question: str, key: tuple[object, ...]) -> bool:
 def _read(where: Where, ids: tuple[int, ...]) -> Still:
     try:
         view = scoring.shift_erasure(where.loaded, where.pair, where.target, where.part)
-        return Still(scoring.fresh(view, ids, where.alpha), tuple(view.carriers(ids, where.alpha)))
+        size = scoring.edit_sizes(where.loaded, where.pair, where.target, where.part, ids, [len(ids)], where.alpha)[0]
+        return Still(scoring.fresh(view, ids, where.alpha), size, tuple(view.carriers(ids, where.alpha)))
     except SaeEvalError as error:
         return Still(problem=str(error))
 
@@ -167,6 +172,9 @@ def _erased(where: Where, rank: str, ns: tuple[int, ...]) -> Erased | None:
             if quiet.pressed_since(began):
                 return None
             points.append((n, scoring.fresh(view, tuple(int(i) for i in order[:n]), where.alpha)))
-        return Erased(tuple(points))
+        shown = [n for n, _ in points]
+        first = [int(i) for i in order[: max(shown, default=0)]]
+        sizes = scoring.edit_sizes(where.loaded, where.pair, where.target, where.part, first, shown, where.alpha)
+        return Erased(tuple(points), tuple(sizes))
     except SaeEvalError as error:
         return Erased(problem=str(error))

@@ -37,9 +37,7 @@ def set_path(loaded: Loaded, pair: str, target: str, part: int, ids: tuple[int, 
     """One person's set in one direction."""
     score = scoring.set_score(scoring.shift_view(loaded, pair, target, part), ids, "zero")
     erasure = scoring.shift_erasure(loaded, pair, target, part)
-    directions = scoring.shift_directions(loaded)
-    direction = next(d for d in directions if (d.pair, d.task.target.column) == (pair, target))
-    size = direction.pair_fresh.whitening.edit_size(erasure.codes.edits(ids)[1])
+    size = scoring.edit_sizes(loaded, pair, target, part, ids, [len(ids)])[0]
     blank = LossPath(name, "set", pair=pair, target=target, part=PART_NAMES[part])
     return path_of_set(blank, score, scoring.fresh(erasure, ids), size)
 

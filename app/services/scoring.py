@@ -1,6 +1,6 @@
 """Boards of what is loaded, live scoring on them, and cached scores of sets for several sessions and redraws."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -139,6 +139,14 @@ def shift_erasure(loaded: Loaded, pair: str, target: str, part: int) -> ShiftEra
 def fresh(view: ShiftErasure, ids: tuple[int, ...], alpha: float = 1.0) -> Readable:
     """What fresh probes still read after ablating this share of a set: the same under every one of ABLATIONS."""
     return view.score(ids, alpha)
+
+
+def edit_sizes(
+    loaded: Loaded, pair: str, target: str, part: int, ids: Sequence[int], ns: Sequence[int], alpha: float = 1.0
+) -> list[float]:
+    """Share of whitened variance that ablating the first n latents takes away, for each of ``ns``."""
+    scored = shift_erasure(loaded, pair, target, part).codes.edits(ids, alpha)[1]
+    return _direction(loaded, pair, target).pair_fresh.whitening.edit_sizes(scored, ns)
 
 
 @shared(max_entries=8)

@@ -1,7 +1,7 @@
 """Taking a SHIFT result out (set, figures, report) and a set in."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import plotly.graph_objects as go
@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import report_page, state
 from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
-from app.figures.shift import shift_curve
+from app.figures.shift import score_curve, shift_curve
 from app.services import ledger, scoring
 from app.widgets import export, provenance, steering_box
 from saeeval_core.config import DEFAULT_NS
@@ -25,10 +25,25 @@ from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say
 
+ERASED = "S, E and R against N"
 _FIELDS = {"mean": "mean_ablation", "zero": "score"}
 """Ablation -> the field in which ``saeeval run`` writes S under it."""
 Point = tuple[int, ShiftScore]
 """(latents ablated, score)"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set of the export."""
+
+    name: str
+    n: int
+    score: ShiftScore
+    erasure: Estimate
+    """E"""
+    recoverability: Estimate
+    """R of the spurious label."""
+    edit_size: float
 
 
 def popover(box: DeltaGenerator, lab: Lab) -> None:
@@ -68,8 +83,15 @@ def _figures(lab: Lab, name: str) -> None:
     st.caption("Accuracy against N")
     export.figure_buttons(
         lambda: _curve(lab, _ranked(lab), _you(lab)),
-        lambda: _numbers(lab.part_name, _ranked(lab), _you(lab)),
+        lambda: _numbers(lab.part_name, _rows(lab, _ranked(lab), _you(lab))),
         f"{name}_curve",
+        about,
+    )
+    st.caption(ERASED)
+    export.figure_buttons(
+        lambda: _erased_curve(_rows(lab, _ranked(lab), _you(lab))),
+        lambda: _numbers(lab.part_name, _rows(lab, _ranked(lab), _you(lab))),
+        f"{name}_erased",
         about,
     )
     st.caption("Sets compared")
@@ -95,9 +117,10 @@ def _file_name(lab: Lab) -> str:
 def report(lab: Lab) -> str:
     """The lab as it is now, as one page."""
     points, you, chosen = _ranked(lab), _you(lab), lab.chosen()
-    compared = _compared(lab, you[1])
+    compared, rows = _compared(lab, you[1]), _rows(lab, points, you)
     drawn = [
-        ("Accuracy against N", _curve(lab, points, you), _said_rows(points, you)),
+        ("Accuracy against N", _curve(lab, points, you), _said_rows(rows)),
+        (ERASED, _erased_curve(rows), []),
         ("Sets compared", set_comparison(compared), [{"set": a, "S": say(b)} for a, b, _ in compared]),
     ]
     return report_page.view_page(
@@ -182,20 +205,57 @@ def _curve(lab: Lab, points: Sequence[Point], you: Point) -> go.Figure:
     return shift_curve(points, you, lab.view.board)
 
 
-def _named(points: Sequence[Point], you: Point) -> list[tuple[str, int, ShiftScore]]:
-    return [*((f"top {n}", n, s) for n, s in points), ("this set", *you)]
+def _rows(lab: Lab, points: Sequence[Point], you: Point) -> list[Row]:
+    """The first latents of the ranking, then the set on screen, with what fresh probes read of each."""
+    order = scoring.ranking(lab.view, lab.rank)
+    sets = [(f"top {n}", tuple(int(i) for i in order[:n]), s) for n, s in points]
+    return [_row(lab, *own) for own in (*sets, ("this set", tuple(lab.ablated()), you[1]))]
 
 
-def _said_rows(points: Sequence[Point], you: Point) -> list[dict[str, str | int]]:
+def _row(lab: Lab, name: str, ids: tuple[int, ...], score: ShiftScore) -> Row:
+    place = lab.direction.pair, lab.direction.task.target.column, lab.part
+    read = scoring.fresh(scoring.shift_erasure(lab.loaded, *place), ids)
+    if not ids:
+        read = read.without_value("ablate at least one latent")
+    (size,) = scoring.edit_sizes(lab.loaded, *place, ids, [len(ids)])
+    return Row(name, len(ids), score, read.score, read.recoverability, size)
+
+
+def _erased_curve(rows: Sequence[Row]) -> go.Figure:
+    *ranked, mine = rows
+    curves = {
+        "S": [(r.n, r.score.score) for r in ranked],
+        "E": [(r.n, r.erasure) for r in ranked],
+        "R": [(r.n, r.recoverability) for r in ranked],
+    }
+    own = {f"{name}, this set": [(mine.n, e)] for name, e in zip(curves, _values(mine), strict=True) if mine.n}
+    return score_curve(curves | own, title=ERASED, y="S, E, R (R of the spurious label)")
+
+
+def _values(row: Row) -> tuple[Estimate, Estimate, Estimate]:
+    return row.score.score, row.erasure, row.recoverability
+
+
+def _said_rows(rows: Sequence[Row]) -> list[dict[str, str | int]]:
     """As the report shows them."""
-    return [{"set": name, "n": n, "accuracy": say(s.accuracy), "S": say(s.score)} for name, n, s in _named(points, you)]
+    return [
+        {"set": r.name, "n": r.n, "accuracy": say(r.score.accuracy)}
+        | {name: say(e) for name, e in zip("SER", _values(r), strict=True)}
+        | {"edit size": f"{r.edit_size:.3f}"}
+        for r in rows
+    ]
 
 
-def _numbers(part: str, points: Sequence[Point], you: Point) -> list[dict[str, object]]:
+def _numbers(part: str, rows: Sequence[Row]) -> list[dict[str, object]]:
     """As a program reads them: every number in a column of its own, empty where undefined."""
     return [
-        {"set": name, "n": n, "part": part} | export.columns("accuracy", s.accuracy) | export.columns("S", s.score)
-        for name, n, s in _named(points, you)
+        {"set": r.name, "n": r.n, "part": part}
+        | export.columns("accuracy", r.score.accuracy)
+        | export.columns("S", r.score.score)
+        | export.columns("E", r.erasure)
+        | export.columns("R", r.recoverability)
+        | {"edit_size": r.edit_size}
+        for r in rows
     ]
 
 

@@ -129,12 +129,20 @@ def test_a_set_can_always_be_taken_out_or_says_why_not(loaded, adas):
 
 def test_numbers_are_numbers_in_columns_of_their_own(loaded, direction, adas):
     lab = lab_of(loaded, direction, "Ada")
-    text = export.csv_text(shift_export._numbers("dev", shift_export._ranked(lab), shift_export._you(lab)))
+    rows = shift_export._rows(lab, shift_export._ranked(lab), shift_export._you(lab))
+    text = export.csv_text(shift_export._numbers("dev", rows))
     rows = list(csv.DictReader(io.StringIO(text)))
     mine, score = rows[-1], scoring.set_score(lab.view, lab.ablated(), "mean").score
     assert mine["set"] == "this set" and float(mine["S"]) == pytest.approx(score.value)
     assert (float(mine["S_low"]), float(mine["S_high"])) == pytest.approx(score.ci)
     assert all(float(r["accuracy"]) and int(r["n"]) >= 0 for r in rows)
+    place = direction.pair, direction.task.target.column, lab.part
+    read = scoring.fresh(scoring.shift_erasure(loaded, *place), lab.ablated())
+    assert (float(mine["E"]), float(mine["R"])) == pytest.approx((read.score.value, read.recoverability.value))
+    assert float(mine["edit_size"]) == pytest.approx(
+        scoring.edit_sizes(loaded, *place, lab.ablated(), [int(mine["n"])])[0]
+    )
+    assert shift_export.ERASED in shift_export.report(lab)
 
 
 def test_file_names_tell_sets_apart(loaded, direction, adas):

@@ -3,8 +3,8 @@
     python tests/bench/ui_latency.py [--assets DIR] [--presses 60] [--out result.json]
     python tests/bench/ui_latency.py --planted 16384x1250     # a planted bundle: width x texts per cell (8 cells)
 
-Writes {"decision_p95_ms", "decision_ms": [...], "slider_p95_ms", ...}. The clock runs inside the page: from the key event
-to the frame after the score's text has changed.
+Writes {"decision_p95_ms", "decision_ms": [...], "erasure_p95_ms" (key press to the new E), "slider_p95_ms", ...}. The
+clock runs inside the page: from the key event to the frame after the score's text has changed.
 """
 
 import argparse
@@ -44,6 +44,20 @@ _WATCH = """() => {
     setTimeout(() => { watch.disconnect(); done(-1); }, 10000);
     document.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
   });
+  // The answer with the new score says that E is being read; then it is waited for, from the key on.
+  window.__pressAndRead = async (key) => {
+    const t0 = performance.now();
+    if (await __press(key) < 0) return -1;
+    return new Promise((done) => {
+      const look = () => {
+        const box = __lab().querySelector('[data-testid=gone]');
+        if (box && box.dataset.pending === 'false') done(performance.now() - t0);
+        else if (performance.now() - t0 > 10000) done(-1);
+        else requestAnimationFrame(look);
+      };
+      look();
+    });
+  };
 }"""
 _SLIDE = """() => {
   const find = (root) => {
@@ -128,6 +142,17 @@ def decisions(page, presses: int) -> list[float]:
     return times
 
 
+def read_again(page, presses: int) -> list[float]:
+    """Milliseconds from a press to E of the new set, read by fresh probes; the next press waits for it."""
+    times = []
+    for k in range(presses):
+        times.append(page.evaluate("key => window.__pressAndRead(key)", "a" if k % 3 != 2 else "z"))
+        if k % 3 == 0:
+            page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(350)
+    return times
+
+
 def slider(page, url: str, moves: int) -> list[float]:
     """Milliseconds from a move of N to the redrawn matrix; empty, with the reason on stderr, when there is no such page."""
     from playwright.sync_api import Error
@@ -179,6 +204,7 @@ def main() -> None:
             first = time.monotonic() - started
             page.wait_for_timeout(2000)
             pressed = decisions(page, args.presses)
+            read = read_again(page, args.presses // 2)
             rows = page.evaluate("window.__lab().querySelectorAll('.qrow').length - 1")
             moved = slider(page, url, 24)
             browser.close()
@@ -187,7 +213,7 @@ def main() -> None:
         "queue_rows": rows,
         "decisions_unanswered": sum(t < 0 for t in pressed),
     }
-    for name, all_times in (("decision", pressed), ("slider", moved)):
+    for name, all_times in (("decision", pressed), ("erasure", read), ("slider", moved)):
         times = [round(t, 1) for t in all_times if t >= 0]
         result |= {
             f"{name}_median_ms": median(times) if times else None,

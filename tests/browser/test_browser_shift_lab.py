@@ -325,7 +325,13 @@ def test_where_it_survived_and_the_curve_of_e_come_by_themselves(open_page):
     curve = page.get_by_test_id("erased")
     expect(curve).to_have_attribute("data-pending", "false", timeout=45_000)
     expect(curve.locator("svg")).to_contain_text("E")
+    page.get_by_role("button", name="against edit size").click()
+    expect(curve.locator("svg")).to_contain_text("share of variance removed")
+    assert page.evaluate(FOCUSED) == "against N"
     press(page, "a")
+    expect(curve).to_have_attribute("data-pending", "false", timeout=45_000)
+    expect(curve.locator("svg")).to_contain_text("share of variance removed")
+    expect(curve.locator("svg")).to_contain_text("you, E", timeout=45_000)
     box = page.get_by_test_id("parts")
     box.locator("summary").focus()
     page.keyboard.press("Enter")

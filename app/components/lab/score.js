@@ -59,20 +59,21 @@ export function drawScore(lab) {
     drawGone(lab),
     el("h4", "", `Accuracy against N, ranked by attribution${atAlpha(s.alpha)}`),
     drawAccuracy(s.curve),
-    el("h4", "", `S and selective erasure E against N${atAlpha(s.alpha)}`),
+    el("h4", "", `S and selective erasure E${atAlpha(s.alpha)}`),
     drawErased(lab),
     details(
       CURVE,
       lab.open.curve,
       table(
-        ["N", "accuracy", "S", "E"],
+        ["N", "accuracy", "S", "E", "edit size"],
         s.curve.points.map((p) => [
           p.n,
           est(p.accuracy),
           est(p.score),
           erased.has(p.n) ? est(erased.get(p.n).erasure) : "",
+          erased.has(p.n) ? num(erased.get(p.n).editSize) : "",
         ]),
-        [1, 2, 3],
+        [1, 2, 3, 4],
       ),
     ),
   );

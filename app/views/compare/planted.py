@@ -20,7 +20,10 @@ _FAULT_COLUMNS = {
     "sd_texts_redrawn": "sd over seeds, texts redrawn",
 }
 
-_EMPTY = f"No number: not measured. \u201cplanted, seen\u201d: {OTHER_WORLDS['seen']}. E there is that of the validation above."
+_EMPTY = (
+    "No number, or a setting that is not listed: not measured. E on planted worlds is that of the validation above. "
+    f"\u201cplanted, seen\u201d: {OTHER_WORLDS['seen']}."
+)
 
 
 @st.fragment
