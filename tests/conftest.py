@@ -35,6 +35,13 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_state.pop("cache", ""), ignore_errors=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object):
+    from sharing_out import Files
+
+    return Files(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def shared_folder() -> Path:
     """Research data that is not part of the repository: the environment's folder, or ``shared/data`` beside the checkout."""
     given = os.environ.get(SHARED)

@@ -132,7 +132,7 @@ def kills(open_page, server, record_property, times: int, seed: int) -> None:
     record_property("presses", presses)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_four_kills_lose_double_and_misplace_no_press(open_page, server, record_property, seed):
     kills(open_page, server, record_property, 4, seed)
 

@@ -135,7 +135,12 @@ def _child(work: Callable[[], object], names: tuple[Path, Path]) -> int:
 
 def _load() -> None:
     """What every command needs is loaded before the first fork."""
+    import concept_erasure  # noqa: F401
     import sae_lens  # noqa: F401
+    import sklearn.covariance
+    import sklearn.decomposition
+    import sklearn.linear_model
+    import sklearn.preprocessing  # noqa: F401
     import transformer_lens  # noqa: F401
     from transformers.models.llama import modeling_llama  # noqa: F401
 
