@@ -113,11 +113,11 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "") -> Report
         decision,
         of,
         verdicts.latents_named(loaded).get(latent, ("", ""))[0],
-        neuronpedia_page(loaded.latents.sae, latent),
         [t.token for t in found.promoted],
         [t.token for t in found.suppressed],
         contexts,
         {"density": found.density} | said,
+        neuronpedia_page(loaded.latents.sae, latent),
     )
 
 

@@ -34,14 +34,14 @@ class ReportLatent:
     of: str = ""
     """Class whose set it belongs to (TPP)."""
     explanation: str = ""
-    page: str = ""
-    """https address of the latent's page elsewhere; "" for none."""
     promoted: Sequence[str] = ()
     suppressed: Sequence[str] = ()
     contexts: Sequence[tuple[str, Sequence[tuple[str, float]]]] = ()
     """(source, [(token text, activation)])"""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Name -> value, such as density or a rater's ratings."""
+    page: str = ""
+    """https address of the latent's page at Neuronpedia; "" for none."""
 
 
 def report_html(
