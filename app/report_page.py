@@ -139,12 +139,12 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: f
         decision,
         of,
         verdicts.latents_named(loaded).get(latent, ("", ""))[0],
-        neuronpedia_page(loaded.latents.sae, latent),
         [t.token for t in found.promoted],
         [t.token for t in found.suppressed],
         contexts,
         {"carries": f"{effect:+.3f} of the probe's logit difference", "density": found.density} | said,
         effect,
+        neuronpedia_page(loaded.latents.sae, latent),
     )
 
 

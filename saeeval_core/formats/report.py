@@ -35,8 +35,6 @@ class ReportLatent:
     of: str = ""
     """Class whose set it belongs to (TPP)."""
     explanation: str = ""
-    page: str = ""
-    """https address of the latent's page elsewhere; "" for none."""
     promoted: Sequence[str] = ()
     suppressed: Sequence[str] = ()
     contexts: Sequence[tuple[str, Sequence[tuple[str, float]]]] = ()
@@ -45,6 +43,8 @@ class ReportLatent:
     """Name -> value, such as density or a rater's ratings."""
     effect: float = 0.0
     """What it carries of the probe's logit difference; the latents of a report are sorted by its size."""
+    page: str = ""
+    """https address of the latent's page at Neuronpedia; "" for none."""
 
 
 @dataclass(frozen=True)

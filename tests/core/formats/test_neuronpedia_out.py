@@ -11,6 +11,7 @@ from saeeval_core.cli.main import app
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.formats import neuronpedia as n
+from saeeval_core.formats.report import ReportLatent, _latents
 from saeeval_core.judging.imports import read_explanations
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
@@ -136,6 +137,14 @@ def test_links_are_https_and_only_of_what_can_be_an_id(monkeypatch):
         monkeypatch.setattr(known_saes, "_neuronpedia_id", lambda _, here=here: here)
         expected = f"https://www.neuronpedia.org/{PLACE}/3" if sae == "r/good" else ""
         assert neuronpedia_page(sae, 3) == expected
+
+
+@pytest.mark.parametrize(
+    "page", ["", "javascript:alert(1)", "http://x/y", f"https://www.neuronpedia.org/{PLACE}/3'><b>"]
+)
+def test_a_report_links_to_https_only_and_escaped(page):
+    said = _latents([ReportLatent(3, "ablate", page=page)])
+    assert ("<a " in said) == page.startswith("https") and "<b>" not in said and "javascript" not in said
 
 
 def record(index: object, *texts: str, **more: object) -> dict:
