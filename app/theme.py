@@ -22,6 +22,8 @@ MIDDLE = Shade("#f7f7f5", "#1b1f26")
 """Middle of a diverging scale: the page itself."""
 PAPER, INK = Shade("#ffffff", "#14161a"), Shade("#1b1f26", "#eceff2")
 """Page and text of what leaves the dashboard: figures as files, reports, decks."""
+BLACK = "#000000"
+"""Text on a bright cell of a matrix."""
 HOT = Shade("224,142,0", "255,176,46")
 """Red, green and blue of the marker behind active tokens; its strength is the activation."""
 LINES = (PRIMARY, LOSS)

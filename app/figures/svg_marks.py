@@ -9,7 +9,7 @@ from html import escape, unescape
 import plotly.graph_objects as go
 
 from app.figures.svg_axes import Axis
-from app.theme import LINES, MIDDLE, PALETTE, diverging, rgb
+from app.theme import BLACK, LINES, MIDDLE, PALETTE, PAPER, diverging, rgb
 
 TEXT = "currentColor"
 _DASHES = {"dash": "7 5", "dot": "2 4", "dashdot": "8 4 2 4", "longdash": "12 5", "longdashdot": "12 5 2 5"}
@@ -284,7 +284,7 @@ def _hex(colour: tuple[int, int, int]) -> str:
 def _readable(colour: tuple[int, int, int]) -> str:
     """Black or white, whichever stands out more from this colour (WCAG's relative luminance)."""
     r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour))
-    return "#000000" if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 else "#ffffff"
+    return BLACK if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 else PAPER.light
 
 
 def listed(values: object) -> list[object]:

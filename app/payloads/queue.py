@@ -1,6 +1,7 @@
 """Rows of the queue: candidate latents in the order of their effect, with everything they are filtered and sorted by."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,23 @@ SHOWN = 100
 ALIKE = 0.6
 """Correlation of pooled activations from which two candidates count as near-duplicates: they fire on the same texts."""
 
-Row = tuple[int, int, str, float, float, int | None, int | None, str, int]
-"""id, rank, explanation, effect, density, highest rating of the target's and of the spurious label's concepts, ratings
-as text, the strongest of its near-duplicates (itself where it has none)"""
+
+class Row(NamedTuple):
+    """One latent of the queue; an array in JSON, because there are hundreds."""
+
+    latent: int
+    rank: int
+    explanation: str
+    effect: float
+    density: float
+    target: int | None
+    """Highest rating of the target's concepts."""
+    spurious: int | None
+    """The same of the spurious label's."""
+    ratings: str
+    """In words."""
+    alike: int
+    """The strongest of its near-duplicates; itself where it has none."""
 
 
 def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[int]) -> tuple[list[Row], str]:
@@ -53,7 +68,7 @@ def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
     effect = view.base_effect if rank == "base" else view.attribute_effect
     place = _places(view, rank)
     target, spurious, text = _ratings(loaded, view, verdicts.newest(loaded)).get(latent, (None, None, ""))
-    return (
+    return Row(
         latent,
         place.get(latent, len(place)) + 1,
         what,

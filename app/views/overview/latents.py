@@ -31,26 +31,29 @@ def draw(loaded: Loaded) -> None:
     title(f"Latents that carry {spurious}")
     view = scoring.shift_view(loaded, direction.pair, target, scoring.live_part(loaded))
     rows = queue_rows(loaded, view, "attribute", ())[0][:CARDS]
-    top = max((abs(r[3]) for r in rows), default=1.0) or 1.0
+    top = max((abs(r.effect) for r in rows), default=1.0) or 1.0
     with st.container(key="ov_latents"):
         for row in rows:
-            values = {"pair": direction.pair, "target": target, "latent": row[0]}
+            values = {"pair": direction.pair, "target": target, "latent": row.latent}
             linked(
-                f"latent_{row[0]}", _card(loaded, row, top), f"Open latent {row[0]} in the lab", "shift_lab", **values
+                f"latent_{row.latent}",
+                _card(loaded, row, top),
+                f"Open latent {row.latent} in the lab",
+                "shift_lab",
+                **values,
             )
 
 
 def _card(loaded: Loaded, row: Row, top: float) -> str:
-    latent, _, what, effect, _, rating, rated = row
-    bar = f"<div class='track gain'><i style='width:{100 * abs(effect) / top:.0f}%'></i></div>"
-    dots = "" if rating is None else "\u25cf" * rating + "\u25cb" * (4 - rating)
+    bar = f"<div class='track gain'><i style='width:{100 * abs(row.effect) / top:.0f}%'></i></div>"
+    dots = "" if row.spurious is None else "\u25cf" * row.spurious + "\u25cb" * (4 - row.spurious)
     body = (
-        f"<div class='row'><b>{latent}</b><span class='how'>effect {effect:+.2f}</span></div>{bar}"
-        f"<div class='clamp two'>{html.escape(what or 'no explanation yet')}</div>"
-        f"<div class='how'>{html.escape(rated or 'not rated')} <span aria-hidden='true'>{dots}</span></div>"
-        f"<div class='clamp three'>{_context(_strongest(evidence_of(loaded, latent).contexts, loaded.task_set.texts.name))}</div>"
+        f"<div class='row'><b>{row.latent}</b><span class='how'>effect {row.effect:+.2f}</span></div>{bar}"
+        f"<div class='clamp two'>{html.escape(row.explanation or 'no explanation yet')}</div>"
+        f"<div class='how'>{html.escape(row.ratings or 'not rated')} <span aria-hidden='true'>{dots}</span></div>"
+        f"<div class='clamp three'>{_context(_strongest(evidence_of(loaded, row.latent).contexts, loaded.task_set.texts.name))}</div>"
     )
-    return framed(f"<div class='latent'>{body}</div>", f"latent {latent}", provenance.dark())
+    return framed(f"<div class='latent'>{body}</div>", f"latent {row.latent}", provenance.dark())
 
 
 def _strongest(contexts: Sequence[EvidenceContext], source: str) -> EvidenceContext | None:
