@@ -9,6 +9,7 @@ import streamlit as st
 from app.services import fresh_matrix, trust
 from app.services.loading import Loaded
 from app.widgets import provenance, rivals_box
+from saeeval_core.controls.about import RANDOM
 from saeeval_core.controls.controls import rival_words, warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.controls.rival_results import Places, paired
@@ -77,7 +78,8 @@ def _compared(
         at = {p.control.name: p.control for p in found if (p.variant, p.n) == (s.variant, s.n)}
         columns.append((s.label, at))
         lines += [f"{s.label}: {line}" for line in warnings_of(s.score, list(at.values()))]
-        if samples and (said := rival_words(s.score, list(at.values()))):
+        # Rivals that are not scored yet are not listed: the button above offers them.
+        if samples and (said := rival_words(s.score, [c for name, c in at.items() if name in (RANDOM, *samples)])):
             words.append(f"{s.label}: {said}")
     _warn(lines)
     if words:
