@@ -148,7 +148,9 @@ def is_newest(question: str, key: tuple[object, ...]) -> bool:
 def _read(where: Where, ids: tuple[int, ...]) -> Still:
     try:
         view = scoring.shift_erasure(where.loaded, where.pair, where.target, where.part)
-        size = scoring.edit_sizes(where.loaded, where.pair, where.target, where.part, ids, [len(ids)], where.alpha)[0]
+        size = scoring.sizes_of_edits(where.loaded, where.pair, where.target, where.part, ids, [len(ids)], where.alpha)[
+            0
+        ]
         return Still(scoring.fresh(view, ids, where.alpha), size, tuple(view.carriers(ids, where.alpha)))
     except SaeEvalError as error:
         return Still(problem=str(error))
@@ -174,7 +176,7 @@ def _erased(where: Where, rank: str, ns: tuple[int, ...]) -> Erased | None:
             points.append((n, scoring.fresh(view, tuple(int(i) for i in order[:n]), where.alpha)))
         shown = [n for n, _ in points]
         first = [int(i) for i in order[: max(shown, default=0)]]
-        sizes = scoring.edit_sizes(where.loaded, where.pair, where.target, where.part, first, shown, where.alpha)
+        sizes = scoring.sizes_of_edits(where.loaded, where.pair, where.target, where.part, first, shown, where.alpha)
         return Erased(tuple(points), tuple(sizes))
     except SaeEvalError as error:
         return Erased(problem=str(error))

@@ -37,7 +37,7 @@ def set_path(loaded: Loaded, pair: str, target: str, part: int, ids: tuple[int, 
     """One person's set in one direction."""
     score = scoring.set_score(scoring.shift_view(loaded, pair, target, part), ids, "zero")
     erasure = scoring.shift_erasure(loaded, pair, target, part)
-    size = scoring.edit_sizes(loaded, pair, target, part, ids, [len(ids)])[0]
+    size = scoring.sizes_of_edits(loaded, pair, target, part, ids, [len(ids)])[0]
     blank = LossPath(name, "set", pair=pair, target=target, part=PART_NAMES[part])
     return path_of_set(blank, score, scoring.fresh(erasure, ids), size)
 

@@ -141,7 +141,7 @@ def fresh(view: ShiftErasure, ids: tuple[int, ...], alpha: float = 1.0) -> Reada
     return view.score(ids, alpha)
 
 
-def edit_sizes(
+def sizes_of_edits(
     loaded: Loaded, pair: str, target: str, part: int, ids: Sequence[int], ns: Sequence[int], alpha: float = 1.0
 ) -> list[float]:
     """Share of whitened variance that ablating the first n latents takes away, for each of ``ns``."""

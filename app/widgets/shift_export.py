@@ -217,7 +217,7 @@ def _row(lab: Lab, name: str, ids: tuple[int, ...], score: ShiftScore) -> Row:
     read = scoring.fresh(scoring.shift_erasure(lab.loaded, *place), ids)
     if not ids:
         read = read.without_value("ablate at least one latent")
-    (size,) = scoring.edit_sizes(lab.loaded, *place, ids, [len(ids)])
+    (size,) = scoring.sizes_of_edits(lab.loaded, *place, ids, [len(ids)])
     return Row(name, len(ids), score, read.score, read.recoverability, size)
 
 

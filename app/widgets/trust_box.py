@@ -9,6 +9,7 @@ import streamlit as st
 from app.services import fresh_matrix, trust
 from app.services.loading import Loaded
 from app.widgets import provenance, rivals_box
+from saeeval_core.controls.about import RANDOM
 from saeeval_core.controls.controls import rival_words, warnings_of
 from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.controls.rival_results import Places, paired
@@ -40,8 +41,8 @@ class Beside:
     """What one metric's headline scores stand beside."""
 
     controls: list[Placed]
-    in_pairs: bool
-    """Whether differences from the SAE's own scores were taken over the same resamples."""
+    in_pairs: frozenset[str]
+    """Names of those whose differences from the SAE were taken over the same resamples."""
 
 
 def button(loaded: Loaded, metric: str) -> None:
@@ -64,7 +65,7 @@ def beside(loaded: Loaded, metric: str, headlines: Sequence[Headline]) -> Beside
     samples: dict[str, Places] = {}
     for name, places in (item for r in more for item in r.samples.items()):
         samples[name] = {**samples.get(name, {}), **places}
-    return Beside(paired(found, trust.headline_scores(loaded), samples) if samples else found, bool(samples))
+    return Beside(paired(found, trust.headline_scores(loaded), samples) if samples else found, frozenset(samples))
 
 
 def every_control(loaded: Loaded, metric: str, headlines: Sequence[Headline]) -> None:
@@ -76,7 +77,9 @@ def every_control(loaded: Loaded, metric: str, headlines: Sequence[Headline]) ->
         at = {p.control.name: p.control for p in known.controls if (p.variant, p.n) == (h.variant, h.n)}
         columns.append((h.label, at))
         lines += [f"{h.label}: {line}" for line in warnings_of(h.score, list(at.values()))]
-        if known.in_pairs and (said := rival_words(h.score, list(at.values()))):
+        # Rivals that are not scored yet are not listed: the button above offers them.
+        compared = [c for name, c in at.items() if name == RANDOM or name in known.in_pairs]
+        if known.in_pairs and (said := rival_words(h.score, compared)):
             words.append(f"{h.label}: {said}")
     _warn(lines)
     if words:

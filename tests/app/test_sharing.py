@@ -140,7 +140,7 @@ def test_numbers_are_numbers_in_columns_of_their_own(loaded, direction, adas):
     read = scoring.fresh(scoring.shift_erasure(loaded, *place), lab.ablated())
     assert (float(mine["E"]), float(mine["R"])) == pytest.approx((read.score.value, read.recoverability.value))
     assert float(mine["edit_size"]) == pytest.approx(
-        scoring.edit_sizes(loaded, *place, lab.ablated(), [int(mine["n"])])[0]
+        scoring.sizes_of_edits(loaded, *place, lab.ablated(), [int(mine["n"])])[0]
     )
     assert shift_export.ERASED in shift_export.report(lab)
 
