@@ -157,7 +157,13 @@ def _quadrants(loaded: Loaded, view: ShiftLatents | None, latent: int, own: list
     for q in QUADRANTS:
         mean, share = means[q]
         found = [c for c in own if quadrant.get(c.text_row) == q]
-        out.append(_group(task.quadrant_name(q), f"fires on {share:.0%} of its scored texts, mean {mean:.3f}", found))
+        out.append(
+            _group(
+                task.quadrant_name(q),
+                f"active in {100 * share:.0f} % of these texts; mean activation {mean:.2f}",
+                found,
+            )
+        )
     rest = [c for c in own if c.text_row not in quadrant]
     other = [_group("other texts of the task", "labels outside this pair", rest)] if rest else []
     return (*out, *other)
@@ -190,6 +196,8 @@ def _row(c: EvidenceContext) -> Context:
     """Tokens and activations, with a little running text on both sides; index of the strongest token."""
     strongest = max(range(len(c.activations)), key=lambda i: abs(c.activations[i]), default=0)
     before, after = c.before[-AROUND:], c.after[:AROUND]
+    before = f"\u2026{before}" if len(c.before) > AROUND else before
+    after = f"{after}\u2026" if len(c.after) > AROUND else after
     where = f"{c.cell or c.source}, text {c.text_row}, {c.kind}, strongest {c.peak:.3f}"
     return Context((before, *c.tokens, after), (0, *c.activations, 0), strongest + 1, where)
 

@@ -234,5 +234,5 @@ def erased(loaded: Loaded, metric: str, n: int) -> Erasure | None:
 
 def averaged(total: OverPairs) -> str:
     """What a mean over pairs averages, in words."""
-    out = f", {total.left_out} undefined direction(s) left out" if total.left_out else ", both directions"
-    return f"mean over {total.pairs} pair(s){out}"
+    left = f", {total.left_out} undefined direction{'' if total.left_out == 1 else 's'} left out"
+    return f"mean over {total.pairs} pair{'' if total.pairs == 1 else 's'}{left if total.left_out else ', both directions'}"

@@ -20,6 +20,8 @@ from saeeval_core.scores.selections import Rule
 
 ADJUDICATED = "adjudicated"
 """The rater under whose name rulings on conflicts are kept, whoever made them."""
+GIVEN_BY = {"human": "person", "llm": "LLM", "imported": "imported", "local": "offline judge"}
+"""Kind of a rater, in words."""
 BLIND_SHIFT, BLIND_TPP = 15, 10
 """Number of latents of each SHIFT and each TPP ranking that are offered for blind rating."""
 
@@ -111,7 +113,7 @@ def _named(loaded: Loaded, _newest: int) -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
     for v in by_standing(current(loaded)):
         if v.ok and v.explanation and v.latent not in found:
-            found[v.latent] = (v.explanation, f"explanation by {v.rater} ({v.rater_kind})")
+            found[v.latent] = (v.explanation, f"explained by {v.rater} \u00b7 {GIVEN_BY[v.rater_kind]}")
     return found
 
 

@@ -77,7 +77,7 @@ def _outcome(lab: Lab, job: CoalitionJob) -> None:
     what = [named[i][0] if i in named else tokens_of(lab.loaded, i) for i in found.ids]
     st.dataframe(
         [
-            {"latent": i, "gain": round(gain, 3), score: round(value, 3), "what it says": text}
+            {"latent": i, "gain": round(gain, 3), score: round(value, 3), "explanation": text}
             for i, text, gain, value in zip(found.ids, what, found.gains, found.scores, strict=True)
         ],
         hide_index=True,

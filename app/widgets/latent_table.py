@@ -23,8 +23,8 @@ def effect_columns(loaded: Loaded, direction: Direction | None) -> dict[str, np.
     found: dict[str, np.ndarray] = {}
     if direction is not None:
         view = scoring.shift_view(loaded, direction.pair, direction.task.target.column, scoring.live_part(loaded))
-        found[f"SHIFT attribute probe ({direction.task.spurious})"] = view.attribute_effect
-        found[f"SHIFT biased probe ({direction.task.target})"] = view.base_effect
+        found[f"SHIFT spurious-label probe ({direction.task.spurious})"] = view.attribute_effect
+        found[f"SHIFT biased probe C_b ({direction.task.target})"] = view.base_effect
     if loaded.task_set.tpp is not None:
         tpp = scoring.tpp_view(loaded, scoring.live_part(loaded))
         found |= {f"TPP probe of {c}": tpp.effects[:, j] for j, c in enumerate(tpp.board.task.classes)}

@@ -18,7 +18,7 @@ ALL = "all"
 RANKS = ("attribute", "base")
 _BY_GAP = "direction_by_gap"
 """Session state: the pair and target that were opened for a link without a target."""
-_RANKED = {"attribute": "attribute probe", "base": "biased probe"}
+_RANKED = {"attribute": "spurious-label probe", "base": "biased probe (C_b)"}
 _ABLATED = {"mean": "to the mean", "zero": "to zero (paper)"}
 
 
@@ -147,7 +147,7 @@ def _choice(box: DeltaGenerator, label: str, name: str, labels: Mapping[str, str
         key=key,
         on_change=state.choose,
         args=(name, key),
-        width=130,
+        width=165,
         format_func=labels.get,
         help=help,
     )

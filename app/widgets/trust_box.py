@@ -108,9 +108,9 @@ def checks(
 ) -> None:
     """Buttons for the set on the page; each answers below when pressed."""
     with st.container(horizontal=True):
-        wants_controls = st.button("Score its controls", key=f"w_{key}_controls", icon=":material/balance:")
+        wants_controls = st.button("Compare with controls", key=f"w_{key}_controls", icon=":material/balance:")
         wants_refits = st.button(
-            "Vary the training texts",
+            "Refit on other training texts",
             key=f"w_{key}_refits",
             icon=":material/replay:",
             help=f"Fits the probes again on {REFITS} resamples of their training texts: a wider, more honest interval.",

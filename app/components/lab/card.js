@@ -62,10 +62,13 @@ function bars(h, names, label) {
   s.append(a, b);
   return s;
 }
+// A token of nothing but white space is still a token.
+const visibleSpace = (text) => text.replaceAll(" ", "\u2423").replaceAll("\n", "\u23ce").replaceAll("\t", "\u21e5");
+
 function chips(list, limit = 10) {
   const box = el("div", "chips");
   for (const [text, v] of list.slice(0, limit)) {
-    const c = el("span", "chip", text);
+    const c = el("span", "chip", text.trim() ? text : visibleSpace(text));
     c.title = signed(v, 3);
     box.append(c);
   }
@@ -99,11 +102,11 @@ export function drawCard(lab) {
     "div",
     "facts",
     fact(
-      "effect on attribute probe",
+      "carries: spurious-label probe",
       sci(card.attribute),
-      "I = (mean on positives \u2212 mean on negatives) \u00d7 D\u00b7w, attribute probe, its training texts",
+      "logit difference that it carries: I = (mean on positives \u2212 mean on negatives) \u00d7 D\u00b7w, on the probe's training texts",
     ),
-    fact("effect on biased probe", sci(card.base), "the same for C_b, the probe whose accuracy S measures"),
+    fact("carries: biased probe (C_b)", sci(card.base), "the same for C_b, the probe whose accuracy S measures"),
     fact("density", percent(card.density), "share of all recorded tokens on which the latent is active"),
   );
   lab.share = el("div", "facts");
@@ -201,9 +204,9 @@ export function drawShare(lab) {
     return;
   }
   lab.share.replaceChildren(
-    fact("ablated alone: S", s ? est(s.solo) : "\u2026", "S_SHIFT on dev when this latent alone is ablated"),
+    fact("S alone", s ? est(s.solo) : "\u2026", "S_SHIFT on dev when this latent alone is ablated"),
     fact(
-      !s ? "step" : s.inside ? "leave-one-out change" : "would change S by",
+      !s ? "S if toggled" : s.inside ? "S lost if toggled" : "S gained if toggled",
       s ? est(s.change, 2, signed) : "\u2026",
       s && s.inside
         ? "S of the set minus S without this latent, same resamples"

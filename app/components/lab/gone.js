@@ -70,5 +70,5 @@ function carried(lab, g) {
     lab.byId.get(id)?.what ?? "",
     sci(v),
   ]);
-  return table(["latent", "what it says", "attribution"], rows, [2]);
+  return table(["latent", "explanation", "attribution"], rows, [2]);
 }

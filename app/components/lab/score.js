@@ -4,7 +4,8 @@ import { atAlpha, drawAlpha } from "./alpha.js";
 import { drawAccuracy, drawErased } from "./curve.js";
 import { drawGone } from "./gone.js";
 
-const CARRY = "which latents carry it (leave-one-out)";
+const CARRY = "most important latents (S lost without each)";
+const WORDS = "what these words mean";
 const LOG = "decision log";
 const CURVE = "as a table";
 
@@ -61,6 +62,7 @@ export function drawScore(lab) {
     drawAccuracy(s.curve),
     el("h4", "", `S and selective erasure E${atAlpha(s.alpha)}`),
     drawErased(lab),
+    details(WORDS, lab.open.words, ...meanings()),
     details(
       CURVE,
       lab.open.curve,
@@ -100,7 +102,7 @@ export function drawScore(lab) {
         lab.open.carry,
         s.carry
           ? table(
-              ["latent", "change of S"],
+              ["latent", "S lost without it"],
               s.carry.map((c) => [
                 button("link num", String(c.latent), () => lab.go(c.latent)),
                 est(c.change, 3, signed),
@@ -114,7 +116,16 @@ export function drawScore(lab) {
     lab.commit(),
   );
   commit.disabled = !record.canCommit;
-  right.append(commit, el("p", "how", `Different dev scores of this set that have been shown: ${record.looks}.`));
+  right.append(
+    commit,
+    el(
+      "p",
+      "how",
+      "All above is dev: texts that you choose on, so a score here flatters the set. Commit scores it once on test texts " +
+        "that nobody has chosen on, and keeps how many different dev scores were looked at before.",
+    ),
+    el("p", "how", `Different dev scores of this set that have been shown: ${record.looks}.`),
+  );
   for (const c of record.commits)
     right.append(
       el(
@@ -134,7 +145,7 @@ export function drawScore(lab) {
     lab.scoreBody.replaceChildren(left, right);
   });
   drawAlpha(lab);
-  const names = { [CARRY]: "carry", [LOG]: "log", [CURVE]: "curve" };
+  const names = { [CARRY]: "carry", [LOG]: "log", [CURVE]: "curve", [WORDS]: "words" };
   box.querySelectorAll("details").forEach((d) => {
     if (!(d.firstChild.textContent in names)) return;
     d.ontoggle = () => {
@@ -150,6 +161,15 @@ export function drawScore(lab) {
     el("span", "mute small", ` \u00b7 latent ${lab.current}`),
   );
 }
+const meanings = () =>
+  [
+    "Quadrant: one of the four combinations of both labels. Every quadrant counts a quarter of an accuracy.",
+    "Base: the biased probe (C_b), trained where the two labels always agree. Oracle: trained where they do not.",
+    "Leakage: how far C_b's answer still tells the spurious label; 0 not at all, .5 always.",
+    "Gap: oracle minus base, what there is to repair. Where it is not surely above 0, S is not defined.",
+    "Dev look: another dev score of this set that was shown.",
+  ].map((text) => el("p", "how", text));
+
 // Redraw without taking the keyboard's focus away from a button or heading that is drawn again.
 function keepFocus(box, draw) {
   const focusable = () => [...box.querySelectorAll("button, summary")];
