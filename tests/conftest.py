@@ -3,10 +3,12 @@
 Everything a test may use by name is here; functions to build more of the same are in ``toys.py``.
 """
 
+import asyncio
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before numpy and torch are loaded: tests share the machine, and one thread gives the same bits everywhere.
@@ -98,6 +100,17 @@ def one_thread() -> None:
     # Where torch is not loaded yet, it will find OMP_NUM_THREADS.
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_loop_of_a_browser(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Chromium's driver leaves its event loop marked as running in this thread, where code under test may start its own."""
+    loop = None if "chromium" in request.fixturenames else asyncio._get_running_loop()
+    if loop is not None:
+        asyncio._set_running_loop(None)
+    yield
+    if loop is not None:
+        asyncio._set_running_loop(loop)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def own_controls(prepared: Prepared, latents: LatentRecording, *, shipped: bool 
 
     ``keep``: store what had to be made.
     """
-    kept, key = KeptJson(Shelves("recordings", shipped), "own", version=1), _key(prepared, latents)
+    kept, key = KeptJson(Shelves("recordings", shipped), "own-controls", version=1), _key(prepared, latents)
     try:
         found: Rivals = kept.find(key, Rivals.of_dict)
     except LookupError:

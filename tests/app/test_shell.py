@@ -110,6 +110,12 @@ def test_an_sae_made_for_another_model_says_so(planted_app):
     assert "made for gpt2" in test.sidebar.warning[0].value.replace("\\", "")
 
 
+def assert_only_what_is_here(models: list[str]) -> None:
+    """Other tests of this process may have recorded folders of their own."""
+    named = [m for m in models if not Path(m).is_dir()]
+    assert named == [*filter(installed, PACKAGED)]
+
+
 def test_the_models_of_the_registry_are_offered_by_name(planted_app, monkeypatch):
     test = page(planted_app)
     box = test.sidebar.selectbox(key="w_model")
@@ -124,7 +130,7 @@ def test_the_models_of_the_registry_are_offered_by_name(planted_app, monkeypatch
     releases.registry_models.cache_clear()
     monkeypatch.setattr(releases, "_registry_file", gone)
     try:
-        assert page(planted_app).sidebar.selectbox(key="w_model").options == [*filter(installed, PACKAGED)]
+        assert_only_what_is_here(page(planted_app).sidebar.selectbox(key="w_model").options)
     finally:
         releases.registry_models.cache_clear()
 
@@ -133,7 +139,7 @@ def test_a_read_only_server_offers_only_what_is_here(planted_app):
     access.put(Access(read_only=True))
     try:
         test = page(planted_app)
-        assert test.sidebar.selectbox(key="w_model").options == [*filter(installed, PACKAGED)]
+        assert_only_what_is_here(test.sidebar.selectbox(key="w_model").options)
         assert picked.saes_on_offer("gpt2-small") == ()
     finally:
         access.put(Access())

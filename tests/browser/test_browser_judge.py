@@ -128,7 +128,9 @@ def test_agreement_shows_figures_and_conflicts_are_clicked_through(own):
     table = page.get_by_test_id("stDataFrame").locator("visible=true").last
     table.click(position={"x": 14, "y": 35 + 35 + 17})  # the second row's box
     expect(page.get_by_text("Latent 4", exact=True)).to_be_visible(timeout=WAIT)
-    page.get_by_text("2 a few").click()
+    chosen = page.get_by_text("2 a few")
+    expect(chosen).to_have_count(1, timeout=WAIT)  # those of the first row are gone
+    chosen.click()
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("2 conflicts, the furthest apart first; 1 settled.")).to_be_visible(timeout=WAIT)
 

@@ -62,6 +62,6 @@ def test_rows_of_the_table_are_decided_at_once_and_stand_in_the_lab(open_page):
     expect(page.get_by_text("20 latents set to ablate")).to_be_visible(timeout=WAIT)
     page.get_by_role("link", name="SHIFT lab").click()
     expect(page.locator(".score .small").first).to_contain_text("20 ablated", timeout=WAIT)
-    page.get_by_role("link", name="Latents").click()
+    page.get_by_role("link", name="Latents", exact=True).click()
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("20 decisions taken back")).to_be_visible(timeout=WAIT)

@@ -14,7 +14,7 @@ STEPS = 10
 def committed(open_page) -> Page:
     """A lab of a person who has ablated two latents and committed them."""
     page = open_page("/shift?n=5", who="Teller")
-    expect(page.locator(".lab .queue .row").first).to_be_visible(timeout=WAIT)
+    expect(page.locator(".lab .qrow").first).to_be_visible(timeout=WAIT)
     for _ in range(2):
         page.keyboard.press("a")
         page.keyboard.press("ArrowDown")
@@ -74,7 +74,7 @@ def test_a_story_is_told_exported_and_opened_from_disk_in_the_dark(committed, ch
         page.get_by_role("button", name="Deck (HTML)").click()
     deck.value.save_as(tmp_path / "deck.html")
     page.locator(".story .out").click()
-    expect(page.locator(".lab .queue .row").first).to_be_visible(timeout=WAIT)
+    expect(page.locator(".lab .qrow").first).to_be_visible(timeout=WAIT)
 
     context = chromium.new_context(color_scheme="dark", offline=True)
     asked: list[str] = []

@@ -233,7 +233,13 @@ def test_a_full_disk_costs_lines_on_stderr_and_not_the_run(call, args, cache, tm
     assert code == 0, err
     lines = [line for line in err.splitlines() if "No space left on device" in line]
     # The identity of the model is hashed once in a process: its line may have been said by another test.
-    assert {line.split()[0] for line in lines} - {"model"} == {"recording", "pace", "probes", "controls"}
+    assert {line.split()[0] for line in lines} - {"model"} == {
+        "recording",
+        "pace",
+        "probes",
+        "controls",
+        "own-controls",
+    }
     assert all("used all the same" in line for line in lines)
     monkeypatch.setenv("SAEEVAL_CACHE", str(tmp_path / "other"))
     code, _, err = call(*args, "--json", tmp_path / "whole.json")

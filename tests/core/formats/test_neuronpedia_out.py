@@ -11,7 +11,7 @@ from saeeval_core.cli.main import app
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.formats import neuronpedia as n
-from saeeval_core.formats.report import ReportLatent, _latents
+from saeeval_core.formats.report import ReportLatent, latent_card
 from saeeval_core.judging.imports import read_explanations
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import Verdict
@@ -143,7 +143,7 @@ def test_links_are_https_and_only_of_what_can_be_an_id(monkeypatch):
     "page", ["", "javascript:alert(1)", "http://x/y", f"https://www.neuronpedia.org/{PLACE}/3'><b>"]
 )
 def test_a_report_links_to_https_only_and_escaped(page):
-    said = _latents([ReportLatent(3, "ablate", page=page)])
+    said = latent_card(ReportLatent(3, "ablate", page=page))
     assert ("<a " in said) == page.startswith("https") and "<b>" not in said and "javascript" not in said
 
 
