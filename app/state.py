@@ -49,7 +49,7 @@ DEFAULTS: Mapping[str, str] = {
     "verdict": "",
     "density": "",  # Latents: "low,high" in % of tokens
     "silent": "",  # Latents: "1" shows latents that never fire here, too
-    "tab": "",  # Judge & agreement: the open tab
+    "tab": "",  # Judge: the open tab
     "judge_threshold": str(Rule().threshold),
     "judge_zero": "",
     "judge_order": Rule().order,

@@ -1,4 +1,4 @@
-"""Test my texts: up to ten of one's own, what a probe says of each before and after ablation, and which latents did it."""
+"""My texts: up to ten of one's own, what a probe says of each before and after ablation, and which latents did it."""
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.live_text import TextReading
 
-TITLE = "Test my texts"
+TITLE = "My texts"
 ICON = ":material/edit_note:"
 MOST_TEXTS = 10
 STEPS = 12

@@ -13,7 +13,7 @@ STEPS = 10
 @pytest.fixture
 def committed(open_page) -> Page:
     """A lab of a person who has ablated two latents and committed them."""
-    page = open_page("/shift?n=5", who="Teller")
+    page = open_page("/shift?n=5", who="Teller", width=1600)
     expect(page.locator(".lab .qrow").first).to_be_visible(timeout=WAIT)
     for _ in range(2):
         page.keyboard.press("a")

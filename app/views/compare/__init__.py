@@ -1,4 +1,4 @@
-"""Compare SAEs: stored sweeps with intervals, published files beside ours, and two choices on one recording, paired."""
+"""Compare: stored sweeps with intervals, published files beside ours, and two choices on one recording, paired."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from app.views.compare.upload import own_rows
 from app.widgets import provenance
 from app.widgets.tabs import tabs
 
-TITLE = "Compare SAEs"
+TITLE = "Compare"
 ICON = ":material/compare_arrows:"
 TABS = {
     "sweep": "Sweep",

@@ -1,4 +1,4 @@
-"""Judge & agreement: what every rater said, how far they agree, where they differ, rating blind, and deciding together."""
+"""Judge: what every rater said, how far they agree, where they differ, rating blind, and deciding together."""
 
 from app import state
 from app.services import verdicts
@@ -7,7 +7,7 @@ from app.views.judge import agreement, blind, conflicts, intruder, paper, raters
 from app.widgets.ask_judge import ask_panel
 from app.widgets.tabs import tabs
 
-TITLE = "Judge & agreement"
+TITLE = "Judge"
 ICON = ":material/balance:"
 TABS = {
     "verdicts": "Verdicts",

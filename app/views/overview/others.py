@@ -37,7 +37,7 @@ def draw(loaded: Loaded) -> None:
     lines = [Line(short[r.sae], r.estimate, own=r.sae == own) for r in rows]
     note = f"{_SCORES[rows[0].metric]}, average over N = 1 to 20, mean ablation, test; {rows[0].file}"
     picture = f"<div class='how'>{html.escape(note)}</div>{pictures.forest(lines, dark=provenance.dark())}"
-    linked("others", picture, "Open Compare SAEs", "compare", compare_tab="")
+    linked("others", picture, "Open Compare", "compare", compare_tab="")
 
 
 def rows_beside(rows: Sequence[Stored], loaded: Loaded) -> list[Stored]:
