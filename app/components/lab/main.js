@@ -286,40 +286,55 @@ function askAgain(lab, least = 0) {
 function decide(lab, decision, ids) {
   const latents = ids || (lab.current === null ? [] : [lab.current]);
   if (!latents.length) return;
-  act(lab, "decide", { latents, decision, reason: lab.reason });
-  lab.reason = "";
+  const { reason } = lab;
+  lab.reason = ""; // the next card begins without one
   const field = lab.parts.card.querySelector("input.tool");
-  if (field) field.value = "";
-  if (!ids && lab.q.advance.checked) step(lab, 1);
+  if (field && !lab.locked) field.value = "";
+  const moves = !ids && lab.q.advance.checked;
+  const next = moves ? () => nextTo(lab, 1) : undefined;
+  if (!act(lab, "decide", { latents, decision, reason }, next)) lab.reason = reason;
 }
 
 function undo(lab) {
   if (act(lab, "undo")) expectUndo(lab);
 }
 
-// Whether it was sent.
-function act(lab, kind, what) {
+// Whether it was sent. `next`: the latent to turn to, told along, because a second message would make the answer to the
+// first one wait; the page is drawn while the server works.
+function act(lab, kind, what, next) {
   if (lab.locked) {
     complain(lab.locked);
     return false;
   }
   press(lab.line, kind, what);
   lab.decisions = overlay(lab.line, lab.stored);
-  markQueue(lab);
-  drawBadge(lab);
-  lab.parts.score.classList.add("busy");
+  const turned = turnTo(lab, next?.());
   send(lab.line);
+  markQueue(lab);
+  if (turned) drawTurned(lab);
+  else drawBadge(lab);
+  lab.parts.score.classList.add("busy");
   return true;
 }
 
-function go(lab, id) {
-  if (id === null || id === undefined || id === lab.current) return;
+// Whether another latent is current now; it is not drawn yet.
+function turnTo(lab, id) {
+  if (id === null || id === undefined || id === lab.current) return false;
   lab.current = id;
-  markQueue(lab);
+  clearTimeout(lab.soon);
+  return true;
+}
+
+function drawTurned(lab) {
   lab.parts.card.scrollTop = 0;
   drawCard(lab);
   reveal(lab);
-  clearTimeout(lab.soon);
+}
+
+function go(lab, id) {
+  if (!turnTo(lab, id)) return;
+  markQueue(lab);
+  drawTurned(lab);
   // Known cards are on screen; the server is told (URL, share of this latent, cards to come) once the keys rest.
   lab.soon = setTimeout(() => send(lab.line), lab.cards.has(id) ? 120 : 0);
 }
