@@ -1,6 +1,6 @@
 """Latency a person feels: key press to the changed score, TPP slider to the redrawn matrix, in Chromium on the real app.
 
-    python tests/bench/ui_latency.py [--assets DIR] [--presses 60] [--out result.json]
+    python tests/bench/ui_latency.py [--assets DIR] [--presses 60] [--stay] [--out result.json]
     python tests/bench/ui_latency.py --planted 16384x1250     # a planted bundle: width x texts per cell (8 cells)
 
 Writes {"decision_p95_ms", "decision_ms": [...], "erasure_p95_ms" (key press to the new E), "slider_p95_ms", ...}. The
@@ -178,6 +178,7 @@ def main() -> None:
     parser.add_argument("--assets", default=os.environ.get("SAEEVAL_ASSETS", ""))
     parser.add_argument("--planted", default="", help="WIDTHxPER_CELL")
     parser.add_argument("--presses", type=int, default=60)
+    parser.add_argument("--stay", action="store_true", help="the lab stays at the latent that was decided on")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -198,6 +199,8 @@ def main() -> None:
         ):
             browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1440, "height": 900})
+            if args.stay:
+                page.add_init_script("localStorage.setItem('saeeval.advance', '0')")
             started = time.monotonic()
             page.goto(f"{url}/shift")
             page.get_by_test_id("score").wait_for(timeout=60_000)
