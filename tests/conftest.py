@@ -105,7 +105,7 @@ def one_thread() -> None:
 @pytest.fixture(autouse=True)
 def no_loop_of_a_browser(request: pytest.FixtureRequest) -> Iterator[None]:
     """Chromium's driver leaves its event loop marked as running in this thread, where code under test may start its own."""
-    loop = None if "chromium" in request.fixturenames else asyncio._get_running_loop()
+    loop = None if {"chromium", "browser_page"} & set(request.fixturenames) else asyncio._get_running_loop()
     if loop is not None:
         asyncio._set_running_loop(None)
     yield

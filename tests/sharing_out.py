@@ -5,9 +5,9 @@ from pathlib import PurePosixPath
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-LONGEST = ("browser", "test_golden.py", "faults")
+LONGEST = ("browser", "test_names_in_pages.py", "test_golden.py", "faults")
 """Folders and files that begin before the others. xdist's own order is by the number of tests, so few long ones come last,
-and one worker ends alone."""
+and one worker ends alone. The second has a Chromium of its own, which two of in one worker would be one too many."""
 
 
 class Files(LoadFileScheduling):

@@ -40,7 +40,7 @@ def editor(chosen: DecisionSet, now: Plan, steps: Sequence[Step], at: int) -> No
 def _step(chosen: DecisionSet, own: Plan, step: Step, at: int, count: int) -> None:
     key = f"w_story_said_{step.key}"
     st.text_area(
-        f"What step {at + 1} of {count} says",
+        provenance.plain(f"What step {at + 1} of {count} says"),
         step.sentence,
         key=key,
         on_change=_keep,
@@ -52,7 +52,7 @@ def _step(chosen: DecisionSet, own: Plan, step: Step, at: int, count: int) -> No
         for label, by in (("Earlier", -1), ("Later", 1)):
             move = (chosen, lambda by=by: own.moved(step.key, by), at + 1 + by)
             off = not 0 <= at + by < count
-            st.button(label, key=f"w_story_{label}", on_click=_keep, args=move, disabled=off)
+            st.button(provenance.plain(label), key=f"w_story_{label}", on_click=_keep, args=move, disabled=off)
         leave_out = (chosen, lambda: own.without(step.key))
         st.button("Leave this step out", key="w_story_out", on_click=_keep, args=leave_out, disabled=count < 2)
 

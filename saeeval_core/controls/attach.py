@@ -269,7 +269,7 @@ def _setting(variant: str, n: int | None) -> str:
 def _headlines(sae: SaeResult) -> dict[str, dict[tuple[str, int | None], Estimate]]:
     """Metric -> (variant, N) -> test score."""
     found: dict[str, dict[tuple[str, int | None], Estimate]] = {}
-    if sae.shift is not None:
+    if sae.shift is not None and "test" in sae.shift.area:
         n = headline_n(list(sae.shift.aggregate))
         found["shift"] = {
             (RECOMMENDED, None): sae.shift.area["test"].score,

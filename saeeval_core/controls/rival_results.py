@@ -55,7 +55,7 @@ class Rivals:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         rows = [
-            {"name": name, "place": list(place), "samples": np.round(s.samples, 5).tolist()} | s.score.to_dict()
+            {"name": name, "place": list(place), "samples": s.samples.tolist()} | s.score.to_dict()
             for name, places in self.samples.items()
             for place, s in places.items()
         ]

@@ -27,7 +27,7 @@ from saeeval_core.texts.parts import DEV
 pytestmark = pytest.mark.hostile
 READS = {
     "list_sets", "decisions", "beyond", "ablated", "history", "note_look", "dev_looks", "find_verdict", "verdicts", "newest_verdict",
-    "verdict_history", "raters", "open_batches", "commits", "carried_out", "close", "check_owner", "keep_backups",
+    "verdict_history", "raters", "open_batches", "commits", "carried_out", "close", "check_owner", "keep_backups", "story",
 }  # fmt: skip
 MADE = {"desk": "x", "choice": "mine", "task": "bios", "protocol": "robust", "seed": 0, "ablation": "mean", "n": 5}
 

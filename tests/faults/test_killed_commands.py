@@ -21,6 +21,7 @@ RUN = (
     "probes.json",
     "probes.safetensors",
     "probes.json",
+    "own-controls.json",
     "controls.json",
     "result.json",
 )

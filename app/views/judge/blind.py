@@ -14,7 +14,7 @@ from app.components import rating
 from app.services import access, verdicts
 from app.services.loading import Loaded
 from app.views.judge.reading import SCALE, evidence, reasons
-from app.widgets import pressing
+from app.widgets import pressing, provenance
 from saeeval_core.errors import DataError, SaeEvalError
 from saeeval_core.judging.verdict import task_concepts
 from saeeval_core.ledger.store import PressId
@@ -35,7 +35,9 @@ def draw(loaded: Loaded) -> None:
     queue = [i for i in verdicts.blind_queue(loaded, who) if i not in done]
     skipped = [i for i in st.session_state.get(_SKIPPED, []) if i in queue]
     later = f", {len(skipped)} of them skipped for now" if skipped else ""
-    st.progress(len(done) / max(1, len(done) + len(queue)), f"{len(done)} rated, {len(queue)} to go{later}")
+    st.progress(
+        len(done) / max(1, len(done) + len(queue)), provenance.plain(f"{len(done)} rated, {len(queue)} to go{later}")
+    )
     just = st.session_state.get(_LAST)
     if just is not None:
         with st.expander(f"Latent {just}, rated: what the others said"):

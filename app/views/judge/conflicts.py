@@ -29,7 +29,7 @@ def draw(loaded: Loaded) -> None:
     side = st.segmented_control("Show", list(_SIDES), default="disagree at related ≥ 1", key="w_conflict_side")
     found = agree.conflicts(every[pair[0]], every[pair[1]], threshold=_SIDES[side or "all"])
     settled, many = sum((c.item, c.concept) in done for c in found), "" if len(found) == 1 else "s"
-    st.caption(f"{len(found)} conflict{many}, the furthest apart first; {settled} settled.")
+    st.caption(provenance.plain(f"{len(found)} conflict{many}, the furthest apart first; {settled} settled."))
     if not found:
         return
     c = _chosen(found, pair, done)
