@@ -30,10 +30,10 @@ def own_controls(prepared: Prepared, latents: LatentRecording, *, shipped: bool 
     try:
         found: Rivals = kept.find(key, Rivals.of_dict)
     except LookupError:
-        found = _made(prepared, latents)
+        made = _made(prepared, latents).to_dict()
         if keep:
-            kept.keep(key, found.to_dict())
-        found = Rivals.of_dict(found.to_dict())  # the same bits the first time as from the file
+            kept.keep(key, made)
+        found = Rivals.of_dict(made)  # the same bits the first time as from the file
     return found
 
 

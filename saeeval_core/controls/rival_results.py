@@ -95,9 +95,9 @@ def rivals_of(
         if scores.name not in (*BASES, LEACE):
             placed += scores.placed()
         samples[scores.name] = samples.get(scores.name, {}) | own
-    made = Rivals(tuple(placed), tuple(paths), samples)
-    _kept(shipped).keep(_key(prepared, general), made.to_dict())
-    return made
+    made = Rivals(tuple(placed), tuple(paths), samples).to_dict()
+    _kept(shipped).keep(_key(prepared, general), made)
+    return Rivals.of_dict(made)  # the same bits the first time as from the file
 
 
 def kept_rivals(prepared: Prepared, general: GeneralText | None, *, shipped: bool = True) -> Rivals | None:
