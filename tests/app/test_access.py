@@ -17,9 +17,11 @@ from app.launch import Serving
 from app.payloads.shift_lab import Asked, Seen, lab_payload
 from app.services import access, ledger, loading, scoring, uploads, verdicts
 from app.services.access import Access, ReadOnlyStore
+from app.views.judge import blind as blind_view
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError, DataError
 from saeeval_core.judging.command import JudgeOptions
+from saeeval_core.judging.verdict import task_concepts
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import Rule
 from saeeval_core.texts.parts import DEV
@@ -139,9 +141,10 @@ def test_views_are_read_with_locked_controls(loaded, rules):
     at = view("judge", {"tab": "blind"}, {"who": "Ada"})
     assert not at.exception
     assert next(b for b in at.button if b.label == "Ask").disabled
-    assert not any(
-        b.label == "Save and next" for b in at.button
-    )  # ratings are pressed in the card; the store refuses them
+    ratings = {c.name: 0 for c in task_concepts(loaded.task_set)}
+    rated = {"client": "page", "seq": 1, "latent": verdicts.blind_queue(loaded, "Ada")[0], "ratings": ratings}
+    with pytest.raises(DataError, match="read-only"):
+        blind_view.take(loaded, "Ada", rated)
     direction = scoring.shift_directions(loaded)[0]
     lab = Lab(loaded, direction, DEV, "Ada", "mine", "attribute", "mean", 5, Rule())
     assert "read-only" in lab_payload(lab, PressLog(), Seen(), Asked(), present=False).locked
