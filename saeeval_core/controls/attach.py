@@ -267,25 +267,27 @@ def _setting(variant: str, n: int | None) -> str:
 
 
 def _headlines(sae: SaeResult) -> dict[str, dict[tuple[str, int | None], Estimate]]:
-    """Metric -> (variant, N) -> test score."""
+    """Metric -> (variant, N) -> test score; what a result from a file lacks is left out."""
     found: dict[str, dict[tuple[str, int | None], Estimate]] = {}
-    if sae.shift is not None and "test" in sae.shift.area:
-        n = headline_n(list(sae.shift.aggregate))
-        found["shift"] = {
-            (RECOMMENDED, None): sae.shift.area["test"].score,
-            (TOP_N, n): sae.shift.aggregate[n]["test"].score,
-        }
-        if sae.shift.erasure:
-            n = erasure_n(list(sae.shift.erasure))
-            found["shift"][ERASURE, n] = sae.shift.erasure[n]["test"].selective_erasure
+    if sae.shift is not None:
+        own = found["shift"] = {}
+        if "test" in sae.shift.area:
+            own[RECOMMENDED, None] = sae.shift.area["test"].score
+        if scores := {n: parts["test"].score for n, parts in sae.shift.aggregate.items() if "test" in parts}:
+            n = headline_n(list(scores))
+            own[TOP_N, n] = scores[n]
+        if read := {n: parts["test"] for n, parts in sae.shift.erasure.items() if "test" in parts}:
+            n = erasure_n(list(read))
+            own[ERASURE, n] = read[n].selective_erasure
     if sae.tpp is not None:
-        by_n = {a.n: a.parts["test"].score for a in sae.tpp.by_n}
-        n = headline_n(list(by_n))
-        area = {(RECOMMENDED, None): sae.tpp.area["test"]} if sae.tpp.area else {}
-        found["tpp"] = area | {(TOP_N, n): by_n[n]}
-        read = next(a.parts["test"].erasure for a in sae.tpp.by_n if a.n == n)
-        if read is not None:
-            found["tpp"][ERASURE, n] = read.selective_erasure
+        own = found["tpp"] = {}
+        if "test" in sae.tpp.area:
+            own[RECOMMENDED, None] = sae.tpp.area["test"]
+        if tested := {a.n: a.parts["test"] for a in sae.tpp.by_n if "test" in a.parts}:
+            n = headline_n(list(tested))
+            own[TOP_N, n] = tested[n].score
+            if (erasure := tested[n].erasure) is not None:
+                own[ERASURE, n] = erasure.selective_erasure
     return found
 
 
