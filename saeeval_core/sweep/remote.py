@@ -20,6 +20,8 @@ from saeeval_core.texts.plain import of_plain
 from saeeval_core.texts.tasks import TaskSet
 from saeeval_core.versions import versions
 
+_FIRST_WAIT, _LONGEST_WAIT = 20.0, 3600.0
+"""Seconds to wait for what the driver has."""
 _KINDS = {kind.__name__: kind for kind in (RecordUnit, MergeUnit, ScoreUnit)}
 
 
@@ -49,16 +51,15 @@ class Slot:
 
         ``texts``, ``files``: references to the texts of its task and to what it needs.
         """
-        import ray
         import torch
 
         torch.set_num_threads(self._config.threads)
         own = unit_of(kind, json.loads(unit))
         missing = [name for name in files if not (cache_dir() / name).exists()]
-        write_files(dict(zip(missing, ray.get([files[n] for n in missing]), strict=True)))
+        write_files(dict(zip(missing, _fetched([files[n] for n in missing]), strict=True)))
         if own.task not in self._sets:
             self._sets.clear()
-            self._sets[own.task] = of_plain(json.loads(ray.get(texts[0])))
+            self._sets[own.task] = of_plain(json.loads(*_fetched(texts[:1])))
         before = len(notices())
         try:
             with threadpool_limits(self._config.threads):
@@ -75,6 +76,25 @@ class Slot:
 
 TOKEN = "shared-by-a-sweep"
 """File in the shared folder by which a worker knows that it is the driver's."""
+
+
+def _fetched(refs: list[Any]) -> list[Any]:
+    """What the driver stores under these references.
+
+    A node that missed where an object is waits for it without end, and asks anew only when the wait is given up (seen
+    with ray 2.60): so each wait ends, the next one three times as late.
+    """
+    import ray
+
+    wait = _FIRST_WAIT
+    while True:
+        try:
+            found: list[Any] = ray.get(refs, timeout=wait)
+            return found
+        except ray.exceptions.GetTimeoutError:
+            if wait > _LONGEST_WAIT:
+                raise
+            wait *= 3
 
 
 def unit_of(kind: str, values: Mapping[str, Any]) -> SweepUnit:

@@ -6,6 +6,8 @@ Both nodes have caches of their own, so that what is recorded comes back as byte
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,11 @@ from typing import Any
 import faulty
 import pandas as pd
 import pytest
+from disks import Disk
 from toys import labelled_texts, save_tiny_model, save_tiny_sae
 
 from saeeval_core.config import RunConfig
+from saeeval_core.errors import ConfigError
 from saeeval_core.storage import notices
 from saeeval_core.sweep import cluster as executor
 from saeeval_core.sweep.config import SweepConfig
@@ -151,3 +155,80 @@ def test_a_node_that_goes_costs_its_unit(swept, nodes, expected, capsys):
             gone.append(nodes.cluster.remove_node(third, allow_graceful=False))
 
     assert swept(remove, texts_per_shard=60) == expected and gone
+
+
+def test_a_dictionary_that_fails_on_one_node_is_done_on_another(swept, nodes, expected, capsys):
+    (nodes.faults / "broken-on-a").touch()
+    (nodes.faults / "broken-on-c").touch()
+    assert swept(saes_per_unit=3) == expected
+    err = capsys.readouterr().err
+    assert faulty.BROKEN in err or nodes.performed("RecordUnit") == 1
+
+
+def test_a_dictionary_that_fails_everywhere_is_a_row(swept, nodes, expected, config, capsys):
+    for name in "ab":
+        (nodes.faults / f"broken-on-{name}").touch()
+    rows = swept()["rows"]
+    (failed,) = [r for r in rows if r["status"] == "failed"]
+    assert failed["sae"] == "topk" and failed["error"] == faulty.BROKEN
+    assert {r["sae"] for r in rows if r["status"] == "ok"} >= {"standard", "jumprelu"}
+    assert capsys.readouterr().err.count(faulty.BROKEN) == 2, "each node is named"
+
+
+KILLED = """
+import os, signal, sys
+from saeeval_core.sweep import cluster
+from saeeval_core.sweep.config import SweepConfig
+from saeeval_core.sweep.executors import Where
+from saeeval_core.sweep.sweep import sweep
+import faulty
+cluster.Slot = faulty.FaultySlot
+def stop(what, done, total):
+    if what.startswith(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+sweep(SweepConfig.from_json(sys.argv[1]), on_progress=stop, where=Where("ray", sys.argv[2]))
+"""
+
+
+def test_a_killed_driver_goes_on_where_it_was(swept, nodes, expected, config, cache):
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, config.to_json(), nodes.address, "toys, robust"],
+        env=os.environ | {"PYTHONPATH": path, "SAEEVAL_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert done.returncode == -9, done.stderr
+    stored = len(list((cache / "sweep").glob("unit-*.json")))
+    (nodes.faults / "performed").unlink()
+    assert swept() == expected and stored >= 1
+    assert (nodes.performed("RecordUnit"), nodes.performed("ScoreUnit")) == (0, 3 - stored)
+
+
+def test_a_full_shared_folder_is_named_and_nothing_is_lost(swept, nodes, expected, tmp_path):
+    disk = Disk(tmp_path / "disk", 4096)
+    try:
+        disk.fill(40_000)
+        with pytest.raises(ConfigError, match="No space left on device"):
+            swept(shared=disk.path)
+        disk.free()
+        assert swept(shared=disk.path) == expected
+        assert len(list((disk.path / "recordings").glob("latents-*.json"))) == 3
+        begun = nodes.performed("RecordUnit")
+        assert swept(shared=disk.path) == expected and nodes.performed("RecordUnit") == begun
+    finally:
+        disk.gone()
+
+
+def test_a_worker_of_another_version_is_refused_and_named(swept, nodes, expected, tmp_path, capsys):
+    # Not of saeeval itself: the checkout that this process runs in may hold metadata of its own.
+    about = tmp_path / "other" / "sae_lens-9.9.9.dist-info" / "METADATA"
+    about.parent.mkdir(parents=True)
+    about.write_text("Metadata-Version: 2.1\nName: sae-lens\nVersion: 9.9.9\n")
+    other = nodes.add("other", str(tmp_path / "other"))
+    try:
+        assert swept() == expected
+    finally:
+        nodes.cluster.remove_node(other)
+    assert "refused: it has sae-lens 9.9.9, here" in capsys.readouterr().err
