@@ -311,7 +311,8 @@ function act(lab, kind, what, next) {
   const turned = turnTo(lab, next?.());
   send(lab.line);
   markQueue(lab);
-  if (turned) drawTurned(lab);
+  // Drawing takes as long as a frame: the message leaves first.
+  if (turned) setTimeout(() => drawTurned(lab));
   else drawBadge(lab);
   lab.parts.score.classList.add("busy");
   return true;
