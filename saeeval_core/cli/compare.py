@@ -91,7 +91,7 @@ def sweep(
         units = sweep_plan(config, dict(found))
         more = plan_json(units, executing.price)
         show_plan(runs, units=len(units.score), shipped=True, json_path=json_path, more=more)
-        say_units(units, executing.price)
+        say_units(units, config, executing.price)
         return
     with bar("scoring") as advance:
         result = run_sweep(

@@ -1,18 +1,21 @@
 """The options of a sweep that say how it is divided and what executes it, and its plan in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from saeeval_core.cli.console import print_lines
+from saeeval_core.cli.console import print_lines, print_wide
 from saeeval_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from saeeval_core.sweep.config import SweepConfig
     from saeeval_core.sweep.executors import Where
-    from saeeval_core.sweep.plan import SweepPlan
+    from saeeval_core.sweep.plan import PlannedRecord, SweepPlan
 
 _SHOWN = 12
 """Units of a plan that are printed; all stand in its JSON."""
@@ -52,38 +55,63 @@ class Executing:
 
 def plan_json(plan: "SweepPlan", price: float) -> Mapping[str, Any]:
     """What a plan's JSON says of units; None where something is not known."""
-    seconds = plan.record_seconds
+    cost = _cost(plan, price) if price else None
     return {
         "record_units": [own.to_dict() for own in plan.record],
         "score_units": len(plan.score),
         "threads": plan.threads,
-        "record_seconds": seconds,
+        "record_seconds": plan.record_seconds,
         "score_seconds": plan.scoring_seconds,
-        "cost": None if seconds is None or not price else round(seconds / 3600 * price, 4),
+        "cost": None if cost is None else round(cost, 4),
     }
 
 
-def say_units(plan: "SweepPlan", price: float) -> None:
-    """Print the units that record, and what all of them take on one device."""
-    for own in plan.record[:_SHOWN]:
-        unit, needs = own.unit, own.needs
-        part = f", shard {unit.number + 1} of {unit.of}" if unit.of > 1 else ""
-        print_lines(
-            f"  record {own.fingerprint} {unit.task}{part}: {len(unit.saes)} SAE(s), {needs.texts:,} texts, at least "
-            f"{needs.tokens:,} tokens, {_known(needs.gigabytes, '.2f')} GB, {_known(needs.seconds, ',.0f')} s"
-        )
+def say_units(plan: "SweepPlan", config: "SweepConfig", price: float) -> None:
+    """Print the units that record, and what all units take on one device."""
+    if plan.record:
+        print_wide(_table(plan.record[:_SHOWN]))
     if len(plan.record) > _SHOWN:
-        print_lines(f"  and {len(plan.record) - _SHOWN} more record units (--json has all)")
-    gpu = any(own.needs.gpu for own in plan.record)
+        print_lines(f"and {len(plan.record) - _SHOWN} more record units (--json has all)")
+    device = "GPU" if any(own.needs.gpu for own in plan.record) else "worker"
+    how = f"{plan.threads} thread(s) each ({config.device}, {config.dtype}, kernel {config.kernel})"
+    if plan.record:
+        print_lines(
+            f"record: {len(plan.record)} unit(s), one after another {_taking(plan.record_seconds, device)}, {how}; by an "
+            "earlier pass like it here, else by its products alone, measured for two seconds"
+        )
     print_lines(
-        f"{len(plan.record)} record unit(s) left: {_known(plan.record_seconds, ',.0f')} s on one "
-        f"{'GPU' if gpu else 'worker'}; {len(plan.score)} score unit(s), stored ones among them: "
-        f"{_known(plan.scoring_seconds, ',.0f')} s on one worker; {plan.threads} thread(s) each"
+        f"score: {len(plan.score)} unit(s), {len(config.saes)} SAE(s) x {len(config.tasks)} task(s) x "
+        f"{len(config.protocols)} protocol(s), {_taking(plan.scoring_seconds, 'worker')}; stored ones take none"
     )
-    if price and plan.record_seconds is not None:
-        print_lines(f"cost of the record units: {plan.record_seconds / 3600 * price:,.2f} at {price:g} per GPU hour")
-    elif price:
-        print_lines("cost: not known, because the time is not known")
+    if price:
+        cost = _cost(plan, price)
+        why = "not known, because the time is not known" if cost is None else f"{cost:,.2f} for the record units"
+        print_lines(f"cost: {why}, at {price:g} for an hour of one {device}")
+
+
+def _table(units: Sequence["PlannedRecord"]) -> Table:
+    numbers = ("SAEs", "texts", "tokens, at least", "GB, at most", "seconds")
+    table = Table("record unit", "task", "shard", box=None, header_style="bold")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    for own in units:
+        unit, needs = own.unit, own.needs
+        shard = f"{unit.number + 1} of {unit.of}" if unit.of > 1 else "all texts"
+        counts = f"{len(unit.saes)}", f"{needs.texts:,}", f"{needs.tokens:,}"
+        told = _known(needs.gigabytes, ".2f"), _known(needs.seconds, ",.0f")
+        table.add_row(own.fingerprint, escape(unit.task), shard, *counts, *told)
+    return table
+
+
+def _cost(plan: "SweepPlan", price: float) -> float | None:
+    """Of the record units; None where their time is not known."""
+    return None if plan.record_seconds is None else plan.record_seconds / 3600 * price
+
+
+def _taking(seconds: float | None, device: str) -> str:
+    if seconds is None:
+        return "time not known yet"
+    return f"{seconds:,.0f} s on one {device}"
 
 
 def _known(value: float | None, form: str) -> str:
