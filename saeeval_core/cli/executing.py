@@ -1,4 +1,4 @@
-"""The options of a sweep that say how it is divided and what executes it, and its plan in words."""
+"""The options of a sweep that say how it is divided and what executes it, its plan in words, and which units failed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +87,19 @@ def say_units(plan: "SweepPlan", config: "SweepConfig", price: float) -> None:
         cost = _cost(plan, price)
         why = "not known, because the time is not known" if cost is None else f"{cost:,.2f} for the record units"
         print_lines(f"cost: {why}, at {price:g} for an hour of one {device}")
+
+
+def say_failed(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the failed rows of a sweep as a table; what failed alike in several units is one line."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        unit = f"score {row['task']}, {row['protocol']}" if row["protocol"] else f"record {row['task']}"
+        alike.setdefault((row["sae"], row["node"] or "this machine", row["error"]), []).append(unit)
+    if rows:
+        table = Table("failed unit", "SAE", "node", "message", box=None, header_style="bold")
+        for (sae, node, message), units in alike.items():
+            table.add_row(*map(escape, ("; ".join(dict.fromkeys(units)), sae, node, message)), style="red")
+        print_wide(table)
 
 
 def _table(units: Sequence["PlannedRecord"]) -> Table:
