@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.judging.verdict import Concept, field_names
 from saeeval_core.ledger.store import Store
-from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.ledger.verdicts import INTRUDER, Verdict
 from saeeval_core.saes.local import file_fingerprint, inspect_sae
 
 WAIT = 60_000
@@ -182,3 +182,24 @@ def test_rating_blind_with_keys_alone(open_page):
     page.keyboard.press("s")
     expect(form).not_to_have_attribute("data-latent", second, timeout=60_000)
     expect(page.get_by_text("1 of them skipped")).to_be_visible()
+
+
+def test_the_intruder_is_found_blind_with_keys_alone(open_page, server, monkeypatch):
+    monkeypatch.setenv("SAEEVAL_ASSETS", server.env["SAEEVAL_ASSETS"])
+    page = settled(open_page("/judge?tab=intruder", who="finder"))
+    expect(page.get_by_text("0 answered.")).to_be_visible(timeout=WAIT)
+    panel = page.get_by_role("tabpanel").locator("visible=true")
+    before = panel.inner_text()
+    assert not re.search(r"[Ll]atent \d+", before), "who answers does not see which latent it is"
+    for number, key in enumerate("315", 1):
+        expect(settled(page).get_by_role("button", name=re.compile("^5"))).to_be_visible(timeout=WAIT)
+        page.keyboard.press(key)
+        said = re.compile(rf"^{number} answered\. Latent \d+: (right|it was window [1-5])\.$")
+        expect(page.get_by_text(said)).to_be_visible(timeout=WAIT)
+        assert panel.inner_text() != before, "the next trial is there"
+        before = panel.inner_text()
+    page.keyboard.press("6")
+    answers = Store(server.store).verdict_history(_print(), task=INTRUDER + "bios", rater="finder")
+    assert [v.ratings["picked"] for v in answers] == [2, 0, 4] and {v.rater_kind for v in answers} == {"human"}
+    assert all(re.fullmatch(r"after \d+\.\d s", v.reason) for v in answers)
+    expect(page.get_by_test_id("stDataFrame").locator("visible=true").first).to_be_visible()
