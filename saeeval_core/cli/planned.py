@@ -28,7 +28,8 @@ def show_plan(
 
     ``runs``: settings, with the texts that are recorded. ``units``: SAEs x tasks x protocols that are scored.
     ``more``: values that the JSON gets too, of units into which the work is divided; how long those take and how much
-    memory is theirs to say. ConfigError, after that, where it cannot be done here.
+    memory is theirs to say, and what does not fit here may fit where they are done. Else ConfigError, after that, where
+    it cannot be done here.
     """
     divided = more is not None
     plans = [_plan(run, task_set, shipped, seconds=not divided) for run, task_set in runs]
@@ -38,7 +39,7 @@ def show_plan(
         print_lines(f"{units} unit(s): SAEs x tasks x protocols")
     for run, stored, plan in plans:
         print_lines(*(_lines_of_units if divided else _lines)(run, stored, plan))
-    for _, _, plan in plans:
+    for plan in () if divided else (plan for _, _, plan in plans):
         plan.check()
 
 
@@ -115,7 +116,8 @@ def _lines_of_units(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
         return [_nothing_left(run, stored)]
     saes = sum(map(len, plan.groups))
     line = f"{_name(run)}: {saes} SAE(s) to record, {stored} stored; on disk at most {_said(plan.stored_bytes)} GB"
-    return [line, *([f"  {plan.not_kept}"] if plan.not_kept else [])]
+    refused = f"not on this machine, where they would be failed rows: {plan.refused}" if plan.refused else ""
+    return [line, *(f"  {why}" for why in (refused, plan.not_kept) if why)]
 
 
 def _name(run: RunConfig) -> str:

@@ -93,3 +93,13 @@ def test_what_cannot_fit_is_refused_before_anything_is_loaded(call, monkeypatch)
     asked = ["--model", "google/gemma-2-2b", "--sae", sae]
     for command in (["run", *asked, "--plan"], ["run", *asked]):
         call.refuses(r"reading SAE '.*l0_72' takes 2.4 GB; there are 1.0 GB; use an SAE of at most 0.5 GB", *command)
+
+
+def test_a_sweep_tells_its_units_also_where_this_machine_is_too_small(call, monkeypatch):
+    monkeypatch.setattr("saeeval_core.recordings.plan.memory_bytes", lambda: 10**9)
+    saes = [f"gemma-scope-2b-pt-res/layer_12/width_{name}" for name in ("16k/average_l0_82", "65k/average_l0_72")]
+    named = [option for sae in saes for option in ("--sae", sae)]
+    code, out, err = call("sweep", "--model", "google/gemma-2-2b", *named, "--plan", "--price", "2")
+    assert code == 0, err
+    assert "not on this machine, where they would be failed rows: reading SAE" in out and "record: 1 unit(s)" in out
+    assert "time not known yet" in out and "cost: not known, because the time is not known" in out
