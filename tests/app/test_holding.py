@@ -83,7 +83,8 @@ def test_the_lab_asks_about_the_committed_set_and_shows_the_answer(planted_app, 
     made = new_set(ledger.store(), shift_place(loaded, d), "Ada", "mine", {3: "ablate", 4: "ablate"})
     own = scoring.shift_view(loaded, d.pair, d.task.target.column, TEST)
     fresh = scoring.shift_erasure(loaded, d.pair, d.task.target.column, TEST)
-    commit_shift(ledger.store(), made, "Ada", own, fresh, (3, 4), Under("mean", "robust", 0))
+    whitening = d.pair_fresh.whitening
+    commit_shift(ledger.store(), made, "Ada", own, fresh, whitening, (3, 4), Under("mean", "robust", 0))
     asked = []
 
     def followed(_config, _evaluation, _latents, what, hooks, **_more):
