@@ -27,7 +27,8 @@ from saeeval_core.scores.uncertainty import say
 
 _QUESTION = "Does it hold at later layers? The committed set, ablated in the running model."
 _COMMIT_FIRST = "Commit this set first, with this protocol and seed: later layers are read on the test texts."
-_ALL = "all, one after another"
+_ALL = -1
+"""All classes, one after another."""
 
 
 def popover(box: DeltaGenerator, lab: Lab) -> None:
@@ -66,9 +67,11 @@ def classes(loaded: Loaded) -> None:
 def _asked_classes(loaded: Loaded, names: tuple[str, ...], found: list[ClassCommit]) -> None:
     by_name, ablation = {made.name: made.row for made in found}, found[0].frozen.settings.ablation
     sets = tuple(by_name[name].ids if name in by_name else () for name in names)
-    full = [name for name, ids in zip(names, sets, strict=True) if ids]
-    one = st.selectbox("Class", [_ALL, *full], format_func=provenance.plain, key="w_hold_class")
-    followed = tuple(i for i, name in enumerate(names) if name == one or (one == _ALL and name in by_name))
+    full = [i for i, ids in enumerate(sets) if ids]
+    one = st.selectbox(
+        "Class", [_ALL, *full], format_func=lambda i: "all classes" if i == _ALL else names[i], key="w_hold_class"
+    )
+    followed = tuple(i for i, name in enumerate(names) if i == one or (one == _ALL and name in by_name))
     said = _said(sum(len(sets[i]) for i in followed), found[0].row, ablation)
     _asked(loaded, AskedClasses(sets, followed, ablation), f"{said}; a pass through the model for each class")
 
@@ -164,11 +167,13 @@ def _answer(held: Held | HeldClasses, note: str) -> None:
     st.plotly_chart(figure, key="w_hold_figure", config={"displaylogo": False})
     export.figure_buttons(lambda: figure, lambda: numbers(figure), export.file_name("held", note), note)
     st.dataframe(_rows(held) if of_set else _class_rows(held), hide_index=True, key="w_hold_table")
-    damage = {"": held.damage} if of_set else dict(held.damage)
-    for name, d in damage.items():
-        if d is not None:
-            st.text(_damage(d, f"{name}: " if name else ""))
-    if note and not any(damage.values()):
+    if of_set:
+        damaged = [] if held.damage is None else [_damage(held.damage)]
+    else:
+        damaged = [f"{name}: {_damage(d)}" for name, d in held.damage.items()]
+    if damaged:
+        st.text("\n".join(damaged))
+    elif note:
         st.caption(provenance.plain(f"Change of loss is not measured: {note}"))
     if of_set:
         probes, exact = "C_b, oracle and fresh probes", f"S at the probe in closed form: {say(held.exact)}"
@@ -212,8 +217,8 @@ def _class_rows(held: HeldClasses) -> list[dict[str, str | int]]:
     ]
 
 
-def _damage(d: Damage, of: str) -> str:
-    return f"{of}On {d.texts}: loss {d.loss:.3f} {d.loss_change:+.4f} nats per token, KL {d.kl:.4f}"
+def _damage(d: Damage) -> str:
+    return f"On {d.texts}: loss {d.loss:.3f} {d.loss_change:+.4f} nats per token, KL {d.kl:.4f}"
 
 
 def _short(hook: str) -> str:
