@@ -50,7 +50,7 @@ def classes(loaded: Loaded) -> None:
         st.caption(_QUESTION)
         return
     if not scoring.evaluation(loaded).tpp_is_live:
-        st.caption(f"Protocol {loaded.protocol.name} draws new negatives for every number; choose robust.")
+        provenance.how(f"Protocol {loaded.protocol.name} draws new negatives for every number; choose robust.")
         return
     page = tpp_sets.page(loaded)
     try:
