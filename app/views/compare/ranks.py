@@ -7,8 +7,9 @@ import streamlit as st
 
 from app.figures.sweep import rank_agreement
 from app.results import RankAgreement, choices
-from app.views.compare.words import CONFIG
+from app.views.compare.words import CONFIG, not_measured
 from app.widgets import export, provenance
+from saeeval_core.scores.erasure import ERASURE
 
 
 @st.fragment
@@ -27,6 +28,7 @@ def draw(found: Sequence[RankAgreement]) -> None:
     )
     st.plotly_chart(figure, key="cmp_ranks", config=CONFIG)
     st.caption(f"Over {', '.join(map(str, ns))} SAEs; few SAEs make wide uncertainty, so read signs, not digits.")
+    not_measured(any(ERASURE in name for name in names))
     table = [asdict(r) for r in rows]
     st.dataframe(table, hide_index=True, key="cmp_ranks_table")
     export.figure_buttons(lambda: figure, lambda: table, "rank_agreement")

@@ -9,7 +9,7 @@ from app import results, state
 from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
-from app.views.compare.words import CONFIG, METRICS, narrowed, one_file
+from app.views.compare.words import CONFIG, METRICS, narrowed, not_measured, one_file
 from app.widgets import export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
@@ -171,6 +171,7 @@ def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
     ]
     kept = [k for k in table[0] if any(row[k] is not None for row in table)] if table else []
     st.dataframe([{k: row[k] for k in kept} for row in table], hide_index=True, key="cmp_table")
+    not_measured(bool(read))
 
 
 def _read(rows: Sequence[Stored], usable: Sequence[Stored]) -> dict[tuple[str, ...], Stored]:

@@ -24,6 +24,12 @@ CONFIG = {"displaylogo": False}
 Row = TypeVar("Row")
 
 
+WHY_NOT_READ = (
+    "Selective erasure (E) and R: not measured. This result holds none, as those of earlier versions and of other tools do, "
+    "and they need its SAEs: its command makes them where those are."
+)
+
+
 class HasFile(Protocol):
     """A row of a stored result."""
 
@@ -37,6 +43,12 @@ Filed = TypeVar("Filed", bound=HasFile)
 def named(value: object) -> str:
     """A metric or variant in words; anything else as it is."""
     return METRICS.get(str(value)) or VARIANTS.get(str(value)) or str(value)
+
+
+def not_measured(read: bool) -> None:
+    """Where E would stand: that this result has none and why; nothing where fresh probes were ``read``."""
+    if not read:
+        st.caption(WHY_NOT_READ)
 
 
 def one_file(rows: Sequence[Filed], key: str, members: Iterable[tuple[str, str]]) -> list[Filed]:
