@@ -5,11 +5,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.deciding.lab import Lab
 from app.figures.holding import through_layers
-from app.figures.numbers import numbers
 from app.jobs import holding as holding_job
 from app.jobs.holding import HoldingJob, Question
 from app.services import access, ledger
-from app.widgets import export, provenance
+from app.widgets import chart, provenance
 from app.widgets.run_box import duration
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.holding.held import Held
@@ -20,6 +19,7 @@ from saeeval_core.models.identity import model_settings
 from saeeval_core.models.layouts import layer_of
 from saeeval_core.models.shapes import block_count
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 
 def popover(box: DeltaGenerator, lab: Lab) -> None:
@@ -62,7 +62,9 @@ def _asked(lab: Lab, commit: Commit) -> None:
     damage = st.checkbox("Change of loss and KL on general text too", True, key="w_hold_damage")
     ablation = read_shift(commit).settings.ablation
     question = Question(lab.loaded, lab.direction, commit.ids, ablation, tuple(hooks), damage)
-    provenance.how(f"{len(commit.ids)} latents, committed {commit.at[:16]} by {commit.who}, {ablation} ablation, test")
+    provenance.how(
+        f"{plural(len(commit.ids), 'latent')}, committed {commit.at[:16]} by {commit.who}, {ablation} ablation, test"
+    )
     job = holding_job.job_of(question)
     if job is not None and job.active:
         _progress(job)
@@ -98,15 +100,14 @@ def _progress(job: HoldingJob) -> None:
         return
     share = job.done / job.total if job.total else 0.0
     left = "" if job.eta is None else f", {duration(job.eta)} left"
-    told = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    told = f"{job.step}: {job.done:,} of {plural(job.total, 'token')}{left}" if job.total else job.step
     st.progress(min(1.0, share), text=provenance.plain(f"Cancelling: {told}" if job.cancelling else told))
     st.button("Cancel", key="w_hold_cancel", disabled=job.cancelling, on_click=job.cancel)
 
 
 def _answer(held: Held, note: str) -> None:
     figure = through_layers(held.hooks)
-    st.plotly_chart(figure, key="w_hold_figure", config={"displaylogo": False})
-    export.figure_buttons(lambda: figure, lambda: numbers(figure), export.file_name("held", note), note)
+    chart.with_files(figure, "w_hold_figure", part="test", caption=note, name=note)
     rows = [
         {
             "read at": _short(at.hook),

@@ -80,9 +80,7 @@ def test_full_state_shows_scores_failures_and_what_is_not_separable(folder):
     (folder / "sweep.json").write_text(json.dumps(sweep()))
     at = view("compare")
     said = texts(at)
-    assert (
-        not at.exception and "1 SAE(s) could not be scored" in said and "0 of 1 pair of SAEs can be told apart" in said
-    )
+    assert not at.exception and "1 SAE could not be scored" in said and "0 of 1 pair of SAEs can be told apart" in said
     assert "saeeval sweep --json x" in said
     (table,) = (d.value for d in at.dataframe if "separable" in d.value.columns)
     assert table["separable"].tolist() == ["not separable"]
