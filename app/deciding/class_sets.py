@@ -145,7 +145,7 @@ def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | N
 def _judged(
     loaded: Loaded, rater: str, n: int, rule: Rule, _newest: int
 ) -> tuple[list[dict[int, str]], tuple[str, ...]]:
-    """Per class what the judge changes on top of the top N: spared where it says no or was not asked; and the states."""
+    """Per class what the judge changes on top of the top N: keep where it says no or was not asked; and the states."""
     rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
     found = judged.judge_selector(loaded, "judge", rater, rule).tpp(
         scoring.tpp_view(loaded, scoring.live_part(loaded)), [n]

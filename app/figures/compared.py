@@ -61,8 +61,8 @@ def difference_map(
             y=labels,
             text=[[_cell(e) for e in row] for row in cells],
             texttemplate="%{text}" if len(names) <= _WRITTEN else None,
-            customdata=[["" if e is None else plain(_difference_words(e)) for e in row] for row in cells],
-            hovertemplate="%{y} minus %{x}<br>%{customdata}<extra></extra>",
+            customdata=[[_beside(e) for e in row] for row in cells],
+            hovertemplate="%{y} minus %{x}<br>%{customdata[3]}<extra></extra>",
             zmin=-limit,
             zmax=limit,
             xgap=1,
@@ -154,6 +154,13 @@ def _told(e: Estimate | None) -> float | None:
     if e is None or e.value is None:
         return None
     return e.value if separable(e) else 0.0
+
+
+def _beside(e: Estimate | None) -> tuple[float | None, float | None, float | None, str]:
+    """Ends of the interval, the value whatever its colour, and both in words."""
+    if e is None:
+        return None, None, None, ""
+    return *(e.ci or (None, None)), e.value, plain(_difference_words(e))
 
 
 def _cell(e: Estimate | None) -> str:

@@ -26,6 +26,7 @@ from saeeval_core.ledger.decisions import Decision
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference
 from saeeval_core.texts.parts import PART_NAMES, TEST
+from saeeval_core.wording import head, plural
 
 WIDTH = 660
 """Of a picture, in its own pixels."""
@@ -89,10 +90,10 @@ def _data(story: ShiftStory) -> Step:
     for quadrant in (3, 2, 1, 0):
         rows = task.rows[np.flatnonzero(task.quadrant == quadrant)]
         known = "in the probe's training texts" if quadrant in (0, 3) else "never in its training texts"
-        text = texts.texts[int(rows[0])][:LETTERS] if len(rows) else ""
+        text = head(texts.texts[int(rows[0])], LETTERS) if len(rows) else ""
         cells.append(
             f"<div class='cell'><b>{escape(task.quadrant_name(quadrant))}</b> "
-            f"<span class='how'>{len(rows):,} texts, {known}</span><p class='context'>{escape(text)}…</p></div>"
+            f"<span class='how'>{plural(len(rows), 'text')}, {known}</span><p class='context'>{escape(text)}</p></div>"
         )
     t, a = task.target, task.spurious
     said = (
@@ -141,7 +142,7 @@ def _rest(story: ShiftStory) -> Step:
     ends = [v for _, e in points for v in (e.value, *(e.ci or ())) if v is not None] or [0.0]
     low, high = min(0.0, *ends), max(0.1, *ends)
     frames = [_grown(points[: k + 1], counts, (low - 0.03, high + 0.03)) for k in range(len(points))]
-    said = sentences.gap_closed(f"all {len(ids)} latents of the set", points[-1][1])
+    said = sentences.gap_closed(f"all {plural(len(ids), 'latent')} of the set", points[-1][1])
     return Step("rest", "The rest of the set", said, tuple(map(picture, frames)), story.reasons(ids))
 
 
@@ -161,7 +162,7 @@ def _against(story: ShiftStory) -> Step:
     rows = [
         ("the set", mine.score, None),
         *((name, s.score, difference(mine, s)) for name, s in scored),
-        (f"random sets of {n} latents", random.score, difference(mine, random)),
+        (f"random sets of {plural(n, 'latent')}", random.score, difference(mine, random)),
     ]
     named = [(name, d) for name, _, d in rows if d is not None]
     said = " ".join(sentences.compared("The set", name, d) for name, d in (named[0], named[-1]))

@@ -13,6 +13,7 @@ from app.services.loading import Loaded
 from app.widgets import bulk, export, latent_filters, latent_table, shift_pickers
 from saeeval_core.config import fingerprint
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.wording import plural
 
 TITLE = "Latents"
 ICON = ":material/search:"
@@ -38,7 +39,7 @@ def _browse(loaded: Loaded, direction: Direction | None) -> None:
     left, right = st.columns([0.46, 0.54])
     with left:
         st.caption(
-            f"{len(found):,} of {len(table):,} latents, strongest effect first. Select rows to read or decide on them."
+            f"{len(found):,} of {plural(len(table), 'latent')}, strongest effect first. Select rows to read or decide on them."
         )
         if found.empty:
             st.info(
@@ -48,7 +49,7 @@ def _browse(loaded: Loaded, direction: Direction | None) -> None:
             bulk.bar(loaded, direction, place, [], "no rows")
         else:
             chosen = _table(found, probe)
-            what = f"{len(chosen)} selected rows" if chosen else f"all {len(found):,} rows"
+            what = plural(len(chosen), "selected row") if chosen else f"all {plural(len(found), 'row')}"
             bulk.bar(loaded, direction, place, chosen or found["latent"].tolist(), what)
         st.download_button(
             "These rows (CSV)",

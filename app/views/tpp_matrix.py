@@ -20,12 +20,11 @@ from app.widgets import holding_box, live_steps, pressing, provenance, tpp_expor
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.tpp import TppScore
+from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED
 
 TITLE = "TPP matrix"
 ICON = ":material/grid_on:"
 KEY = "tpp"
-FEWEST = 3
-"""Classes that TPP needs."""
 
 
 def render(loaded: Loaded) -> None:
@@ -37,11 +36,9 @@ def render(loaded: Loaded) -> None:
             icon=":material/info:",
         )
         return
-    if len(loaded.task_set.tpp[1]) < FEWEST:
+    if len(loaded.task_set.tpp[1]) < MIN_CLASSES:
         st.info(
-            f"TPP needs at least {FEWEST} classes. With two, each probe is the mirror of the other, so ablating either "
-            "class hurts both alike and the score is 0 whatever the SAE does. Choose another task, or give more classes "
-            "under Your data; the SHIFT lab works with two.",
+            f"{MIRRORED}. Choose another task, or give more classes under Your data; the SHIFT lab works with two.",
             icon=":material/info:",
         )
         return

@@ -7,12 +7,11 @@ from app.deciding.class_sets import ClassCommit
 from app.deciding.lab import Lab
 from app.deciding.tpp_page import TppPage
 from app.figures.holding import classes_through_layers, through_layers
-from app.figures.numbers import numbers
 from app.jobs import holding as holding_job
 from app.jobs.holding import HoldingJob, Question
 from app.services import access, ledger, scoring
 from app.services.loading import Loaded
-from app.widgets import export, provenance, tpp_sets
+from app.widgets import chart, provenance, tpp_sets
 from app.widgets.run_box import duration
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.holding.asked import Asked, AskedClasses, AskedSet
@@ -24,6 +23,7 @@ from saeeval_core.models.identity import model_settings
 from saeeval_core.models.layouts import layer_of
 from saeeval_core.models.shapes import block_count
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 _QUESTION = "Does it hold at later layers? The committed set, ablated in the running model."
 _COMMIT_FIRST = "Commit this set first, with this protocol and seed: later layers are read on the test texts."
@@ -104,7 +104,7 @@ def _here(loaded: Loaded, own: Settings) -> bool:
 
 
 def _said(n: int, commit: Commit, ablation: str) -> str:
-    return f"{n} latents, committed {commit.at[:16]} by {commit.who}, {ablation} ablation, test"
+    return f"{plural(n, 'latent')}, committed {commit.at[:16]} by {commit.who}, {ablation} ablation, test"
 
 
 def _asked(loaded: Loaded, asked: Asked, said: str) -> None:
@@ -156,7 +156,7 @@ def _progress(job: HoldingJob) -> None:
         return
     share = job.done / job.total if job.total else 0.0
     left = "" if job.eta is None else f", {duration(job.eta)} left"
-    told = f"{job.step}: {job.done:,} of {job.total:,} tokens{left}" if job.total else job.step
+    told = f"{job.step}: {job.done:,} of {plural(job.total, 'token')}{left}" if job.total else job.step
     st.progress(min(1.0, share), text=provenance.plain(f"Cancelling: {told}" if job.cancelling else told))
     st.button("Cancel", key="w_hold_cancel", disabled=job.cancelling, on_click=job.cancel)
 
@@ -164,8 +164,7 @@ def _progress(job: HoldingJob) -> None:
 def _answer(held: Held | HeldClasses, note: str) -> None:
     of_set = isinstance(held, Held)
     figure = through_layers(held.hooks) if of_set else classes_through_layers(held)
-    st.plotly_chart(figure, key="w_hold_figure", config={"displaylogo": False})
-    export.figure_buttons(lambda: figure, lambda: numbers(figure), export.file_name("held", note), note)
+    chart.with_files(figure, "w_hold_figure", part="test", caption=note, name=note)
     st.dataframe(_rows(held) if of_set else _class_rows(held), hide_index=True, key="w_hold_table")
     if of_set:
         damaged = [] if held.damage is None else [_damage(held.damage)]

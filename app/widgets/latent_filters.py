@@ -24,7 +24,8 @@ def draw(effects: Sequence[str], places: Mapping[str, str]) -> tuple[str, str, F
             on_change=state.choose,
             args=("search", "w_search"),
             max_chars=80,
-            placeholder="id, word of an explanation, promoted token",
+            placeholder="words or id",
+            help="Every word must be found: in the explanation, what it was rated for, its tokens, or as the id.",
             width=260,
         )
         probe = _effect(effects) if effects else ""

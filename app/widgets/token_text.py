@@ -18,11 +18,11 @@ def tokens_html(
     return f"<div class='verbatim' dir='auto'>{''.join(parts)}</div>"
 
 
-def marked(tokens: Sequence[str], values: Sequence[float], top: float, *, cut: bool) -> str:
-    """Tokens in running text, coloured by their values; ``cut``: text before the first one is left out."""
+def marked(tokens: Sequence[str], values: Sequence[float], top: float, *, cut: tuple[bool, bool]) -> str:
+    """Tokens in running text, coloured by their values; ``cut``: text before, and after them, is left out."""
     body = "".join(_token(t, v, top) for t, v in zip(tokens, values, strict=True))
-    start = "\u2026" if cut else ""
-    return f"<span dir='auto'>{start}{body}\u2026</span>"
+    start, end = ("\u2026" if c else "" for c in cut)
+    return f"<span dir='auto'>{start}{body}{end}</span>"
 
 
 def plain_html(text: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from saeeval_core.cli.console import print_lines
 from saeeval_core.errors import ConfigError
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     from saeeval_core.sweep.executors import Where
@@ -69,16 +70,16 @@ def say_units(plan: "SweepPlan", price: float) -> None:
         unit, needs = own.unit, own.needs
         part = f", shard {unit.number + 1} of {unit.of}" if unit.of > 1 else ""
         print_lines(
-            f"  record {own.fingerprint} {unit.task}{part}: {len(unit.saes)} SAE(s), {needs.texts:,} texts, at least "
+            f"  record {own.fingerprint} {unit.task}{part}: {plural(len(unit.saes), 'SAE')}, {plural(needs.texts, 'text')}, at least "
             f"{needs.tokens:,} tokens, {_known(needs.gigabytes, '.2f')} GB, {_known(needs.seconds, ',.0f')} s"
         )
     if len(plan.record) > _SHOWN:
         print_lines(f"  and {len(plan.record) - _SHOWN} more record units (--json has all)")
     gpu = any(own.needs.gpu for own in plan.record)
     print_lines(
-        f"{len(plan.record)} record unit(s) left: {_known(plan.record_seconds, ',.0f')} s on one "
-        f"{'GPU' if gpu else 'worker'}; {len(plan.score)} score unit(s), stored ones among them: "
-        f"{_known(plan.scoring_seconds, ',.0f')} s on one worker; {plan.threads} thread(s) each"
+        f"{plural(len(plan.record), 'record unit')} left: {_known(plan.record_seconds, ',.0f')} s on one "
+        f"{'GPU' if gpu else 'worker'}; {plural(len(plan.score), 'score unit')}, stored ones among them: "
+        f"{_known(plan.scoring_seconds, ',.0f')} s on one worker; {plural(plan.threads, 'thread')} each"
     )
     if price and plan.record_seconds is not None:
         print_lines(f"cost of the record units: {plan.record_seconds / 3600 * price:,.2f} at {price:g} per GPU hour")

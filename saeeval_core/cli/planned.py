@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from saeeval_core.cli.console import print_lines, write_json
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     from saeeval_core.recordings.plan import Plan
@@ -31,7 +32,7 @@ def show_plan(
     """
     plans = [_plan(run, task_set, shipped) for run, task_set in runs]
     write_json(json_path, {"kind": "plan", "units": units, "passes": [_row(r, n, p) for r, n, p in plans], **more})
-    print_lines(f"{units} unit(s): SAEs x tasks x protocols")
+    print_lines(f"{plural(units, 'unit')}: SAEs x tasks x protocols")
     for run, stored, plan in plans:
         print_lines(*_lines(run, stored, plan))
     for _, _, plan in plans:
@@ -103,7 +104,7 @@ def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
     name = run.task or Path(run.texts).name
     saes = sum(map(len, plan.groups))
     if not saes:
-        return [f"{name}: all {stored} SAE(s) are recorded; no pass is needed"]
+        return [f"{name}: {plural(stored, 'SAE')} to score, all recorded: no pass is needed"]
     again = "" if len(plan.groups) == 1 else f" in {len(plan.groups)} groups"
     how = ", whose activations are kept on disk meanwhile" if plan.keeps_activations else ""
     pace = (
@@ -113,8 +114,8 @@ def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
     )
     took = "not known" if plan.seconds is None else f"about {plan.seconds:,.0f} s ({pace})"
     return [
-        f"{name}: {saes} SAE(s) to record{again}, {stored} stored; the model reads the texts {plan.model_passes}x{how}",
-        f"  {plan.texts:,} texts, at least {plan.tokens:,} tokens; seconds: {took}",
+        f"{name}: {plural(saes, 'SAE')} to record{again}, {stored} stored; the model reads the texts {plan.model_passes}x{how}",
+        f"  {plural(plan.texts, 'text')}, at least {plan.tokens:,} tokens; seconds: {took}",
         f"  GB: model {_said(plan.model_bytes)}, SAEs {_said(plan.sae_bytes)}, peak {_said(plan.peak_bytes)} "
         f"({run.device}, {run.dtype}, kernel {run.kernel}); on disk at most {_said(plan.stored_bytes)}"
         + (f" and {_said(plan.activation_bytes)} meanwhile" if plan.keeps_activations else ""),

@@ -23,12 +23,7 @@ from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.probes import Probe, fit_probe
 from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, undefined
 from saeeval_core.texts.parts import TEST, TRAIN
-from saeeval_core.texts.tasks import MIN_CLASSES, TppTask
-
-MIRRORED = (
-    f"TPP needs {MIN_CLASSES} classes or more: two one-vs-rest probes mirror each other, so whatever is ablated gives 0"
-)
-"""Why the score of two classes is no measurement."""
+from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED, TppTask
 
 
 def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:

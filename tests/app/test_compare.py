@@ -82,9 +82,7 @@ def test_full_state_shows_scores_failures_and_what_is_not_separable(folder):
     (folder / "sweep.json").write_text(json.dumps(sweep()))
     at = view("compare")
     said = texts(at)
-    assert (
-        not at.exception and "1 SAE(s) could not be scored" in said and "0 of 1 pair of SAEs can be told apart" in said
-    )
+    assert not at.exception and "1 SAE could not be scored" in said and "0 of 1 pair of SAEs can be told apart" in said
     assert "saeeval sweep --json x" in said
     assert said.count(WHY_NOT_READ) == 3  # where E would stand: beside the scores, among differences and among ranks
     (table,) = (d.value for d in at.dataframe if "separable" in d.value.columns)

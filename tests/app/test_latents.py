@@ -7,7 +7,7 @@ from viewing import opened, texts, verdict, view
 from app.deciding.class_sets import class_sets
 from app.deciding.desk import shift_place
 from app.jobs import live_model
-from app.services import ledger
+from app.services import ledger, searched
 from app.views import texts as typed
 from app.widgets import latent_table, shift_pickers
 from saeeval_core.config import RunConfig
@@ -47,12 +47,18 @@ def test_empty_result_says_what_to_do(loaded):
 
 
 def test_search_by_id_explanation_and_token_and_filters(loaded):
-    ledger.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"gender": 3}, explanation="Feminine Pronouns")])
+    ledger.store().add_verdicts(
+        [verdict(loaded, 9, "judge", "llm", {"gender": 3, "teacher": 0}, explanation="Feminine Pronouns")]
+    )
     ledger.store().add_verdicts([verdict(loaded, 10, "judge", "llm", {}, status="refused")])
     effect = np.arange(loaded.latents.n_latents, dtype=float)
     table = latent_table.frame(loaded, effect, {4: "ablate"})
     assert rows(table, search="17")["latent"].tolist() == [17]
     assert rows(table, search="pronoun")["latent"].tolist() == [9]
+    assert rows(table, search="pronouns gender")["latent"].tolist() == [9], "words in any order, ratings too"
+    assert rows(table, search="pronouns 17").empty and rows(table, search="#9 3/4")["latent"].tolist() == [9]
+    assert 9 not in rows(table, search="teacher")["latent"].tolist(), "rated 0 is not about it"
+    assert "no verdict" in searched.words_of(loaded, [10])[0] and "words" not in rows(table)
     assert rows(table, decisions=["ablate"])["latent"].tolist() == [4]
     assert rows(table, verdicts=["3/4"])["latent"].tolist() == [9]
     assert rows(table, verdicts=["no verdict"])["latent"].tolist() == [10]

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = (
-    "redaction", "errors", "config", "versions", "storage", "texts", "models", "saes", "recordings", "scores", "evaluation", "controls",
-    "training", "evidence", "ledger", "judging", "sweep", "holding", "planted", "formats", "door", "bundle", "bench", "cli",
+    "wording", "redaction", "errors", "config", "versions", "storage", "texts", "models", "saes", "recordings", "scores", "evaluation",
+    "controls", "training", "evidence", "ledger", "judging", "sweep", "holding", "planted", "formats", "door", "bundle", "bench", "cli",
 )  # fmt: skip  # one order to be read along a line, not down a column of twenty
 """The flow of data, one word per room: a file imports only from its own room and from those before it."""
 DASHBOARD = (

@@ -6,8 +6,8 @@ import streamlit as st
 
 from app.figures.compared import forest_with_parts, settings_forest
 from app.results import HELD_OUT, OTHER_WORLDS, Json, Planted, PlantedScore, Results
-from app.views.compare.words import CONFIG, METRICS, named
-from app.widgets import provenance
+from app.views.compare.words import METRICS, named
+from app.widgets import chart, provenance
 from saeeval_core.scores.uncertainty import say
 
 _AGREES = "Spearman with truth"
@@ -63,7 +63,7 @@ def _agreement(scores: Sequence[PlantedScore], key: str) -> None:
     figure = forest_with_parts(
         rows, title="Does the score order SAEs as the truth does?", x="Spearman with the truth", parts="one world each"
     )
-    st.plotly_chart(figure, key=f"{key}_figure", config=CONFIG)
+    chart.with_files(figure, f"{key}_figure", name=scores[0].worlds)
     with st.expander(
         "Numbers: where the true SAE ranks (1 is best), and what random and permuted decoders score (0 is right)"
     ):
@@ -118,4 +118,6 @@ def _settings(rows: Sequence[Json]) -> None:
     if drawn:
         title = "One setting switched at a time; dashed: the baseline of the first"
         figure = settings_forest(drawn, title=title, x=x, baseline=drawn[0][0])
-        st.plotly_chart(figure, key="cmp_faults_figure", config=CONFIG)
+        chart.with_files(
+            figure, "cmp_faults_figure", name=" ".join(str(rows[0].get(k, "")) for k in ("where", "metric"))
+        )

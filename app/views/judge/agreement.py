@@ -1,13 +1,16 @@
 """Judge, second tab: how far two raters agree, over all concepts and by concept, and all raters together."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import streamlit as st
 
 from app.figures.compared import confusion_matrix
-from app.widgets import export, provenance
+from app.figures.numbers import numbers
+from app.widgets import chart, export, provenance
 from saeeval_core.judging import agreement as agree
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 STATISTICS = {
     "exact": "same rating",
@@ -37,7 +40,7 @@ def draw(cells: Mapping[str, agree.Cells], key: str) -> None:
     if not pair.n:
         st.info("These two have no latent in common.")
         return
-    st.markdown(f"**n = {pair.n}** ratings on {pair.items} latents; 95 % intervals resample latents.")
+    st.markdown(f"**n = {pair.n}** ratings on {plural(pair.items, 'latent')}; 95 % intervals resample latents.")
     by_concept = agree.by_concept(a, b, cells[a], cells[b])
     rows = [_row("all", pair)] + [_row(c, x) for c, x in by_concept.items()]
     st.dataframe(rows, hide_index=True, key=f"agree_table_{key}")
@@ -46,10 +49,10 @@ def draw(cells: Mapping[str, agree.Cells], key: str) -> None:
     )
     left, right = st.columns([0.55, 0.45])
     with left:
-        st.plotly_chart(figure, key=f"agree_confusion_{key}", config={"displaylogo": False})
+        chart.draw(figure, f"agree_confusion_{key}")
     with right:
         _together(cells, key)
-    export.figure_buttons(lambda: figure, lambda: [pair.to_dict()], f"agreement_{key}")
+    export.figure_buttons(lambda: figure, partial(numbers, figure), export.file_name("agreement", key, a, b))
 
 
 def _pickers(raters: list[str], key: str) -> tuple[str, str, bool]:

@@ -26,12 +26,12 @@ def test_a_run_says_what_it_will_take(call, args, tmp_path):
     assert (found["kind"], found["units"], own["model_passes"], own["stored_saes"]) == ("plan", 1, 1, 0)
     assert own["fits"] and own["tokens"] > 0 and own["seconds"] > 0 and own["peak_GB"] > 0
     assert own["pace"] == "products measured for two seconds" and own["reason"] == ""
-    assert "1 SAE(s) to record, 0 stored; the model reads the texts 1x" in out and "GB: model 0.00" in out
+    assert "1 SAE to record, 0 stored; the model reads the texts 1x" in out and "GB: model 0.00" in out
 
 
 def test_what_is_stored_needs_no_pass(call):
     code, out, _ = call("run", "--plan")
-    assert code == 0 and "bios: all 1 SAE(s) are recorded; no pass is needed" in out
+    assert code == 0 and "bios: 1 SAE to score, all recorded: no pass is needed" in out
 
 
 def test_a_sweep_counts_its_units(call, tmp_path):
@@ -71,8 +71,8 @@ def test_a_sweep_names_its_units_and_their_cost(call, tmp_path):
     shards = found["record_units"][0]["unit"]["of"]
     assert shards > 1 and len(found["record_units"]) == 2 * shards and found["score_units"] == 2
     assert found["cost"] == pytest.approx(found["record_seconds"], abs=1e-3) and found["threads"] == 2
-    assert f"bios, shard 1 of {shards}: 1 SAE(s)" in out and "cost of the record units:" in out
-    assert "score unit(s), stored ones among them: not known s" in out
+    assert f"bios, shard 1 of {shards}: 1 SAE," in out and "cost of the record units:" in out
+    assert "score units, stored ones among them: not known s" in out
     call.refuses("--price is -1", *asked, "--price", "-1")
 
 
