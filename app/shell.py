@@ -9,6 +9,7 @@ from types import ModuleType
 import streamlit as st
 
 from app import state
+from app.components import address
 from app.services import access
 from app.widgets import keys, pickers, pressing, provenance, run_box, stored_files, who
 from saeeval_core.errors import SaeEvalError
@@ -43,6 +44,7 @@ def main() -> None:
     with st.sidebar:
         pickers.sidebar()
         stored_files.notes()
+        address.one_entry_per_view()
         who.remember()  # in the sidebar, so that they take no room on the page
         keys.leave_present()
         pressing.collect()  # after the name is known, before the view shows what is stored

@@ -56,10 +56,13 @@ _PROPERTIES = {
 
 def css(*roots: str) -> str:
     """The custom properties for elements that match one of these selectors; dark where they carry data-mode=dark."""
-    light = "".join(f"--{name}:{shade.light};" for name, shade in _PROPERTIES.items())
-    dark = "".join(f"--{name}:{shade.dark};" for name, shade in _PROPERTIES.items())
     where = ",".join(roots)
-    return f":is({where}) {{{light}}}\n:is({where})[data-mode=dark] {{{dark}}}\n"
+    return f":is({where}) {{{properties()}}}\n:is({where})[data-mode=dark] {{{properties(dark=True)}}}\n"
+
+
+def properties(*, dark: bool = False) -> str:
+    """The custom properties as declarations of one rule."""
+    return "".join(f"--{name}:{shade.dark if dark else shade.light};" for name, shade in _PROPERTIES.items())
 
 
 def diverging(dark: bool = False) -> list[tuple[float, str]]:

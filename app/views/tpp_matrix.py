@@ -136,7 +136,7 @@ def _did() -> None:
 
 def _below(loaded: Loaded) -> None:
     """Sets, all N, the table and downloads: they run with the page, or on their own when opened."""
-    tab_sets, tab_n, tab_trust, tab_table = st.tabs(["Sets and commit", "All N", "Trust", "Table and downloads"])
+    tab_sets, tab_n, tab_trust, tab_table = st.tabs(["Sets and commit", "All N", "Checks", "Table and downloads"])
     with tab_sets:
         tpp_sets.panel(loaded)
     with tab_n:

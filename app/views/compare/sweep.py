@@ -9,7 +9,7 @@ from app import results, state
 from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
-from app.views.compare.words import CONFIG, METRICS, narrowed, one_file
+from app.views.compare.words import CONFIG, METRICS, named, narrowed, one_file
 from app.widgets import export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
@@ -102,7 +102,7 @@ def _scatter(rows: list[Stored], x: str) -> None:
         x=x,
         x_title=AXES[x],
         y_title=METRICS[first.metric],
-        title=f"{METRICS[first.metric]} on {first.task}, {first.variant}{n}, test texts",
+        title=f"{METRICS[first.metric]} on {first.task}, {named(first.variant)}{n}, test texts",
         log_x=x in LOGGED,
     )
     st.plotly_chart(figure, key="cmp_scatter", config=CONFIG)
