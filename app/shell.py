@@ -34,9 +34,7 @@ def main() -> None:
     if access.rules().accounts and not _logged_in():
         return
     state.restore()
-    st.html(provenance.PAGE_CSS)
-    if state.presenting():
-        st.html(provenance.PRESENT_CSS)
+    provenance.look()
     found = views()
     pages = [_page(name, view) for name, view in found.items()]
     st.session_state["pages"] = dict(zip(found, pages, strict=True))

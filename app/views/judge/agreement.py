@@ -1,6 +1,7 @@
 """Judge, second tab: how far two raters agree, over all concepts and by concept, and all raters together."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import streamlit as st
 
@@ -43,15 +44,14 @@ def draw(cells: Mapping[str, agree.Cells], key: str) -> None:
     st.dataframe(rows, hide_index=True, key=f"agree_table_{key}")
     for line in _why_not({"all": pair} | by_concept):
         st.caption(provenance.plain(line))
-    figure = confusion_matrix(
-        range(agree.LEVELS), pair.confusion.tolist(), rows=a, columns=b, title="Ratings of both, how often"
-    )
+    counts, title = pair.confusion.tolist(), "Ratings of both, how often"
+    drawn = partial(confusion_matrix, range(agree.LEVELS), counts, rows=a, columns=b, title=title)
     left, right = st.columns([0.55, 0.45])
     with left:
-        st.plotly_chart(figure, key=f"agree_confusion_{key}", config={"displaylogo": False})
+        st.plotly_chart(drawn(dark=provenance.dark()), key=f"agree_confusion_{key}", config={"displaylogo": False})
     with right:
         _together(cells, key)
-    export.figure_buttons(lambda: figure, lambda: [pair.to_dict()], f"agreement_{key}")
+    export.figure_buttons(drawn, lambda: [pair.to_dict()], f"agreement_{key}")
 
 
 def _pickers(raters: list[str], key: str) -> tuple[str, str, bool]:
