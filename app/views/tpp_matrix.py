@@ -134,7 +134,7 @@ def _did() -> None:
 def _below(loaded: Loaded) -> None:
     """Sets, all N, the table and downloads: they run with the page, or on their own when opened."""
     tab_sets, tab_n, tab_trust, tab_later, tab_table = st.tabs(
-        ["Sets and commit", "All N", "Trust", "Later layers", "Table and downloads"]
+        ["Sets and commit", "All N", "Checks", "Later layers", "Table and downloads"]
     )
     with tab_sets:
         tpp_sets.panel(loaded)

@@ -199,7 +199,15 @@ def test_planted_truth_and_faults_are_shown(folder):
         "trend_with_training": 0.3,
         "headline": "small-N area",
     }
-    (folder / "p.json").write_text(json.dumps({"kind": "planted", "shift": {"robust": one}, "tpp": {"robust": one}}))
+    place = {"variant": "top-N", "n": 2, "spearman_by_world": {"steep": 0.6}}
+    points = [
+        {"world": world, "sae": sae, "role": role, "truth": 0.5, "shift": {"robust": {"top-N": [0.1, 0.7]}}}
+        for world, sae, role in (("steep", "a", "trained"), ("steep", "b", "permuted"), ("dev", "c", "trained"))
+    ]
+    made = {"kind": "planted", "ns": [1, 2], "shift": {"robust": one | place}, "tpp": {"robust": one}, "points": points}
+    (folder / "p.json").write_text(json.dumps(made))
+    (kept,) = results.stored().planted
+    assert kept.scores[0].points == (results.PlantedPoint("steep", "a", "trained", 0.5, 0.7),)
     rows = [
         {"setting": "padding leak", "metric": "tpp", "where": "bios", "sae": s, "score": v}
         for s, v in (("a", 0.1), ("pca", 0.2))

@@ -9,7 +9,7 @@ from app import results, state
 from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
-from app.views.compare.words import AXES, METRICS, narrowed, not_measured, one_file
+from app.views.compare.words import AXES, METRICS, named, narrowed, not_measured, one_file
 from app.widgets import chart, export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
@@ -95,7 +95,7 @@ def _scatter(rows: list[Stored], x: str) -> None:
         x=x,
         x_title=AXES[x],
         y_title=METRICS[first.metric],
-        title=f"{METRICS[first.metric]} on {first.task}, {first.variant}{n}, test texts",
+        title=f"{METRICS[first.metric]} on {first.task}, {named(first.variant)}{n}, test texts",
         log_x=x in LOGGED,
     )
     chart.draw(figure, "cmp_scatter")
