@@ -198,4 +198,5 @@ def _failed(rows: Sequence[Stored]) -> None:
     failed = [r for r in rows if r.status == "failed"]
     if failed:
         st.markdown(f"**{plural(len(failed), 'SAE')} could not be scored**")
-        st.dataframe([{"SAE": r.sae, "why": r.error} for r in failed], hide_index=True, key="cmp_failed")
+        table = [{"SAE": r.sae, "why": r.error} | ({"node": r.node} if r.node else {}) for r in failed]
+        st.dataframe(table, hide_index=True, key="cmp_failed")

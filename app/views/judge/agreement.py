@@ -53,8 +53,7 @@ def draw(cells: Mapping[str, agree.Cells], key: str) -> None:
         chart.draw(drawn(dark=provenance.dark()), f"agree_confusion_{key}")
     with right:
         _together(cells, key)
-    counted = partial(numbers, drawn())
-    export.figure_buttons(drawn, counted, export.file_name("agreement", key, a, b))
+    export.figure_buttons(drawn, lambda: numbers(drawn()), export.file_name("agreement", key, a, b))
 
 
 def _pickers(raters: list[str], key: str) -> tuple[str, str, bool]:
