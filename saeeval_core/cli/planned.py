@@ -126,7 +126,7 @@ def _name(run: RunConfig) -> str:
 
 
 def _nothing_left(run: RunConfig, stored: int) -> str:
-    return f"{_name(run)}: all {plural(stored, 'SAE')} are recorded; no pass is needed"
+    return f"{_name(run)}: {plural(stored, 'SAE')} to score, all recorded: no pass is needed"
 
 
 def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
