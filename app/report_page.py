@@ -30,10 +30,13 @@ from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions
+from saeeval_core.wording import head, tail
 
 EDIT = "edit size: share of whitened variance that ablation removes; compared in words only where both curves reach"
 CONTEXTS = 5
 """Contexts shown per decided latent."""
+AROUND = 60
+"""Characters of running text shown on each side of a context."""
 
 
 def result_page(result: RunResult, *, when: str, n: int = 20) -> str:
@@ -129,7 +132,7 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: f
     contexts = [
         (
             f"{c.source}{', ' + c.cell if c.cell else ''}",
-            [(_tail(c.before), 0.0), *zip(c.tokens, c.activations, strict=True)],
+            [(tail(c.before, AROUND), 0.0), *zip(c.tokens, c.activations, strict=True), (head(c.after, AROUND), 0.0)],
         )
         for c in found.contexts[:CONTEXTS]
     ]
@@ -146,11 +149,6 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: f
         effect,
         neuronpedia_page(loaded.latents.sae, latent),
     )
-
-
-def _tail(text: str, most: int = 60) -> str:
-    """The last words of what stands before a context."""
-    return text if len(text) <= most else f"…{text[-most:].partition(' ')[2]}"
 
 
 def settings(loaded: Loaded) -> dict[str, Mapping[str, object]]:

@@ -17,6 +17,7 @@ from saeeval_core.formats.decision_sets import ExportedSet
 from saeeval_core.ledger.decisions import RESET, DecisionSet, Step
 from saeeval_core.ledger.places import Place, new_set, open_set, own_set, reset
 from saeeval_core.ledger.store import PressId, Store
+from saeeval_core.wording import plural
 
 IMPORTED = "imported:"
 """Start of the reason of decisions that came from a file."""
@@ -188,7 +189,7 @@ def _notes(left: Mapping[str, int]) -> tuple[str, ...]:
     if not left:
         return ()
     classes = ", ".join(f"'{of[:60]}' ({n})" if of else f"no class ({n})" for of, n in left.items())
-    return (f"{sum(left.values())} decisions left out, for classes that are not here: {classes}",)
+    return (f"{plural(sum(left.values()), 'decision')} left out, for classes that are not here: {classes}",)
 
 
 def _names(store: Store, place: Place, who: str) -> set[str]:

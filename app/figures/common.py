@@ -13,6 +13,13 @@ import plotly.graph_objects as go
 from app.theme import BLUE, GREY, faded
 from saeeval_core.scores.uncertainty import Estimate, say
 
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "displayModeBar": "hover",
+    "modeBarButtonsToRemove": ["toImage", "select2d", "lasso2d", "autoScale2d"],
+}
+"""Of every plotly figure: its toolbar holds what the mouse alone cannot do; pictures are taken out by our own buttons."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
 
@@ -125,6 +132,4 @@ def interval_dots(
 
 def to_html(figure: go.Figure, *, library: bool = True) -> str:
     """A whole page that opens offline (``library``), or only the figure for a page that already has plotly."""
-    return figure.to_html(
-        full_html=library, include_plotlyjs=library, config={"displaylogo": False, "responsive": True}
-    )
+    return figure.to_html(full_html=library, include_plotlyjs=library, config=CONFIG)

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from app.figures.common import SYMBOLS, finish, interval_dots, plain, short
 from app.figures.names import short_names
-from app.theme import BLUE, GREY, PALETTE, diverging, faded
+from app.theme import BLUE, GREY, MIDDLE, PALETTE, diverging, faded
 from saeeval_core.scores.uncertainty import Estimate, mean_known, say, separable
 
 _WRITTEN = 24
@@ -61,8 +61,8 @@ def difference_map(
             y=labels,
             text=[[_cell(e) for e in row] for row in cells],
             texttemplate="%{text}" if len(names) <= _WRITTEN else None,
-            customdata=[["" if e is None else plain(_difference_words(e)) for e in row] for row in cells],
-            hovertemplate="%{y} minus %{x}<br>%{customdata}<extra></extra>",
+            customdata=[[_beside(e) for e in row] for row in cells],
+            hovertemplate="%{y} minus %{x}<br>%{customdata[3]}<extra></extra>",
             zmin=-limit,
             zmax=limit,
             xgap=1,
@@ -156,6 +156,13 @@ def _told(e: Estimate | None) -> float | None:
     return e.value if separable(e) else 0.0
 
 
+def _beside(e: Estimate | None) -> tuple[float | None, float | None, float | None, str]:
+    """Ends of the interval, the value whatever its colour, and both in words."""
+    if e is None:
+        return None, None, None, ""
+    return *(e.ci or (None, None)), e.value, plain(_difference_words(e))
+
+
 def _cell(e: Estimate | None) -> str:
     if e is None:
         return ""
@@ -163,7 +170,13 @@ def _cell(e: Estimate | None) -> str:
 
 
 def confusion_matrix(
-    labels: Sequence[object], counts: Sequence[Sequence[int]], *, rows: str, columns: str, title: str
+    labels: Sequence[object],
+    counts: Sequence[Sequence[int]],
+    *,
+    rows: str,
+    columns: str,
+    title: str,
+    dark: bool = False,
 ) -> go.Figure:
     """Confusion matrix of two raters: number of cells with rating i by ``rows`` and j by ``columns``."""
     names = [str(label) for label in labels]
@@ -176,7 +189,10 @@ def confusion_matrix(
             showscale=False,
             xgap=2,
             ygap=2,
-            colorscale=[[0, faded(BLUE, 0.04)], [1, BLUE]],
+            colorscale=[
+                [0, MIDDLE.dark if dark else MIDDLE.light],
+                [1, BLUE],
+            ],  # plotly picks a label's colour by its cell
             hovertemplate=f"{plain(rows)}: %{{y}}<br>{plain(columns)}: %{{x}}<br>%{{z}} ratings<extra></extra>",
         )
     )

@@ -13,7 +13,8 @@ Row = Mapping[str, object]
 def numbers(figure: go.Figure, part: str = "") -> list[Row]:
     """Every value drawn, with its interval: ``series``, ``x``, ``y``, ``value``, ``low``, ``high`` and ``part``.
 
-    ``value`` is what has the interval; undefined cells keep their row, with an empty value.
+    ``value`` is what has the interval; undefined cells keep their row, with an empty value. A cell's custom data is
+    (low, high) and, where its colour is not its value, the value.
     """
     traces = [t for t in figure.data if getattr(t, "mode", "") != "none" and t.hoverinfo != "skip"]
     rows = [row for t in traces for row in (_cells(t) if isinstance(t, go.Heatmap) else _points(t))]
@@ -23,13 +24,18 @@ def numbers(figure: go.Figure, part: str = "") -> list[Row]:
 def _cells(trace: go.Heatmap) -> Iterator[Row]:
     for i, name in enumerate(listed(trace.y)):
         for j, column in enumerate(listed(trace.x)):
-            low, high = (None, None) if trace.customdata is None else trace.customdata[i][j]
-            names = {"series": "", "x": unescape(str(column)), "y": unescape(str(name))}
-            yield {**names, "value": trace.z[i][j], "low": low, "high": high}
+            low, high, *more = (None, None) if trace.customdata is None else trace.customdata[i][j]
+            names = {"series": "", "x": _named(column), "y": _named(name)}
+            yield {**names, "value": more[0] if more else trace.z[i][j], "low": low, "high": high}
+
+
+def _named(name: object) -> str:
+    """A row or column without the bold face of one's own SAE."""
+    return unescape(str(name).removeprefix("<b>").removesuffix("</b>"))
 
 
 def _points(trace: go.Scatter | go.Bar) -> Iterator[Row]:
-    lying = trace.error_x.array is not None
+    lying = trace.error_x.array is not None or all(isinstance(y, str) for y in listed(trace.y))
     for k, (x, y) in enumerate(zip(listed(trace.x), listed(trace.y), strict=True)):
         value = x if lying else y
         low, high = interval_ends(trace.error_x if lying else trace.error_y, k, value)

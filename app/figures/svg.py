@@ -144,6 +144,8 @@ def _reach(trace: go.Scatter | go.Heatmap | go.Bar, is_x: bool) -> list[object]:
     if isinstance(trace, go.Heatmap):
         return values
     bars = trace.error_x if is_x else trace.error_y
+    if isinstance(trace, go.Bar) and is_x and trace.base is not None:
+        values = [*trace.base, *(base + v for base, v in zip(trace.base, values, strict=True))]
     ends = [e for k, v in enumerate(values) for e in svg_marks.interval_ends(bars, k, v) if e is not None]
     return [*values, *ends, *([0.0] if isinstance(trace, go.Bar) and is_x else [])]
 

@@ -76,17 +76,18 @@ def scatter(trace: go.Scatter, x: Axis, y: Axis, place: int) -> str:
 
 
 def bar(trace: go.Bar, x: Axis, y: Axis, place: int, offset: tuple[float, float]) -> str:
-    """Lying bars from 0 with intervals; ``offset``: (first, last) share of a category's height that they take."""
-    colour, drawn = str(trace.marker.color or PALETTE[place % len(PALETTE)]), []
+    """Lying bars from 0 or their base, with intervals; ``offset``: (first, last) share of a category's height that they take."""
+    colour, drawn = trace.marker.color or PALETTE[place % len(PALETTE)], []
     height = abs(y.pixel(1) - y.pixel(0))
     for k, (value, name) in enumerate(zip(listed(trace.x), listed(trace.y), strict=True)):
-        middle, end, zero = y.at(name), x.at(value), x.at(0.0)
+        base = float(_at(trace.base, k) or 0.0)
+        middle, end, zero = y.at(name), x.at(base + value), x.at(base)
         if middle is None or end is None or zero is None:
             continue
         top, tall = middle + (offset[0] - 0.5) * height, (offset[1] - offset[0]) * height
         left, wide = min(zero, end), abs(end - zero)
         drawn.append(
-            f"<rect x='{left:.1f}' y='{top:.1f}' width='{wide:.1f}' height='{tall:.1f}' style='fill:{colour}'>"
+            f"<rect x='{left:.1f}' y='{top:.1f}' width='{wide:.1f}' height='{tall:.1f}' style='fill:{_at(colour, k)}'>"
             f"<title>{hover(trace, k)}</title></rect>"
         )
         low, high = interval_ends(trace.error_x, k, value)

@@ -1,6 +1,7 @@
 """Texts that a person typed: a probe's logit before and after ablation, and the latents that make the difference."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import plotly.graph_objects as go
 
@@ -26,17 +27,11 @@ def before_after(names: Sequence[str], before: Sequence[float], after: Sequence[
 def waterfall(before: float, steps: Sequence[tuple[str, float]], *, title: str) -> go.Figure:
     """From the logit before to the one after ablation, a step for each latent: (its name, what ablating it takes from the logit)."""
     names = ["before", *(plain(n) for n, _ in steps), "after ablation"]
-    figure = go.Figure(
-        go.Waterfall(
-            orientation="h",
-            y=names,
-            x=[before, *(-v for _, v in steps), 0.0],
-            measure=["absolute", *("relative" for _ in steps), "total"],
-            increasing={"marker": {"color": BLUE}},
-            decreasing={"marker": {"color": ORANGE}},
-            totals={"marker": {"color": GREY}},
-        )
-    )
+    moves = [-taken for _, taken in steps]
+    starts = list(accumulate(moves, initial=before))
+    colours = [GREY, *(BLUE if move > 0 else ORANGE for move in moves), GREY]
+    bars = {"x": [before, *moves, starts[-1]], "base": [0.0, *starts[:-1], 0.0], "marker_color": colours}
+    figure = go.Figure(go.Bar(orientation="h", y=names, hovertemplate="%{y}: %{x:+.3f}<extra></extra>", **bars))
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title="logit of the probe", zeroline=True, zerolinewidth=2)
     return finish(figure, title, height=130 + 30 * len(names))

@@ -11,6 +11,7 @@ from saeeval_core.judging.command import Forecast, JudgeOptions, JudgeOutcome, j
 from saeeval_core.judging.compatible import CompatibleJudge, Endpoint
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 
 @dataclass(eq=False)
@@ -61,9 +62,9 @@ def summary(result: JudgeOutcome) -> str:
     """The outcome of a run in one line, failures by their names."""
     run = result.run
     if run is None:
-        there = f"{result.from_store} verdicts are there already."
+        there = f"{plural(result.from_store, 'verdict')} already there."
         if (count := result.forecast) is None:
-            return f"{result.latents} latents; {there}"
+            return f"{plural(result.latents, 'latent')}; {there}"
         counted = "" if count.exact else "about "
         tokens = f"{counted}{count.input_tokens:,} tokens in, at most {count.output_tokens_at_most:,} out"
         by = "" if count.counted else f" ({count.counted_by})"

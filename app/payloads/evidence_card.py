@@ -12,6 +12,7 @@ from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.known_saes import neuronpedia_page
 from saeeval_core.scores.contributions import activation_histogram, quadrant_means
 from saeeval_core.scores.shift import ShiftLatents
+from saeeval_core.wording import head, tail
 
 PER_GROUP = 3
 """Contexts shown per group."""
@@ -135,7 +136,7 @@ def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, _newest_verdic
 
 def _verdict(v: Verdict) -> tuple[str, str, str]:
     ratings = ", ".join(f"{concept} {n}" for concept, n in v.ratings.items())
-    return f"{v.rater} ({v.rater_kind})", ratings or f"no verdict: {v.status}", v.reason[:400]
+    return f"{v.rater} \u00b7 {verdicts.GIVEN_BY[v.rater_kind]}", ratings or f"no verdict: {v.status}", v.reason[:400]
 
 
 def _near(loaded: Loaded, found: tuple[Neighbour, ...]) -> tuple[tuple[int, float, str], ...]:
@@ -195,11 +196,10 @@ def _group(title: str, note: str, contexts: list[EvidenceContext]) -> Group:
 def _row(c: EvidenceContext) -> Context:
     """Tokens and activations, with a little running text on both sides; index of the strongest token."""
     strongest = max(range(len(c.activations)), key=lambda i: abs(c.activations[i]), default=0)
-    before, after = c.before[-AROUND:], c.after[:AROUND]
-    before = f"\u2026{before}" if len(c.before) > AROUND else before
-    after = f"{after}\u2026" if len(c.after) > AROUND else after
     where = f"{c.cell or c.source}, text {c.text_row}, {c.kind}, strongest {c.peak:.3f}"
-    return Context((before, *c.tokens, after), (0, *c.activations, 0), strongest + 1, where)
+    return Context(
+        (tail(c.before, AROUND), *c.tokens, head(c.after, AROUND)), (0, *c.activations, 0), strongest + 1, where
+    )
 
 
 def _peak(contexts: list[EvidenceContext]) -> float:

@@ -17,6 +17,7 @@ from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.scores.tpp import TppLatents
 from saeeval_core.scores.tpp_cells import CellLatent, Flip, cell_latents, chosen_sets, flipped_texts, relative_matrix
 from saeeval_core.scores.uncertainty import Estimate, say
+from saeeval_core.wording import plural
 
 NS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200)
 """Steps of the slider; 0 leaves only what a person adds."""
@@ -231,14 +232,14 @@ def _detail(page: TppPage, cell: tuple[int, int], anew: StillMatrix | None, read
     offer = "Show every token where they fire (reads these texts with the language model)"
     return Detail(
         title=f"{classes[i]} latents on the {classes[j]} probe",
-        summary=f"{len(ids)} latents ablated; accuracy lost: {say(whole)}",
+        summary=f"{plural(len(ids), 'latent')} ablated; accuracy lost: {say(whole)}",
         anew=_anew_words(anew, classes[j], cell),
         effect_how="attribution: (mean on the probe's class - mean on the others) times decoder . probe",
         solo_how="loss of this probe's balanced accuracy when only this latent is ablated",
         out_how="how much less is lost when this latent alone is kept",
         latents=_cell_rows(page, i, j),
         more=f"{len(ids) - LISTED} more latents are ablated and not listed" if len(ids) > LISTED else "",
-        flip_title=f"{total} of {len(view.board.rows)} texts changed prediction",
+        flip_title=f"{total} of {plural(len(view.board.rows), 'text')} changed prediction",
         flip_note=_flip_note(total, len(flips)),
         flips=tuple(_flip(loaded, f, view.dots[:, j], classes, read) for f in flips),
         offer="" if read or not flips else offer,

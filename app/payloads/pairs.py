@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app.deciding.lab import Lab
 from app.services import scoring
 from saeeval_core.scores.uncertainty import OverPairs, over_pairs
+from saeeval_core.wording import plural
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def pair_table(labs: list[Lab]) -> PairTable:
                 "base": str(board.base),
                 "oracle": str(board.oracle),
                 f"S, top {n}": str(ranked.score),
-                "my set": f"{len(ids)} latents" if ids else "none yet",
+                "my set": plural(len(ids), "latent") if ids else "none yet",
                 "S, mine": str(own.score) if ids else "",
             }
         )

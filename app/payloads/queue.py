@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.services import scoring, verdicts
+from app.services import scoring, searched, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
 from app.services.shared import shared
@@ -37,6 +37,8 @@ class Row(NamedTuple):
     """In words."""
     alike: int
     """The strongest of its near-duplicates; itself where it has none."""
+    words: str
+    """What a search looks through (``searched.words_of``)."""
 
 
 def queue_rows(loaded: Loaded, view: ShiftLatents, rank: str, decided: Iterable[int]) -> tuple[list[Row], str]:
@@ -78,6 +80,7 @@ def _row(loaded: Loaded, view: ShiftLatents, rank: str, latent: int) -> Row:
         spurious,
         text,
         _alike(loaded, view, rank).get(latent, latent),
+        searched.words_of(loaded, [latent])[0],
     )
 
 

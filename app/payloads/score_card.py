@@ -15,6 +15,7 @@ from saeeval_core.scores.contributions import share
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say, separable, undefined
 from saeeval_core.texts.parts import PART_NAMES, TEST
+from saeeval_core.wording import plural
 
 CARRY_MAX = 40
 """Largest set for which every leave-one-out change is shown."""
@@ -310,7 +311,7 @@ def _undone(log: Sequence[Decision]) -> Undone | None:
     if len(together) == 1:
         text = f"undone: latent {last.latent}, {last.old} \u2192 {last.new}"
     else:
-        text = f"undone: one step over {len(together)} latents"
+        text = f"undone: one step over {plural(len(together), 'latent')}"
     return Undone(last.id, tuple(d.latent for d in together), text)
 
 

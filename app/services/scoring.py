@@ -24,6 +24,7 @@ from saeeval_core.scores.survivors import Survivors, survivors
 from saeeval_core.scores.tpp import TppBoard, TppLatents, TppScore
 from saeeval_core.scores.uncertainty import OverPairs, Sampled
 from saeeval_core.texts.parts import scored_parts
+from saeeval_core.wording import plural
 
 Sets = tuple[tuple[int, ...], ...]
 """Latents ablated per class."""
@@ -234,5 +235,5 @@ def erased(loaded: Loaded, metric: str, n: int) -> Erasure | None:
 
 def averaged(total: OverPairs) -> str:
     """What a mean over pairs averages, in words."""
-    left = f", {total.left_out} undefined direction{'' if total.left_out == 1 else 's'} left out"
-    return f"mean over {total.pairs} pair{'' if total.pairs == 1 else 's'}{left if total.left_out else ', both directions'}"
+    left = f", {plural(total.left_out, 'undefined direction')} left out" if total.left_out else ", both directions"
+    return f"mean over {plural(total.pairs, 'pair')}{left}"

@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 from app import report_page
 from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
-from app.figures.quadrants import quadrant_bars
+from app.figures.pictures import Bar, before_and_after
 from app.figures.shift import score_curve
 from app.figures.svg import to_svg
+from app.payloads.evidence_card import QUADRANTS
 from app.services import scoring, trust
 from app.services.verdicts import latents_named
 from app.stories.plan import Step
@@ -26,6 +27,7 @@ from saeeval_core.ledger.decisions import Decision
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference
 from saeeval_core.texts.parts import PART_NAMES, TEST
+from saeeval_core.wording import head, plural
 
 WIDTH = 660
 """Of a picture, in its own pixels."""
@@ -89,10 +91,10 @@ def _data(story: ShiftStory) -> Step:
     for quadrant in (3, 2, 1, 0):
         rows = task.rows[np.flatnonzero(task.quadrant == quadrant)]
         known = "in the probe's training texts" if quadrant in (0, 3) else "never in its training texts"
-        text = texts.texts[int(rows[0])][:LETTERS] if len(rows) else ""
+        text = head(texts.texts[int(rows[0])], LETTERS) if len(rows) else ""
         cells.append(
             f"<div class='cell'><b>{escape(task.quadrant_name(quadrant))}</b> "
-            f"<span class='how'>{len(rows):,} texts, {known}</span><p class='context'>{escape(text)}…</p></div>"
+            f"<span class='how'>{plural(len(rows), 'text')}, {known}</span><p class='context'>{escape(text)}</p></div>"
         )
     t, a = task.target, task.spurious
     said = (
@@ -104,13 +106,12 @@ def _data(story: ShiftStory) -> Step:
 
 
 def _cheats(story: ShiftStory) -> Step:
-    board, task = story.lab.view.board, story.lab.direction.task
+    board = story.lab.view.board
     worst = story.scored([]).worst_group
     said = f"On {story.lab.part_name} texts of all four kinds the probe is right in {_percent(board.base)}"
     said += f", in its worst group ({story.scored([]).worst_group_name}) in {_percent(worst)}"
     said += f"; a probe trained on balanced texts reaches {_percent(board.oracle)}."
-    figure = quadrant_bars(_names(story), _quadrants(story, []), title=f"Accuracy on {task.target.column}")
-    return Step("cheats", "The probe cheats", said, (picture(figure),))
+    return Step("cheats", "The probe cheats", said, (_bars(story),))
 
 
 def _latent(story: ShiftStory) -> Step:
@@ -123,14 +124,10 @@ def _latent(story: ShiftStory) -> Step:
 
 
 def _ablated(story: ShiftStory) -> Step:
-    k, title = story.strongest, f"Accuracy on {story.lab.direction.task.target.column}"
-    before, after = _quadrants(story, []), _quadrants(story, [k])
-    frames = (
-        quadrant_bars(_names(story), before, title=title),
-        quadrant_bars(_names(story), before, after, title=title),
-    )
+    k = story.strongest
+    frames = (_bars(story), _bars(story, [k]))
     said = sentences.gap_closed(f"latent {k} alone", story.scored([k]).score)
-    return Step(f"ablate:{k}", "Ablate it", said, tuple(map(picture, frames)), story.reasons([k]))
+    return Step(f"ablate:{k}", "Ablate it", said, frames, story.reasons([k]))
 
 
 def _rest(story: ShiftStory) -> Step:
@@ -141,7 +138,7 @@ def _rest(story: ShiftStory) -> Step:
     ends = [v for _, e in points for v in (e.value, *(e.ci or ())) if v is not None] or [0.0]
     low, high = min(0.0, *ends), max(0.1, *ends)
     frames = [_grown(points[: k + 1], counts, (low - 0.03, high + 0.03)) for k in range(len(points))]
-    said = sentences.gap_closed(f"all {len(ids)} latents of the set", points[-1][1])
+    said = sentences.gap_closed(f"all {plural(len(ids), 'latent')} of the set", points[-1][1])
     return Step("rest", "The rest of the set", said, tuple(map(picture, frames)), story.reasons(ids))
 
 
@@ -161,7 +158,7 @@ def _against(story: ShiftStory) -> Step:
     rows = [
         ("the set", mine.score, None),
         *((name, s.score, difference(mine, s)) for name, s in scored),
-        (f"random sets of {n} latents", random.score, difference(mine, random)),
+        (f"random sets of {plural(n, 'latent')}", random.score, difference(mine, random)),
     ]
     named = [(name, d) for name, _, d in rows if d is not None]
     said = " ".join(sentences.compared("The set", name, d) for name, d in (named[0], named[-1]))
@@ -201,8 +198,16 @@ def picture(figure: go.Figure) -> str:
     return to_svg(figure, width=WIDTH)
 
 
-def _names(story: ShiftStory) -> list[str]:
-    return [story.lab.direction.task.quadrant_name(q) for q in range(4)]
+def _bars(story: ShiftStory, ids: Sequence[int] = ()) -> str:
+    """Accuracy of the biased probe in each quadrant, before these latents are ablated and, where there are any, after."""
+    task, before = story.lab.direction.task, _quadrants(story, [])
+    after = _quadrants(story, ids) if ids else [None] * len(before)
+    drawn = before_and_after([Bar(task.quadrant_name(q), before[q], after[q]) for q in QUADRANTS])
+    states = "grey: before; blue: higher after the ablation; orange: lower; " if ids else ""
+    how = (
+        f"Accuracy on {task.target.column}, {story.lab.part_name} texts, from 0 to 1; {states}thin line: 95 % interval"
+    )
+    return f"{drawn}<p class='how'>{escape(how)}</p>"
 
 
 def _quadrants(story: ShiftStory, ids: Sequence[int]) -> list[Estimate]:

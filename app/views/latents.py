@@ -13,6 +13,7 @@ from app.services.loading import Loaded
 from app.widgets import bulk, export, latent_filters, latent_table, shift_pickers
 from saeeval_core.config import fingerprint
 from saeeval_core.evaluation.boards import Direction
+from saeeval_core.wording import plural
 
 TITLE = "Latents"
 ICON = ":material/search:"
@@ -38,7 +39,7 @@ def _browse(loaded: Loaded, direction: Direction | None) -> None:
     left, right = st.columns([0.46, 0.54])
     with left:
         st.caption(
-            f"{len(found):,} of {len(table):,} latents, strongest effect first. Select rows to read or decide on them."
+            f"{len(found):,} of {plural(len(table), 'latent')}, strongest effect first. Select rows to read or decide on them."
         )
         if found.empty:
             st.info(
@@ -48,7 +49,7 @@ def _browse(loaded: Loaded, direction: Direction | None) -> None:
             bulk.bar(loaded, direction, place, [], "no rows")
         else:
             chosen = _table(found, probe)
-            what = f"{len(chosen)} selected rows" if chosen else f"all {len(found):,} rows"
+            what = plural(len(chosen), "selected row") if chosen else f"all {plural(len(found), 'row')}"
             bulk.bar(loaded, direction, place, chosen or found["latent"].tolist(), what)
         st.download_button(
             "These rows (CSV)",
@@ -66,7 +67,7 @@ def _browse(loaded: Loaded, direction: Direction | None) -> None:
 def _table(found: pd.DataFrame, probe: str) -> list[int]:
     """Draw the rows; the latents of those selected. The row selected last is opened in the card."""
     # Rows are selected by their place, so other rows need another table: a selection must never slip to other latents.
-    shown = fingerprint(found["latent"].tolist())
+    shown, digits = fingerprint(found["latent"].tolist()), latent_table.decimals(found)
     event = st.dataframe(
         found,
         hide_index=True,
@@ -78,7 +79,9 @@ def _table(found: pd.DataFrame, probe: str) -> list[int]:
         column_config={
             "latent": st.column_config.NumberColumn("id", format="%d", width=60),
             "density": st.column_config.NumberColumn("density", format="percent", width=70, help="share of tokens"),
-            "effect": st.column_config.NumberColumn("effect", format="%.3g", width=75, help=f"attribution, {probe}"),
+            "effect": st.column_config.NumberColumn(
+                "effect", format=f"%.{digits}f", width=75, help=f"attribution, {probe}"
+            ),
             "promotes": st.column_config.TextColumn("promotes", width=150),
             "verdict": st.column_config.TextColumn("verdict", width=70),
             "page": st.column_config.LinkColumn("Neuronpedia", display_text="open", width=80),

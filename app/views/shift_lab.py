@@ -29,6 +29,7 @@ from app.widgets.rule_picker import rule_from_state, rule_popover
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE
+from saeeval_core.wording import plural
 
 TITLE = "SHIFT lab"
 ICON = ":material/tune:"
@@ -76,7 +77,7 @@ def _trust(box: DeltaGenerator, lab: Lab) -> None:
     """Controls, refits and retraining of the set as it is when pressed."""
     loaded, view, n, ablation = lab.loaded, lab.view, lab.n, lab.ablation
     why_not = "" if loaded.protocol.name == "robust" else "Retraining uses the robust protocol's probes."
-    with box.popover("Trust", icon=":material/balance:"):
+    with box.popover("Checks", icon=":material/balance:"):
         trust_box.checks(
             "shift",
             lambda: scoring.set_score(view, lab.ablated_or_raise(), ablation).score,
@@ -141,7 +142,7 @@ def _aggregate(labs: list[Lab]) -> None:
     """Mean of the defined directions of each pair, then over pairs."""
     table = pair_table(labs)
     for name, total in table.totals:
-        note = f"{total.pairs} pairs, {total.left_out} undefined directions left out"
+        note = f"{plural(total.pairs, 'pair')}, {plural(total.left_out, 'undefined direction')} left out"
         provenance.number(f"S_SHIFT, {name}", total.score, note)
     st.dataframe(table.rows, width="stretch", hide_index=True)
     provenance.how(

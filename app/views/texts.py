@@ -8,12 +8,13 @@ from app.jobs import live_model
 from app.services import access, verdicts
 from app.services.evidence import tokens_of
 from app.services.loading import Loaded
-from app.widgets import bulk, live_steps, one_card, provenance, shift_pickers
+from app.widgets import bulk, chart, live_steps, one_card, provenance, shift_pickers
 from app.widgets.token_text import tokens_html
 from app.widgets.typed_probes import TypedProbe, typed_probes
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.live_text import TextReading
+from saeeval_core.wording import plural
 
 TITLE = "My texts"
 ICON = ":material/edit_note:"
@@ -63,7 +64,7 @@ def _box(loaded: Loaded) -> None:
         if not texts:
             st.info("Type a text first.")
         elif len(texts) > MOST_TEXTS:
-            st.warning(f"There are {len(texts)} texts; at most {MOST_TEXTS} are read at once. Take some out.")
+            st.warning(f"There are {plural(len(texts), 'text')}; at most {MOST_TEXTS} are read at once. Take some out.")
         else:
             _read(loaded, texts)
 
@@ -84,7 +85,7 @@ def _read(loaded: Loaded, texts: list[str]) -> None:
     """Into the session, with the recording they belong to: another SAE's latents are other latents."""
     try:
         live_steps.get_ready(loaded)
-        with st.spinner(f"Reading {len(texts)} texts with the model and the SAE"):
+        with st.spinner(f"Reading {plural(len(texts), 'text')} with the model and the SAE"):
             found = [live_model.read(loaded, text) for text in texts]
         st.session_state[_READ] = (loaded.latents.scored_fingerprint, found)
     except SaeEvalError as error:
@@ -106,13 +107,15 @@ def _show(
     left, right = st.columns(2)
     title = f"{probe.name}: above 0 says {probe.positive}, below says {probe.negative}"
     figure = before_after(list(names.values()), [v.before for v in found], [v.after for v in found], title=title)
-    left.plotly_chart(figure, key="typed_bars", config={"displaylogo": False})
+    with left:
+        chart.with_files(figure, "typed_bars", caption=probe.what)
     changed = sum(v.changed for v in found)
-    left.caption(provenance.plain(f"{changed} of {len(found)} texts change prediction. {probe.what}"))
+    left.caption(provenance.plain(f"{changed} of {plural(len(found), 'text')} change prediction. {probe.what}"))
     reading = readings[chosen]
     steps = _steps(loaded, reading, probe)
     figure = waterfall(found[chosen].before, steps, title="From the logit before to the one after")
-    right.plotly_chart(figure, key="typed_waterfall", config={"displaylogo": False})
+    with right:
+        chart.with_files(figure, "typed_waterfall", caption=probe.what, name=names[chosen])
     right.caption("Each bar is what ablating that latent does to this text's logit. One text, so no interval.")
     _latents(loaded, direction, reading, probe)
 
@@ -122,7 +125,7 @@ def _steps(loaded: Loaded, reading: TextReading, probe: TypedProbe) -> list[tupl
     moved = probe.by_contribution(reading, probe.ids)
     steps = [(f"{i} {_what(loaded, i)[:34]}", v) for i, v in moved[:STEPS]]
     if rest := moved[STEPS:]:
-        steps.append((f"{len(rest)} others", sum(v for _, v in rest)))
+        steps.append((plural(len(rest), "other"), sum(v for _, v in rest)))
     return steps
 
 

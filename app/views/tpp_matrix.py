@@ -16,16 +16,15 @@ from app.payloads.wishes import read_wishes
 from app.services import fresh_reader, scoring, trust
 from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
-from app.widgets import live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
+from app.widgets import holding_box, live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.tpp import TppScore
+from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED
 
 TITLE = "TPP matrix"
 ICON = ":material/grid_on:"
 KEY = "tpp"
-FEWEST = 3
-"""Classes that TPP needs."""
 
 
 def render(loaded: Loaded) -> None:
@@ -37,11 +36,9 @@ def render(loaded: Loaded) -> None:
             icon=":material/info:",
         )
         return
-    if len(loaded.task_set.tpp[1]) < FEWEST:
+    if len(loaded.task_set.tpp[1]) < MIN_CLASSES:
         st.info(
-            f"TPP needs at least {FEWEST} classes. With two, each probe is the mirror of the other, so ablating either "
-            "class hurts both alike and the score is 0 whatever the SAE does. Choose another task, or give more classes "
-            "under Your data; the SHIFT lab works with two.",
+            f"{MIRRORED}. Choose another task, or give more classes under Your data; the SHIFT lab works with two.",
             icon=":material/info:",
         )
         return
@@ -136,13 +133,17 @@ def _did() -> None:
 
 def _below(loaded: Loaded) -> None:
     """Sets, all N, the table and downloads: they run with the page, or on their own when opened."""
-    tab_sets, tab_n, tab_trust, tab_table = st.tabs(["Sets and commit", "All N", "Trust", "Table and downloads"])
+    tab_sets, tab_n, tab_trust, tab_later, tab_table = st.tabs(
+        ["Sets and commit", "All N", "Checks", "Later layers", "Table and downloads"]
+    )
     with tab_sets:
         tpp_sets.panel(loaded)
     with tab_n:
         tpp_export.every_n(loaded)
     with tab_trust:
         _checks(loaded)
+    with tab_later:
+        holding_box.classes(loaded)
     with tab_table:
         tpp_export.table(loaded)
     st.caption(

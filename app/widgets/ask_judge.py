@@ -16,6 +16,7 @@ from saeeval_core.judging.claude import ClaudeSettings
 from saeeval_core.judging.command import KEY_VARIABLE, JudgeOptions, make_judge
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 _JUDGES = {
     "local": "LocalJudge (weak, offline, no key)",
@@ -178,7 +179,8 @@ def _progress(loaded: Loaded) -> None:
         return
     share = job.done / job.total if job.total else 0.0
     st.progress(
-        min(1.0, share), f"{job.done} of {job.total} verdicts" if job.total else "reading what is shown to the judge"
+        min(1.0, share),
+        f"{job.done} of {plural(job.total, 'verdict')}" if job.total else "reading what is shown to the judge",
     )
     if st.button("Cancel", key="w_ask_cancel", help="What arrived is kept."):
         job.cancel()

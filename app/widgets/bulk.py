@@ -16,6 +16,7 @@ from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import MINE, find_set
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.ablation import ABLATIONS
+from saeeval_core.wording import plural
 
 MOST = 500
 """Most latents decided on at once; more is a slip rather than a wish."""
@@ -96,12 +97,12 @@ def _decide(
     loaded: Loaded, direction: Direction | None, place: str, latents: Sequence[int], decision: str, press: PressId
 ) -> str:
     _press(loaded, direction, place, press, latents, decision)
-    return f"{len(latents)} latents {_SAYS[decision]}: {places(loaded, direction)[place]}."
+    return f"{plural(len(latents), 'latent')} {_SAYS[decision]}: {places(loaded, direction)[place]}."
 
 
 def _undo(loaded: Loaded, direction: Direction | None, place: str, press: PressId) -> str:
     undone = _press(loaded, direction, place, press)
-    return f"{undone} decisions taken back." if undone else "Nothing to take back."
+    return f"{plural(undone, 'decision')} taken back." if undone else "Nothing to take back."
 
 
 def _press(

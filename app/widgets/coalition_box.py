@@ -17,6 +17,7 @@ from app.widgets import pressing, provenance, shift_sets
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.coalitions import AT_MOST, STRONGEST
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 _LABELS = {
     coalition.SHIFT: "S, among all latents",
@@ -58,7 +59,7 @@ def _progress(job: CoalitionJob) -> None:
     if not job.active:
         st.rerun(scope="app")
         return
-    st.progress(min(1.0, job.share), f"{len(job.found.ids)} latents found")
+    st.progress(min(1.0, job.share), f"{plural(len(job.found.ids), 'latent')} found")
     if st.button("Stop", key="w_coalition_stop", help="What was found stays."):
         job.cancel()
 

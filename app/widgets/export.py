@@ -21,6 +21,7 @@ from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.storage.row_csv import csv_text
+from saeeval_core.wording import plural
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -136,8 +137,8 @@ def set_import(loaded: Loaded, task: str, places: Sequence[Place], show: Callabl
             return ""
         show(made.first)
         looks = "unknown" if found.dev_looks is None else f"{found.dev_looks}, as the file says"
-        log = f"{made.steps} steps, as the file says" if made.steps else "unknown"
-        lines = [f"{made.stored} decisions imported as '{made.first.name}'", *made.notes, *warnings]
+        log = f"{plural(made.steps, 'step')}, as the file says" if made.steps else "unknown"
+        lines = [f"{plural(made.stored, 'decision')} imported as '{made.first.name}'", *made.notes, *warnings]
         return "; ".join([*lines, f"their log before the export: {log}", f"dev looks before it: {looks}"]) + "."
 
     pressing.button("Import it", f"{key}_go", "import", work)

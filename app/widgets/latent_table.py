@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from app.services import scoring, verdicts
+from app.services import scoring, searched, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.evaluation.boards import Direction
-from saeeval_core.evidence.tokens import find_token_table
 from saeeval_core.recordings.known_saes import neuronpedia_page
 
 NONE = "none"
@@ -32,7 +31,7 @@ def effect_columns(loaded: Loaded, direction: Direction | None) -> dict[str, np.
 
 
 def frame(loaded: Loaded, effect: np.ndarray | None, decisions: dict[int, str]) -> pd.DataFrame:
-    """One row per latent: id, explanation, decision, best rating, density, effect, promoted tokens."""
+    """One row per latent: id, explanation, decision, best rating, density, effect, promoted tokens, what is searched."""
     n = loaded.latents.n_latents
     names, ratings = verdicts.latents_named(loaded), _ratings(loaded)
     table = pd.DataFrame({"latent": np.arange(n), "density": np.asarray(loaded.latents.density, dtype=float)})
@@ -40,6 +39,7 @@ def frame(loaded: Loaded, effect: np.ndarray | None, decisions: dict[int, str]) 
         table["effect"] = effect
     table["explanation"] = [names.get(i, ("", ""))[0] for i in range(n)]
     table["promotes"] = _promoted(loaded)
+    table["words"] = _words(loaded, verdicts.newest(loaded))
     table["verdict"] = [ratings.get(i, NONE) for i in range(n)]
     table["decision"] = [decisions.get(i, NONE) for i in range(n)]
     if neuronpedia_page(loaded.latents.sae, 0):
@@ -52,7 +52,7 @@ class Filters:
     """Which rows are shown; the defaults let every row pass."""
 
     search: str = ""
-    """An id, or text of the explanation or of promoted tokens."""
+    """Words that ``searched.finds``."""
     density: tuple[float, float] = (0.0, 1.0)
     """Shares of tokens, both ends included."""
     decisions: Sequence[str] = ()
@@ -64,7 +64,7 @@ class Filters:
 
 
 def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
-    """Rows that pass every filter, strongest effect first."""
+    """Rows that pass every filter, strongest effect first, without the column that is only searched."""
     keep = table["density"].between(*filters.density)
     if filters.firing:
         keep &= table["density"] > 0
@@ -74,12 +74,19 @@ def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
         keep &= table["decision"].isin(filters.decisions)
     if filters.verdicts:
         keep &= table["verdict"].isin(filters.verdicts)
-    if words := filters.search.strip().lower():
-        keep &= _says(table, words)
-    found = table[keep]
+    if filters.search.strip():
+        rows = zip(table["latent"], table["words"], strict=True)
+        keep &= np.array([searched.finds(filters.search, latent, words) for latent, words in rows], dtype=bool)
+    found = table[keep].drop(columns="words")
     if "effect" in found:
         found = found.iloc[np.argsort(-found["effect"].abs().to_numpy(), kind="stable")]
     return found
+
+
+def decimals(table: pd.DataFrame) -> int:
+    """Digits behind the point with which every effect of the table is shown: four figures of the largest, at least 3."""
+    largest = float(table["effect"].abs().max()) if "effect" in table and len(table) else 0.0
+    return 3 if not 0 < largest < np.inf else min(max(3, 3 - int(np.floor(np.log10(largest)))), 12)
 
 
 def _strong(effect: pd.Series, strength: str) -> pd.Series:
@@ -88,19 +95,14 @@ def _strong(effect: pd.Series, strength: str) -> pd.Series:
     return effect.abs().rank(ascending=False, method="first") <= int(strength.removeprefix("top "))
 
 
-def _says(table: pd.DataFrame, words: str) -> pd.Series:
-    text = table["explanation"].str.lower().str.contains(words, regex=False)
-    text |= table["promotes"].str.lower().str.contains(words, regex=False)
-    return text | (table["latent"].astype(str) == words.removeprefix("#"))
+@shared(max_entries=8)
+def _promoted(loaded: Loaded) -> list[str]:
+    return searched.promoted(loaded, range(loaded.latents.n_latents))
 
 
 @shared(max_entries=8)
-def _promoted(loaded: Loaded) -> list[str]:
-    """The tokens each latent promotes most, as one line."""
-    table = find_token_table(loaded.latents.sae, loaded.latents.sae_fingerprint)
-    if table is None:
-        return [""] * loaded.latents.n_latents
-    return [" ".join(t.token.strip() for t in table.of(i)[0][:5]) for i in range(loaded.latents.n_latents)]
+def _words(loaded: Loaded, _newest_verdict: int) -> list[str]:
+    return searched.words_of(loaded, range(loaded.latents.n_latents))
 
 
 def _ratings(loaded: Loaded) -> dict[int, str]:

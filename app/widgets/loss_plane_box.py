@@ -8,12 +8,12 @@ import streamlit as st
 from app.figures.loss_plane import AGAINST, CURVES, loss_curves, loss_plane, plane_words
 from app.services import loss_paths
 from app.services.loading import Loaded
-from app.widgets import export, provenance, rivals_box
+from app.widgets import chart, export, provenance, rivals_box
 from saeeval_core.evaluation.equal_edit import LETTERS, equal_edit_words
 from saeeval_core.evaluation.result import LossPath
 from saeeval_core.texts.parts import PART_NAMES
+from saeeval_core.wording import plural
 
-CONFIG = {"displaylogo": False, "responsive": True}
 NOT_MEASURED = "Rivals: not measured (saeeval run --rivals, or the button here)."
 _SWITCH = {"n": "against N", "edit_size": "against edit size"}
 
@@ -25,7 +25,7 @@ def pictures(paths: Sequence[LossPath], key: str, where: str) -> None:
         return
     near = st.toggle("Axes fit the SAEs", key=f"w_{key}_near", help="Whatever goes beyond is cut off, not left out.")
     plane = loss_plane(paths, title=f"What both labels lose, {where}", near=near)
-    st.plotly_chart(plane, key=f"{key}_plane", config=CONFIG)
+    chart.draw(plane, f"{key}_plane")
     provenance.how(plane_words(paths))
     with st.container(horizontal=True):
         of = st.segmented_control(
@@ -36,7 +36,7 @@ def pictures(paths: Sequence[LossPath], key: str, where: str) -> None:
         )
     of, against = of or "score", against or "n"
     figure = loss_curves(paths, of=of, against=against, title=f"{CURVES[of]}, {where}")
-    st.plotly_chart(figure, key=f"{key}_curves", config=CONFIG)
+    chart.draw(figure, f"{key}_curves")
     provenance.how(f"Over {AGAINST[against]}; bars of SAEs and of single sets: 95 % intervals over resampled texts.")
     if lines := equal_lines(paths):
         st.caption("  \n".join(map(provenance.plain, lines)))
@@ -70,7 +70,9 @@ def one_direction(loaded: Loaded, pair: str, target: str, part: int, chosen: tup
         name = PART_NAMES[part]
         paths = loss_paths.of_direction(loss_paths.sae_paths(loaded, part), pair, target, name)
         if chosen:
-            paths.append(loss_paths.set_path(loaded, pair, target, part, chosen, f"your set, {len(chosen)} latents"))
+            paths.append(
+                loss_paths.set_path(loaded, pair, target, part, chosen, f"your set, {plural(len(chosen), 'latent')}")
+            )
     rivals = rivals_box.rivals(loaded, "plane")
     if rivals is None:
         st.caption(NOT_MEASURED)

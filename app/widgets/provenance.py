@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import theme
+from app import state, theme
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger import places
 from saeeval_core.scores.uncertainty import Estimate, value_and_interval
@@ -28,6 +28,9 @@ PAGE_CSS = """<style>
 .ci {opacity: 0.72; font-variant-numeric: tabular-nums;}
 .verbatim {white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 9em; overflow: auto;}
 .id {font-family: monospace; font-size: 0.8rem; overflow-wrap: anywhere;}
+[data-testid=stCaptionContainer] {color: inherit !important; opacity: 0.75;}
+[data-testid=stPlotlyChart] :is(:is([class*=tick], .annotation-text-g) text, text[class*=title]) {fill: currentColor !important;}
+[data-testid=stCode] .token {color: inherit !important;}
 @media (max-width: 640px) {[data-testid=stMainBlockContainer] {padding-left: 0.6rem; padding-right: 0.6rem;}}
 </style>"""
 PRESENT_CSS = """<style>
@@ -35,6 +38,15 @@ PRESENT_CSS = """<style>
 [data-testid=stMain] {font-size: 1.25rem;}
 [data-testid=stHeader] {background: transparent;}
 </style>"""
+
+
+def look() -> None:
+    """What all views share: the page's style, and the colours of theme.py for what is drawn as HTML."""
+    st.html(PAGE_CSS)
+    primary = f"[data-testid=stBaseButton-primary]:enabled {{color: {theme.NEAR_BLACK};}}" if dark() else ""
+    st.html(f"<style>:root {{{theme.properties(dark=dark())}}} {primary}</style>")
+    if state.presenting():
+        st.html(PRESENT_CSS)
 
 
 def favicon() -> Image.Image:

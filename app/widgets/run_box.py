@@ -15,6 +15,7 @@ from saeeval_core.config import RunConfig
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.recordings import plan
 from saeeval_core.texts.labelled import LabelledTexts
+from saeeval_core.wording import plural
 
 
 def draw(config: RunConfig, ready: Callable[[Loaded], None]) -> None:
@@ -113,7 +114,7 @@ def _button(config: RunConfig) -> None:
         _run(config, "w_run", "stretch")
     others = [j for j in recording_job.active_jobs() if j is not job]
     if others:
-        st.caption(f"{len(others)} other run(s) going on")
+        st.caption(f"{plural(len(others), 'other run')} going on")
 
 
 @st.fragment(run_every=0.7)

@@ -5,6 +5,7 @@ import streamlit as st
 from saeeval_core.config import assets_dir, cache_dir
 from saeeval_core.ledger.files import SAYS
 from saeeval_core.storage.notices import notices
+from saeeval_core.wording import plural
 
 _SHOWN = 20
 
@@ -20,5 +21,5 @@ def notes() -> None:
     files = [line for line in notices() if not line.startswith(SAYS)]
     own = [line for line in files if str(cache_dir()) in line or str(assets_dir()) in line]
     if own:
-        with st.expander(f"{len(own)} stored file(s) skipped or not written", icon=":material/warning:"):
+        with st.expander(f"{plural(len(own), 'stored file')} skipped or not written", icon=":material/warning:"):
             st.text("\n".join(own[-_SHOWN:]))  # as text: lines hold names of files

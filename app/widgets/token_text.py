@@ -3,11 +3,6 @@
 import html
 from collections.abc import Sequence
 
-from app.theme import HOT, NEAR_BLACK
-
-_STRONG = 0.68
-"""Strength of the marker from which only dark text can be read on it, on dark pages too."""
-
 
 def tokens_html(
     text: str, spans: Sequence[tuple[int, int]], values: Sequence[float], max_value: float | None = None
@@ -18,11 +13,11 @@ def tokens_html(
     return f"<div class='verbatim' dir='auto'>{''.join(parts)}</div>"
 
 
-def marked(tokens: Sequence[str], values: Sequence[float], top: float, *, cut: bool) -> str:
-    """Tokens in running text, coloured by their values; ``cut``: text before the first one is left out."""
+def marked(tokens: Sequence[str], values: Sequence[float], top: float, *, cut: tuple[bool, bool]) -> str:
+    """Tokens in running text, coloured by their values; ``cut``: text before, and after them, is left out."""
     body = "".join(_token(t, v, top) for t, v in zip(tokens, values, strict=True))
-    start = "\u2026" if cut else ""
-    return f"<span dir='auto'>{start}{body}\u2026</span>"
+    start, end = ("\u2026" if c else "" for c in cut)
+    return f"<span dir='auto'>{start}{body}{end}</span>"
 
 
 def plain_html(text: str) -> str:
@@ -34,8 +29,7 @@ def _token(text: str, value: float, top: float) -> str:
     if not value:
         return f"<span title='not active'>{_escape(text)}</span>"
     alpha = 0.1 + 0.75 * min(1.0, abs(value) / top)
-    dark = f";color:{NEAR_BLACK}" if alpha > _STRONG else ""
-    style = f"background:rgba({HOT.light},{alpha:.2f});border-radius:3px{dark}"
+    style = f"background:rgba(var(--hot),{alpha:.2f});border-radius:3px"
     return f"<span title='activation {value:.3f}' style='{style}'>{_escape(text)}</span>"
 
 

@@ -11,7 +11,7 @@ from app import report_page, state
 from app.deciding.tpp_page import TppPage
 from app.figures.tpp import tpp_by_n, tpp_heatmap, tpp_small_multiples
 from app.services.loading import Loaded
-from app.widgets import export, provenance, tpp_sets
+from app.widgets import chart, export, provenance, tpp_sets
 from saeeval_core.config import DEFAULT_NS
 from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.formats import sentences
@@ -37,10 +37,10 @@ def every_n(loaded: Loaded) -> None:
     matrices = [(n, s.matrix) for n, s in scores]
     title = f"TPP matrix at every N, {how}"
     small = tpp_small_multiples(page.classes, matrices, title=title, dark=provenance.dark())
-    st.plotly_chart(small, key="tpp_multiples", config={"displaylogo": False})
+    chart.draw(small, "tpp_multiples")
     rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
     curve = tpp_by_n(rows, marked=page.n, title=f"TPP score against N, {how}")
-    st.plotly_chart(curve, key="tpp_by_n", config={"displaylogo": False})
+    chart.draw(curve, "tpp_by_n")
     table = [{"N": n, "score": say(a), "diagonal": say(b), "off-diagonal": say(c)} for n, a, b, c in rows]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
     about = _caption(page)

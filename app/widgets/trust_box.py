@@ -154,7 +154,7 @@ def _show_controls(score: Estimate, found: Sequence[Control]) -> None:
     if words := rival_words(score, found):
         st.caption(f"Against other dictionaries, {provenance.plain(words)}.")
     if not lines and score.value is not None:
-        st.text("Above every control (references left aside).")
+        st.text("Above every control, apart from upper bounds, which know the label.")
     _table([c.name for c in found], [("score", {c.name: c for c in found})])
 
 

@@ -14,6 +14,7 @@ from saeeval_core.evaluation.boards import Direction
 from saeeval_core.evidence.live_text import TextReading, TextVerdict, contributions, probe_verdict
 from saeeval_core.ledger.places import find_set
 from saeeval_core.scores.probes import Probe
+from saeeval_core.wording import plural
 
 CANDIDATES = 100
 """Latents of each ranking that are looked for in a typed text."""
@@ -74,7 +75,8 @@ def _shift(loaded: Loaded, direction: Direction) -> list[TypedProbe]:
     stored = find_set(ledger.store(), shift_place(loaded, direction), who, shift_sets.choice(loaded, direction, who))
     own = ledger.store().ablated(stored.id, loaded.latents.n_latents) if stored else []
     ids = tuple(own or [int(i) for i in view.attribute_ranking[: shift_pickers.n(loaded)]])
-    what = f"Ablated {_TO[ablation]}: {f'the {len(ids)} latents of your set' if own else f'the top {len(ids)}'}."
+    chosen = f"{plural(len(ids), 'latent')}: your set" if own else f"the top {len(ids)}"
+    what = f"Ablated {_TO[ablation]}: {chosen}."
     candidates, probes = tuple(int(i) for i in view.attribute_ranking[:CANDIDATES]), view.board.probes
     return [
         TypedProbe(
@@ -97,7 +99,7 @@ def _tpp(loaded: Loaded) -> list[TypedProbe]:
         TypedProbe(
             *(f"TPP {c}", probe, loaded.latents.decoder, ids, view.set_to, c, f"not {c}"),
             *(tuple(int(i) for i in ranking[:CANDIDATES]), f"{bulk.TPP}{c}"),
-            f"Ablated {_TO[page.ablation]}: {len(ids)} latents of {c}.",
+            f"Ablated {_TO[page.ablation]}: {plural(len(ids), 'latent')} of {c}.",
         )
         for c, probe, ids, ranking in zip(
             view.board.task.classes, view.board.probes, page.ids, view.rankings, strict=True

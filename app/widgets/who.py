@@ -13,15 +13,18 @@ from app.services import access, ledger
 from app.widgets import pressing
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger.store import PressId
+from saeeval_core.wording import plural
 
 COOKIE, GUEST_COOKIE = "saeeval_who", "saeeval_guest"
+LABEL = "Your name (stored with each decision)"
+"""Of the field; the script of the browser finds it by this."""
 _ID = re.compile(r"[0-9a-f]{10}")
 
 
 def draw() -> None:
     """The field for the name, and the offer to take over what was decided before there was one; or the account."""
     if access.rules().accounts:
-        st.text_input("Who is deciding", st.session_state.get("who", ""), key="w_account", disabled=True)
+        st.text_input(LABEL, st.session_state.get("who", ""), key="w_account", disabled=True)
         st.button("Log out", on_click=st.logout, key="w_logout")
         return
     if "who" not in st.session_state:
@@ -29,7 +32,7 @@ def draw() -> None:
         if _ID.fullmatch(known := _cookie(GUEST_COOKIE)):
             st.session_state["guest"] = f"{state.GUEST}{known}"
     st.text_input(
-        "Who is deciding",
+        LABEL,
         st.session_state["who"],
         key="w_who",
         on_change=_chosen,
@@ -91,7 +94,7 @@ def _offer() -> None:
         return  # the view says what is wrong with the store
     if not n:
         return
-    st.caption(f"{n:,} decision(s) were made in this browser before a name was given.")
+    st.caption(f"{plural(n, 'decision')} made in this browser before a name was given.")
     with st.container(horizontal=True, gap="xsmall"):
         pressing.button("Take over", "w_take_over", "take over", _take_over, group="take_over", about=(was, name))
         pressing.button("Leave", "w_leave_guest", "leave", _leave, group="take_over", about=(was, name))
@@ -101,7 +104,7 @@ def _take_over(press: PressId) -> str:
     store = ledger.store()
     with store.once(press) as fresh:
         taken = store.take_over(state.guest(), press.who) if fresh else []
-    return f"{len(taken)} set(s) are yours now." if taken else ""
+    return f"Yours now: {plural(len(taken), 'set')}." if taken else ""
 
 
 def _leave(_: PressId) -> None:

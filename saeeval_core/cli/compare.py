@@ -12,6 +12,7 @@ from saeeval_core.cli.executing import Executing, plan_json, say_failed, say_uni
 from saeeval_core.cli.planned import show_plan
 from saeeval_core.config import AUTO_KERNEL, AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, DataError
+from saeeval_core.wording import plural
 
 
 @o.with_texts
@@ -103,11 +104,13 @@ def sweep(
             where=where,
         )
     failed = [r for r in result["rows"] if r["error"]]
-    console.print(f"{len(result['rows'])} rows; the Compare view opens them from assets/results or --json FILE")
+    console.print(
+        f"{plural(len(result['rows']), 'row')}; the Compare view opens them from assets/results or --json FILE"
+    )
     say_failed(failed)
     if failed and len(failed) == len(result["rows"]):
         names = {r["sae"] for r in failed}
-        raise DataError(f"none of {len(names)} SAE(s) could be scored; the first: {failed[0]['error']}")
+        raise DataError(f"none of {plural(len(names), 'SAE')} could be scored; the first: {failed[0]['error']}")
 
 
 def validate(protocol: o.Protocols = "robust,saebench,paper", json_path: o.Json = None) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from saeeval_core.cli.console import print_lines, print_wide
 from saeeval_core.errors import ConfigError
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     from saeeval_core.sweep.config import SweepConfig
@@ -73,20 +74,20 @@ def say_units(plan: "SweepPlan", config: "SweepConfig", price: float) -> None:
     if len(plan.record) > _SHOWN:
         print_lines(f"and {len(plan.record) - _SHOWN} more record units (--json has all)")
     device = "GPU" if any(own.needs.gpu for own in plan.record) else "worker"
-    how = f"{plan.threads} thread(s) each ({config.device}, {config.dtype}, kernel {config.kernel})"
+    how = f"{plural(plan.threads, 'thread')} each ({config.device}, {config.dtype}, kernel {config.kernel})"
     if plan.record:
         print_lines(
-            f"record: {len(plan.record)} unit(s), one after another {_taking(plan.record_seconds, device)}, {how}; by an "
+            f"record: {plural(len(plan.record), 'unit')}, {_taking(plan.record_seconds, device)}, {how}; by an "
             "earlier pass like it here, else by its products alone, measured for two seconds"
         )
+    score = f"{plural(len(config.saes), 'SAE')} x {plural(len(config.tasks), 'task')} x {plural(len(config.protocols), 'protocol')}"
     print_lines(
-        f"score: {len(plan.score)} unit(s), {len(config.saes)} SAE(s) x {len(config.tasks)} task(s) x "
-        f"{len(config.protocols)} protocol(s), {_taking(plan.scoring_seconds, 'worker')}; stored ones take none"
+        f"score: {plural(len(plan.score), 'unit')}, {score}, {_taking(plan.scoring_seconds, 'worker')}; stored ones take none"
     )
     if price:
         cost = _cost(plan, price)
-        why = "not known, because the time is not known" if cost is None else f"{cost:,.2f} for the record units"
-        print_lines(f"cost: {why}, at {price:g} for an hour of one {device}")
+        said = f"{cost or 0:,.2f} for the record units, at {price:g} for an hour of one {device}"
+        print_lines(f"cost: {'not known, because the time is not known' if cost is None else said}")
 
 
 def say_failed(rows: Sequence[Mapping[str, Any]]) -> None:

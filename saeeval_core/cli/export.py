@@ -11,6 +11,7 @@ from saeeval_core.cli.console import console, finish
 from saeeval_core.config import DEFAULT_SAE
 from saeeval_core.errors import ConfigError
 from saeeval_core.storage.artifacts import write_atomic
+from saeeval_core.wording import plural
 
 
 def export(
@@ -55,5 +56,5 @@ def export(
         write_atomic(explanations, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows).encode())
     url = n.send(made) if send else ""
     what = "made there" if send else "not sent: --send makes it there"
-    console.print(f"list '{made.name}' of {len(ids)} latents at {at}: {what} {url}".rstrip(), markup=False)
+    console.print(f"list '{made.name}' of {plural(len(ids), 'latent')} at {at}: {what} {url}".rstrip(), markup=False)
     finish(json_path, {"list": json.loads(made.to_json()), "sent": send, "url": url or None})

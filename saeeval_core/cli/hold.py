@@ -11,6 +11,7 @@ from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, print_wide, recording_bar, write_json
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ConfigError
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     from saeeval_core.evaluation.prepare import Prepared
@@ -71,7 +72,8 @@ def steer(
     made = export_hook(model, edit, out, about)
     write_json(json_path, about | {"latents": list(edit.ids), "files": [p.name for p in made]})
     console.print(
-        f"{', '.join(map(str, made))}: {len(edit.ids)} latents; {made[-1].name} says how to use them", markup=False
+        f"{', '.join(map(str, made))}: {plural(len(edit.ids), 'latent')}; {made[-1].name} says how to use them",
+        markup=False,
     )
 
 
@@ -121,7 +123,7 @@ def _print_set(held: "Held") -> None:
     from saeeval_core.scores.uncertainty import say
 
     console.print(
-        f"{held.sae}: {len(held.latents)} latents, {held.ablation} ablation, {held.pair}, {held.direction}, {held.part}; "
+        f"{held.sae}: {plural(len(held.latents), 'latent')}, {held.ablation} ablation, {held.pair}, {held.direction}, {held.part}; "
         f"S at the probe {say(held.exact)}",
         markup=False,
     )

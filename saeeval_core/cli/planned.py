@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from saeeval_core.cli.console import print_lines, write_json
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import UnsupportedSAE
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     from saeeval_core.recordings.plan import Plan
@@ -36,7 +37,7 @@ def show_plan(
     passes = [_row(r, n, p) for r, n, p in plans]
     write_json(json_path, {"kind": "plan", "units": units, "passes": passes, **(more or {})})
     if not divided:
-        print_lines(f"{units} unit(s): SAEs x tasks x protocols")
+        print_lines(f"{plural(units, 'unit')}: SAEs x tasks x protocols")
     for run, stored, plan in plans:
         print_lines(*(_lines_of_units if divided else _lines)(run, stored, plan))
     for plan in () if divided else (plan for _, _, plan in plans):
@@ -115,7 +116,9 @@ def _lines_of_units(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
     if not plan.groups:
         return [_nothing_left(run, stored)]
     saes = sum(map(len, plan.groups))
-    line = f"{_name(run)}: {saes} SAE(s) to record, {stored} stored; on disk at most {_said(plan.stored_bytes)} GB"
+    line = (
+        f"{_name(run)}: {plural(saes, 'SAE')} to record, {stored} stored; on disk at most {_said(plan.stored_bytes)} GB"
+    )
     refused = f"not on this machine, where they would be failed rows: {plan.refused}" if plan.refused else ""
     return [line, *(f"  {why}" for why in (refused, plan.not_kept) if why)]
 
@@ -125,7 +128,7 @@ def _name(run: RunConfig) -> str:
 
 
 def _nothing_left(run: RunConfig, stored: int) -> str:
-    return f"{_name(run)}: all {stored} SAE(s) are recorded; no pass is needed"
+    return f"{_name(run)}: {plural(stored, 'SAE')} to score, all recorded: no pass is needed"
 
 
 def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
@@ -142,8 +145,8 @@ def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
     )
     took = "not known" if plan.seconds is None else f"about {plan.seconds:,.0f} s ({pace})"
     return [
-        f"{name}: {saes} SAE(s) to record{again}, {stored} stored; the model reads the texts {plan.model_passes}x{how}",
-        f"  {plan.texts:,} texts, at least {plan.tokens:,} tokens; seconds: {took}",
+        f"{name}: {plural(saes, 'SAE')} to record{again}, {stored} stored; the model reads the texts {plan.model_passes}x{how}",
+        f"  {plural(plan.texts, 'text')}, at least {plan.tokens:,} tokens; seconds: {took}",
         f"  GB: model {_said(plan.model_bytes)}, SAEs {_said(plan.sae_bytes)}, peak {_said(plan.peak_bytes)} "
         f"({run.device}, {run.dtype}, kernel {run.kernel}); on disk at most {_said(plan.stored_bytes)}"
         + (f" and {_said(plan.activation_bytes)} meanwhile" if plan.keeps_activations else ""),

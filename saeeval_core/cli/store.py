@@ -9,6 +9,7 @@ from rich.table import Table
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console, write_json
 from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.wording import plural
 
 app = typer.Typer(help="Check, export and merge the store of decisions.", no_args_is_help=True, add_completion=False)
 
@@ -32,9 +33,8 @@ def check(
     write_json(json_path, values | {"torn": health.torn, "backups": [str(b) for b in copies]})
     _print(health.rows, health.damaged)
     for line in (
-        f"{health.sealed_later} rows are from before checksums and were sealed as they were found"
-        * bool(health.sealed_later),
-        f"{health.unsealed} rows have no checksum yet; they get one when saeeval opens the store"
+        f"{plural(health.sealed_later, 'row')} from before checksums, sealed as found" * bool(health.sealed_later),
+        f"{plural(health.unsealed, 'row')} without a checksum yet, which comes when saeeval opens the store"
         * bool(health.unsealed),
         "its log ends in a write that was cut off or is damaged" * health.torn,
         f"backups: {len(copies)}, the newest {copies[-1]}" if copies else "backups: none",
@@ -87,7 +87,9 @@ def merge(
         for name in merged.apart:
             console.print(f"  kept apart: {name}", markup=False, soft_wrap=True)
         if merged.left_out:
-            console.print(f"  left out: {merged.left_out} rows of sets that the file does not hold", markup=False)
+            console.print(
+                f"  left out: {plural(merged.left_out, 'row')} of sets that the file does not hold", markup=False
+            )
     write_json(json_path, {"store": str(store.path), "merged": done})
 
 

@@ -8,6 +8,7 @@ import typer
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import console
 from saeeval_core.errors import ConfigError, DataError
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     from saeeval_core.texts.own import OwnTask
@@ -96,4 +97,4 @@ def import_(
 
 
 def _say(what: str, task: "OwnTask") -> None:
-    console.print(f"{what} {task.ref}: {task.texts:,} texts of {task.source}", markup=False, highlight=False)
+    console.print(f"{what} {task.ref}: {plural(task.texts, 'text')} of {task.source}", markup=False, highlight=False)

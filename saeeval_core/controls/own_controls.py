@@ -74,7 +74,7 @@ def _draws(evaluation: Evaluation, latents: LatentRecording, metric: str, ns: Se
         n, view = headline_n(ns), evaluation.tpp_erasure(latents, TEST)
         rankings = [r[:most] for r in evaluation.tpp_view(latents, TEST).rankings]
         for (sets,) in random_latents(latents, metric, [rankings], evaluation.seed):
-            yield without_interval(view.value([ids[:n] for ids in sets])).score
+            yield view.value([ids[:n] for ids in sets])
         return
     n, pairs = erasure_n(ns), [d.pair for d in evaluation.directions]
     views = [evaluation.shift_erasure(latents, d, TEST) for d in evaluation.directions]

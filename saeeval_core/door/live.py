@@ -16,6 +16,7 @@ from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.uncertainty import Estimate, say
 from saeeval_core.texts.parts import PART_NAMES, PARTS
+from saeeval_core.wording import plural
 
 Ids = Sequence[int] | np.ndarray
 """int[set]: latents to ablate."""
@@ -64,7 +65,7 @@ class Ablated:
         return self.readable.score
 
     def __repr__(self) -> str:
-        return f"<{len(self.ids)} latents to {self.ablation} on {self.part}: S {say(self.score)}; {self._erased()}>"
+        return f"<{plural(len(self.ids), 'latent')} to {self.ablation} on {self.part}: S {say(self.score)}; {self._erased()}>"
 
     def _erased(self) -> str:
         return f"E {say(self.selective_erasure)}, R {say(self.recoverability)}"

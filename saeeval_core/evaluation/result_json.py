@@ -54,6 +54,7 @@ from saeeval_core.scores.uncertainty import Estimate, undefined
 from saeeval_core.storage.artifacts import check_unchanged
 from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.parse_json import NotJson, parse_json
+from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED
 
 
 def to_json(result: RunResult) -> Json:
@@ -352,10 +353,15 @@ def _tpp(row: Json) -> TppResult:
         {name: [estimate_of(e) for e in clean] for name, clean in (row.get("clean") or {}).items()},
         tuple(TppProbe(**_known(TppProbe, p)) for p in row.get("probes", ())),
         tuple(_tpp_at_n(a) for a in row["by_n"]),
-        {name: estimate_of(area[name], "score") for name in parts_of(area)},
+        {name: _of_classes(len(row["classes"]), estimate_of(area[name], "score")) for name in parts_of(area)},
         area.get("definition", ""),
         _refits(row.get("refits")),
     )
+
+
+def _of_classes(n: int, score: Estimate) -> Estimate:
+    """A TPP score of so many classes; earlier versions wrote a zero for two of them, which nobody had measured."""
+    return score if n >= MIN_CLASSES else undefined(MIRRORED)
 
 
 def _tpp_at_n(row: Json) -> TppAtN:
@@ -375,7 +381,7 @@ def _tpp_cell(row: Json) -> TppCell:
     inner, fresh = row.get("mean_ablation"), row.get("fresh_probes")
     return TppCell(
         matrix,
-        estimate_of(row, "score"),
+        _of_classes(len(values), estimate_of(row, "score")),
         estimate_of(row.get("intended")),
         estimate_of(row.get("unintended")),
         _tpp_cell(inner) if inner else None,

@@ -10,6 +10,7 @@ from typing import Any
 from saeeval_core.errors import ArtifactError
 from saeeval_core.storage.parse_json import NotJson, parse_json
 from saeeval_core.storage.row_csv import csv_text, read_cell
+from saeeval_core.wording import plural
 
 SET_KIND, SET_SCHEMA = "saeeval decision set", 1
 DECISIONS = ("ablate", "keep", "unsure")
@@ -101,7 +102,7 @@ def set_from_text(
         kept[d.of, d.latent] = d
     warnings = []
     if len(kept) < len(found.decisions):
-        warnings.append(f"{len(found.decisions) - len(kept)} latent(s) appear twice; the last decision counts")
+        warnings.append(f"{plural(len(found.decisions) - len(kept), 'latent')} named twice; the last decision counts")
     if found.recording_fingerprint != recording_fingerprint:
         warnings.append("the set was made on other texts or another model recording; its scores here may differ")
     log = found.log

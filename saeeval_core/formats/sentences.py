@@ -11,6 +11,7 @@ from typing import Literal
 from saeeval_core.controls.about import ICA, ICA_GENERAL, LEACE, PCA_GENERAL, REFERENCES
 from saeeval_core.evaluation.result import Control, Erasure
 from saeeval_core.scores.uncertainty import Estimate, separable
+from saeeval_core.wording import plural
 
 Standing = Literal["above", "below", "not separable", "unknown"]
 """Where a score stands beside another one."""
@@ -149,7 +150,7 @@ def told_apart(told: int, pairs: int) -> str:
     """How many pairs of SAEs a test separates."""
     if not pairs:
         return "No two SAEs were compared."
-    return f"{told} of {pairs} {'pair' if pairs == 1 else 'pairs'} of SAEs can be told apart by these texts."
+    return f"{told} of {plural(pairs, 'pair')} of SAEs can be told apart by these texts."
 
 
 def _references(controls: Sequence[Control]) -> list[Control]:

@@ -16,6 +16,7 @@ from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
 from saeeval_core.texts.parts import PART_NAMES, scored_parts
+from saeeval_core.wording import plural
 
 _GONE = (
     "R: share of the spurious label that a fresh probe still reads. E: share lost of it minus share lost of the target."
@@ -31,7 +32,7 @@ def print_run(console: Console, result: RunResult) -> None:
     """The tables of ``saeeval run``, readable at 100 columns."""
     task, config = result.task, result.config
     console.print(
-        f"\n[bold]{escape(task.title or task.name)}[/] ({'composed, ' if task.composed else ''}{task.texts} texts) on "
+        f"\n[bold]{escape(task.title or task.name)}[/] ({'composed, ' if task.composed else ''}{plural(task.texts, 'text')}) on "
         f"{escape(result.model.name)} {result.model.hook}, protocol {config.protocol}, seed {config.seed}"
     )
     for line in (*task.notes, *(f"{n:,} not used: {reason}" for reason, n in task.dropped.items())):
@@ -128,7 +129,10 @@ def _print_shift(console: Console, shift: ShiftResult, parts: list[str]) -> None
     _print_area(console, shift.definition, {part: m.score for part, m in shift.area.items()}, parts)
     _print_refits(console, shift.refits)
     last = next(iter(shift.aggregate.values()))["test"]
-    console.print(f"  {last.pairs} pairs; {last.directions_left_out} undefined directions left out", style="dim")
+    console.print(
+        f"  {plural(last.pairs or 0, 'pair')}; {plural(last.directions_left_out or 0, 'undefined direction')} left out",
+        style="dim",
+    )
 
 
 def _print_tpp(console: Console, tpp: TppResult, parts: list[str]) -> None:
@@ -144,6 +148,8 @@ def _print_tpp(console: Console, tpp: TppResult, parts: list[str]) -> None:
         erased = _erased(test.erasure) if test.erasure else ()
         table.add_row(str(a.n), *scores, _interval(test.intended), _interval(test.unintended), *erased)
     console.print(table)
+    for reason in {s.reason: None for a in tpp.by_n if (s := a.parts["test"].score).value is None}:
+        console.print(f"  score n/a: {reason}", style="dim", markup=False)
     if gone:
         console.print(f"  {_GONE_TPP}", style="dim", highlight=False)
     if tpp.area:

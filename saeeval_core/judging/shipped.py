@@ -18,6 +18,7 @@ from saeeval_core.judging.verdict import Question, task_concepts
 from saeeval_core.judging.verdict_files import read_verdicts, write_verdicts
 from saeeval_core.ledger.verdicts import Verdict
 from saeeval_core.recordings.obtain import draw_of, obtain_recordings, task_set_of
+from saeeval_core.wording import plural
 
 REFERENCE = "reference (LLM-written)"
 
@@ -68,7 +69,7 @@ def _written(path: Path, fingerprint: str, say: Callable[[str], None]) -> list[V
     every = read_verdicts(path) if path.exists() else []
     own = [v for v in every if v.sae_fingerprint == fingerprint]
     if len(own) < len(every):
-        say(f"{len(every) - len(own)} verdicts are about other weights and were dropped")
+        say(f"{plural(len(every) - len(own), 'verdict')} about other weights dropped")
     return own
 
 

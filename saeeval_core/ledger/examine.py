@@ -15,6 +15,7 @@ from saeeval_core.ledger.files import StoreError, beside, is_damage, open_file
 from saeeval_core.ledger.migrations import MIGRATIONS, migrate
 from saeeval_core.ledger.tables import LATER, TABLES
 from saeeval_core.ledger.wal import PAGE, Log, read_log
+from saeeval_core.wording import plural
 
 _MAX_FAULTS = 20
 _SETTLE_S = 0.1
@@ -124,7 +125,7 @@ def _examine_rows(c: sqlite3.Connection, torn: bool) -> Health:
             last = max(last, values[0])
         if type(counters.get(name, 0)) is not int or not last <= counters.get(name, 0) <= last + _JUMP:
             faults.append(f"its counter of {name} is damaged")
-    faults += [f"{n} row(s) of {name} do not fit their checksum" for name, n in bad.items()]
+    faults += [f"{plural(n, 'row')} of {name} not fitting the checksum" for name, n in bad.items()]
     return Health(tuple(faults), dict(good), dict(bad), later, torn=torn)
 
 

@@ -8,6 +8,7 @@ from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.store import Store
 from saeeval_core.recordings.recording import LatentRecording
 from saeeval_core.storage.notices import notice
+from saeeval_core.wording import plural
 
 MINE = "mine"
 """Name of a person's first set in a place."""
@@ -116,8 +117,10 @@ def left_out(beyond: Sequence[int], n_latents: int) -> str:
 def looks_words(looks: int, before: int | None) -> str:
     """How many dev scores of a set were seen; ``before``: ``DecisionSet.looks_before``."""
     if before is None:
-        return f"{looks} dev looks here, and an unknown number before it was imported"
-    return f"{looks} dev looks" + (f", {before} of them before it was imported, as the file says" if before else "")
+        return f"{plural(looks, 'dev look')} here, and an unknown number before it was imported"
+    return plural(looks, "dev look") + (
+        f", {before} of them before it was imported, as the file says" if before else ""
+    )
 
 
 def say_left_out(name: str, beyond: Sequence[int], n_latents: int) -> None:

@@ -198,7 +198,7 @@ class SettingScores:
         for s in settings:
             if s.measure == ERASURE:
                 rankings = self.evaluation.tpp_view(latents, TEST).rankings
-                found[s.name] = self.evaluation.tpp_erasure(latents, TEST).value([r[: s.n] for r in rankings])
+                found[s.name] = self.evaluation.tpp_erasure(latents, TEST).value([r[: s.n] for r in rankings]).value
                 continue
             switches = TppSwitches(s.redrawn_negatives, s.zero_effects, s.leak, s.ablation == MEAN, s.measure == "auc")
             groups.setdefault(switches, []).append(s)

@@ -32,6 +32,7 @@ from saeeval_core.storage.kept import RECORDINGS, Shelves
 from saeeval_core.texts.sources import BUNDLED_TASKS, file_task_set, hub_task_set, load_task_set
 from saeeval_core.texts.tables import FileForm
 from saeeval_core.texts.tasks import Draw, FixedTasks, TaskSet
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     from saeeval_core.models.language_model import LanguageModel
@@ -395,4 +396,4 @@ def check_tokens(residuals: ResidualRecording) -> None:
     """DataError if a text has no tokens: it has no pooled residual to score."""
     empty = int((residuals.n_valid == 0).sum())
     if empty:
-        raise DataError(f"{empty} text(s) consist of no tokens at all (control characters only?); remove them")
+        raise DataError(f"{plural(empty, 'text')} without any token (control characters only?); remove them")

@@ -20,6 +20,7 @@ from saeeval_core.models.shapes import Matrix, Shapes, shapes_of
 from saeeval_core.recordings.context_windows import collecting_bytes
 from saeeval_core.recordings.pace import known_pace, measured_pace
 from saeeval_core.saes.facts import LOADED_BYTES, READING, SaeFacts
+from saeeval_core.wording import plural
 
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -257,7 +258,7 @@ def _refusal(config: RunConfig, saes: Sequence[SaeFacts], room: int | None) -> s
     """Why these SAEs cannot be recorded here, with what can; "" where nothing that is known speaks against it."""
     reasons = [line for sae in saes if (line := cannot_fit(config, sae, room))]
     if reasons:
-        others = f" ({len(reasons) - 1} other SAE(s) do not fit either)" if len(reasons) > 1 else ""
+        others = f" (nor {plural(len(reasons) - 1, 'other SAE')})" if len(reasons) > 1 else ""
         return f"{reasons[0]}{others}"
     return ""
 

@@ -11,6 +11,7 @@ from saeeval_core.saes.formats import holds_sae
 from saeeval_core.saes.registry import bundled_names
 from saeeval_core.saes.releases import RegistryRow, nearest, registry
 from saeeval_core.storage.notices import notice
+from saeeval_core.wording import plural
 
 _WILD = set("*?[")
 _DEEPEST = 3
@@ -80,7 +81,7 @@ def _released(pattern: str) -> list[RegistryRow]:
 def _say_left_out(pattern: str, rows: Sequence[RegistryRow]) -> None:
     reasons = Counter(row.not_scorable for row in rows if row.not_scorable)
     for reason, n in reasons.items():
-        notice(f"{n} of {len(rows)} SAEs that match '{pattern}' left out: {reason}")
+        notice(f"{n} of {plural(len(rows), 'SAE')} matching '{pattern}' left out: {reason}")
 
 
 def _folders(pattern: str) -> Iterator[str]:

@@ -256,11 +256,12 @@ class TppErasure:
         """
         return self.of_rows([self.row(ids, strength) for ids in sets], [len(ids) for ids in sets])
 
-    def value(self, sets: Sequence[Sequence[int] | np.ndarray]) -> float | None:
-        """The score of the matrix without an interval, for searching among many sets; None where it is undefined."""
+    def value(self, sets: Sequence[Sequence[int] | np.ndarray]) -> Estimate:
+        """The score of the matrix without an interval, for searching among many sets."""
         fast = replace(self.board, resamples=Resamples(self.board.resamples.counts[:, :1]))
         lost = np.stack([1 - self.board.ratio(fast.read(*self.codes.edits(ids)).value) for ids in sets])
-        return matrix_score(lost, lost[None], self.board.reasons, [len(ids) for ids in sets]).score.value
+        found = matrix_score(lost, lost[None], self.board.reasons, [len(ids) for ids in sets]).score
+        return replace(found, ci=None)  # one resample is no interval
 
     def row(self, ids: Sequence[int] | np.ndarray, strength: float = 1.0) -> Accuracies:
         """R of every class when latents int[set] are ablated: what one row of the matrix is made of."""

@@ -16,9 +16,9 @@ from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation
 from saeeval_core.scores.probes import Probe, train_adamw
 from saeeval_core.scores.tpp import TppScore, diagonal_means
-from saeeval_core.scores.uncertainty import Estimate
+from saeeval_core.scores.uncertainty import Estimate, undefined
 from saeeval_core.texts.parts import TEST, TRAIN
-from saeeval_core.texts.tasks import TppTask
+from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED, TppTask
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +131,7 @@ def _score(delta: np.ndarray, n_ablated: np.ndarray) -> TppScore:
     return TppScore(
         tuple(n_ablated.tolist()),
         [[Estimate(v, None, REDRAWN) for v in row] for row in delta.tolist()],
-        Estimate(hit - miss, None, REDRAWN),
+        Estimate(hit - miss, None, REDRAWN) if len(delta) >= MIN_CLASSES else undefined(MIRRORED),
         Estimate(hit),
         Estimate(miss),
         np.empty(0),

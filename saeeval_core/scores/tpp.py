@@ -21,14 +21,9 @@ from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation, attribution
 from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.probes import Probe, fit_probe
-from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, undefined
+from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, estimates, undefined
 from saeeval_core.texts.parts import TEST, TRAIN
-from saeeval_core.texts.tasks import MIN_CLASSES, TppTask
-
-MIRRORED = (
-    f"TPP needs {MIN_CLASSES} classes or more: two one-vs-rest probes mirror each other, so whatever is ablated gives 0"
-)
-"""Why the score of two classes is no measurement."""
+from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED, TppTask
 
 
 def fit_tpp_probes(residuals: ResidualRecording, task: TppTask, protocol: Protocol, *, seed: int) -> list[Probe]:
@@ -146,10 +141,8 @@ def matrix_score(
     ``reasons``: per probe, why its column is undefined, or None; the means are over the other columns.
     """
     m = len(value)
-    matrix = [
-        [undefined(r) if (r := reasons[j]) else estimate(value[i, j], samples[:, i, j]) for j in range(m)]
-        for i in range(m)
-    ]
+    known = estimates(value, samples) if None in reasons else []
+    matrix = [[undefined(r) if (r := reasons[j]) else known[i][j] for j in range(m)] for i in range(m)]
     kept = np.array([r is None for r in reasons])
     if not kept.any():
         nothing = undefined("no probe is better than chance")

@@ -12,6 +12,7 @@ from saeeval_core.texts.choices import LabelChoice, TaskLabels
 from saeeval_core.texts.labelled import LabelledTexts, Unused
 from saeeval_core.texts.tasks import MIN_PER_QUADRANT
 from saeeval_core.texts.wording import DistinctTexts
+from saeeval_core.wording import head
 
 NEAR = 3_000
 """Texts among which near-duplicates are looked for: all pairs of many would take minutes."""
@@ -214,4 +215,4 @@ def _balance(texts: LabelledTexts, choice: LabelChoice) -> Finding:
 
 
 def _cut(texts: list[str]) -> tuple[str, ...]:
-    return tuple(t[:_SHOWN] + ("…" if len(t) > _SHOWN else "") for t in texts[:_EXAMPLES])
+    return tuple(head(t, _SHOWN) for t in texts[:_EXAMPLES])

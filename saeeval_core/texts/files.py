@@ -16,6 +16,7 @@ from saeeval_core.errors import DataError, unknown_name
 from saeeval_core.texts.choices import number_label, text_label
 from saeeval_core.texts.labelled import LabelledTexts, Unused
 from saeeval_core.texts.tables import Figure, FileForm, read_plain
+from saeeval_core.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ def from_frame(
             continue
         columns[column] = np.array(labels, dtype=str if len(set(labels)) <= _FEW else object)
         if trimmed:
-            said.append(f"outer spaces left out of {trimmed:,} values of '{column}'")
+            said.append(f"outer spaces left out of {plural(trimmed, 'value')} of '{column}'")
     return LabelledTexts(
         name,
         tuple(map(str, frame[text_column])),

@@ -28,7 +28,7 @@ from saeeval_core.texts.choices import TaskLabels
 from saeeval_core.texts.files import LARGE, Bounds, from_frame, read_frame
 from saeeval_core.texts.labelled import LabelledTexts, Unused
 from saeeval_core.texts.tables import FileForm
-from saeeval_core.texts.tasks import MIN_CLASSES, Draw, TaskSet, with_labels
+from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED, Draw, TaskSet, with_labels
 
 OWN = "own"
 """Own tasks are named "own:NAME", or "own:NAME-HASH" where the content must be the same."""
@@ -187,7 +187,7 @@ def check_task(task_set: TaskSet) -> None:
     if not task_set.pairs and task_set.tpp is None:
         raise DataError("no labels are chosen; give a target and a spurious label for SHIFT, or classes for TPP")
     if task_set.tpp is not None and len(set(task_set.tpp[1])) < MIN_CLASSES:
-        raise DataError(f"TPP needs {MIN_CLASSES} classes or more; with two, one probe is the other's mirror image")
+        raise DataError(MIRRORED)
     _ = draw.shift, draw.tpp  # drawing them raises
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saeeval_core.texts.files import Table, column_labels
+from saeeval_core.wording import head
 
 _FEW = 50
 """Values of a column that are listed."""
@@ -91,4 +92,4 @@ def _facts(name: str, values: Any) -> ColumnFacts:
 
 def _shown(value: Any) -> str:
     text = "" if value is None else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return head(text, _SHOWN)

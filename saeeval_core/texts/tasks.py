@@ -16,7 +16,12 @@ from saeeval_core.texts.parts import DEV, TEST, TRAIN, draw_parts
 
 MIN_PER_QUADRANT = 20
 MIN_CLASSES = 3
-"""Of TPP: one-vs-rest probes of two classes mirror each other, so the score is 0 whatever is ablated."""
+"""Of TPP."""
+MIRRORED = (
+    f"TPP needs {MIN_CLASSES} classes or more: with two, both probes ask the same question, so that one loses more than the "
+    "other says nothing about the SAE"
+)
+"""Why the score of two classes is no measurement."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from saeeval_core.storage.artifacts import exists, load_arrays, save_arrays, set
 from saeeval_core.storage.json_files import as_artifact, require
 from saeeval_core.storage.notices import notice
 from saeeval_core.texts.files import LARGE, read_frame
+from saeeval_core.wording import plural
 
 _SHARD_TEXTS = 512
 _HELD_OUT_TOKENS = 50_000
@@ -186,7 +187,9 @@ def _stored_shard(path: Path, of: str) -> np.ndarray:
 def _open_cache(folder: Path, shards: list[np.ndarray], source: ActivationSource) -> ActivationCache:
     """The last sixteenth of the shards (at least one) is held out. ``shards`` is emptied, so that none is held twice."""
     if len(shards) < 2:
-        raise DataError(f"the corpus fills {len(shards)} shard(s) of {_SHARD_TEXTS} passages; at least 2 are needed")
+        raise DataError(
+            f"the corpus fills {plural(len(shards), 'shard')} of {_SHARD_TEXTS} passages; at least 2 are needed"
+        )
     n_train = len(shards) - max(1, len(shards) // 16)
     held_out = np.concatenate(shards[n_train:])[:_HELD_OUT_TOKENS]
     del shards[n_train:]

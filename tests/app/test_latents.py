@@ -7,7 +7,7 @@ from viewing import opened, texts, verdict, view
 from app.deciding.class_sets import class_sets
 from app.deciding.desk import shift_place
 from app.jobs import live_model
-from app.services import ledger
+from app.services import ledger, searched
 from app.views import texts as typed
 from app.widgets import latent_table, shift_pickers
 from saeeval_core.config import RunConfig
@@ -47,12 +47,18 @@ def test_empty_result_says_what_to_do(loaded):
 
 
 def test_search_by_id_explanation_and_token_and_filters(loaded):
-    ledger.store().add_verdicts([verdict(loaded, 9, "judge", "llm", {"gender": 3}, explanation="Feminine Pronouns")])
+    ledger.store().add_verdicts(
+        [verdict(loaded, 9, "judge", "llm", {"gender": 3, "teacher": 0}, explanation="Feminine Pronouns")]
+    )
     ledger.store().add_verdicts([verdict(loaded, 10, "judge", "llm", {}, status="refused")])
     effect = np.arange(loaded.latents.n_latents, dtype=float)
     table = latent_table.frame(loaded, effect, {4: "ablate"})
     assert rows(table, search="17")["latent"].tolist() == [17]
     assert rows(table, search="pronoun")["latent"].tolist() == [9]
+    assert rows(table, search="pronouns gender")["latent"].tolist() == [9], "words in any order, ratings too"
+    assert rows(table, search="pronouns 17").empty and rows(table, search="#9 3/4")["latent"].tolist() == [9]
+    assert 9 not in rows(table, search="teacher")["latent"].tolist(), "rated 0 is not about it"
+    assert "no verdict" in searched.words_of(loaded, [10])[0] and "words" not in rows(table)
     assert rows(table, decisions=["ablate"])["latent"].tolist() == [4]
     assert rows(table, verdicts=["3/4"])["latent"].tolist() == [9]
     assert rows(table, verdicts=["no verdict"])["latent"].tolist() == [10]
@@ -121,10 +127,13 @@ def test_filters_are_in_the_link_and_come_back_from_it(loaded):
     }
     at = view("latents", url)
     assert at.selectbox(key="w_effect").value == "TPP probe of nurse" and at.selectbox(key="w_strength").value == "> 0"
-    assert at.multiselect(key="w_verdict").value == ["4/4", "none"] and at.slider(key="w_density").value == (1.0, 90.0)
+    assert at.multiselect(key="w_verdict").value == ["4/4", "none"] and at.select_slider(key="w_density").value == (
+        1.0,
+        90.0,
+    )
     assert not at.toggle(key="w_firing").value and (at.dataframe[0].value["effect"] > 0).all()
     at.multiselect(key="w_verdict").set_value(["1/4"]).run()
-    at.slider(key="w_density").set_value((0.0, 50.0)).run()
+    at.select_slider(key="w_density").set_value((0.0, 50.0)).run()
     assert at.session_state["view"]["verdict"] == "1/4" and at.session_state["view"]["density"] == "0,50"
 
 
@@ -230,3 +239,16 @@ def test_a_model_that_cannot_load_is_one_clear_box(loaded, monkeypatch):
     at.text_area(key="w_own_text").set_value("x").run()
     at.button(key="w_own_read").click().run()
     assert not at.exception and "not installed" in at.error[0].value
+
+
+def test_effects_of_one_column_have_one_format(loaded):
+    table = latent_table.frame(loaded, np.full(loaded.latents.n_latents, -1.43e-5), {})
+    assert latent_table.decimals(table) == 8
+    table.loc[0, "effect"] = 3.7218
+    assert latent_table.decimals(table) == 3
+
+
+def test_density_steps_are_where_latents_are_and_a_link_adds_its_own(loaded):
+    at = view("latents", {"density": "0.3,7"})
+    options = at.select_slider(key="w_density").options
+    assert {"0.3", "7"} <= set(options) and sum(float(o) <= 5 for o in options) > len(options) / 2

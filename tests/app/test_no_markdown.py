@@ -23,7 +23,7 @@ PLACE = dict.fromkeys(FIRST, 0) | {"progress": 1, "page_link": 1}
 NAMED = ("label", "body", "help", "text", "delta", "caption", "captions")
 OPTIONS = ("radio", "segmented_control", "pills", "select_slider")
 """Calls whose options are rendered too."""
-HARMLESS = ("plain", "say", "len", "_duration", "sum")
+HARMLESS = ("plain", "say", "len", "_duration", "sum", "plural")
 """Functions whose result is no markup."""
 REVIEWED = {
     "app/views/compare/differences.py": ("told",),  # a number
@@ -31,7 +31,7 @@ REVIEWED = {
     "app/views/compare/planted.py": ("label",),  # On, Metric
     "app/views/compare/sweep.py": ("missing",),  # a number
     "app/views/compare/words.py": ("label",),  # written in the views that call it
-    "app/views/judge/agreement.py": ("pair.n", "pair.items"),  # numbers
+    "app/views/judge/agreement.py": ("pair.n",),  # a number
     "app/views/judge/blind.py": ("just",),  # a number
     "app/views/latents.py": ("n", "current"),  # numbers
     "app/views/overview/explained.py": ("label",),  # written in the same file, as is every other label here

@@ -10,7 +10,9 @@ from viewing import opened
 from app.results import Stored
 from app.services import scoring
 from app.views.overview import others
+from app.views.overview.latents import whole_words
 from saeeval_core.config import RunConfig
+from saeeval_core.evidence.evidence import EvidenceContext
 from saeeval_core.scores.area import RECOMMENDED
 
 
@@ -103,3 +105,12 @@ def test_other_saes_are_those_of_the_same_texts_and_settings(planted_app):
     shown = [r.sae for r in others.rows_beside([base, *beside, elsewhere, replace(base, metric="tpp")], loaded)]
     assert shown == ["s8", "s7", "s6", "s5", "s4", own]  # best first, and this one whatever its place
     assert others.rows_beside([elsewhere], loaded) == []
+
+
+def test_a_context_of_a_card_begins_and_ends_with_whole_words():
+    found = EvidenceContext(
+        ("er", " cello", " is", " play", "ed", " w"), (0, 1, 0, 2, 0, 0), "the teach", "ell", "t", "", "top", 1
+    )
+    assert [found.tokens[slice(*whole_words(found, at))] for at in (1, 3)] == [(" cello", " is", " play", "ed")] * 2
+    whole = replace(found, before="", after="")
+    assert whole_words(whole, 3) == (0, 6)

@@ -289,6 +289,6 @@ def test_while_the_slider_moves_the_cell_is_not_explained_and_colours_do_not_dep
 
 
 def test_two_classes_are_refused_with_the_reason(planted_app, monkeypatch):
-    monkeypatch.setattr(tpp_matrix, "FEWEST", 99)
+    monkeypatch.setattr(tpp_matrix, "MIN_CLASSES", 99)
     test = planted_app("tpp_matrix")
-    assert not test.exception and "TPP needs at least" in test.info[0].value
+    assert not test.exception and "TPP needs 3 classes or more" in test.info[0].value

@@ -70,9 +70,9 @@ def test_a_name_offers_what_was_decided_before_it(loaded, place):
     made = new_set(ledger.store(), place, "guest 0123456789", "mine", {1: "ablate", 2: "keep"})
     new_set(ledger.store(), place, "guest 9876543210", "mine", {1: "ablate"})
     at = named(at, "Ada")
-    assert "2 decision(s)" in at.caption[0].value
+    assert "2 decisions made" in at.caption[0].value
     at = at.button(key="w_take_over").click().run()
-    assert "are yours now" in at.success[0].value and not at.caption
+    assert "Yours now" in at.success[0].value and not at.caption
     assert [(s.id, s.who) for s in ledger.store().list_sets()][0] == (made.id, "Ada")
     assert not at.run().success
 

@@ -26,6 +26,8 @@ export function svg(tag, attrs, ...kids) {
   for (const kid of kids) node.append(kid);
   return node;
 }
+// The same as saeeval_core/wording.py for nouns that only take an s.
+export const plural = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
 const minus = (s) => s.replace("-", "\u2212");
 export const num = (v, d = 3) =>
   v === null || v === undefined ? "n/a" : minus((Math.abs(v) < 0.5 * 10 ** -d ? 0 : v).toFixed(d));

@@ -1,6 +1,6 @@
 // Curves over N, drawn here rather than by a chart library: 3 ms, not 60. Reports and downloads, which nobody presses
 // keys in, use app/figures/shift.py.
-import { button, el, est, num, svg } from "../common/dom.js";
+import { button, el, est, num, plural, svg } from "../common/dom.js";
 
 const W = 300;
 const H = 150;
@@ -20,7 +20,7 @@ export function drawAccuracy(c) {
     n: c.you.n,
     x: c.you.n,
     e: c.you.accuracy,
-    tip: `this set, ${c.you.n} latents: accuracy ${est(c.you.accuracy)}`,
+    tip: `this set, ${plural(c.you.n, "latent")}: accuracy ${est(c.you.accuracy)}`,
   };
   const rules = [
     { at: c.oracle, name: "oracle", dash: "5 3" },

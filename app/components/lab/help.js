@@ -8,7 +8,7 @@ const KEYS = [
   ["Z", "undo your last decision; says what was undone and goes there"],
   ["\u2192 \u2193", "next latent of the queue"],
   ["\u2190 \u2191", "previous latent"],
-  ["/", "filter the queue"],
+  ["/", "search the queue"],
   ["?", "these keys"],
 ];
 

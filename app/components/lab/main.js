@@ -215,7 +215,7 @@ function receive(lab, data, trigger) {
   hear(lab.line, data, trigger);
   const newQueue = data.queue && data.queueHash !== lab.queueHash;
   if (newQueue) {
-    lab.queue = data.queue.map(([id, rank, what, effect, density, target, spurious, verdictText, alike]) => ({
+    lab.queue = data.queue.map(([id, rank, what, effect, density, target, spurious, verdictText, alike, words]) => ({
       id,
       rank,
       what,
@@ -225,6 +225,7 @@ function receive(lab, data, trigger) {
       spurious,
       verdictText,
       alike,
+      words,
     }));
     lab.queueHash = data.queueHash;
     groupAlike(lab.queue);

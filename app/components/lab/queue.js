@@ -24,8 +24,9 @@ export function buildQueue(lab) {
     sort = el("select"),
     advance = el("input");
   filter.type = "search";
-  filter.placeholder = "filter: words or id";
-  filter.setAttribute("aria-label", "Filter latents by words or id");
+  filter.placeholder = "search: words or id";
+  filter.setAttribute("aria-label", "Search latents by words or id");
+  filter.title = "Every word must be found: in the explanation, what it was rated for, its tokens, or as the id";
   show.setAttribute("aria-label", "Show decisions");
   sort.setAttribute("aria-label", "Sort the queue");
   for (const [k, v] of Object.entries(FILTERS)) show.append(new Option(v, k));
@@ -67,14 +68,21 @@ export function actions(lab) {
 }
 function visible(lab) {
   const { filter, show, sort } = lab.q,
-    words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    asked = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
   const d = lab.decisions;
   return lab.queue
     .filter((r) => {
       if (show.value === "todo" ? d[r.id] : show.value !== "all" && d[r.id] !== show.value) return false;
-      return words.every((w) => `${r.id} ${r.what} ${r.verdictText}`.toLowerCase().includes(w));
+      return finds(asked, r);
     })
     .sort((a, b) => SORTS[sort.value][1](a, b, d) || a.rank - b.rank);
+}
+// As app/services/searched.py does; besides, what the row shows of a latent without an explanation: its tokens.
+function finds(asked, r) {
+  const words = `${r.words} ${r.what}`.toLowerCase(),
+    own = words.split(/\s+/);
+  const found = (w) => (/^\d+$/.test(w) ? own.includes(w) : words.includes(w));
+  return asked.every((w) => w.replace(/^#/, "") === String(r.id) || found(w));
 }
 function pick(q, id, on) {
   if (on) q.picked.add(id);

@@ -1,5 +1,5 @@
 // Score card: everything that answers a decision.
-import { button, ci, details, el, est, num, signed, table, twoLines } from "../common/dom.js";
+import { button, ci, details, el, est, num, plural, signed, table, twoLines } from "../common/dom.js";
 import { atAlpha, drawAlpha } from "./alpha.js";
 import { drawAccuracy, drawErased } from "./curve.js";
 import { drawGone } from "./gone.js";
@@ -133,7 +133,7 @@ export function drawScore(lab) {
         "note small",
         el("b", "", `test ${c.text}`),
         el("div", "", c.gone),
-        `${c.n} latents, after ${c.looks} \u00b7 ${c.who}, ${c.at}`,
+        `${plural(c.n, "latent")}, after ${c.looks} \u00b7 ${c.who}, ${c.at}`,
         c.stale ? el("div", "mute", "the set has changed since") : null,
       ),
     );

@@ -7,9 +7,10 @@ import streamlit as st
 from app import state
 from app.figures.compared import difference_map, differences
 from app.results import PairDifference
-from app.views.compare.words import CONFIG, narrowed, one_file
-from app.widgets import export, provenance
+from app.views.compare.words import named, narrowed, not_measured, one_file
+from app.widgets import chart, provenance
 from saeeval_core.formats import sentences
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import say, separable
 
 SHOWN = 60
@@ -37,7 +38,9 @@ def draw(found: Sequence[PairDifference]) -> None:
         return
     with st.container(horizontal=True):
         rows = one_file(rows, "dif", [(r.file, sae) for r in rows for sae in (r.sae_a, r.sae_b)])
+        read = any(r.variant == ERASURE for r in rows)
         rows = narrowed(rows, _SETTING, "dif")
+    not_measured(read)
     told = sum(separable(r.difference) for r in rows)
     st.markdown(provenance.plain(sentences.told_apart(told, len(rows))))
     figure = difference_map(
@@ -46,7 +49,7 @@ def draw(found: Sequence[PairDifference]) -> None:
         own=state.get("sae"),
         dark=provenance.dark(),
     )
-    st.plotly_chart(figure, key="cmp_difference_map", config=CONFIG)
+    chart.with_files(figure, "cmp_difference_map", part="test", caption=_about(rows), name=rows[0].file)
     table = [
         {
             "pair": f"{r.sae_a} − {r.sae_b}",
@@ -60,7 +63,6 @@ def draw(found: Sequence[PairDifference]) -> None:
     with st.expander("Every pair with its interval"):
         _list(rows)
         st.dataframe(table, hide_index=True, key="cmp_differences_table")
-    export.figure_buttons(lambda: figure, lambda: table, "differences")
 
 
 def _list(rows: Sequence[PairDifference]) -> None:
@@ -70,4 +72,9 @@ def _list(rows: Sequence[PairDifference]) -> None:
     if len(pairs) > SHOWN:
         st.caption(f"The {SHOWN} largest of {len(pairs)} differences; the table has all.")
     figure = differences(pairs[:SHOWN], title="Paired differences, test texts")
-    st.plotly_chart(figure, key="cmp_differences", config=CONFIG)
+    chart.with_files(figure, "cmp_differences", part="test", caption=_about(rows), name=rows[0].file)
+
+
+def _about(rows: Sequence[PairDifference]) -> str:
+    """The setting of the differences, for the caption of a file."""
+    return ", ".join([rows[0].file, *(f"{label}: {named(getattr(rows[0], of))}" for of, label in _SETTING.items())])

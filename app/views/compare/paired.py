@@ -14,8 +14,8 @@ from app.figures.tpp import tpp_heatmap
 from app.services import ledger, loading, paired, scoring
 from app.services.loading import Loaded
 from app.services.paired import Paired
-from app.views.compare.words import CONFIG, METRICS
-from app.widgets import provenance
+from app.views.compare.words import METRICS
+from app.widgets import chart, provenance
 from saeeval_core.evaluation.boards import Direction
 from saeeval_core.ledger.places import find_set
 from saeeval_core.saes.registry import list_bundled
@@ -53,15 +53,17 @@ def draw(loaded: Loaded) -> None:
         return
     ablation = state.one_of("ablation", ABLATIONS)
     found = _tpp(a, b, ablation) if metric == "tpp" else _shift(loaded, a, b, ablation)
-    where = f"{PART_NAMES[scoring.live_part(loaded)]} texts, {ablation} ablation"
+    part = scoring.live_part(loaded)
+    where = f"{PART_NAMES[part]} texts, {ablation} ablation"
     _difference(found.difference, where)
     rows = [(f"A: {_name(loaded, a)}", found.a, found.difference), (f"B: {_name(loaded, b)}", found.b, None)]
     figure = set_comparison(rows, title=f"{METRICS[metric]}, {where}", x=METRICS[metric])
-    st.plotly_chart(figure, key="two_figure", config=CONFIG)
+    names = "; ".join(name for name, _, _ in rows)
+    chart.with_files(figure, "two_figure", part=PART_NAMES[part], caption=names, name=loaded.task_set.texts.name)
     if found.cells is not None and loaded.task_set.tpp is not None:
         title = "Matrix of A minus matrix of B"
         cells = tpp_heatmap(loaded.task_set.tpp[1], found.cells, title=title, dark=provenance.dark())
-        st.plotly_chart(cells, key="two_matrix", config=CONFIG)
+        chart.with_files(cells, "two_matrix", part=PART_NAMES[part], caption=names, name=loaded.task_set.texts.name)
 
 
 def _choice(loaded: Loaded, column: DeltaGenerator, side: str) -> Choice | None:

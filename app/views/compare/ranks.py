@@ -7,8 +7,9 @@ import streamlit as st
 
 from app.figures.sweep import rank_agreement
 from app.results import RankAgreement, choices
-from app.views.compare.words import CONFIG
-from app.widgets import export, provenance
+from app.views.compare.words import not_measured, quantity
+from app.widgets import chart, provenance
+from saeeval_core.scores.erasure import ERASURE
 
 
 @st.fragment
@@ -23,13 +24,16 @@ def draw(found: Sequence[RankAgreement]) -> None:
     values = [[1.0 if a == b else known.get((a, b), known.get((b, a))) for b in names] for a in names]
     ns = sorted({r.n_saes for r in rows})
     figure = rank_agreement(
-        names, values, title="Do the metrics rank SAEs alike? Spearman over SAEs", dark=provenance.dark()
+        [quantity(n) for n in names],
+        values,
+        title="Do the metrics rank SAEs alike? Spearman over SAEs",
+        dark=provenance.dark(),
     )
-    st.plotly_chart(figure, key="cmp_ranks", config=CONFIG)
+    chart.with_files(figure, "cmp_ranks", part="test", name=rows[0].file)
     st.caption(f"Over {', '.join(map(str, ns))} SAEs; few SAEs make wide uncertainty, so read signs, not digits.")
-    table = [asdict(r) for r in rows]
+    not_measured(any(ERASURE in name for name in names))
+    table = [asdict(r) | {"x": quantity(r.x), "y": quantity(r.y)} for r in rows]
     st.dataframe(table, hide_index=True, key="cmp_ranks_table")
-    export.figure_buttons(lambda: figure, lambda: table, "rank_agreement")
 
 
 def _of_one_file(found: Sequence[RankAgreement]) -> Sequence[RankAgreement]:

@@ -9,21 +9,14 @@ from app import results, state
 from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
-from app.views.compare.words import CONFIG, METRICS, narrowed, one_file
-from app.widgets import export, provenance
+from app.views.compare.words import AXES, METRICS, named, narrowed, not_measured, one_file
+from app.widgets import chart, export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
 from saeeval_core.scores.area import AREA, MEAN, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL, say
+from saeeval_core.wording import plural
 
-AXES = {
-    "l0": "L0 (latents active per token)",
-    "training_tokens": "training tokens",
-    "explained_variance": "explained variance",
-    "loss_recovered": "loss recovered",
-    "dead": "share of dead latents",
-    "n_latents": "width (latents)",
-}
 LOGGED = ("l0", "training_tokens", "n_latents")
 PAPER = {"shift": "S_SHIFT, zero ablation (paper)", "tpp": "S_TPP, zero ablation (paper)"}
 EQUATION = r"$\text{area} = \frac{1}{\ln 20}\int_{N=1}^{20} S(N)\, d\ln N$"
@@ -102,16 +95,20 @@ def _scatter(rows: list[Stored], x: str) -> None:
         x=x,
         x_title=AXES[x],
         y_title=METRICS[first.metric],
-        title=f"{METRICS[first.metric]} on {first.task}, {first.variant}{n}, test texts",
+        title=f"{METRICS[first.metric]} on {first.task}, {named(first.variant)}{n}, test texts",
         log_x=x in LOGGED,
     )
-    st.plotly_chart(figure, key="cmp_scatter", config=CONFIG)
+    chart.draw(figure, "cmp_scatter")
     st.caption(
         f"Bars: 95 % interval over {LEVEL}; published SAEBench files carry none. Dotted lines: controls, the mean over SAEs "
         "where each has its own."
     )
     _how(first.variant)
-    export.figure_buttons(lambda: figure, lambda: [asdict(r) for r in rows], "compare")
+    export.figure_buttons(
+        lambda: figure,
+        lambda: [asdict(r) for r in rows],
+        export.file_name("compare", first.file, str(figure.layout.title.text)),
+    )
 
 
 def one_line_per_control(rows: Sequence[Stored]) -> list[Stored]:
@@ -171,6 +168,7 @@ def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
     ]
     kept = [k for k in table[0] if any(row[k] is not None for row in table)] if table else []
     st.dataframe([{k: row[k] for k in kept} for row in table], hide_index=True, key="cmp_table")
+    not_measured(bool(read))
 
 
 def _read(rows: Sequence[Stored], usable: Sequence[Stored]) -> dict[tuple[str, ...], Stored]:
@@ -199,6 +197,6 @@ def _place(r: Stored) -> tuple[str, ...]:
 def _failed(rows: Sequence[Stored]) -> None:
     failed = [r for r in rows if r.status == "failed"]
     if failed:
-        st.markdown(f"**{len(failed)} SAE(s) could not be scored**")
+        st.markdown(f"**{plural(len(failed), 'SAE')} could not be scored**")
         table = [{"SAE": r.sae, "why": r.error} | ({"node": r.node} if r.node else {}) for r in failed]
         st.dataframe(table, hide_index=True, key="cmp_failed")

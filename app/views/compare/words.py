@@ -10,6 +10,7 @@ from app.results import choices
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
+from saeeval_core.wording import plural
 
 METRICS = {"shift": "SHIFT score", "tpp": "TPP score"}
 VARIANTS = {
@@ -19,9 +20,22 @@ VARIANTS = {
     AREA: "zero ablation, area over N = 1 to 20",
     MEAN: "mean ablation, top N",
 }
-CONFIG = {"displaylogo": False}
-"""Of every plotly figure here."""
+AXES = {
+    "l0": "L0 (latents active per token)",
+    "training_tokens": "training tokens",
+    "explained_variance": "explained variance",
+    "loss_recovered": "loss recovered",
+    "dead": "share of dead latents",
+    "n_latents": "width (latents)",
+}
+_MEASURED = {AREA: "area, zero ablation", RECOMMENDED: "area, mean ablation", ERASURE: "selective erasure E"}
 Row = TypeVar("Row")
+
+
+WHY_NOT_READ = (
+    "Selective erasure (E) and R: not measured. This result holds none, as those of earlier versions and of other tools do, "
+    "and they need its SAEs: its command makes them where those are."
+)
 
 
 class HasFile(Protocol):
@@ -39,6 +53,22 @@ def named(value: object) -> str:
     return METRICS.get(str(value)) or VARIANTS.get(str(value)) or str(value)
 
 
+def not_measured(read: bool) -> None:
+    """Where E would stand: that this result has none and why; nothing where fresh probes were ``read``."""
+    if not read:
+        st.caption(WHY_NOT_READ)
+
+
+def quantity(name: str) -> str:
+    """A quantity of a stored rank agreement in words: "bios shift top-10" is "SHIFT on bios, top 10, zero ablation"."""
+    task, metric, variant = next((p for m in METRICS if (p := name.partition(f" {m} "))[1]), (name, "", ""))
+    if not metric:
+        return AXES.get(name, name)
+    top = variant.removeprefix("top-")
+    said = _MEASURED.get(variant, variant if top == variant else f"top {top}, zero ablation")
+    return f"{metric.strip().upper()} on {task}, {said}"
+
+
 def one_file(rows: Sequence[Filed], key: str, members: Iterable[tuple[str, str]]) -> list[Filed]:
     """Rows of one file, as another one may be about other texts: first of one that has the SAE on the left, else of the
     largest. ``members``: (file, SAE) of all rows. A picker is drawn where there are several.
@@ -50,7 +80,7 @@ def one_file(rows: Sequence[Filed], key: str, members: Iterable[tuple[str, str]]
     files = sorted(saes, key=lambda f: (own not in saes[f], -len(saes[f])))
     if len(files) < 2:
         return list(rows)
-    labels = {f: f"{f}: {len(saes[f])} SAEs" for f in files}
+    labels = {f: f"{f}: {plural(len(saes[f]), 'SAE')}" for f in files}
     file = st.selectbox("Result", files, key=f"w_{key}_file", width=230, format_func=labels.get)
     return [r for r in rows if r.file == file]
 

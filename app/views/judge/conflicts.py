@@ -12,6 +12,7 @@ from app.widgets import one_card, pressing, provenance
 from saeeval_core.errors import DataError
 from saeeval_core.judging import agreement as agree
 from saeeval_core.ledger.store import PressId
+from saeeval_core.wording import plural
 
 _SIDES = {"all": None, "disagree at related ≥ 1": 1, "disagree at related ≥ 2": 2}
 
@@ -28,8 +29,8 @@ def draw(loaded: Loaded) -> None:
     pair = st.selectbox("Raters", pairs, format_func=lambda p: f"{p[0]} and {p[1]}", key="w_conflict_pair")
     side = st.segmented_control("Show", list(_SIDES), default="disagree at related ≥ 1", key="w_conflict_side")
     found = agree.conflicts(every[pair[0]], every[pair[1]], threshold=_SIDES[side or "all"])
-    settled, many = sum((c.item, c.concept) in done for c in found), "" if len(found) == 1 else "s"
-    st.caption(provenance.plain(f"{len(found)} conflict{many}, the furthest apart first; {settled} settled."))
+    settled = sum((c.item, c.concept) in done for c in found)
+    st.caption(provenance.plain(f"{plural(len(found), 'conflict')}, the furthest apart first; {settled} settled."))
     if not found:
         return
     c = _chosen(found, pair, done)

@@ -11,6 +11,7 @@ from app.views.judge.reading import KINDS, reasons
 from app.widgets import export, one_card
 from saeeval_core.judging.intruder import Finder
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.wording import plural
 
 COMMAND = "saeeval judge --judge local --latents top50"
 
@@ -29,7 +30,9 @@ def draw(loaded: Loaded) -> None:
     latent = _chosen(loaded, every)
     own = [v for v in every if v.latent == latent]
     if own:
-        with st.expander(f"What {len(own)} raters said, with reasons", expanded=len(own) == 1 or not own[0].ok):
+        with st.expander(
+            f"What {plural(len(own), 'rater')} said, with reasons", expanded=len(own) == 1 or not own[0].ok
+        ):
             reasons(own, loaded)
         one_card.draw(loaded, latent, "judge_card_verdicts")
     st.download_button(
@@ -60,7 +63,7 @@ def _chosen(loaded: Loaded, every: Sequence[Verdict]) -> int:
     """Draw the table; the latent of the selected row, else the link's, else -1."""
     rows = side_by_side(every, intruders.found(loaded, verdicts.newest(loaded)))
     st.caption(
-        f"{len(rows)} latents with a verdict. Select one to read the reasons."
+        f"{plural(len(rows), 'latent')} with a verdict. Select one to read the reasons."
         " A failed judgement is no verdict and no 0; why is in the reasons."
     )
     event = st.dataframe(

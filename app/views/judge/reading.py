@@ -11,6 +11,7 @@ from app.widgets.ask_judge import retry_button
 from app.widgets.token_text import plain_html, tokens_html
 from saeeval_core.evidence.evidence import EvidenceContext
 from saeeval_core.ledger.verdicts import Verdict
+from saeeval_core.wording import head, tail
 
 KINDS = {"llm": "LLM", "local": "offline judge (weak)", "human": "person", "imported": "imported"}
 SCALE = {0: "0 nothing", 1: "1 distant", 2: "2 a few", 3: "3 about half", 4: "4 most"}
@@ -66,7 +67,7 @@ def evidence(loaded: Loaded, latent: int, *, blind: bool) -> None:
 
 def context_html(c: EvidenceContext, top: float) -> str:
     """A window with the running text around it; ``top``: the activation in full colour."""
-    before, after = c.before[-AROUND:], c.after[:AROUND]
+    before, after = tail(c.before, AROUND), head(c.after, AROUND)
     text, spans, at = before + "".join(c.tokens) + after, [(0, len(before))], len(before)
     for token in c.tokens:
         spans.append((at, at + len(token)))

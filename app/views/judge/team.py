@@ -18,6 +18,7 @@ from saeeval_core.ledger.commits import ShiftCommit, TppCommit, read_commit
 from saeeval_core.ledger.places import Place
 from saeeval_core.ledger.store import PressId
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 Link = dict[str, str]
 """Values of a link that lead to a place."""
@@ -82,12 +83,13 @@ def _row(d: Decided) -> dict[str, object]:
 
 
 def _read(newest: ShiftCommit | TppCommit | None) -> dict[str, str]:
-    """What fresh probes read of test."""
+    """What fresh probes read of test, and how much the set edits; what a commit lacks is not measured."""
     found = newest and newest.erasure
     none = "" if newest is None else NOT_MEASURED
     return {
         "fresh probes (E)": say(found.selective_erasure) if found else none,
         "still readable (R)": say(found.recoverability) if found else none,
+        "edit size": none if not found or found.edit_size is None else f"{found.edit_size:.4f}",
     }
 
 
@@ -126,12 +128,16 @@ def _rule(loaded: Loaded, place: Place, link: Link, every: list[Decided], a: Dec
     ruling = team.ruling_on(every, a, b, state.who())
     store, about = ledger.store(), (a.stored.id, b.stored.id, state.who())
     if ruling is None:
-        line = f"{len(open_)} conflicts. A set of both starts with the {len(team.same(a, b))} latents they agree on."
+        line = f"{plural(len(open_), 'conflict')}. A set of both starts with the {plural(len(team.same(a, b)), 'latent')} they agree on."
         st.caption(provenance.plain(line))
         _button("Start an adjudicated set", "w_team_start", partial(_start, place, a, b), about)
         return
     left = [i for i in open_ if i not in ruling.decisions]
-    st.caption(provenance.plain(f"{len(open_)} conflicts, {len(open_) - len(left)} settled in '{ruling.stored.name}'."))
+    st.caption(
+        provenance.plain(
+            f"{plural(len(open_), 'conflict')}, {len(open_) - len(left)} settled in '{ruling.stored.name}'."
+        )
+    )
     if not left:
         st.success(
             f"Every conflict is settled. Set {ruling.stored.id:d} is yours: open it in its view, commit or share it."

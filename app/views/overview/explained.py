@@ -21,6 +21,7 @@ from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.texts.labelled import class_sizes
 from saeeval_core.texts.parts import PART_NAMES, TEST
 from saeeval_core.versions import versions
+from saeeval_core.wording import plural
 
 AREA = "Average score for N = 1 to 20 (log scale), latents set to their training mean."
 CHOSEN = "The recommended score, by its agreement with the truth of planted worlds (Compare, \u201cCan it be trusted?\u201d)."
@@ -215,7 +216,7 @@ def _data(loaded: Loaded) -> None:
             t, a = texts.columns[target.column], texts.columns[spurious.column]
             for value, other in product((target.positive, target.negative), (spurious.positive, spurious.negative)):
                 rows = np.flatnonzero((t == value) & (a == other))
-                st.markdown(f"**{provenance.plain(f'{value}, {other}')}** · {len(rows):,} texts")
+                st.markdown(f"**{provenance.plain(f'{value}, {other}')}** · {plural(len(rows), 'text')}")
                 if len(rows):
                     st.html(plain_html(texts.texts[rows[0]][:600]))
     if loaded.task_set.tpp is not None:

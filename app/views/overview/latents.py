@@ -67,5 +67,14 @@ def _context(found: EvidenceContext | None) -> str:
     if found is None:
         return "<span class='how'>no context recorded</span>"
     at = max(range(len(found.activations)), key=lambda i: abs(found.activations[i]))
-    a, b = max(0, at - _BEFORE), at + _AFTER + 1
-    return marked(found.tokens[a:b], found.activations[a:b], abs(found.peak), cut=(a > 0 or bool(found.before)))
+    a, b = whole_words(found, at)
+    cut = bool(a or found.before), bool(b < len(found.tokens) or found.after)
+    return marked(found.tokens[a:b], found.activations[a:b], abs(found.peak), cut=cut)
+
+
+def whole_words(found: EvidenceContext, at: int) -> tuple[int, int]:
+    """First and last token, that one left out, shown around token ``at``: each begins a word, where words have spaces."""
+    after = (*found.tokens, found.after or " ")  # where the text ends, a word ends
+    starts = [k for k, token in enumerate(after) if token[:1].isspace() or (k == 0 and not found.before)]
+    a, b = max(0, at - _BEFORE), min(len(found.tokens), at + _AFTER + 1)
+    return next((k for k in starts if a <= k <= at), a), next((k for k in reversed(starts) if at < k <= b), b)

@@ -14,6 +14,7 @@ from saeeval_core.ledger.commits import read_shift
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import find_set
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import plural
 
 _WHY = (
     "While you decide, scores come from dev texts. Commit scores your set once on test texts that no choice was made on, "
@@ -49,4 +50,7 @@ def _words(found: DecisionSet | None, width: int) -> tuple[int, str]:
     if not commits:
         return decided, f"{words}; not committed."
     last = commits[-1]
-    return decided, f"{words}; committed: test S {say(read_shift(last).score)} after {last.dev_looks} dev looks."
+    return (
+        decided,
+        f"{words}; committed: test S {say(read_shift(last).score)} after {plural(last.dev_looks, 'dev look')}.",
+    )

@@ -7,6 +7,7 @@ from app.services import access, own_tasks
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.own import SUFFIX, OwnTask, export_task
+from saeeval_core.wording import plural
 
 
 def section() -> None:
@@ -26,8 +27,10 @@ def section() -> None:
 def _row(task: OwnTask) -> None:
     with st.container(border=True):
         labels = ", ".join(str(c) for c in (task.labels.target, task.labels.spurious, task.labels.classes) if c)
-        st.markdown(f"**{provenance.plain(task.name)}** · {task.texts:,} texts of {provenance.plain(task.source)}")
-        unused = "".join(f" · {n:,} rows not used: {why}" for why, n in task.dropped.items())
+        st.markdown(
+            f"**{provenance.plain(task.name)}** · {plural(task.texts, 'text')} of {provenance.plain(task.source)}"
+        )
+        unused = "".join(f" · {plural(n, 'row')} not used: {why}" for why, n in task.dropped.items())
         provenance.how(f"{task.ref} · {labels} · kept {task.created[:10]} · {task.size / 1e6:.1f} MB{unused}")
         with st.container(horizontal=True):
             chosen = state.get("task") == task.ref

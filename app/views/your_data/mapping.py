@@ -13,7 +13,8 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.checks import Quadrant
 from saeeval_core.texts.choices import LabelChoice, TaskLabels
 from saeeval_core.texts.survey import ColumnFacts, FileFacts
-from saeeval_core.texts.tasks import MIN_CLASSES, MIN_PER_QUADRANT
+from saeeval_core.texts.tasks import MIN_CLASSES, MIN_PER_QUADRANT, MIRRORED
+from saeeval_core.wording import plural
 
 NONE = "none"
 _GUESSED_CLASSES = 8
@@ -108,7 +109,7 @@ def _classes(key: str, usable: Named[str, ColumnFacts], guess: str) -> LabelChoi
         accept_new_options=usable[column].distinct > len(counts),
     )
     if len(some) < MIN_CLASSES:
-        st.warning(f"TPP needs {MIN_CLASSES} classes or more: with two, one probe is the other's mirror image.")
+        st.warning(f"{MIRRORED}.")
         return None
     return LabelChoice(column, tuple(some))
 
@@ -135,7 +136,7 @@ def _shown(counted: Checked, labels: TaskLabels) -> bool:
         st.error(
             provenance.plain(
                 f"'{q.target}, {q.spurious}' has {q.training} training texts of {q.texts}; {q.needed} are needed, which about "
-                f"{q.needed_texts} texts give: choose other values, or add texts."
+                f"{plural(q.needed_texts, 'text')} give: choose other values, or add texts."
             )
         )
     return not short and not lacking

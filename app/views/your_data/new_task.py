@@ -12,6 +12,7 @@ from saeeval_core.errors import SaeEvalError
 from saeeval_core.texts.own import suggested_name
 from saeeval_core.texts.survey import ColumnFacts, FileFacts
 from saeeval_core.texts.tables import DELIMITERS, FileForm
+from saeeval_core.wording import plural
 
 TYPES = ("csv", "tsv", "json", "jsonl", "ndjson", "parquet", "gz")
 ENCODINGS = ("utf-8", "cp1252", "latin-1", "utf-16", "mac-roman", "shift_jis", "gb18030")
@@ -101,7 +102,7 @@ def _found(facts: FileFacts) -> None:
     if facts.delimiter and not any("no header" in n for n in facts.notes):
         said.append("header found")
     how = f"; read with {', '.join(said)}" if said else ""
-    st.write(provenance.plain(f"{facts.rows:,} rows, {len(facts.columns)} columns{how}."))
+    st.write(provenance.plain(f"{plural(facts.rows, 'row')}, {plural(len(facts.columns), 'column')}{how}."))
     names = [c.name for c in facts.columns]
     st.dataframe([dict(zip(names, row, strict=True)) for row in facts.first], hide_index=True)
     with st.expander("Every column with its values"):

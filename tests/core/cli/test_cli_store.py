@@ -40,7 +40,7 @@ def test_check_of_a_damaged_store_fails_and_changes_nothing(call, path, tmp_path
     flip_in(path, b"pronouns")
     before = files(path.parent)
     out_file = tmp_path / "cache" / "check.json"
-    call.refuses(r"damaged: 1 row\(s\) of decisions do not fit their checksum", "store", "check", "--json", out_file)
+    call.refuses(r"damaged: 1 row of decisions not fitting the checksum", "store", "check", "--json", out_file)
     assert files(path.parent) == before
     assert json.loads(out_file.read_text())["damaged"] == {"decisions": 1}
 

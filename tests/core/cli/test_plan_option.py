@@ -26,12 +26,12 @@ def test_a_run_says_what_it_will_take(call, args, tmp_path):
     assert (found["kind"], found["units"], own["model_passes"], own["stored_saes"]) == ("plan", 1, 1, 0)
     assert own["fits"] and own["tokens"] > 0 and own["seconds"] > 0 and own["peak_GB"] > 0
     assert own["pace"] == "products measured for two seconds" and own["reason"] == ""
-    assert "1 SAE(s) to record, 0 stored; the model reads the texts 1x" in out and "GB: model 0.00" in out
+    assert "1 SAE to record, 0 stored; the model reads the texts 1x" in out and "GB: model 0.00" in out
 
 
 def test_what_is_stored_needs_no_pass(call):
     code, out, _ = call("run", "--plan")
-    assert code == 0 and "bios: all 1 SAE(s) are recorded; no pass is needed" in out
+    assert code == 0 and "bios: 1 SAE to score, all recorded: no pass is needed" in out
 
 
 def test_a_sweep_counts_its_units(call, tmp_path):
@@ -72,10 +72,10 @@ def test_a_sweep_names_its_units_and_their_cost(call, tmp_path):
     assert shards > 1 and len(found["record_units"]) == 2 * shards and found["score_units"] == 2
     assert found["cost"] == pytest.approx(found["record_seconds"], abs=1e-3) and found["threads"] == 2
     assert [own["seconds"] for own in found["passes"]] == [None], "time is said once, of the units"
-    assert "bios: 2 SAE(s) to record, 0 stored; on disk at most" in out
+    assert "bios: 2 SAEs to record, 0 stored; on disk at most" in out
     table = [line.split() for line in out.splitlines() if " of " in line and line.startswith(" ")]
     assert [row[2:6] for row in table] == ([[f"{k + 1}", "of", f"{shards}", "1"] for k in range(shards)] * 2)[:12]
-    assert "score: 2 unit(s), 2 SAE(s) x 1 task(s) x 1 protocol(s), time not known yet; stored ones take none" in out
+    assert "score: 2 units, 2 SAEs x 1 task x 1 protocol, time not known yet; stored ones take none" in out
     assert f"cost: {found['cost']:,.2f} for the record units, at 3600 for an hour of one worker" in out
     call.refuses("--price is -1", *asked, "--price", "-1")
 
@@ -101,5 +101,5 @@ def test_a_sweep_tells_its_units_also_where_this_machine_is_too_small(call, monk
     named = [option for sae in saes for option in ("--sae", sae)]
     code, out, err = call("sweep", "--model", "google/gemma-2-2b", *named, "--plan", "--price", "2")
     assert code == 0, err
-    assert "not on this machine, where they would be failed rows: reading SAE" in out and "record: 1 unit(s)" in out
+    assert "not on this machine, where they would be failed rows: reading SAE" in out and "record: 1 unit" in out
     assert "time not known yet" in out and "cost: not known, because the time is not known" in out

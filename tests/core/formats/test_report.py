@@ -32,13 +32,13 @@ def run_result() -> dict:
             "by_n": [shift_cell(n, score) for n in (1, 5)],
         }
 
-    matrix = [[0.3, 0.1], [0.0, None]]
+    matrix = [[0.3, 0.1, 0.1], [0.0, None, 0.0], [0.0, 0.1, 0.3]]
     aggregate = [
         {"n": 5, "test": {"score": 0.4, "ci": [0.3, 0.5], "reason": None, "pairs": 1, "directions_left_out": 1}}
     ]
     tpp_cell = {
         "n": 5,
-        "n_ablated": [5, 5],
+        "n_ablated": [5, 5, 5],
         "test": {
             "matrix": matrix,
             "matrix_ci": None,
@@ -55,7 +55,7 @@ def run_result() -> dict:
         "unsupervised": {"l0": 12.5, "explained_variance": 0.8, "dead": 0.1},
         "about": {"architecture": "topk", "n_latents": 40, "hook": "blocks.1.hook_resid_post", "d_in": 24},
         "shift": {"directions": [direction(0.6, 0.4), direction(0.5, None)], "aggregate": aggregate},
-        "tpp": {"classes": ["a", "b"], "by_n": [tpp_cell]},
+        "tpp": {"classes": ["a", "b", "c"], "by_n": [tpp_cell]},
     }
     failed = {"sae": "broken", "error": "no weights"}
     return {
@@ -100,7 +100,7 @@ def test_saebench_files_follow_its_schema_and_carry_the_matrix():
     assert tpp["eval_result_metrics"]["tpp_metrics"]["tpp_threshold_5_total_metric"] == 0.25
     unstructured = tpp["eval_result_unstructured"]
     assert unstructured["toy_tpp_results"]["a"]["tpp_threshold_5_total_metric"] == pytest.approx(0.2)
-    assert unstructured["saeeval"]["tpp"]["by_n"][0]["test"]["matrix"] == [[0.3, 0.1], [0.0, None]]
+    assert unstructured["saeeval"]["tpp"]["by_n"][0]["test"]["matrix"][1] == [0.0, None, 0.0]
     assert json.loads(json.dumps(tpp)) == tpp and 5 in SAEBENCH_NS
 
 

@@ -73,7 +73,7 @@ def test_rows_of_other_weights_are_dropped_and_said(folder: Path, tiny_model) ->
     said: list[str] = []
     path = shipped.build_verdicts("toy-sae", ["toy"], say=said.append, judge=LocalJudge(lambda: tiny_model))
     assert {v.rater_kind for v in read_verdicts(path)} == {"local"}
-    assert "1 verdicts are about other weights and were dropped" in said[0]
+    assert "1 verdict about other weights dropped" in said[0]
 
 
 def test_a_shipped_file_that_the_manifest_disagrees_with_is_skipped_and_stays(folder: Path, tmp_path, capsys) -> None:

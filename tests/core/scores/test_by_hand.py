@@ -6,7 +6,8 @@ from scipy.sparse import csc_array
 from toys import GENDER, PROFESSION, latent_recording, residual_recording
 
 from saeeval_core.config import PROTOCOLS
-from saeeval_core.scores import ablation, attribution
+from saeeval_core.evaluation import result_json
+from saeeval_core.scores import ablation, attribution, saebench_tpp
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.shift import shift_board, shift_latents
 from saeeval_core.scores.shift_probes import ShiftProbes
@@ -22,7 +23,7 @@ from saeeval_core.scores.uncertainty import (
     undefined,
 )
 from saeeval_core.texts.parts import TEST, TRAIN
-from saeeval_core.texts.tasks import ShiftTask, ShiftTraining, TppTask
+from saeeval_core.texts.tasks import MIRRORED, ShiftTask, ShiftTraining, TppTask
 
 ROBUST = PROTOCOLS["robust"]
 
@@ -194,6 +195,16 @@ def test_two_classes_mirror_each_other_so_their_score_is_undefined_and_not_zero(
         "what one loses the other loses"
     )
     assert score.score.value is None and "3 classes or more" in score.score.reason and not len(score.samples)
+
+
+def test_two_classes_are_undefined_under_redrawn_negatives_and_in_files_of_earlier_versions():
+    two = np.array([[0.2, 0.0], [0.0, 0.1]])
+    assert saebench_tpp._score(two, np.ones(2, int)).score == undefined(MIRRORED)
+    assert saebench_tpp._score(np.eye(3), np.ones(3, int)).score.value == 1
+    old = {"matrix": two.tolist(), "score": 0.0, "ci": [0.0, 0.0], "reason": None}
+    assert result_json._tpp_cell(old).score == undefined(MIRRORED)
+    tpp = {"classes": ["tea", "soup"], "by_n": [], "small_n_area": {"test": old}}
+    assert result_json._tpp(tpp).area == {"test": undefined(MIRRORED)}
 
 
 def test_balance_weights():
