@@ -28,12 +28,25 @@ PAGE_CSS = """<style>
 .ci {opacity: 0.72; font-variant-numeric: tabular-nums;}
 .verbatim {white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 9em; overflow: auto;}
 .id {font-family: monospace; font-size: 0.8rem; overflow-wrap: anywhere;}
-@media (max-width: 640px) {[data-testid=stMainBlockContainer] {padding-left: 0.6rem; padding-right: 0.6rem;}}
+@media (max-width: 1250px) {  /* so that fewer views hide behind "more" */
+  [data-testid=stTopNav] {gap: 2px !important;}
+  [data-testid=stTopNavLink] {padding: 2px 4px !important;}
+  [data-testid=stTopNavLink] > span:has([data-testid=stIconMaterial]) {display: none;}
+}
+@media (max-width: 640px) {
+  [data-testid=stMainBlockContainer] {padding-left: 0.6rem; padding-right: 0.6rem;}
+  .modebar {display: none !important;}
+}
 </style>"""
 PRESENT_CSS = """<style>
 [data-testid=stSidebar], [data-testid=stSidebarCollapsedControl], [data-testid=stExpandSidebarButton] {display: none;}
-[data-testid=stMain] {font-size: 1.25rem;}
+html {font-size: 20px !important;}
 [data-testid=stHeader] {background: transparent;}
+.st-key-present_bar {flex-wrap: nowrap;}
+.st-key-present_bar button {white-space: nowrap;}
+:is([data-testid=stSelectbox], [data-testid=stMultiSelect], [data-testid=stNumberInput], [data-testid=stTextInput],
+  [data-testid=stTextArea], [data-testid=stFileUploader], [data-testid=stDownloadButton], [data-testid=stSlider],
+  [data-testid=stCheckbox], [data-testid=stButtonGroup], [class*=st-key-w_png_], [class*=st-key-w_file_]) {display: none;}
 </style>"""
 
 

@@ -9,10 +9,11 @@ from app import results, state
 from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
-from app.views.compare.words import AXES, METRICS, narrowed, one_file
+from app.views.compare.words import AXES, METRICS, named, narrowed, one_file
 from app.widgets import chart, export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
+from saeeval_core.formats.sentences import known_as
 from saeeval_core.scores.area import AREA, MEAN, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.wording import plural
@@ -95,7 +96,7 @@ def _scatter(rows: list[Stored], x: str) -> None:
         x=x,
         x_title=AXES[x],
         y_title=METRICS[first.metric],
-        title=f"{METRICS[first.metric]} on {first.task}, {first.variant}{n}, test texts",
+        title=f"{METRICS[first.metric]} on {first.task}, {named(first.variant)}{n}, test texts",
         log_x=x in LOGGED,
     )
     chart.draw(figure, "cmp_scatter")
@@ -122,7 +123,7 @@ def one_line_per_control(rows: Sequence[Stored]) -> list[Stored]:
             groups.setdefault(r.control or r.sae, []).append(r)
     for name, own in groups.items():
         values = [r.value for r in own if r.value is not None]
-        label = f"{name}, mean of {len(own)}" if len(own) > 1 else name
+        label = f"{known_as(name)}, mean of {len(own)}" if len(own) > 1 else known_as(name)
         kept.append(replace(own[0], control=label, value=sum(values) / len(values)))
     return kept
 
