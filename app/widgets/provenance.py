@@ -42,7 +42,7 @@ PRESENT_CSS = """<style>
 [data-testid=stSidebar], [data-testid=stSidebarCollapsedControl], [data-testid=stExpandSidebarButton] {display: none;}
 html {font-size: 20px !important;}
 [data-testid=stHeader] {background: transparent;}
-.st-key-present_bar {flex-wrap: nowrap;}
+@media (max-width: 640px) {html {font-size: 17px !important;}}
 .st-key-present_bar button {white-space: nowrap;}
 :is([data-testid=stSelectbox], [data-testid=stMultiSelect], [data-testid=stNumberInput], [data-testid=stTextInput],
   [data-testid=stTextArea], [data-testid=stFileUploader], [data-testid=stDownloadButton], [data-testid=stSlider],
