@@ -4,7 +4,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,11 @@ from app.services import loss_paths, uploads
 from app.services.fresh_reader import answer
 from app.services.shared import shared
 from saeeval_core.config import assets_dir
-from saeeval_core.errors import ArtifactError, DataError
+from saeeval_core.errors import ArtifactError, ConfigError, DataError
 from saeeval_core.evaluation.result import LossPath
 from saeeval_core.evaluation.result_json import from_json
 from saeeval_core.formats.saebench_files import export_saebench, load_rows, rows_of
+from saeeval_core.scores.area import score_in
 from saeeval_core.scores.uncertainty import Estimate
 from saeeval_core.storage.field_types import require_types
 from saeeval_core.storage.json_files import as_artifact, require
@@ -95,6 +96,18 @@ OTHER_WORLDS = {
 
 
 @dataclass(frozen=True)
+class PlantedPoint:
+    """One SAE of one planted world: how true it is, and what a score says of it."""
+
+    world: str
+    sae: str
+    role: str
+    """ "trained", "oracle" for the true dictionary, and others."""
+    truth: float
+    score: float
+
+
+@dataclass(frozen=True)
 class PlantedScore:
     """How well one metric under one protocol orders SAEs whose true order is known."""
 
@@ -115,9 +128,11 @@ class PlantedScore:
     trend_with_training: float | None
     by_world: tuple[tuple[str, float], ...] = ()
     """(world, its own Spearman)."""
+    points: tuple[PlantedPoint, ...] = ()
+    """What was correlated, and the true dictionaries; where the file has them."""
 
     @classmethod
-    def of_file(cls, metric: str, protocol: str, worlds: str, r: Json) -> "PlantedScore":
+    def of_file(cls, metric: str, protocol: str, worlds: str, r: Json, content: Json) -> "PlantedScore":
         """From one entry of the file that ``saeeval validate`` writes; what it lacks is None. ValueError as above."""
         ci = r.get("spearman_ci")
         own = cls(
@@ -130,8 +145,22 @@ class PlantedScore:
             f"{r.get('oracle_first', '?')} of {r.get('n_worlds', '?')} worlds",
             *(r.get(k) for k in ("oracle_rank", "random_score", "permuted_score", "trend_with_training")),
             tuple((w, v) for w, v in (r.get("spearman_by_world") or {}).items() if v is not None),
+            tuple(_points(metric, protocol, r, content)),
         )
         return require_types(own)
+
+
+def _points(metric: str, protocol: str, r: Json, content: Json) -> Iterator[PlantedPoint]:
+    """Trained SAEs and true dictionaries of the worlds of one entry, as its score has them; those without one are left out."""
+    for p in content.get("points", ()):
+        if p["role"] not in ("trained", "oracle") or p["world"] not in (r.get("spearman_by_world") or {}):
+            continue
+        try:
+            score = score_in(p[metric][protocol], r["variant"], r.get("n"), content["ns"])
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        if score is not None and p["truth"] is not None:
+            yield PlantedPoint(p["world"], p["sae"], p["role"], p["truth"], score)
 
 
 @dataclass(frozen=True)
@@ -146,7 +175,7 @@ class Planted:
     def of_file(cls, content: Json) -> "Planted":
         """From the file that ``saeeval validate`` writes."""
         scores = [
-            PlantedScore.of_file(metric, protocol, worlds, r)
+            PlantedScore.of_file(metric, protocol, worlds, r, content)
             for metric in ("shift", "tpp")
             for protocol, held_out in (content.get(metric) or {}).items()
             for worlds, headline in ((HELD_OUT, held_out), *((g, held_out.get(g)) for g in OTHER_WORLDS))

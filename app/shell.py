@@ -9,6 +9,7 @@ from types import ModuleType
 import streamlit as st
 
 from app import state
+from app.components import address
 from app.services import access
 from app.widgets import keys, pickers, pressing, provenance, run_box, stored_files, who
 from saeeval_core.errors import SaeEvalError
@@ -33,9 +34,7 @@ def main() -> None:
     if access.rules().accounts and not _logged_in():
         return
     state.restore()
-    st.html(provenance.PAGE_CSS)
-    if state.presenting():
-        st.html(provenance.PRESENT_CSS)
+    provenance.look()
     found = views()
     pages = [_page(name, view) for name, view in found.items()]
     st.session_state["pages"] = dict(zip(found, pages, strict=True))
@@ -43,6 +42,7 @@ def main() -> None:
     with st.sidebar:
         pickers.sidebar()
         stored_files.notes()
+        address.one_entry_per_view()
         who.remember()  # in the sidebar, so that they take no room on the page
         keys.leave_present()
         pressing.collect()  # after the name is known, before the view shows what is stored

@@ -24,8 +24,8 @@ PAPER, INK = Shade("#ffffff", "#14161a"), Shade("#1b1f26", "#eceff2")
 """Page and text of what leaves the dashboard: figures as files, reports, decks."""
 BLACK = "#000000"
 """Text on a bright cell of a matrix."""
-HOT = Shade("224,142,0", "255,176,46")
-"""Red, green and blue of the marker behind active tokens; its strength is the activation."""
+HOT = Shade("224,142,0", "168,104,0")
+"""Red, green and blue of the marker behind active tokens; its strength is the activation. The page's text is read on it."""
 LINES = (PRIMARY, LOSS)
 """Colours of lines and dots that are too dim on a dark page: drawn brighter there."""
 TILE = "#ecf0f3"
@@ -44,7 +44,7 @@ _PROPERTIES = {
     "loss": LOSS,
     "hot": HOT,
     "on-strong": Shade("#ffffff", NEAR_BLACK),
-    "on-hot": Shade(NEAR_BLACK, NEAR_BLACK),
+    "on-hot": INK,
     "line": Shade("#8b9098", "#8b9098"),
     "quadrant-0": Shade(BLUE, BLUE),
     "quadrant-1": Shade("#79b8d6", "#79b8d6"),
@@ -56,10 +56,13 @@ _PROPERTIES = {
 
 def css(*roots: str) -> str:
     """The custom properties for elements that match one of these selectors; dark where they carry data-mode=dark."""
-    light = "".join(f"--{name}:{shade.light};" for name, shade in _PROPERTIES.items())
-    dark = "".join(f"--{name}:{shade.dark};" for name, shade in _PROPERTIES.items())
     where = ",".join(roots)
-    return f":is({where}) {{{light}}}\n:is({where})[data-mode=dark] {{{dark}}}\n"
+    return f":is({where}) {{{properties()}}}\n:is({where})[data-mode=dark] {{{properties(dark=True)}}}\n"
+
+
+def properties(*, dark: bool = False) -> str:
+    """The custom properties as declarations of one rule."""
+    return "".join(f"--{name}:{shade.dark if dark else shade.light};" for name, shade in _PROPERTIES.items())
 
 
 def diverging(dark: bool = False) -> list[tuple[float, str]]:

@@ -10,7 +10,8 @@ from app.services import access, ledger, scoring, verdicts
 from app.services.loading import Loaded
 from app.services.shared import shared
 from saeeval_core.errors import DataError
-from saeeval_core.ledger.commits import read_tpp
+from saeeval_core.ledger.commit_rows import Commit
+from saeeval_core.ledger.commits import TppCommit, read_tpp
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import MINE, looks_words, own_set
 from saeeval_core.ledger.store import Store
@@ -87,16 +88,30 @@ class ClassSets:
             if changed and c in self.by_class and who == self.who:
                 ledger.store().note_look(self.by_class[c].id, who, own)
 
+    def committed(self) -> list["ClassCommit"]:
+        """Every commit of every class, oldest first within a class."""
+        rows = [(name, c) for name, stored in self.stored for c in ledger.store().commits(stored.id)]
+        return [ClassCommit(name, c, read_tpp(c)) for name, c in rows]
+
     def commits(self) -> list[str]:
         """Committed test scores of this set, newest first, one line each (the classes are committed together)."""
-        every = [c for _, stored in self.stored for c in ledger.store().commits(stored.id)]
         before = None if any(s.looks_before is None for _, s in self.stored) else 0
-        batches = {frozen.batch: (c, frozen) for c in every for frozen in (read_tpp(c),)}
+        batches = {made.frozen.batch: (made.row, made.frozen) for made in self.committed()}
         return [
             f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {looks_words(frozen.dev_looks, before)}; "
             f"{frozen.gone}"
             for c, frozen in sorted(batches.values(), key=lambda pair: pair[0].id, reverse=True)
         ]
+
+
+@dataclass(frozen=True)
+class ClassCommit:
+    """The part of one class in a commit of all."""
+
+    name: str
+    """Of the class."""
+    row: Commit
+    frozen: TppCommit
 
 
 def class_sets(loaded: Loaded, value: str, who: str, n: int = 20, rule: Rule | None = None) -> ClassSets:

@@ -290,20 +290,21 @@ def _commit_shift(store: Store, desk: Desk, press: Press, loaded: Loaded) -> Shi
     if (direction := next(here, None)) is None:
         raise DataError("the texts have changed since this set was made; open the set again and commit")
     where = loaded, direction.pair, direction.task.target.column, TEST
-    view, fresh_probes = scoring.shift_view(*where), scoring.shift_erasure(*where)
+    view, fresh_probes = scoring.shift_view(*where), (scoring.shift_erasure(*where), direction.pair_fresh.whitening)
     with store.once(press.given_by(desk.who)) as fresh:  # scored inside: two servers never score one press
         if not fresh:
             return None
         chosen = own_set(store, place, desk.who, desk.target)
         ids = store.ablated(chosen.id, desk.n_latents)
         under = Under(made.ablation, made.protocol, made.seed)
-        return commit_shift(store, chosen, desk.who, view, fresh_probes, ids, under)
+        return commit_shift(store, chosen, desk.who, view, *fresh_probes, ids, under)
 
 
 def _commit_tpp(store: Store, desk: Desk, press: Press, loaded: Loaded) -> TppCommit | None:
     made = press.made
     rankings = scoring.tpp_view(loaded, scoring.live_part(loaded)).rankings
-    view, fresh_probes = scoring.tpp_view(loaded, TEST), scoring.tpp_erasure(loaded, TEST)
+    view, whitening = scoring.tpp_view(loaded, TEST), scoring.evaluation(loaded).tpp_whitening
+    fresh_probes = scoring.tpp_erasure(loaded, TEST), whitening
     with store.once(press.given_by(desk.who)) as fresh:
         if not fresh:
             return None
@@ -311,7 +312,7 @@ def _commit_tpp(store: Store, desk: Desk, press: Press, loaded: Loaded) -> TppCo
         ids = chosen_sets(rankings, made.n, sets.decisions)
         kept_in = open_sets(store, desk, sets)
         under = Under(made.ablation, made.protocol, made.seed)
-        return commit_tpp(store, kept_in, desk.who, view, fresh_probes, ids, made.n, under)
+        return commit_tpp(store, kept_in, desk.who, view, *fresh_probes, ids, made.n, under)
 
 
 def _fields(sent: object, what: str) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from app.figures.common import SYMBOLS, finish, interval_dots, plain, short
 from app.figures.names import short_names
-from app.theme import BLUE, GREY, PALETTE, diverging, faded
+from app.theme import BLUE, GREY, MIDDLE, PALETTE, diverging, faded
 from saeeval_core.scores.uncertainty import Estimate, mean_known, say, separable
 
 _WRITTEN = 24
@@ -170,7 +170,13 @@ def _cell(e: Estimate | None) -> str:
 
 
 def confusion_matrix(
-    labels: Sequence[object], counts: Sequence[Sequence[int]], *, rows: str, columns: str, title: str
+    labels: Sequence[object],
+    counts: Sequence[Sequence[int]],
+    *,
+    rows: str,
+    columns: str,
+    title: str,
+    dark: bool = False,
 ) -> go.Figure:
     """Confusion matrix of two raters: number of cells with rating i by ``rows`` and j by ``columns``."""
     names = [str(label) for label in labels]
@@ -183,7 +189,10 @@ def confusion_matrix(
             showscale=False,
             xgap=2,
             ygap=2,
-            colorscale=[[0, faded(BLUE, 0.04)], [1, BLUE]],
+            colorscale=[
+                [0, MIDDLE.dark if dark else MIDDLE.light],
+                [1, BLUE],
+            ],  # plotly picks a label's colour by its cell
             hovertemplate=f"{plain(rows)}: %{{y}}<br>{plain(columns)}: %{{x}}<br>%{{z}} ratings<extra></extra>",
         )
     )

@@ -13,10 +13,7 @@ from app.figures.common import short
 from saeeval_core.formats.sentences import Standing
 from saeeval_core.scores.uncertainty import Estimate, say
 
-CSS = (
-    "<style>"
-    + theme.css(".pic")
-    + """
+SHEET = """
 .pic {font-size: 0.8rem; line-height: 1.25; font-variant-numeric: tabular-nums;}
 .pic p {margin: 0;}
 .pic .row {display: flex; justify-content: space-between; gap: 8px;}
@@ -24,6 +21,7 @@ CSS = (
 .pic .row b {white-space: nowrap;}
 .pic .track {position: relative; height: 6px; margin: 1px 0; background: color-mix(in srgb, var(--line) 22%, transparent);}
 .pic .track i {position: absolute; left: 0; top: 0; bottom: 0;}
+.pic .track u {position: absolute; top: 50%; height: 1px; background: currentColor; opacity: 0.75;}
 .pic .before i {background: var(--line);}
 .pic .gain i {background: var(--gain);}
 .pic .loss i {background: var(--loss);}
@@ -64,8 +62,10 @@ CSS = (
 .pic .two {-webkit-line-clamp: 2; min-height: 2.5em;}
 .pic .three {-webkit-line-clamp: 3; min-height: 3.75em;}
 .pic .others .span, .pic .others .dot {background: var(--line);}
-</style>"""
-)
+"""
+"""Rules of the pictures, for a sheet that has the colours of ``theme`` already."""
+CSS = f"<style>{theme.css('.pic')}{SHEET}</style>"
+"""Of a page whose pictures say themselves whether they are dark."""
 _LANE, _AXIS = 15, 26
 """Heights in px: of a line of labels, and where the axis of a strip lies."""
 _NARROW, _LETTER = 320, 6.4
@@ -95,7 +95,8 @@ class Bar:
 
     name: str
     before: Estimate
-    after: Estimate
+    after: Estimate | None = None
+    """None: nothing is ablated yet."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +116,13 @@ def framed(content: str, label: str, dark: bool) -> str:
 
 
 def before_and_after(bars: Sequence[Bar], *, dark: bool = False) -> str:
-    """Two bars from 0 to 1 per group: grey before, coloured after."""
+    """Two bars from 0 to 1 per group: grey before, coloured after; a thin line over a bar is its interval."""
     rows = "".join(
-        f"<div><div class='row'><span>{escape(b.name)}</span>"
-        f"<b title='{escape(say(b.after))}'>{_number(b.before)} \u2192 {_number(b.after)}</b></div>"
-        f"<div class='track before'><i style='width:{_share(b.before)}%'></i></div>"
-        f"<div class='track {_direction(b)}'><i style='width:{_share(b.after)}%'></i></div></div>"
+        f"<div><div class='row'><span>{escape(b.name)}</span>{_change(b)}</div>{_track(b.before, 'before')}"
+        f"{'' if b.after is None else _track(b.after, _direction(b.before, b.after))}</div>"
         for b in bars
     )
-    said = "; ".join(f"{b.name} {_number(b.before)} to {_number(b.after)}" for b in bars)
+    said = "; ".join(f"{b.name} {' to '.join(_number(e) for e in (b.before, b.after) if e is not None)}" for b in bars)
     return framed(f"<div class='quadrants'>{rows}</div>", f"accuracy before and after: {said}", dark)
 
 
@@ -245,12 +244,26 @@ def _side(x: float) -> str:
     return "" if x < 25 else "right" if x > 75 else "mid"
 
 
-def _direction(bar: Bar) -> str:
-    return "gain" if (bar.after.value or 0.0) >= (bar.before.value or 0.0) else "loss"
+def _change(bar: Bar) -> str:
+    """The numbers above the bars; their intervals on hover."""
+    known = [e for e in (bar.before, bar.after) if e is not None]
+    said, shown = (" \u2192 ".join(map(words, known)) for words in (say, _number))
+    return f"<b title='{escape(said, quote=True)}'>{shown}</b>"
 
 
-def _share(e: Estimate) -> str:
-    return f"{100 * (e.value or 0.0):.1f}"
+def _track(e: Estimate, look: str) -> str:
+    """A bar of a value from 0 to 1 with its interval; an empty track where it is undefined."""
+    if e.value is None:
+        return f"<div class='track {look}'></div>"
+    span = ""
+    if e.ci is not None:
+        low, high = (100 * min(max(end, 0.0), 1.0) for end in e.ci)
+        span = f"<u style='left:{low:.1f}%;width:{high - low:.1f}%'></u>"
+    return f"<div class='track {look}'><i style='width:{100 * e.value:.1f}%'></i>{span}</div>"
+
+
+def _direction(before: Estimate, after: Estimate) -> str:
+    return "gain" if (after.value or 0.0) >= (before.value or 0.0) else "loss"
 
 
 def _of(e: Estimate, top: float) -> float:

@@ -1,5 +1,6 @@
 """Following a committed set through later layers in the background: one per question, shared by all who ask the same."""
 
+import json
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,9 +8,8 @@ from typing import TYPE_CHECKING
 from app.jobs.background import Background, one_pass
 from app.services import access, scoring
 from app.services.loading import Loaded
-from saeeval_core.evaluation.boards import Direction
-from saeeval_core.holding.asked import AskedSet
-from saeeval_core.holding.held import Held
+from saeeval_core.holding.asked import Asked, asked_key
+from saeeval_core.holding.held import Held, HeldClasses
 
 if TYPE_CHECKING:
     from saeeval_core.recordings.recorder import Progress
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be followed: a set in one direction, as it was committed, at some hooks."""
+    """What is to be followed: a set of SHIFT or one per class of TPP, as it was committed, at some hooks."""
 
     loaded: Loaded
-    direction: Direction
-    ids: tuple[int, ...]
-    ablation: str
+    asked: Asked
     hooks: tuple[str, ...]
     damage: bool
     """Also measure change of loss and KL on general text."""
@@ -30,8 +28,9 @@ class Question:
     @property
     def key(self) -> tuple[object, ...]:
         """The same for everybody who asks the same, after a reload too."""
-        asked = self.direction.name, self.ids, self.ablation, self.hooks, self.damage
-        return (self.loaded.config, self.loaded.latents.scored_fingerprint, *asked)
+        own = self.loaded
+        asked = asked_key(scoring.evaluation(own), own.latents, self.asked, self.hooks, None)
+        return own.config, json.dumps(asked), self.damage
 
 
 @dataclass(eq=False)
@@ -45,7 +44,7 @@ class HoldingJob(Background):
     total: int = 0
     eta: float | None = None
     """Seconds left."""
-    result: Held | None = None
+    result: Held | HeldClasses | None = None
     note: str = ""
     """Why something is not measured."""
 
@@ -66,17 +65,8 @@ class HoldingJob(Background):
 
             asked, own = self.question, self.question.loaded
             general, self.note = damage_texts() if asked.damage else (None, "")
-            found = followed(
-                own.config,
-                scoring.evaluation(own),
-                own.latents,
-                AskedSet(asked.direction, asked.ids, asked.ablation),
-                asked.hooks,
-                general=general,
-                on_progress=self.advance,
-            )
-            assert isinstance(found, Held)
-            self.result = found
+            args = own.config, scoring.evaluation(own), own.latents, asked.asked, asked.hooks
+            self.result = followed(*args, general=general, on_progress=self.advance)
 
 
 _jobs: dict[tuple[object, ...], HoldingJob] = {}

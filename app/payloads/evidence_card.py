@@ -136,7 +136,7 @@ def _card(loaded: Loaded, view: ShiftLatents | None, latent: int, _newest_verdic
 
 def _verdict(v: Verdict) -> tuple[str, str, str]:
     ratings = ", ".join(f"{concept} {n}" for concept, n in v.ratings.items())
-    return f"{v.rater} ({v.rater_kind})", ratings or f"no verdict: {v.status}", v.reason[:400]
+    return f"{v.rater} \u00b7 {verdicts.GIVEN_BY[v.rater_kind]}", ratings or f"no verdict: {v.status}", v.reason[:400]
 
 
 def _near(loaded: Loaded, found: tuple[Neighbour, ...]) -> tuple[tuple[int, float, str], ...]:

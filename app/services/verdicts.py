@@ -1,6 +1,7 @@
 """Verdicts on the loaded SAE's latents: every rater's current one, explanations to show, and people's own ratings."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,8 @@ ADJUDICATED = "adjudicated"
 """The rater under whose name rulings on conflicts are kept, whoever made them."""
 GIVEN_BY = {"human": "person", "llm": "LLM", "imported": "imported", "local": "offline judge"}
 """Kind of a rater, in words."""
+_OLD_WORDS = "(word list, not a reading)", "(token list, no explanation)"
+"""What LocalJudge wrote in earlier versions, and what it writes now; shipped and stored verdicts keep what was written."""
 BLIND_SHIFT, BLIND_TPP = 15, 10
 """Number of latents of each SHIFT and each TPP ranking that are offered for blind rating."""
 
@@ -120,7 +123,8 @@ def _named(loaded: Loaded, _newest: int) -> dict[int, tuple[str, str]]:
 @shared(max_entries=16)
 def _current(loaded: Loaded, _newest: int) -> list[Verdict]:
     every = ledger.store().verdicts(loaded.latents.sae_fingerprint, task=loaded.task_set.texts.name)
-    return [v for v in every if v.latent < loaded.latents.n_latents]  # an import of an earlier version was not checked
+    here = [v for v in every if v.latent < loaded.latents.n_latents]  # an import of an earlier version was not checked
+    return [replace(v, explanation=v.explanation.replace(*_OLD_WORDS)) for v in here]
 
 
 @shared(max_entries=32)

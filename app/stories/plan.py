@@ -9,6 +9,8 @@ from saeeval_core.storage.parse_json import NotJson, parse_json
 
 PIN = "pin:"
 """Start of the key of a step of one's own."""
+MADE = "made"
+"""Key that stands for every step that the numbers give, in their order."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,14 @@ class Plan:
 
     def applied(self, made: Sequence[Step], own: Mapping[str, Step]) -> list[Step]:
         """The steps in this order and with these sentences. ``own``: key -> step of one's own."""
-        if not self.slides:
-            return list(made)
         known = {s.key: s for s in made} | dict(own)
-        chosen = [(s, known[s.key]) for s in self.slides if s.key in known]
+        chosen = [(s, known[s.key]) for s in self.started(made).slides if s.key in known]
         return [replace(step, sentence=slide.sentence or step.sentence) for slide, step in chosen]
 
     def started(self, made: Sequence[Step]) -> "Plan":
         """With a slide for every step, so that one can be moved or changed."""
-        return self if self.slides else Plan(tuple(Slide(s.key) for s in made))
+        every = tuple(Slide(s.key) for s in made if not s.key.startswith(PIN))
+        return Plan(tuple(own for s in self.slides or (Slide(MADE),) for own in (every if s.key == MADE else (s,))))
 
     def moved(self, key: str, by: int) -> "Plan":
         """One slide ``by`` places further on; not beyond the ends."""
@@ -87,7 +88,8 @@ class Plan:
         return Plan(tuple(replace(s, sentence=sentence) if s.key == key else s for s in self.slides))
 
     def pinned(self, title: str, sentence: str, link: str) -> "Plan":
-        """A step of one's own at the end."""
-        taken = {s.key for s in self.slides}
+        """A step of one's own at the end; of a story that nobody changed, after all that are made."""
+        slides = self.slides or (Slide(MADE),)
+        taken = {s.key for s in slides}
         key = next(k for n in range(1, len(taken) + 2) if (k := f"{PIN}{n}") not in taken)
-        return Plan((*self.slides, Slide(key, sentence, title, link)))
+        return Plan((*slides, Slide(key, sentence, title, link)))

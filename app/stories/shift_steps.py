@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 from app import report_page
 from app.deciding.lab import Lab
 from app.figures.compared import set_comparison
-from app.figures.quadrants import quadrant_bars
+from app.figures.pictures import Bar, before_and_after
 from app.figures.shift import score_curve
 from app.figures.svg import to_svg
+from app.payloads.evidence_card import QUADRANTS
 from app.services import scoring, trust
 from app.services.verdicts import latents_named
 from app.stories.plan import Step
@@ -105,13 +106,12 @@ def _data(story: ShiftStory) -> Step:
 
 
 def _cheats(story: ShiftStory) -> Step:
-    board, task = story.lab.view.board, story.lab.direction.task
+    board = story.lab.view.board
     worst = story.scored([]).worst_group
     said = f"On {story.lab.part_name} texts of all four kinds the probe is right in {_percent(board.base)}"
     said += f", in its worst group ({story.scored([]).worst_group_name}) in {_percent(worst)}"
     said += f"; a probe trained on balanced texts reaches {_percent(board.oracle)}."
-    figure = quadrant_bars(_names(story), _quadrants(story, []), title=f"Accuracy on {task.target.column}")
-    return Step("cheats", "The probe cheats", said, (picture(figure),))
+    return Step("cheats", "The probe cheats", said, (_bars(story),))
 
 
 def _latent(story: ShiftStory) -> Step:
@@ -124,14 +124,10 @@ def _latent(story: ShiftStory) -> Step:
 
 
 def _ablated(story: ShiftStory) -> Step:
-    k, title = story.strongest, f"Accuracy on {story.lab.direction.task.target.column}"
-    before, after = _quadrants(story, []), _quadrants(story, [k])
-    frames = (
-        quadrant_bars(_names(story), before, title=title),
-        quadrant_bars(_names(story), before, after, title=title),
-    )
+    k = story.strongest
+    frames = (_bars(story), _bars(story, [k]))
     said = sentences.gap_closed(f"latent {k} alone", story.scored([k]).score)
-    return Step(f"ablate:{k}", "Ablate it", said, tuple(map(picture, frames)), story.reasons([k]))
+    return Step(f"ablate:{k}", "Ablate it", said, frames, story.reasons([k]))
 
 
 def _rest(story: ShiftStory) -> Step:
@@ -202,8 +198,16 @@ def picture(figure: go.Figure) -> str:
     return to_svg(figure, width=WIDTH)
 
 
-def _names(story: ShiftStory) -> list[str]:
-    return [story.lab.direction.task.quadrant_name(q) for q in range(4)]
+def _bars(story: ShiftStory, ids: Sequence[int] = ()) -> str:
+    """Accuracy of the biased probe in each quadrant, before these latents are ablated and, where there are any, after."""
+    task, before = story.lab.direction.task, _quadrants(story, [])
+    after = _quadrants(story, ids) if ids else [None] * len(before)
+    drawn = before_and_after([Bar(task.quadrant_name(q), before[q], after[q]) for q in QUADRANTS])
+    states = "grey: before; blue: higher after the ablation; orange: lower; " if ids else ""
+    how = (
+        f"Accuracy on {task.target.column}, {story.lab.part_name} texts, from 0 to 1; {states}thin line: 95 % interval"
+    )
+    return f"{drawn}<p class='how'>{escape(how)}</p>"
 
 
 def _quadrants(story: ShiftStory, ids: Sequence[int]) -> list[Estimate]:

@@ -68,7 +68,7 @@ def _browse(loaded: Loaded, direction: Direction | None) -> None:
 def _table(found: pd.DataFrame, probe: str) -> list[int]:
     """Draw the rows; the latents of those selected. The row selected last is opened in the card."""
     # Rows are selected by their place, so other rows need another table: a selection must never slip to other latents.
-    shown = fingerprint(found["latent"].tolist())
+    shown, digits = fingerprint(found["latent"].tolist()), latent_table.decimals(found)
     event = st.dataframe(
         found,
         hide_index=True,
@@ -80,7 +80,9 @@ def _table(found: pd.DataFrame, probe: str) -> list[int]:
         column_config={
             "latent": st.column_config.NumberColumn("id", format="%d", width=60),
             "density": st.column_config.NumberColumn("density", format="percent", width=70, help="share of tokens"),
-            "effect": st.column_config.NumberColumn("effect", format="%.3g", width=75, help=f"attribution, {probe}"),
+            "effect": st.column_config.NumberColumn(
+                "effect", format=f"%.{digits}f", width=75, help=f"attribution, {probe}"
+            ),
             "promotes": st.column_config.TextColumn("promotes", width=150),
             "verdict": st.column_config.TextColumn("verdict", width=70),
             "page": st.column_config.LinkColumn("Neuronpedia", display_text="open", width=80),

@@ -77,7 +77,7 @@ def _trust(box: DeltaGenerator, lab: Lab) -> None:
     """Controls, refits and retraining of the set as it is when pressed."""
     loaded, view, n, ablation = lab.loaded, lab.view, lab.n, lab.ablation
     why_not = "" if loaded.protocol.name == "robust" else "Retraining uses the robust protocol's probes."
-    with box.popover("Trust", icon=":material/balance:"):
+    with box.popover("Checks", icon=":material/balance:"):
         trust_box.checks(
             "shift",
             lambda: scoring.set_score(view, lab.ablated_or_raise(), ablation).score,

@@ -1,7 +1,6 @@
 """Story: a committed set told step by step, to be presented, changed, and taken along as one file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlencode
 
@@ -9,7 +8,6 @@ import streamlit as st
 
 from app import state
 from app.components import story as story_component
-from app.deciding.desk import shift_place
 from app.deciding.lab import Lab
 from app.services import ledger, scoring
 from app.services.loading import Loaded
@@ -17,35 +15,18 @@ from app.stories.deck import deck_html
 from app.stories.extra_steps import link_step, made_steps, own_steps
 from app.stories.plan import Step
 from app.stories.shift_steps import ShiftStory
+from app.stories.told import Told, committed
 from app.widgets import export, provenance, shift_export, shift_pickers, story_editor
 from app.widgets.rule_picker import rule_from_state
-from saeeval_core.evaluation.boards import Direction
-from saeeval_core.ledger.commit_rows import Commit
-from saeeval_core.ledger.decisions import DecisionSet
 
 TITLE = "Story"
 ICON = ":material/slideshow:"
 KEY = "story_deck"
 
 
-@dataclass(frozen=True)
-class Told:
-    """A set that can be told: it is committed."""
-
-    chosen: DecisionSet
-    direction: Direction
-    commit: Commit
-    """The newest one."""
-
-    @property
-    def label(self) -> str:
-        """As the list names it."""
-        return f"{self.chosen.name} ({self.chosen.who}): {self.direction.pair}, {self.direction.task.direction}"
-
-
 def render(loaded: Loaded) -> None:
     """The deck, and below it what changes and exports it."""
-    found = {str(t.chosen.id): t for t in _committed(loaded)}
+    found = {str(t.chosen.id): t for t in committed(loaded)}
     if not found:
         st.info(
             "A story is made from a committed set: its log, its latents and its one test score. "
@@ -63,16 +44,6 @@ def render(loaded: Loaded) -> None:
 
 def _choose() -> None:
     state.put(story=st.session_state["w_story"], step="")
-
-
-def _committed(loaded: Loaded) -> list[Told]:
-    """Committed sets of the loaded SAE and task, oldest commit first."""
-    store, found = ledger.store(), []
-    for direction in scoring.shift_directions(loaded):
-        for chosen in store.list_sets(**shift_place(loaded, direction).scope):
-            if commits := store.commits(chosen.id):
-                found.append(Told(chosen, direction, commits[-1]))
-    return sorted(found, key=lambda t: t.commit.id)
 
 
 @st.fragment

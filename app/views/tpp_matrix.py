@@ -16,7 +16,7 @@ from app.payloads.wishes import read_wishes
 from app.services import fresh_reader, scoring, trust
 from app.services.fresh_matrix import StillMatrix
 from app.services.loading import Loaded
-from app.widgets import live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
+from app.widgets import holding_box, live_steps, pressing, provenance, tpp_export, tpp_sets, trust_box
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.tpp import TppScore
@@ -133,13 +133,17 @@ def _did() -> None:
 
 def _below(loaded: Loaded) -> None:
     """Sets, all N, the table and downloads: they run with the page, or on their own when opened."""
-    tab_sets, tab_n, tab_trust, tab_table = st.tabs(["Sets and commit", "All N", "Trust", "Table and downloads"])
+    tab_sets, tab_n, tab_trust, tab_later, tab_table = st.tabs(
+        ["Sets and commit", "All N", "Checks", "Later layers", "Table and downloads"]
+    )
     with tab_sets:
         tpp_sets.panel(loaded)
     with tab_n:
         tpp_export.every_n(loaded)
     with tab_trust:
         _checks(loaded)
+    with tab_later:
+        holding_box.classes(loaded)
     with tab_table:
         tpp_export.table(loaded)
     st.caption(

@@ -8,6 +8,8 @@ from app import state
 from app.widgets.latent_table import NONE, STRENGTHS, Filters
 
 _DECISIONS = ("ablate", "keep", "unsure", NONE)
+_DENSITIES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""% of tokens; most latents lie below 5."""
 _VERDICTS = ("4/4", "3/4", "2/4", "1/4", "0/4", "no verdict", NONE)
 
 
@@ -95,10 +97,16 @@ def _choose_several(name: str) -> None:
 
 
 def _density() -> tuple[float, float]:
-    """Shares of tokens; the slider shows them in %."""
+    """Shares of tokens; the slider shows them in %. What a link says is among its steps."""
     low, high = state.numbers("density") or (0.0, 100.0)
-    st.slider(
-        "Density, % of tokens", 0.0, 100.0, (low, high), 0.1, key="w_density", width=200, on_change=_choose_density
+    st.select_slider(
+        "Density, % of tokens",
+        sorted({*_DENSITIES, low, high}),
+        (low, high),
+        format_func=lambda d: f"{d:g}",
+        key="w_density",
+        width=200,
+        on_change=_choose_density,
     )
     return low / 100, high / 100
 

@@ -83,6 +83,12 @@ def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
     return found
 
 
+def decimals(table: pd.DataFrame) -> int:
+    """Digits behind the point with which every effect of the table is shown: four figures of the largest, at least 3."""
+    largest = float(table["effect"].abs().max()) if "effect" in table and len(table) else 0.0
+    return 3 if not 0 < largest < np.inf else min(max(3, 3 - int(np.floor(np.log10(largest)))), 12)
+
+
 def _strong(effect: pd.Series, strength: str) -> pd.Series:
     if strength in ("> 0", "< 0"):
         return effect > 0 if strength == "> 0" else effect < 0

@@ -67,7 +67,7 @@ def _sae() -> None:
         format_func=lambda i: sae_box.label(choices.get(i), i),
         help="Type to search; or type a folder or file, an entry of SAELens's registry (release/sae_id) or hub:org/repo.",
     )
-    sae_box.facts(sae, model)
+    sae_box.facts(sae, model, sae in choices)
 
 
 def _task() -> None:
@@ -94,7 +94,7 @@ def _protocol() -> None:
         key="w_protocol",
         on_change=state.choose,
         args=("protocol", "w_protocol"),
-        help="robust: ours, with dev and test apart. saebench, paper: their probes and settings, no dev part.",
+        help="robust: ours, with separate dev and test texts. saebench, paper: their probes and settings, no dev part.",
     )
     st.number_input(
         "Seed", 0, 10_000, state.number("seed", 0), key="w_seed", on_change=state.choose, args=("seed", "w_seed")

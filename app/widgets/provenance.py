@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import theme
+from app import state, theme
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger import places
 from saeeval_core.scores.uncertainty import Estimate, value_and_interval
@@ -28,6 +28,9 @@ PAGE_CSS = """<style>
 .ci {opacity: 0.72; font-variant-numeric: tabular-nums;}
 .verbatim {white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 9em; overflow: auto;}
 .id {font-family: monospace; font-size: 0.8rem; overflow-wrap: anywhere;}
+[data-testid=stCaptionContainer] {color: inherit !important; opacity: 0.75;}
+[data-testid=stPlotlyChart] :is(:is([class*=tick], .annotation-text-g) text, text[class*=title]) {fill: currentColor !important;}
+[data-testid=stCode] .token {color: inherit !important;}
 @media (max-width: 1250px) {  /* so that fewer views hide behind "more" */
   [data-testid=stTopNav] {gap: 2px !important;}
   [data-testid=stTopNavLink] {padding: 2px 4px !important;}
@@ -48,6 +51,15 @@ html {font-size: 20px !important;}
   [data-testid=stTextArea], [data-testid=stFileUploader], [data-testid=stDownloadButton], [data-testid=stSlider],
   [data-testid=stCheckbox], [data-testid=stButtonGroup], [class*=st-key-w_png_], [class*=st-key-w_file_]) {display: none;}
 </style>"""
+
+
+def look() -> None:
+    """What all views share: the page's style, and the colours of theme.py for what is drawn as HTML."""
+    st.html(PAGE_CSS)
+    primary = f"[data-testid=stBaseButton-primary]:enabled {{color: {theme.NEAR_BLACK};}}" if dark() else ""
+    st.html(f"<style>:root {{{theme.properties(dark=dark())}}} {primary}</style>")
+    if state.presenting():
+        st.html(PRESENT_CSS)
 
 
 def favicon() -> Image.Image:

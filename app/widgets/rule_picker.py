@@ -23,7 +23,7 @@ def rule_popover(box: DeltaGenerator, key: str = "rule") -> bool:
     shown = {f"w_{key}_threshold": rule.threshold, f"w_{key}_zero": rule.zero_non_maximum, f"w_{key}_order": rule.order}
     # What the link says decides; widgets only show it, so that "the paper's rule" and a copied link move them too.
     st.session_state.update(shown)
-    with box.popover("Judge's rule", icon=":material/rule:"):
+    with box.popover("How the judge's set is formed", icon=":material/rule:"):
         _parts(key)
         st.caption(provenance.plain(rule.words))
         st.button(

@@ -35,9 +35,10 @@ def hooks(facts: SaeFacts) -> str | None:
     return f"{facts.hook} → {facts.writes}" if facts.writes not in (None, facts.hook) else facts.hook
 
 
-def facts(sae: str, model: str) -> None:
-    """Exact id, hooks, architecture, width and size, where it is, and why it cannot be scored here, if so.
+def facts(sae: str, model: str, listed: bool) -> None:
+    """Exact id, hooks, architecture and size, where it is, and why it cannot be scored here, if so.
 
+    The width and L0 where the list above does not say them: of what was typed.
     Of names that stand for nothing the page says what is wrong.
     """
     try:
@@ -46,13 +47,9 @@ def facts(sae: str, model: str) -> None:
     except SaeEvalError:
         return
     unknown = "hook not known before it is loaded" if "Hub" in found.where else "hook not stated"
-    numbers = [
-        found.kind,
-        f"{found.n_latents:,} latents" if found.n_latents else None,
-        _l0(found.l0),
-        _size(found.gigabytes),
-    ]
-    lines = [sae, hooks(found) or unknown, ", ".join(n for n in numbers if n), f"{found.where}; model {model}", *said]
+    counted = [f"{found.n_latents:,} latents" if found.n_latents else None, _l0(found.l0)]
+    numbers = [found.kind, *([] if listed else counted), _size(found.gigabytes)]
+    lines = [sae, hooks(found) or unknown, ", ".join(n for n in numbers if n), found.where, *said]
     st.html("<div class='id'>" + "<br>".join(map(html.escape, filter(None, lines))) + "</div>")
     if found.reason:
         st.warning(provenance.plain(f"cannot be scored here: {found.reason}"), icon=":material/warning:")

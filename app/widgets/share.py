@@ -6,14 +6,20 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from app.widgets import provenance
+from app.services.loading import Loaded
+from app.widgets import provenance, story_editor
 
 
-def popover(box: DeltaGenerator, note: str, **exact: str) -> None:
-    """The link of this view; ``exact``: values (of state.DEFAULTS) that it names whatever the address bar says."""
+def popover(box: DeltaGenerator, note: str, loaded: Loaded, title: str, **exact: str) -> None:
+    """The link of this view, and a step of the story that shows it.
+
+    ``title``: of that step, if none is typed. ``exact``: values (of state.DEFAULTS) that the link names whatever the
+    address bar says.
+    """
     with box.popover("Share", icon=":material/link:"):
         st.code(link(**exact), None, wrap_lines=True)
         st.caption(provenance.plain(note))
+        story_editor.pin_view(loaded, link(**exact), title)
 
 
 def link(**exact: str) -> str:

@@ -57,7 +57,8 @@ def share(box: DeltaGenerator, lab: Lab) -> None:
     else:
         where |= {"shift_set": str(chosen.id)}
         note = f"Opens set '{chosen.name}' of {chosen.who}; others can read and duplicate it."
-    share_popover(box, note, **where)
+    title = f"{lab.direction.pair}: {lab.direction.task.direction}"
+    share_popover(box, note, lab.loaded, title, **where)
 
 
 def _labels(loaded: Loaded, direction: Direction, who: str) -> dict[str, str]:

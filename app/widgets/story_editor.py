@@ -6,8 +6,10 @@ import streamlit as st
 
 from app import state
 from app.services import access, ledger
+from app.services.loading import Loaded
 from app.stories.extra_steps import Address
 from app.stories.plan import Plan, Step
+from app.stories.told import committed
 from app.widgets import provenance
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.ledger.decisions import DecisionSet
@@ -66,6 +68,29 @@ def _pin(chosen: DecisionSet, own: Plan) -> None:
         st.form_submit_button("Add the step", on_click=_add, args=(chosen, own))
     if error := st.session_state.pop("story_problem", None):
         provenance.problem(error)
+
+
+def pin_view(loaded: Loaded, link: str, title: str) -> None:
+    """Make the view on screen a step of the story of the set that was committed last; nothing is read before the press."""
+    off = access.why_not("deciding")
+    with st.form("w_pin_view", border=False):
+        st.text_input("Sentence", key="w_pin_sentence", max_chars=600, placeholder="what this view shows")
+        pin = st.form_submit_button("Pin to the story", icon=":material/keep:", disabled=bool(off))
+    if not pin or off:
+        return
+    try:
+        found = committed(loaded)
+        if not found:
+            st.info("A story is made from a committed set; commit one in the SHIFT lab first.")
+            return
+        told = next((t for t in found if str(t.chosen.id) == state.get("story")), found[-1])
+        _keep(
+            told.chosen, lambda: plan(told.chosen).pinned(title, str(st.session_state["w_pin_sentence"]).strip(), link)
+        )
+    except SaeEvalError as error:
+        provenance.problem(error)
+        return
+    st.success(provenance.plain(f"The last step of the story of {told.label}"), icon=":material/check:")
 
 
 def _add(chosen: DecisionSet, own: Plan) -> None:

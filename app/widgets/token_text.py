@@ -3,11 +3,6 @@
 import html
 from collections.abc import Sequence
 
-from app.theme import HOT, NEAR_BLACK
-
-_STRONG = 0.68
-"""Strength of the marker from which only dark text can be read on it, on dark pages too."""
-
 
 def tokens_html(
     text: str, spans: Sequence[tuple[int, int]], values: Sequence[float], max_value: float | None = None
@@ -34,8 +29,7 @@ def _token(text: str, value: float, top: float) -> str:
     if not value:
         return f"<span title='not active'>{_escape(text)}</span>"
     alpha = 0.1 + 0.75 * min(1.0, abs(value) / top)
-    dark = f";color:{NEAR_BLACK}" if alpha > _STRONG else ""
-    style = f"background:rgba({HOT.light},{alpha:.2f});border-radius:3px{dark}"
+    style = f"background:rgba(var(--hot),{alpha:.2f});border-radius:3px"
     return f"<span title='activation {value:.3f}' style='{style}'>{_escape(text)}</span>"
 
 

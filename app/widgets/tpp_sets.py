@@ -80,7 +80,8 @@ def share_popover(shown: TppPage) -> None:
     note = "Opens the ranking alone." if value == ATTRIBUTION else f"Opens set '{sets.name}' of {sets.who}."
     if not sets.stored and sets.mine and value != ATTRIBUTION:
         note = "Nothing is decided yet: the link opens this page, where everybody sees their own set."
-    share.popover(st.container(), note, tpp_set=value, n=str(shown.n))
+    title = f"Every class against every probe, N = {shown.n}"
+    share.popover(st.container(), note, shown.loaded, title, tpp_set=value, n=str(shown.n))
 
 
 def _choose(shown: TppPage) -> None:

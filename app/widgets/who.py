@@ -16,13 +16,15 @@ from saeeval_core.ledger.store import PressId
 from saeeval_core.wording import plural
 
 COOKIE, GUEST_COOKIE = "saeeval_who", "saeeval_guest"
+LABEL = "Your name (stored with each decision)"
+"""Of the field; the script of the browser finds it by this."""
 _ID = re.compile(r"[0-9a-f]{10}")
 
 
 def draw() -> None:
     """The field for the name, and the offer to take over what was decided before there was one; or the account."""
     if access.rules().accounts:
-        st.text_input("Who is deciding", st.session_state.get("who", ""), key="w_account", disabled=True)
+        st.text_input(LABEL, st.session_state.get("who", ""), key="w_account", disabled=True)
         st.button("Log out", on_click=st.logout, key="w_logout")
         return
     if "who" not in st.session_state:
@@ -30,7 +32,7 @@ def draw() -> None:
         if _ID.fullmatch(known := _cookie(GUEST_COOKIE)):
             st.session_state["guest"] = f"{state.GUEST}{known}"
     st.text_input(
-        "Who is deciding",
+        LABEL,
         st.session_state["who"],
         key="w_who",
         on_change=_chosen,

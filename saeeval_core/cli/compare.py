@@ -8,7 +8,7 @@ from rich.table import Table
 
 from saeeval_core.cli import options as o
 from saeeval_core.cli.console import bar, command_line, console, write_json
-from saeeval_core.cli.executing import Executing, plan_json, say_units
+from saeeval_core.cli.executing import Executing, plan_json, say_failed, say_units
 from saeeval_core.cli.planned import show_plan
 from saeeval_core.config import AUTO_KERNEL, AUTO_PROBE, DEFAULT_MODEL, DEFAULT_SAE, DEFAULT_TASK, RunConfig
 from saeeval_core.errors import ConfigError, DataError
@@ -92,7 +92,7 @@ def sweep(
         units = sweep_plan(config, dict(found))
         more = plan_json(units, executing.price)
         show_plan(runs, units=len(units.score), shipped=True, json_path=json_path, more=more)
-        say_units(units, executing.price)
+        say_units(units, config, executing.price)
         return
     with bar("scoring") as advance:
         result = run_sweep(
@@ -103,14 +103,14 @@ def sweep(
             on_progress=lambda what, done, total: advance(done, total, what),
             where=where,
         )
-    failed = sorted({(r["sae"], r["error"]) for r in result["rows"] if r.get("error")})
+    failed = [r for r in result["rows"] if r["error"]]
     console.print(
         f"{plural(len(result['rows']), 'row')}; the Compare view opens them from assets/results or --json FILE"
     )
-    for name, message in failed:
-        console.print(f"failed: {name}: {message}", style="red", markup=False)
-    if failed and all(r.get("error") for r in result["rows"]):
-        raise DataError(f"none of {plural(len(failed), 'SAE')} could be scored; the first: {failed[0][1]}")
+    say_failed(failed)
+    if failed and len(failed) == len(result["rows"]):
+        names = {r["sae"] for r in failed}
+        raise DataError(f"none of {plural(len(names), 'SAE')} could be scored; the first: {failed[0]['error']}")
 
 
 def validate(protocol: o.Protocols = "robust,saebench,paper", json_path: o.Json = None) -> None:

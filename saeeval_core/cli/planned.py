@@ -23,23 +23,27 @@ def show_plan(
     units: int,
     shipped: bool,
     json_path: Path | None,
-    more: Mapping[str, object] = {},
+    more: Mapping[str, object] | None = None,
 ) -> None:
     """Print, and write as JSON, what recording the SAEs of these runs will take; those that are stored take nothing.
 
     ``runs``: settings, with the texts that are recorded. ``units``: SAEs x tasks x protocols that are scored.
-    ``more``: values that the JSON gets too. ConfigError, after that, where it cannot be done here.
+    ``more``: values that the JSON gets too, of units into which the work is divided; how long those take and how much
+    memory is theirs to say. ConfigError, after that, where it cannot be done here.
     """
-    plans = [_plan(run, task_set, shipped) for run, task_set in runs]
-    write_json(json_path, {"kind": "plan", "units": units, "passes": [_row(r, n, p) for r, n, p in plans], **more})
-    print_lines(f"{plural(units, 'unit')}: SAEs x tasks x protocols")
+    divided = more is not None
+    plans = [_plan(run, task_set, shipped, seconds=not divided) for run, task_set in runs]
+    passes = [_row(r, n, p) for r, n, p in plans]
+    write_json(json_path, {"kind": "plan", "units": units, "passes": passes, **(more or {})})
+    if not divided:
+        print_lines(f"{plural(units, 'unit')}: SAEs x tasks x protocols")
     for run, stored, plan in plans:
-        print_lines(*_lines(run, stored, plan))
+        print_lines(*(_lines_of_units if divided else _lines)(run, stored, plan))
     for _, _, plan in plans:
         plan.check()
 
 
-def _plan(run: RunConfig, task_set: "TaskSet", shipped: bool) -> tuple[RunConfig, int, "Plan"]:
+def _plan(run: RunConfig, task_set: "TaskSet", shipped: bool, *, seconds: bool) -> tuple[RunConfig, int, "Plan"]:
     """(settings, SAEs whose recordings are stored, plan of the others)."""
     from saeeval_core.recordings.obtain import is_recorded
     from saeeval_core.recordings.plan import plan
@@ -47,7 +51,7 @@ def _plan(run: RunConfig, task_set: "TaskSet", shipped: bool) -> tuple[RunConfig
     missing = [sae for sae in run.saes if not is_recorded(run, task_set, sae, shipped=shipped)]
     if missing:
         _fetch_settings(run.model)
-    found = plan(run, task_set.texts.texts, [_facts(sae) for sae in missing], seconds=bool(missing))
+    found = plan(run, task_set.texts.texts, [_facts(sae) for sae in missing], seconds=seconds and bool(missing))
     return run, len(run.saes) - len(missing), found
 
 
@@ -77,7 +81,7 @@ def _fetch_settings(model: str) -> None:
 
 def _row(run: RunConfig, stored: int, plan: "Plan") -> dict[str, object]:
     return {
-        "task": run.task or Path(run.texts).name,
+        "task": _name(run),
         "model": run.model,
         "device": run.device,
         "dtype": run.dtype,
@@ -89,7 +93,7 @@ def _row(run: RunConfig, stored: int, plan: "Plan") -> dict[str, object]:
         "texts": plan.texts,
         "tokens": plan.tokens,
         "seconds": plan.seconds,
-        "pace": "earlier pass" if plan.measured else "products measured for two seconds",
+        "pace": _pace(plan),
         "model_GB": _gb(plan.model_bytes),
         "sae_GB": _gb(plan.sae_bytes),
         "peak_GB": _gb(plan.peak_bytes),
@@ -100,11 +104,36 @@ def _row(run: RunConfig, stored: int, plan: "Plan") -> dict[str, object]:
     }
 
 
+def _pace(plan: "Plan") -> str | None:
+    if plan.seconds is None:
+        return None
+    return "earlier pass" if plan.measured else "products measured for two seconds"
+
+
+def _lines_of_units(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
+    """What the units of a task do not say: how many SAEs are stored, and what the others take on disk."""
+    if not plan.groups:
+        return [_nothing_left(run, stored)]
+    saes = sum(map(len, plan.groups))
+    line = (
+        f"{_name(run)}: {plural(saes, 'SAE')} to record, {stored} stored; on disk at most {_said(plan.stored_bytes)} GB"
+    )
+    return [line, *([f"  {plan.not_kept}"] if plan.not_kept else [])]
+
+
+def _name(run: RunConfig) -> str:
+    return run.task or Path(run.texts).name
+
+
+def _nothing_left(run: RunConfig, stored: int) -> str:
+    return f"{_name(run)}: {plural(stored, 'SAE')} to score, all recorded: no pass is needed"
+
+
 def _lines(run: RunConfig, stored: int, plan: "Plan") -> list[str]:
-    name = run.task or Path(run.texts).name
+    name = _name(run)
     saes = sum(map(len, plan.groups))
     if not saes:
-        return [f"{name}: {plural(stored, 'SAE')} to score, all recorded: no pass is needed"]
+        return [_nothing_left(run, stored)]
     again = "" if len(plan.groups) == 1 else f" in {len(plan.groups)} groups"
     how = ", whose activations are kept on disk meanwhile" if plan.keeps_activations else ""
     pace = (

@@ -9,14 +9,15 @@ from saeeval_core.evaluation.result import Erasure, FreshProbes
 from saeeval_core.evaluation.select import TopByAttribution
 from saeeval_core.evaluation.variants import unless_empty
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.erasure import Readable
+from saeeval_core.scores.edit_size import Whitening
+from saeeval_core.scores.erasure import Readable, TppErasure
 from saeeval_core.scores.selections import Selected
 from saeeval_core.scores.tpp import TppScore
 from saeeval_core.scores.uncertainty import Estimate, OverPairs, Sampled, mean_known, over_pairs, undefined
 from saeeval_core.texts.parts import TEST
 
 NOT_MEASURED = "not measured"
-"""What stands for R and E of results and commits that lack them."""
+"""What stands for R, E and edit size of results and commits that lack them."""
 
 
 def shift_readable(
@@ -102,5 +103,12 @@ def tpp_erased(
     """(the matrix of fresh probes, its erasure) of one set per class. The edit size is the mean over classes."""
     view = evaluation.tpp_erasure(latents, part)
     found = unless_empty(view.score([c.ids for c in chosen]), *chosen)
-    sizes = [evaluation.tpp_whitening.edit_size(view.codes.edits(c.ids)[1]) for c in chosen]
-    return found, Erasure(one_minus(found.intended), found.score, float(np.mean(sizes)))
+    return found, erasure_of_classes(found, view, [c.ids for c in chosen], evaluation.tpp_whitening)
+
+
+def erasure_of_classes(
+    found: TppScore, view: TppErasure, sets: Sequence[Sequence[int]], whitening: Whitening
+) -> Erasure:
+    """As results hold it; ``found``: the matrix of fresh probes of these sets, one per class."""
+    sizes = [whitening.edit_size(view.codes.edits(ids)[1]) for ids in sets]
+    return Erasure(one_minus(found.intended), found.score, float(np.mean(sizes)))

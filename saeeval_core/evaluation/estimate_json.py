@@ -65,7 +65,8 @@ def erasure_of(row: Json) -> Erasure | None:
         return None
     both = (estimate_of(row[k]) if k in row else None for k in ("target_lost", "spurious_lost"))
     kept, erased = estimate_of(row.get("recoverability")), estimate_of(row["selective_erasure"])
-    return Erasure(kept, erased, row.get("edit_size"), *both)
+    size = row.get("edit_size")
+    return Erasure(kept, erased, None if size is None else float(size), *both)
 
 
 def fresh_of(row: Json | None) -> FreshProbes | None:

@@ -4,7 +4,7 @@ Ratings are 0..4 per (item, concept). A missing rating is left out, never read a
 given, which the result then states.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -89,7 +89,7 @@ def agreement(a: str, b: str, ratings_a: Cells, ratings_b: Cells, *, resamples: 
         drawn = np.tensordot(
             rng.multinomial(len(items), np.full(len(items), 1 / len(items)), resamples), tables, axes=1
         )
-    stats = {name: _estimate(statistic, total, drawn) for name, statistic in _STATISTICS.items()}
+    stats = {name: _estimate(name, a, b, total, drawn) for name in _STATISTICS}
     return Agreement(a, b, len(cells), len(items), confusion=total.astype(int), **stats)
 
 
@@ -283,14 +283,21 @@ _STATISTICS = {
     "kappa_ge1": lambda t: _kappa(_binary(t, 1), 1 - np.eye(2)),
     "kappa_ge2": lambda t: _kappa(_binary(t, 2), 1 - np.eye(2)),
 }
+_THRESHOLDS = {"kappa_ge1": 1, "kappa_ge2": 2}
 
 
-def _estimate(statistic: Callable[[np.ndarray], np.ndarray], total: np.ndarray, drawn: np.ndarray) -> Estimate:
+def _estimate(name: str, a: str, b: str, total: np.ndarray, drawn: np.ndarray) -> Estimate:
     if not total.sum():
         return undefined("no cell rated by both")
+    statistic = _STATISTICS[name]
     value = float(statistic(total[None])[0])
     if np.isnan(value):
         return undefined("both raters always gave the same answer")
+    table = _binary(total, _THRESHOLDS[name]) if name in _THRESHOLDS else total
+    for rater, answers in ((a, table.sum(1)), (b, table.sum(0))):
+        # With one answer of one rater all agreement is what chance gives: kappa would be 0 whatever the other says.
+        if name.startswith("kappa") and np.count_nonzero(answers) == 1:
+            return undefined(f"{rater} always gave the same answer")
     samples = statistic(drawn)
     kept = samples[~np.isnan(samples)]
     return Estimate(value, interval(kept) if len(kept) else None)

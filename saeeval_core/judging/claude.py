@@ -3,16 +3,21 @@
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from saeeval_core.errors import JudgeError
+from saeeval_core.evidence.intruder import Trial
 from saeeval_core.judging import verdict as v
+from saeeval_core.judging.intruder import IntruderQuestion
 from saeeval_core.judging.messages import Messages
 from saeeval_core.judging.server import ServerJudge, ServerSettings, host_of
 from saeeval_core.ledger.verdicts import Verdict
 
 _OFFICIAL = "api.anthropic.com"
+_TRIAL = TypeAdapter(Trial)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class ClaudeJudge(ServerJudge):
                     f"batch {batch_id} could not be read ({self.clean(str(error))[:80]}); try again"
                 ) from None
         return [
-            found.get(name) or q.failed(v.INVALID, "the batch has no result for this latent")
+            found.get(name) or q.failed(v.INVALID, "the batch has no result for this question")
             for name, q in questions.items()
         ]
 
@@ -116,17 +121,22 @@ def custom_id(question: v.Question) -> str:
 
 def rebuild(content: Mapping[str, Any]) -> dict[str, v.Question]:
     """Custom id -> question of a batch; inverse of ``describe``."""
-    return {
-        name: v.Question(Verdict(**q["blank"]), tuple(v.Concept(**c) for c in q["concepts"]))
-        for name, q in content["questions"].items()
-    }
+    return {name: _rebuilt(q) for name, q in content["questions"].items()}
 
 
 def describe(questions: Sequence[v.Question]) -> dict[str, object]:
     """What must be stored about a batch to read its results later, as plain JSON values."""
-    return {
-        "questions": {
-            custom_id(q): {"blank": {**vars(q.blank), "ratings": {}}, "concepts": [vars(c) for c in q.concepts]}
-            for q in questions
-        }
-    }
+    return {"questions": {custom_id(q): _described(q) for q in questions}}
+
+
+def _described(q: v.Question) -> dict[str, object]:
+    about = {"blank": {**vars(q.blank), "ratings": {}}, "concepts": [vars(c) for c in q.concepts]}
+    return about | ({"trial": asdict(q.trial)} if isinstance(q, IntruderQuestion) else {})
+
+
+def _rebuilt(q: Mapping[str, Any]) -> v.Question:
+    """Batches of earlier versions held ratings only, so that none of theirs has a trial."""
+    blank, concepts = Verdict(**q["blank"]), tuple(v.Concept(**c) for c in q["concepts"])
+    if "trial" in q:
+        return IntruderQuestion(blank, concepts, _TRIAL.validate_python(q["trial"]))
+    return v.Question(blank, concepts)

@@ -79,8 +79,6 @@ class JudgeOptions:
             raise ConfigError("--base-url goes with --judge messages, chat or claude; the local judge is no server")
         if self.question not in QUESTIONS:
             raise ConfigError(unknown_name("question", self.question, QUESTIONS))
-        if self.batch and self.question != "rating":
-            raise ConfigError("--batch goes with --question rating; leave it out, or ask for ratings")
         if self.trials < 1:
             raise ConfigError("--trials is at least 1")
         if self.reply_tokens < 1 or self.concurrency < 1:

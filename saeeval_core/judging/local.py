@@ -269,7 +269,7 @@ def _describe(strongest: Sequence[str], promoted: Sequence[str]) -> str:
         parts.append("fires on " + ", ".join(f'"{w}"' for w in strongest[:5]))
     if promoted:
         parts.append("promotes " + ", ".join(f'"{w}"' for w in promoted[:3]))
-    return "; ".join(parts) + " (word list, not a reading)"
+    return "; ".join(parts) + " (token list, no explanation)"
 
 
 def _bundled() -> "LanguageModel":

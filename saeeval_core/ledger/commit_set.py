@@ -66,7 +66,8 @@ def commit_set(
             _say_left_out(store, [chosen], latents)
             view, ids = evaluation.shift_view(latents, d, TEST), store.ablated(chosen.id, latents.n_latents)
             under = Under(ablation, evaluation.protocol.name, evaluation.seed)
-            return commit_shift(store, chosen, who, view, evaluation.shift_erasure(latents, d, TEST), ids, under)
+            fresh = evaluation.shift_erasure(latents, d, TEST), d.pair_fresh.whitening
+            return commit_shift(store, chosen, who, view, *fresh, ids, under)
     raise elsewhere(chosen, latents, texts)
 
 
@@ -81,7 +82,8 @@ def _commit_tpp(
         s or new_set(store, p, chosen.who, chosen.name) for s, p in zip(classes.stored, classes.places, strict=True)
     ]
     under = Under(ablation, evaluation.protocol.name, evaluation.seed)
-    return commit_tpp(store, sets, who, view, evaluation.tpp_erasure(latents, TEST), classes.ids, n, under)
+    fresh = evaluation.tpp_erasure(latents, TEST), evaluation.tpp_whitening
+    return commit_tpp(store, sets, who, view, *fresh, classes.ids, n, under)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 from saeeval_core.config import get_protocol
 from saeeval_core.errors import ArtifactError, DataError
-from saeeval_core.evaluation.erased import NOT_MEASURED, fresh_probes, one_minus
+from saeeval_core.evaluation.erased import NOT_MEASURED, erasure_of_classes, erasure_of_set, fresh_probes
 from saeeval_core.evaluation.estimate_json import erasure_json, erasure_of, fresh_json, fresh_of
 from saeeval_core.evaluation.result import Erasure, FreshProbes
 from saeeval_core.ledger.commit_rows import Commit
 from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.store import Store
-from saeeval_core.scores.erasure import Readable, ShiftErasure, TppErasure
+from saeeval_core.scores.edit_size import Whitening
+from saeeval_core.scores.erasure import ShiftErasure, TppErasure
 from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.uncertainty import Estimate, say
@@ -78,18 +79,18 @@ class ShiftCommit:
     base: Estimate
     oracle: Estimate
     erasure: Erasure | None = None
-    """R of the spurious label and E; None in commits of earlier versions, as ``fresh``."""
+    """R of the spurious label, E and edit size; None in commits of earlier versions, as ``fresh`` and the edit size."""
     fresh: FreshProbes | None = None
     """Behind it, with R of the target label."""
 
     @property
     def gone(self) -> str:
-        """R of both labels and E in words."""
+        """R of both labels, E and edit size in words."""
         if self.erasure is None:
-            return f"R and E {NOT_MEASURED}"
+            return f"R, E and edit size {NOT_MEASURED}"
         target = NOT_MEASURED if self.fresh is None else say(self.fresh.recoverability_target)
         kept, erased = say(self.erasure.recoverability), say(self.erasure.selective_erasure)
-        return f"E {erased}; still readable: R spurious {kept}, R target {target}"
+        return f"E {erased}; still readable: R spurious {kept}, R target {target}; {_edited(self.erasure)}"
 
     def to_json(self) -> Json:
         """JSON values as the store keeps them."""
@@ -122,17 +123,18 @@ class TppCommit:
     matrix: tuple[tuple[Estimate, ...], ...]
     """[ablated class][probe]: loss of balanced accuracy."""
     erasure: Erasure | None = None
-    """R of the classes whose latents are ablated, and the score of fresh probes; None in commits of earlier versions."""
+    """R of the classes whose latents are ablated, the score of fresh probes and the mean edit size over classes; None in
+    commits of earlier versions, as the edit size."""
     reader: str = ""
     """What read it."""
 
     @property
     def gone(self) -> str:
-        """R and the score of fresh probes in words."""
+        """R, the score of fresh probes and edit size in words."""
         if self.erasure is None:
-            return f"fresh probes {NOT_MEASURED}"
+            return f"fresh probes and edit size {NOT_MEASURED}"
         kept, erased = say(self.erasure.recoverability), say(self.erasure.selective_erasure)
-        return f"TPP of fresh probes {erased}; still readable: R of the own class {kept}"
+        return f"TPP of fresh probes {erased}; still readable: R of the own class {kept}; {_edited(self.erasure)}"
 
     def to_json(self) -> Json:
         """JSON values as the store keeps them, in the row of every class."""
@@ -159,10 +161,13 @@ def commit_shift(
     who: str,
     view: ShiftLatents,
     fresh: ShiftErasure,
+    whitening: Whitening,
     ids: Sequence[int],
     under: Under,
 ) -> ShiftCommit:
     """Score these latents and store the result with the set; ``view``, ``fresh``: its direction on test.
+
+    ``whitening``: of the direction's training texts, against which the size of the edit is measured.
 
     DataError for an empty set, for one that is committed as it is, for a set of TPP, and under a protocol without a dev
     part: there, what was seen while deciding was test already.
@@ -172,7 +177,9 @@ def commit_shift(
         raise DataError(
             f"protocol '{under.protocol}' has no dev part: what you see is test already; commit under robust"
         )
-    made = _shift(under.settings(view), view.under(under.ablation).score(ids), view, fresh.score(ids))
+    made = _shift(under.settings(view), view.under(under.ablation).score(ids), view)
+    read, size = fresh.score(ids), whitening.edit_size(fresh.codes.edits(ids)[1])
+    made = replace(made, erasure=erasure_of_set(read, size), fresh=fresh_probes(read))
     _refuse_again([_same_before(store, chosen, ids, made.to_json())])
     store.commit(chosen.id, who, ids, made.to_json())
     return made
@@ -184,21 +191,23 @@ def commit_tpp(
     who: str,
     view: TppLatents,
     fresh: TppErasure,
+    whitening: Whitening,
     ids: Sequence[Sequence[int]],
     n: int,
     under: Under,
 ) -> TppCommit:
     """Score ``ids``, one set per class, and store the result with each class's set.
 
-    ``view``, ``fresh``: all probes on test. ``chosen`` and ``ids`` follow the order of the task's classes; ``n``: latents taken
-    from each ranking. DataError when nothing is ablated for any class, when all is committed as it is, and for a set of SHIFT.
+    ``view``, ``fresh``: all probes on test; ``whitening``: of all training texts. ``chosen`` and ``ids`` follow the order of
+    the task's classes; ``n``: latents taken from each ranking. DataError when nothing is ablated for any class, when all is
+    committed as it is, and for a set of SHIFT.
     """
     for stored in chosen:
         _check(stored, "tpp", [i for own in ids for i in own])
     looks = max((store.dev_looks(s.id) for s in chosen), default=0)
     made = _tpp(under.settings(view), view.under(under.ablation).score(ids), uuid.uuid4().hex, n, looks)
-    read = fresh.score(ids)
-    made = replace(made, erasure=Erasure(one_minus(read.intended), read.score), reader=fresh.board.reader)
+    erasure = erasure_of_classes(fresh.score(ids), fresh, ids, whitening)
+    made = replace(made, erasure=erasure, reader=fresh.board.reader)
     every = list(zip(chosen, ids, strict=True))
     _refuse_again([_same_before(store, stored, own, made.to_json()) for stored, own in every])
     for stored, own in every:
@@ -246,7 +255,12 @@ def read_commit(commit: Commit, metric: str) -> ShiftCommit | TppCommit:
     return (read_shift if metric == "shift" else read_tpp)(commit)
 
 
-def _shift(settings: Settings, score: ShiftScore, view: ShiftLatents, read: Readable) -> ShiftCommit:
+def _edited(erasure: Erasure) -> str:
+    size = erasure.edit_size
+    return f"edit size {NOT_MEASURED if size is None else format(size, '.4f')}"
+
+
+def _shift(settings: Settings, score: ShiftScore, view: ShiftLatents) -> ShiftCommit:
     return ShiftCommit(
         settings,
         score.n_ablated,
@@ -257,8 +271,6 @@ def _shift(settings: Settings, score: ShiftScore, view: ShiftLatents, read: Read
         score.leakage,
         view.board.base,
         view.board.oracle,
-        Erasure(read.recoverability, read.score),
-        fresh_probes(read),
     )
 
 

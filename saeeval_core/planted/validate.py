@@ -23,7 +23,7 @@ from saeeval_core.planted.damaged import PlantedSAE, damaged_saes, shuffled_cont
 from saeeval_core.planted.settings import DEVELOPMENT, HELD_OUT, SEEN, WorldConfig
 from saeeval_core.planted.world import World, build_world
 from saeeval_core.recordings.recording import LatentRecording
-from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N, area_of_values
+from saeeval_core.scores.area import AREA, MEAN, RECOMMENDED, TOP_N, score_in
 from saeeval_core.scores.erasure import ShiftErasure
 from saeeval_core.scores.probes import Probe
 from saeeval_core.scores.ranks import spearman
@@ -280,7 +280,7 @@ def figures(
     """Spearman with truth, the oracle's rank, the controls and the trend of one variant, averaged over worlds."""
     worlds: dict[str, list[dict[str, Any]]] = {}
     for p in points:
-        worlds.setdefault(p["world"], []).append(p | {"score": score_of(p[metric][protocol], variant, n)})
+        worlds.setdefault(p["world"], []).append(p | {"score": score_in(p[metric][protocol], variant, n, NS)})
     per_world = [_world_figures(own) for own in worlds.values()]
 
     def mean(key: str) -> float | None:
@@ -307,13 +307,6 @@ def figures(
         | {f"{role}_score": mean(role) for role in _REFERENCES}
         | {f"{role}_range": _range([w[role] for w in per_world]) for role in ("random", "permuted")}
     )
-
-
-def score_of(curves: dict[str, list[float | None]], variant: str, n: int | None) -> float | None:
-    """One number of one SAE: the curve's value at N, or its small-N area."""
-    if n is not None:
-        return curves[variant][NS.index(n)]
-    return area_of_values(curves[variant.removesuffix(f", {AREA}")], NS)
 
 
 def verdict(result: dict[str, Any]) -> list[str]:

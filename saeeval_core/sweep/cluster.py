@@ -62,6 +62,13 @@ class _Tries:
     """Workers that were lost with it."""
     nodes: dict[str, dict[str, str]] = field(default_factory=dict)
     """Node -> SAEs that failed there, with the message."""
+    hosts: list[str] = field(default_factory=list)
+    """Names of nodes that were lost or failed with it, in order."""
+
+    @property
+    def where(self) -> str:
+        """Each of them once."""
+        return ", ".join(dict.fromkeys(self.hosts))
 
 
 class Cluster:
@@ -133,7 +140,7 @@ class Cluster:
                 while left:
                     unit = left.popleft()
                     lines = {sae: line for found in tries[unit].nodes.values() for sae, line in found.items()}
-                    tell(Outcome(unit, Done(lines)))
+                    tell(Outcome(unit, Done(lines), tries[unit].where))
             else:
                 self._wait_for_nodes(gpu)
 
@@ -285,6 +292,7 @@ class Cluster:
         self, place: _Place, unit: SweepUnit, own: _Tries, error: Exception, left: deque[SweepUnit], tell: OnOutcome
     ) -> None:
         own.lost += 1
+        own.hosts.append(place.host)
         line = one_line(str(error))[:200]
         notice(f"worker on {place.host} lost with {_said(unit)}: {line}")
         self._places.remove(place)
@@ -293,7 +301,7 @@ class Cluster:
             left.append(unit)
             return
         message = f"its worker was lost {own.lost} times, at last on {place.host}: {line}"
-        tell(Outcome(unit, Done(dict.fromkeys(_saes(unit), message)), place.host))
+        tell(Outcome(unit, Done(dict.fromkeys(_saes(unit), message)), own.where))
 
     def _failed_there(
         self,
@@ -308,11 +316,12 @@ class Cluster:
         """SAEs that failed are tried once on every other node; what failed on all of them has failed."""
         own = tries[unit]
         own.nodes[place.node] = done.failed
+        own.hosts.append(place.host)
         for sae, line in done.failed.items():
             notice(f"failed on {place.host}: {_said(unit)}, SAE '{sae}': {line}")
         others = {p.node for p in self._places} - set(own.nodes)
         if not others:
-            tell(Outcome(unit, done, place.host, seconds))
+            tell(Outcome(unit, done, own.where, seconds))
             return
         again = unit
         if isinstance(unit, RecordUnit) and unit.of == 1:

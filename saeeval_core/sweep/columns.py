@@ -91,6 +91,8 @@ class ScoreRow:
     status: str = "ok"
     """ok | failed"""
     error: str | None = None
+    node: str | None = None
+    """Where it failed: nodes of a cluster; None is this machine."""
     seed: int | None = None
     fingerprint: str = ""
     """Fingerprint of everything the row depends on."""

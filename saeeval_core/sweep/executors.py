@@ -20,7 +20,7 @@ class Outcome:
     unit: SweepUnit
     done: Done
     node: str = ""
-    """Where it was done; "" is this process."""
+    """Where it was done, or, with a comma between, every node where it failed; "" is this process."""
     seconds: float = 0.0
 
 

@@ -133,10 +133,9 @@ def sweep_plan(
     config: SweepConfig, task_sets: Mapping[str, TaskSet], *, shipped: bool = True, seconds: bool = True
 ) -> SweepPlan:
     """The units of these settings; ``seconds``: False leaves out the measurement of the first time."""
+    pace = _Paces(config.run_config(next(iter(task_sets), ""), config.protocols[0], config.saes), seconds)
     record = [
-        planned
-        for task, task_set in task_sets.items()
-        for planned in _planned(config, task, task_set, shipped, seconds)
+        planned for task, task_set in task_sets.items() for planned in _planned(config, task, task_set, shipped, pace)
     ]
     score = [ScoreUnit(t, p, s) for t in task_sets for p in config.protocols for s in config.saes]
     return SweepPlan(
@@ -200,10 +199,9 @@ def _identity(sae: str) -> str:
     return sae
 
 
-def _planned(config: SweepConfig, task: str, task_set: TaskSet, shipped: bool, seconds: bool) -> list[PlannedRecord]:
+def _planned(config: SweepConfig, task: str, task_set: TaskSet, shipped: bool, pace: "_Paces") -> list[PlannedRecord]:
     run = config.run_config(task, config.protocols[0], config.saes)
     missing = [sae for sae in config.saes if not _stored(run, task_set, sae, shipped)]
-    pace = _Paces(run, seconds)
     return [_one(config, run, task_set, unit, pace) for unit in record_units(config, task, task_set, missing)]
 
 
@@ -234,7 +232,7 @@ def _needs(config: SweepConfig, unit: RecordUnit, found: Plan, pace: float | Non
 
 
 class _Paces:
-    """Tokens per second of SAEs of the same sizes, each looked up or measured once."""
+    """Tokens per second of SAEs of the same sizes, each looked up or measured once, whatever the task."""
 
     def __init__(self, run: RunConfig, measure: bool) -> None:
         self._run, self._measure = run, measure

@@ -1,6 +1,6 @@
 """Many SAEs x tasks x protocols as flat rows: one pass of the language model per task, resumed by fingerprint.
 
-A failed SAE is a row with its message. The Compare view reads these rows (``columns.BLANK`` names the columns);
+A failed SAE is a row with its message and node. The Compare view reads these rows (``columns.BLANK`` names the columns);
 intervals and paired differences use the same resamples of test texts for every SAE of a task. What does the work is an
 executor (``executors``); this module decides what is left to do and writes each unit as soon as it is through.
 """
@@ -92,6 +92,16 @@ def sweep(
     return result
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Why an SAE cannot be used."""
+
+    message: str
+    """In one line."""
+    node: str = ""
+    """As in ``Outcome``."""
+
+
 @dataclass(eq=False)
 class _Sweep:
     """One sweep: what is left to do, and what is done."""
@@ -101,8 +111,8 @@ class _Sweep:
     executor: Executor
     shipped: bool
     on_progress: OnProgress
-    failed: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
-    """Task -> SAE that cannot be used -> message."""
+    failed: dict[str, dict[str, _Failure]] = field(default_factory=lambda: defaultdict(dict))
+    """Task -> SAE that cannot be used -> why."""
     groups: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """Task -> hook read -> SAEs."""
     scored: dict[tuple[str, str, str], Unit] = field(default_factory=dict)
@@ -138,8 +148,8 @@ class _Sweep:
             unit = done.unit
             assert isinstance(unit, ScoreUnit)
             if done.done.rows is None:
-                message = done.done.failed.get(unit.sae, "")
-                found = self._failed_unit(unit.task, unit.sae, message, unit.protocol)
+                why = _Failure(done.done.failed.get(unit.sae, ""), done.node)
+                found = self._failed_unit(unit.task, unit.sae, why, unit.protocol)
             else:
                 found = Unit.of_dict(done.done.rows)
                 UNITS.keep(keys[unit], found.to_dict())
@@ -157,7 +167,7 @@ class _Sweep:
             for saes in self.groups[task].values():
                 for protocol in self.config.protocols:
                     found += [u for s in saes if (u := self.scored.get((task, protocol, s))) is not None]
-            found += [self._failed_unit(task, sae, line) for sae, line in self.failed[task].items()]
+            found += [self._failed_unit(task, sae, why) for sae, why in self.failed[task].items()]
         return found
 
     def _run(self, task: str) -> RunConfig:
@@ -206,7 +216,7 @@ class _Sweep:
         def tell(done: Outcome) -> None:
             nonlocal through
             through += 1
-            self.failed[done.unit.task] |= done.done.failed
+            self.failed[done.unit.task] |= {s: _Failure(line, done.node) for s, line in done.done.failed.items()}
             there = f" on {done.node}" if done.node else ""
             self.on_progress(f"{what} {done.unit.task}{there}", min(through, len(units)), len(units))
 
@@ -236,7 +246,7 @@ class _Sweep:
             try:
                 found = recorded(run, task_set, sae, shipped=self.shipped)
             except SaeEvalError as error:
-                self._scored(unit, self._failed_unit(task, sae, str(error), protocol))
+                self._scored(unit, self._failed_unit(task, sae, _Failure(str(error)), protocol))
                 continue
             first = found.hook not in started
             started.add(found.hook)
@@ -273,7 +283,7 @@ class _Sweep:
         total = total or len(self.config.tasks) * len(self.config.protocols) * len(self.config.saes)
         self.on_progress(f"{unit.task}, {unit.protocol}: {display_name(unit.sae)}", len(self.scored), total)
 
-    def _failed_unit(self, task: str, sae: str, message: str, protocol: str | None = None) -> Unit:
+    def _failed_unit(self, task: str, sae: str, why: _Failure, protocol: str | None = None) -> Unit:
         config, task_set = self.config, self.task_sets[task]
         return Unit(
             [
@@ -286,21 +296,23 @@ class _Sweep:
                     small=bool(task_set.small),
                     protocol=protocol or "",
                     status="failed",
-                    error=message,
+                    error=why.message,
+                    node=why.node or None,
                     seed=config.seed,
                 )
             ]
         )
 
 
-def _by_hook(run: RunConfig) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """({SAE that cannot be used: message}, {hook: SAEs})."""
-    failed, groups = {}, {}
+def _by_hook(run: RunConfig) -> tuple[dict[str, _Failure], dict[str, list[str]]]:
+    """({SAE that cannot be used: why}, {hook: SAEs})."""
+    failed: dict[str, _Failure] = {}
+    groups: dict[str, list[str]] = {}
     for sae in run.saes:
         try:
             groups.setdefault(identified(run, sae).hook, []).append(sae)
         except SaeEvalError as error:
-            failed[sae] = str(error)
+            failed[sae] = _Failure(str(error))
     return failed, groups
 
 

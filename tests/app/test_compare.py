@@ -13,10 +13,12 @@ from app import results
 from app.results import Stored
 from app.services import paired, scoring
 from app.views.compare.sweep import one_line_per_control
+from app.views.compare.words import WHY_NOT_READ
 from saeeval_core.config import RunConfig
 from saeeval_core.errors import ArtifactError
 from saeeval_core.scores.ablation import ABLATIONS
 from saeeval_core.scores.area import RECOMMENDED
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.tpp_cells import chosen_sets
 from saeeval_core.scores.uncertainty import difference
 from saeeval_core.sweep.columns import BLANK
@@ -82,6 +84,7 @@ def test_full_state_shows_scores_failures_and_what_is_not_separable(folder):
     said = texts(at)
     assert not at.exception and "1 SAE could not be scored" in said and "0 of 1 pair of SAEs can be told apart" in said
     assert "saeeval sweep --json x" in said
+    assert said.count(WHY_NOT_READ) == 3  # where E would stand: beside the scores, among differences and among ranks
     (table,) = (d.value for d in at.dataframe if "separable" in d.value.columns)
     assert table["separable"].tolist() == ["not separable"]
 
@@ -130,8 +133,11 @@ def test_what_fresh_probes_read_stands_beside_every_score(folder):
     first, second, bad = content["rows"]
     rows = [first, second, bad, first | {"n": 10} | read, first | {"variant": RECOMMENDED, "n": None}]
     rows.append(second | {"variant": RECOMMENDED, "n": None})
+    content["rank_agreement"][0]["y"] = f"t shift {ERASURE}"
     (folder / "sweep.json").write_text(json.dumps(content | {"rows": rows}))
-    table = _numbers(view("compare"))
+    at = view("compare")
+    table = _numbers(at)
+    assert texts(at).count(WHY_NOT_READ) == 1  # the differences of this result have no E
     assert table["still readable (R), N = 10"].tolist() == ["0.80 [0.70, 0.90]", "not measured"]
     assert table["selective erasure (E), N = 10"].tolist() == ["n/a: undefined there", "not measured"]
 
@@ -193,7 +199,15 @@ def test_planted_truth_and_faults_are_shown(folder):
         "trend_with_training": 0.3,
         "headline": "small-N area",
     }
-    (folder / "p.json").write_text(json.dumps({"kind": "planted", "shift": {"robust": one}, "tpp": {"robust": one}}))
+    place = {"variant": "top-N", "n": 2, "spearman_by_world": {"steep": 0.6}}
+    points = [
+        {"world": world, "sae": sae, "role": role, "truth": 0.5, "shift": {"robust": {"top-N": [0.1, 0.7]}}}
+        for world, sae, role in (("steep", "a", "trained"), ("steep", "b", "permuted"), ("dev", "c", "trained"))
+    ]
+    made = {"kind": "planted", "ns": [1, 2], "shift": {"robust": one | place}, "tpp": {"robust": one}, "points": points}
+    (folder / "p.json").write_text(json.dumps(made))
+    (kept,) = results.stored().planted
+    assert kept.scores[0].points == (results.PlantedPoint("steep", "a", "trained", 0.5, 0.7),)
     rows = [
         {"setting": "padding leak", "metric": "tpp", "where": "bios", "sae": s, "score": v}
         for s, v in (("a", 0.1), ("pca", 0.2))

@@ -1,4 +1,4 @@
-"""The plane of what both labels lose: in Compare, on the lab's Trust panel, of opened results; rivals in the background."""
+"""The plane of what both labels lose: in Compare, on the lab's Checks panel, of opened results; rivals in the background."""
 
 import json
 import time

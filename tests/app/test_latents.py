@@ -154,10 +154,13 @@ def test_filters_are_in_the_link_and_come_back_from_it(loaded):
     }
     at = view("latents", url)
     assert at.selectbox(key="w_effect").value == "TPP probe of nurse" and at.selectbox(key="w_strength").value == "> 0"
-    assert at.multiselect(key="w_verdict").value == ["4/4", "none"] and at.slider(key="w_density").value == (1.0, 90.0)
+    assert at.multiselect(key="w_verdict").value == ["4/4", "none"] and at.select_slider(key="w_density").value == (
+        1.0,
+        90.0,
+    )
     assert not at.toggle(key="w_firing").value and (at.dataframe[0].value["effect"] > 0).all()
     at.multiselect(key="w_verdict").set_value(["1/4"]).run()
-    at.slider(key="w_density").set_value((0.0, 50.0)).run()
+    at.select_slider(key="w_density").set_value((0.0, 50.0)).run()
     assert at.session_state["view"]["verdict"] == "1/4" and at.session_state["view"]["density"] == "0,50"
 
 
@@ -263,3 +266,16 @@ def test_a_model_that_cannot_load_is_one_clear_box(loaded, monkeypatch):
     at.text_area(key="w_own_text").set_value("x").run()
     at.button(key="w_own_read").click().run()
     assert not at.exception and "not installed" in at.error[0].value
+
+
+def test_effects_of_one_column_have_one_format(loaded):
+    table = latent_table.frame(loaded, np.full(loaded.latents.n_latents, -1.43e-5), {})
+    assert latent_table.decimals(table) == 8
+    table.loc[0, "effect"] = 3.7218
+    assert latent_table.decimals(table) == 3
+
+
+def test_density_steps_are_where_latents_are_and_a_link_adds_its_own(loaded):
+    at = view("latents", {"density": "0.3,7"})
+    options = at.select_slider(key="w_density").options
+    assert {"0.3", "7"} <= set(options) and sum(float(o) <= 5 for o in options) > len(options) / 2

@@ -219,6 +219,8 @@ def test_a_commit_scores_test_under_the_settings_of_its_press(loaded, browser):
     test = scoring.shift_view(loaded, direction.pair, direction.task.target.column, TEST)
     assert first.ids == (5,) and first.dev_looks == 1 and first.test["part"] == "test"
     assert first.test["score"]["value"] == pytest.approx(test.mean_ablated.score([5]).score.value)
+    sizes = scoring.sizes_of_edits(loaded, direction.pair, direction.task.target.column, TEST, [5], [1])
+    assert first.test["edit_size"] == pytest.approx(sizes[0])
     assert (first.test["protocol"], first.test["seed"], first.test["ablation"]) == ("robust", 0, "mean")
     assert (second.test["seed"], second.test["ablation"]) == (7, "zero")
     other = loading.load(replace(loaded.config, seed=7))
@@ -234,6 +236,7 @@ def test_a_commit_of_tpp_takes_the_n_of_its_press(loaded, browser):
     sets = class_sets(loaded, "mine", "Ada")
     frozen = [ledger.store().commits(s.id)[0] for _, s in sets.stored]
     assert len(frozen) == 4 and {read_tpp(c).batch for c in frozen} == {done.committed.batch}
+    assert all(c.test["edit_size"] > 0 for c in frozen)
     assert frozen[0].test["n"] == 2 and frozen[0].test["seed"] == 0 and 3 in frozen[0].ids
     assert all(len(c.ids) == k for c, k in zip(frozen, done.committed.n_ablated, strict=True))
 

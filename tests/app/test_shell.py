@@ -37,7 +37,7 @@ def test_opens_on_the_default_with_facts_in_the_sidebar(planted_app):
     assert not test.exception and not test.error
     assert test.sidebar.selectbox(key="w_model").value == "smollm2-135m-instruct"
     facts = " ".join(h.value if hasattr(h, "value") else str(h) for h in test.sidebar.get("html"))
-    assert "256 latents" in facts and "blocks.15.hook_resid_post" in facts and "bundled" in facts
+    assert "256 latents" not in facts and "MB" in facts and "blocks.15.hook_resid_post" in facts and "bundled" in facts
 
 
 def test_an_unknown_sae_in_a_link_is_one_clear_box(planted_app):

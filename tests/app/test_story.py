@@ -137,6 +137,21 @@ def test_the_view_tells_the_set_and_stores_what_is_changed(story):
     assert ledger.store().story(story.commit.set_id, "Ada") == ""  # Bob's own
 
 
+def test_a_view_pinned_from_share_is_the_last_step_and_the_made_ones_stay(story):
+    at = view("shift_lab", {}, {"who": "Bob"})
+    at.text_input(key="w_pin_sentence").set_value("This is the lab.")
+    (pin,) = [b for b in at.button if b.label == "Pin to the story"]
+    pin.click().run()
+    assert not at.exception and "The last step of the story of" in at.success[0].value
+    own = Plan.of_json(ledger.store().story(story.commit.set_id, "Bob"))
+    made = [Step(k, "", "", ()) for k in ("data", "cheats")]
+    (slide,) = [s for s in own.slides if s.sentence]
+    pinned = {slide.key: Step(slide.key, slide.title, slide.sentence, ())}
+    assert [s.key for s in own.applied(made, pinned)] == ["data", "cheats", slide.key]
+    assert own.started(own.applied(made, pinned)) == own.started(made)  # as the editor starts from what is on screen
+    assert "/shift" in slide.link or "target=" in slide.link
+
+
 def test_a_step_with_a_link_that_cannot_be_used_is_refused_in_one_line(story):
     at = view("story", {"step": "1"}, {"who": "Bob"})
     at.text_input(key="w_story_link").set_value("javascript:alert(1)")

@@ -32,8 +32,9 @@ PARAMETERS, WIDTH, LATENTS = 2.6e9, 2304, 16_384
 """Of the model, its activations and each dictionary."""
 TOKENS, SAES_PER_UNIT = 500_000, 16
 """Of a task; dictionaries that one unit records in one pass of the model."""
-FLOPS = 2e14
-"""Products per second that a GPU is assumed to make in bfloat16, twice over for multiply and add; nobody measured it."""
+FLOPS, PER_CODE, PER_LATENT = 3.6e14, 1.44e-10, 2e-5
+"""Of one H100, from ``recorder_speed.py --preset 2b --device cuda --dtype bfloat16``: operations of the model per second
+(multiply and add count as two), seconds that a dictionary takes per token and latent, and once per latent at the end."""
 CORES_PER_GPU, LINK = 8, 1e9
 """CPU cores that score, per GPU; bytes per second to the driver."""
 ENTRY, L0 = 5, 80
@@ -161,7 +162,7 @@ def measured(saes: int, texts: int, full_score: bool) -> Measured:
 def table(m: Measured) -> list[str]:
     """Hours of 1,000 dictionaries x 4 tasks, by what they are spent on."""
     record_units = DICTIONARIES * TASKS / SAES_PER_UNIT
-    per_unit = 2 * TOKENS * (PARAMETERS + SAES_PER_UNIT * WIDTH * LATENTS) / FLOPS
+    per_unit = TOKENS * 2 * PARAMETERS / FLOPS + SAES_PER_UNIT * LATENTS * (TOKENS * PER_CODE + PER_LATENT)
     stored = DICTIONARIES * TASKS * (ENTRY * TOKENS * L0 + 4 * WIDTH * LATENTS)
     rows = [
         "| GPUs | recording | scoring | bytes to the driver | overhead of Ray | first bottleneck |",

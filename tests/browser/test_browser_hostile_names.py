@@ -53,7 +53,7 @@ def hostile(server, chromium, tmp_path_factory) -> Iterator[tuple[Callable[[str]
         page = context.new_page()
         page.set_default_timeout(WAIT)
         page.goto(running.url + path)
-        box = page.get_by_role("textbox", name="Who is deciding")
+        box = page.get_by_role("textbox", name="Your name")
         box.fill(WHO)
         box.press("Enter")
         page.wait_for_timeout(1500)

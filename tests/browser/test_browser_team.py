@@ -37,7 +37,7 @@ def owners(server, name: str) -> list[str]:
 
 def field(page: Page):
     """The name's."""
-    return page.get_by_role("textbox", name="Who is deciding")
+    return page.get_by_role("textbox", name="Your name")
 
 
 def cookies(page: Page) -> dict[str, str]:

@@ -171,6 +171,7 @@ def test_a_dictionary_that_fails_everywhere_is_a_row(swept, nodes, expected, con
     rows = swept()["rows"]
     (failed,) = [r for r in rows if r["status"] == "failed"]
     assert failed["sae"] == "topk" and failed["error"] == faulty.BROKEN
+    assert len(set(failed["node"].split(", "))) == 2, "both nodes are named"
     assert {r["sae"] for r in rows if r["status"] == "ok"} >= {"standard", "jumprelu"}
     assert capsys.readouterr().err.count(faulty.BROKEN) == 2, "each node is named"
 

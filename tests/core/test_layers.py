@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,15 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT / "saeeval_core").with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(path: Path, *, inside_functions: bool = True) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Parsed once for all tests, none of which changes it."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path, *, inside_functions: bool = True) -> frozenset[str]:
     """Dotted names of everything a file imports, except for type checking."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
 
     def visit(node: ast.AST, inside: bool) -> None:
@@ -55,8 +62,8 @@ def imports(path: Path, *, inside_functions: bool = True) -> set[str]:
                     found.update(f"{child.module}.{a.name}" for a in child.names)
             visit(child, here)
 
-    visit(tree, False)
-    return found
+    visit(parsed(path), False)
+    return frozenset(found)
 
 
 def room_of(path: Path) -> tuple[str, str]:
@@ -171,7 +178,7 @@ def test_no_global_generator_is_used_outside_a_fork(path):
     numpy_calls = set(re.findall(r"\b(?:np|numpy)\.random\.(\w+)\(", source))
     assert numpy_calls <= {"default_rng", "Generator", "PCG64", "SeedSequence"}
     assert not re.search(r"^\s*(?:import random|from random import)", source, re.M)
-    for function in [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)]:
+    for function in [n for n in ast.walk(parsed(path)) if isinstance(n, ast.FunctionDef)]:
         own = ast.unparse(function)
         seeds = "manual_seed(" in own and "fork_rng" not in own and "Generator" not in own
         assert not seeds or name_of(path) in OWN_PROCESS, function.name
@@ -179,7 +186,7 @@ def test_no_global_generator_is_used_outside_a_fork(path):
 
 @pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_only_the_command_line_prints(path):
-    calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    calls = [n for n in ast.walk(parsed(path)) if isinstance(n, ast.Call)]
     assert [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"] == []
 
 
@@ -187,7 +194,7 @@ def test_only_the_command_line_prints(path):
 def test_no_pickles_and_no_unchecked_tensors(path):
     found = imports(path)
     assert not {i.split(".")[0] for i in found} & {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    for call in [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]:
+    for call in [n for n in ast.walk(parsed(path)) if isinstance(n, ast.Call)]:
         name = ast.unparse(call.func)
         if name.endswith("torch.load"):
             assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in call.keywords)

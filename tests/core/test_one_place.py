@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ ONLY_IN = {
 """What the line does -> the files that may hold it."""
 
 
+@cache
 def definitions() -> Counter[tuple[str, str]]:
     found: Counter[tuple[str, str]] = Counter()
     for path in FILES:

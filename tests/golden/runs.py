@@ -34,34 +34,35 @@ LEFT_OUT = ("versions", "created", "made_by", "seal")
 """Keys whose values say who and when, not what."""
 
 
-def saeeval(arguments: Iterable[str], cache: Path) -> None:
-    """Run the command with one thread, a cache and a store of its own."""
+_MAIN = """
+import json, os, sys
+from saeeval_core.cli.main import main
+for folder, arguments in json.loads(sys.argv[1]):
+    os.environ.update(SAEEVAL_CACHE=folder, SAEEVAL_STORE=f"{folder}/store.sqlite")
+    os.chdir(folder)
+    sys.argv = ["saeeval", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
+
+
+def saeeval(commands: Iterable[tuple[Path, list[str]]]) -> None:
+    """Run commands with one thread, each in the folder named with it, which is also its cache and has its store.
+
+    One after another in one process: loading the libraries takes longer than some of them.
+    """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    own = {"SAEEVAL_CACHE": str(cache), "SAEEVAL_STORE": str(cache / "store.sqlite"), "PYTHONPATH": str(ROOT)}
-    code = "from saeeval_core.cli.main import main; main()"
+    said = json.dumps([(str(folder), arguments) for folder, arguments in commands])
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | threads | own,
+        [sys.executable, "-c", _MAIN, said],
+        env=os.environ | threads | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        cwd=cache,
     )
     assert done.returncode == 0, done.stderr
-
-
-def run_json(name: str, cache: Path) -> dict[str, Any]:
-    """JSON of one of RUNS."""
-    out = cache / f"{name}.json"
-    saeeval([*RUNS[name], "--json", str(out)], cache)
-    return without(json.loads(out.read_text()))
-
-
-def sweep_rows(cache: Path) -> list[dict[str, str]]:
-    """Rows of a sweep's CSV over two SAEs."""
-    out = cache / "sweep.csv"
-    saeeval([*SWEEP, "--csv", str(out)], cache)
-    with out.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def report_data(result: dict[str, Any]) -> list[Any]:
@@ -156,13 +157,19 @@ def number_or_text(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [{k: read(v) for k, v in row.items()} for row in rows]
 
 
-def everything(cache: Path) -> dict[str, Any]:
+def everything(folder: Path) -> dict[str, Any]:
     """File -> content, all of them made anew."""
-    found: dict[str, Any] = {"run_default": run_json("run_default", cache)}
+    own = {name: folder / name for name in (*RUNS, "sweep")}
+    for path in own.values():
+        path.mkdir()
+    commands = {name: [*words, "--json", "out.json"] for name, words in RUNS.items()}
+    commands["sweep"] = [*SWEEP, "--csv", "out.csv"]
+    saeeval((own[name], words) for name, words in commands.items())
+    found: dict[str, Any] = {n: without(json.loads((own[n] / "out.json").read_text())) for n in RUNS}
     # Fingerprints decide where recordings, probes and controls are looked for: the default run must make none of them.
-    found["made"] = sorted(p.name for p in cache.glob("recordings/*") if p.is_file())
-    found |= {name: run_json(name, cache) for name in RUNS if name not in found}
-    found["sweep"] = number_or_text(sweep_rows(cache))
+    found["made"] = sorted(p.name for p in own["run_default"].glob("recordings/*") if p.is_file())
+    with (own["sweep"] / "out.csv").open(newline="", encoding="utf-8") as file:
+        found["sweep"] = number_or_text(list(csv.DictReader(file)))
     found["report"] = report_data(found["run_default"])
     return found
 

@@ -580,7 +580,7 @@ def service() -> Iterator[tuple[str, dict]]:
                 self.wfile.write(found)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", files
     server.shutdown()
 

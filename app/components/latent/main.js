@@ -1,5 +1,5 @@
 // One evidence card on a page of its own, with arrow keys to the latents before and after it in the table.
-import { button, el, sci, table } from "../common/dom.js";
+import { button, el, num, table } from "../common/dom.js";
 import { pageKey } from "../common/keys.js";
 import { isDark } from "../common/theme.js";
 import { drawCard } from "../lab/card.js";
@@ -41,11 +41,13 @@ export default function (component) {
   place.setAttribute("aria-live", "polite");
   page.nav.replaceChildren(nav("\u2190 previous", data.previous), nav("next \u2192", data.next), place);
   drawCard(page);
+  const largest = Math.max(0, ...data.effects.map(([, v]) => Math.abs(v)));
+  const digits = largest > 0 ? Math.min(Math.max(3, 3 - Math.floor(Math.log10(largest))), 12) : 3; // one format a column
   page.more.replaceChildren(
     el("h4", "", "effect on every probe"),
     table(
       ["probe", "effect"],
-      data.effects.map(([name, v]) => [name, sci(v)]),
+      data.effects.map(([name, v]) => [name, num(v, digits)]),
       [1],
     ),
     el(

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import theme
 from app.components import script
+from app.figures import pictures
 
-SHEET = (Path(__file__).parent / "story.css").read_text(encoding="utf-8")
+SHEET = theme.css(".story") + pictures.SHEET + (Path(__file__).parent / "story.css").read_text(encoding="utf-8")
 _component = st.components.v2.component(
     "saeeval_story", html="<div class='story'></div>", css=SHEET, js=script("story/main.js")
 )
+_DARK = f"@media screen and (prefers-color-scheme:dark){{.story{{{theme.properties(dark=True)}}}}}"
 _PAGE = """
 html{color-scheme:light dark;background:Canvas;color:CanvasText;font-family:system-ui,sans-serif}
 body{margin:0;padding:1.2rem 1.6rem}
@@ -34,6 +37,6 @@ def as_file(deck: str, title: str) -> str:
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{title}</title><style>{SHEET}{_PAGE}</style></head><body><div class='story'>{deck}</div>"
+        f"<title>{title}</title><style>{SHEET}{_DARK}{_PAGE}</style></head><body><div class='story'>{deck}</div>"
         f"<script type='module'>{script('story/offline.js')}</script></body></html>"
     )

@@ -1,7 +1,7 @@
 // Who is deciding belongs to the browser: one cookie with the name, one with the guest that it is until it has a name.
 const KEEP = "; path=/; max-age=31536000; SameSite=Strict";
 const FORGET = "; path=/; max-age=0; SameSite=Strict";
-const FIELD = 'input[aria-label="Who is deciding"]';
+const FIELD = 'input[aria-label="Your name (stored with each decision)"]';
 
 export default function ({ data, setTriggerValue }) {
   const guest = cookie("saeeval_guest");

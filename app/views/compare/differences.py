@@ -7,9 +7,10 @@ import streamlit as st
 from app import state
 from app.figures.compared import difference_map, differences
 from app.results import PairDifference
-from app.views.compare.words import named, narrowed, one_file
+from app.views.compare.words import named, narrowed, not_measured, one_file
 from app.widgets import chart, provenance
 from saeeval_core.formats import sentences
+from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import say, separable
 
 SHOWN = 60
@@ -37,7 +38,9 @@ def draw(found: Sequence[PairDifference]) -> None:
         return
     with st.container(horizontal=True):
         rows = one_file(rows, "dif", [(r.file, sae) for r in rows for sae in (r.sae_a, r.sae_b)])
+        read = any(r.variant == ERASURE for r in rows)
         rows = narrowed(rows, _SETTING, "dif")
+    not_measured(read)
     told = sum(separable(r.difference) for r in rows)
     st.markdown(provenance.plain(sentences.told_apart(told, len(rows))))
     figure = difference_map(

@@ -1,13 +1,15 @@
 """Compare, fourth tab: do the scores follow the truth where it is known, and what did earlier settings do to them?"""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import streamlit as st
 
 from app.figures.compared import forest_with_parts, settings_forest
+from app.figures.planted import Dot, WorldPanel, truth_scatter
 from app.results import HELD_OUT, OTHER_WORLDS, Json, Planted, PlantedScore, Results
 from app.views.compare.words import METRICS, named
-from app.widgets import chart, provenance
+from app.widgets import chart, export, provenance
 from saeeval_core.scores.uncertainty import say
 
 _AGREES = "Spearman with truth"
@@ -47,6 +49,7 @@ def _planted(content: Planted, k: int) -> None:
     )
     held_out = [r for r in content.scores if r.worlds == HELD_OUT]
     _agreement(held_out, f"cmp_planted_{k}")
+    _scatter(held_out, f"cmp_planted_{k}")
     for line in content.verdict[-1:]:
         st.caption(provenance.plain(line))
     for worlds, words in OTHER_WORLDS.items():
@@ -68,6 +71,39 @@ def _agreement(scores: Sequence[PlantedScore], key: str) -> None:
         "Numbers: where the true SAE ranks (1 is best), and what random and permuted decoders score (0 is right)"
     ):
         _numbers(scores, key)
+
+
+def _scatter(scores: Sequence[PlantedScore], key: str) -> None:
+    """Score against truth for the headline score of every protocol, one small plot per world."""
+    first: dict[tuple[str, str], PlantedScore] = {}
+    for r in scores:
+        if r.points:
+            first.setdefault((r.metric, r.protocol), r)
+    if not first:
+        return
+    metrics = list(dict.fromkeys(metric for metric, _ in first))
+    wanted = st.segmented_control(
+        "Score against truth", metrics, default=metrics[0], format_func=METRICS.__getitem__, key=f"w_{key}_metric"
+    )
+    own = [r for (metric, _), r in first.items() if metric == (wanted or metrics[0])]
+    title = f"{METRICS[own[0].metric]} against truth, held-out worlds; in each row one protocol, in each plot one world"
+    figure = truth_scatter([(r.protocol, _panels(r)) for r in own], title=title)
+    chart.draw(figure, f"{key}_scatter")
+    scored = "; ".join(f"{r.protocol}: {r.headline}" for r in own)
+    caption = f"Right: how well an SAE's latents match the true ones; up: {scored}. A score to be trusted climbs to the true dictionary."
+    st.caption(provenance.plain(caption))
+    rows = [
+        {"metric": r.metric, "protocol": r.protocol, "score of": r.headline, **asdict(p)} for r in own for p in r.points
+    ]
+    name = export.file_name("score_against_truth", key, own[0].metric)
+    export.figure_buttons(lambda: figure, lambda: rows, name, caption)
+
+
+def _panels(r: PlantedScore) -> list[WorldPanel]:
+    return [
+        WorldPanel(world, rho, [Dot(p.sae, p.role, p.truth, p.score) for p in r.points if p.world == world])
+        for world, rho in r.by_world
+    ]
 
 
 def _numbers(scores: Sequence[PlantedScore], key: str) -> None:

@@ -7,8 +7,9 @@ import streamlit as st
 
 from app.figures.sweep import rank_agreement
 from app.results import RankAgreement, choices
-from app.views.compare.words import quantity
+from app.views.compare.words import not_measured, quantity
 from app.widgets import chart, provenance
+from saeeval_core.scores.erasure import ERASURE
 
 
 @st.fragment
@@ -30,6 +31,7 @@ def draw(found: Sequence[RankAgreement]) -> None:
     )
     chart.with_files(figure, "cmp_ranks", part="test", name=rows[0].file)
     st.caption(f"Over {', '.join(map(str, ns))} SAEs; few SAEs make wide uncertainty, so read signs, not digits.")
+    not_measured(any(ERASURE in name for name in names))
     table = [asdict(r) | {"x": quantity(r.x), "y": quantity(r.y)} for r in rows]
     st.dataframe(table, hide_index=True, key="cmp_ranks_table")
 

@@ -9,7 +9,7 @@ from app import results, state
 from app.figures.sweep import sweep_scatter
 from app.results import Stored
 from app.views.compare.upload import upload_box
-from app.views.compare.words import AXES, METRICS, named, narrowed, one_file
+from app.views.compare.words import AXES, METRICS, named, narrowed, not_measured, one_file
 from app.widgets import chart, export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
@@ -169,6 +169,7 @@ def _numbers(rows: Sequence[Stored], x: str, usable: Sequence[Stored]) -> None:
     ]
     kept = [k for k in table[0] if any(row[k] is not None for row in table)] if table else []
     st.dataframe([{k: row[k] for k in kept} for row in table], hide_index=True, key="cmp_table")
+    not_measured(bool(read))
 
 
 def _read(rows: Sequence[Stored], usable: Sequence[Stored]) -> dict[tuple[str, ...], Stored]:
@@ -198,4 +199,5 @@ def _failed(rows: Sequence[Stored]) -> None:
     failed = [r for r in rows if r.status == "failed"]
     if failed:
         st.markdown(f"**{plural(len(failed), 'SAE')} could not be scored**")
-        st.dataframe([{"SAE": r.sae, "why": r.error} for r in failed], hide_index=True, key="cmp_failed")
+        table = [{"SAE": r.sae, "why": r.error} | ({"node": r.node} if r.node else {}) for r in failed]
+        st.dataframe(table, hide_index=True, key="cmp_failed")

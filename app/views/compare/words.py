@@ -32,6 +32,12 @@ _MEASURED = {AREA: "area, zero ablation", RECOMMENDED: "area, mean ablation", ER
 Row = TypeVar("Row")
 
 
+WHY_NOT_READ = (
+    "Selective erasure (E) and R: not measured. This result holds none, as those of earlier versions and of other tools do, "
+    "and they need its SAEs: its command makes them where those are."
+)
+
+
 class HasFile(Protocol):
     """A row of a stored result."""
 
@@ -45,6 +51,12 @@ Filed = TypeVar("Filed", bound=HasFile)
 def named(value: object) -> str:
     """A metric or variant in words; anything else as it is."""
     return METRICS.get(str(value)) or VARIANTS.get(str(value)) or str(value)
+
+
+def not_measured(read: bool) -> None:
+    """Where E would stand: that this result has none and why; nothing where fresh probes were ``read``."""
+    if not read:
+        st.caption(WHY_NOT_READ)
 
 
 def quantity(name: str) -> str:

@@ -9,7 +9,7 @@ from app.figures.compared import confusion_matrix
 from app.figures.numbers import numbers
 from app.widgets import chart, export, provenance
 from saeeval_core.judging import agreement as agree
-from saeeval_core.scores.uncertainty import say
+from saeeval_core.scores.uncertainty import Estimate, say
 from saeeval_core.wording import plural
 
 STATISTICS = {
@@ -44,15 +44,16 @@ def draw(cells: Mapping[str, agree.Cells], key: str) -> None:
     by_concept = agree.by_concept(a, b, cells[a], cells[b])
     rows = [_row("all", pair)] + [_row(c, x) for c, x in by_concept.items()]
     st.dataframe(rows, hide_index=True, key=f"agree_table_{key}")
-    figure = confusion_matrix(
-        range(agree.LEVELS), pair.confusion.tolist(), rows=a, columns=b, title="Ratings of both, how often"
-    )
+    for line in _why_not({"all": pair} | by_concept):
+        st.caption(provenance.plain(line))
+    counts, title = pair.confusion.tolist(), "Ratings of both, how often"
+    drawn = partial(confusion_matrix, range(agree.LEVELS), counts, rows=a, columns=b, title=title)
     left, right = st.columns([0.55, 0.45])
     with left:
-        chart.draw(figure, f"agree_confusion_{key}")
+        chart.draw(drawn(dark=provenance.dark()), f"agree_confusion_{key}")
     with right:
         _together(cells, key)
-    export.figure_buttons(lambda: figure, partial(numbers, figure), export.file_name("agreement", key, a, b))
+    export.figure_buttons(drawn, lambda: numbers(drawn()), export.file_name("agreement", key, a, b))
 
 
 def _pickers(raters: list[str], key: str) -> tuple[str, str, bool]:
@@ -71,9 +72,25 @@ def _together(cells: Mapping[str, agree.Cells], key: str) -> None:
     for metric in ("ordinal", "interval"):
         st.text(f"{metric}: {say(agree.krippendorff(cells, metric=metric))}")
     st.caption("Most ratings are 0, so chance agreement is high: read kappa and alpha, not the share of equal ratings.")
-    table = [{"A": p.a, "B": p.b, "n": p.n, "kappa ≥ 1": say(p.kappa_ge1, 2)} for p in agree.agreements(cells)]
+    table = [{"A": p.a, "B": p.b, "n": p.n, "kappa ≥ 1": _cell(p.kappa_ge1)} for p in agree.agreements(cells)]
     st.dataframe(table, hide_index=True, key=f"agree_pairs_{key}")
 
 
 def _row(name: str, p: agree.Agreement) -> dict[str, str | int]:
-    return {"concept": name, "n": p.n} | {label: say(getattr(p, s), 2) for s, label in STATISTICS.items()}
+    return {"concept": name, "n": p.n} | {label: _cell(getattr(p, s)) for s, label in STATISTICS.items()}
+
+
+def _cell(e: Estimate) -> str:
+    """Reasons stand below the table: no column is as wide as they are."""
+    return "n/a" if e.value is None else say(e, 2)
+
+
+def _why_not(found: Mapping[str, agree.Agreement]) -> list[str]:
+    """One line per reason for which a figure is n/a, with the concepts and the figures that it is of."""
+    where: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for concept, p in found.items():
+        for s, label in STATISTICS.items():
+            if reason := getattr(p, s).reason:
+                concepts, labels = where.setdefault(reason, ({}, {}))
+                concepts[concept], labels[label] = None, None
+    return [f"n/a, {reason}: {', '.join(c)} ({', '.join(labels)})." for reason, (c, labels) in where.items()]

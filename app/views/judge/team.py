@@ -83,12 +83,13 @@ def _row(d: Decided) -> dict[str, object]:
 
 
 def _read(newest: ShiftCommit | TppCommit | None) -> dict[str, str]:
-    """What fresh probes read of test."""
+    """What fresh probes read of test, and how much the set edits; what a commit lacks is not measured."""
     found = newest and newest.erasure
     none = "" if newest is None else NOT_MEASURED
     return {
         "fresh probes (E)": say(found.selective_erasure) if found else none,
         "still readable (R)": say(found.recoverability) if found else none,
+        "edit size": none if not found or found.edit_size is None else f"{found.edit_size:.4f}",
     }
 
 

@@ -71,8 +71,12 @@ def test_a_sweep_names_its_units_and_their_cost(call, tmp_path):
     shards = found["record_units"][0]["unit"]["of"]
     assert shards > 1 and len(found["record_units"]) == 2 * shards and found["score_units"] == 2
     assert found["cost"] == pytest.approx(found["record_seconds"], abs=1e-3) and found["threads"] == 2
-    assert f"bios, shard 1 of {shards}: 1 SAE," in out and "cost of the record units:" in out
-    assert "score units, stored ones among them: not known s" in out
+    assert [own["seconds"] for own in found["passes"]] == [None], "time is said once, of the units"
+    assert "bios: 2 SAEs to record, 0 stored; on disk at most" in out
+    table = [line.split() for line in out.splitlines() if " of " in line and line.startswith(" ")]
+    assert [row[2:6] for row in table] == ([[f"{k + 1}", "of", f"{shards}", "1"] for k in range(shards)] * 2)[:12]
+    assert "score: 2 units, 2 SAEs x 1 task x 1 protocol, time not known yet; stored ones take none" in out
+    assert f"cost: {found['cost']:,.2f} for the record units, at 3600 for an hour of one worker" in out
     call.refuses("--price is -1", *asked, "--price", "-1")
 
 

@@ -62,6 +62,15 @@ def test_kappa_of_constant_raters_is_undefined_with_a_reason() -> None:
     assert agreement("a", "b", cells([1]), cells([None, 2])).exact.reason == "no cell rated by both"
 
 
+def test_kappa_where_one_rater_gave_one_answer_is_undefined_and_no_zero() -> None:
+    """Chance alone gives all the agreement there is: kappa would be 0 with the interval [0, 0] whatever b says."""
+    found = agreement("a", "b", cells([0, 0, 0, 0]), cells([0, 1, 4, 0]), resamples=20)
+    assert found.exact.value == 0.5 and found.kappa_quadratic.value is None
+    assert (found.kappa_ge2.value, found.kappa_ge2.reason) == (None, "a always gave the same answer")
+    apart = agreement("a", "b", cells([1, 0, 1]), cells([0, 0, 4]), resamples=20)
+    assert apart.kappa_ge1.value is not None and apart.kappa_ge2.reason == "a always gave the same answer"
+
+
 def test_krippendorff_against_the_published_example() -> None:
     """Krippendorff's own worked example (12 units, 4 observers, missing values; levels 1..5 shifted to 0..4)."""
     rows = ("1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 .")

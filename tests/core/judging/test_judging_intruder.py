@@ -18,7 +18,7 @@ from saeeval_core.judging.intruder import Choice, finders, same_picks
 from saeeval_core.judging.local import LocalJudge
 from saeeval_core.judging.messages import Messages
 from saeeval_core.judging.prompts import INTRUDER_RUBRIC, windows_of
-from saeeval_core.judging.run import judge_questions
+from saeeval_core.judging.run import collect_batches, judge_questions, submit_batch
 from saeeval_core.judging.server import ServerSettings
 from saeeval_core.ledger.store import Store
 from saeeval_core.ledger.verdicts import INTRUDER
@@ -79,6 +79,29 @@ def test_claude_gets_the_rubric_cached_a_schema_and_never_the_answer(store):
         assert "(1)" not in request["messages"][0]["content"], "no activation is shown"
     assert all(a.ratings["picked"] == 0 for a in answers(store))
     assert judge_questions(store, judge, asked(judge)).from_store == 8, "the same costs nothing"
+
+
+def test_a_batch_of_trials_is_read_by_whoever_comes_later(store):
+    fake = FakeClaude().start()
+    judge = ClaudeJudge("sk-test", ClaudeSettings(base_url=fake.url, retries=0))
+    batch = submit_batch(store, judge, asked(judge))
+    sent = fake.batches[batch]["requests"]
+    assert {tuple(r["params"]["output_config"]["format"]["schema"]["properties"]) for r in sent} == {
+        ("explanation", "intruder")
+    }
+    results = [message(reply(2)), message(reply(7)), message("I would rather not", "refusal")]
+    fake.batch_results = lambda requests: [
+        {"custom_id": r["custom_id"], "result": {"type": "succeeded", "message": m}}
+        for r, m in zip(requests[:3], results, strict=True)
+    ]
+    later = Store(store.path)
+    assert submit_batch(later, judge, asked(judge)) is None, "nothing is paid twice"
+    assert collect_batches(later, judge) == {batch: 8}
+    fake.stop()
+    (found,) = finders(answers(later))
+    assert (found.trials, found.failed) == (1, 7)
+    assert list(found.picks.values()) == [(2, TRIALS[0].intruder)]
+    assert [a.status for a in answers(later)] == [v.OK, v.INVALID, v.REFUSED] + [v.INVALID] * 5
 
 
 WRONG = ["no json", "{}", reply(5), reply(-1), '{"explanation": "x", "intruder": 2.0}', '{"explanation": "x", "intruder": "2"}',

@@ -70,7 +70,7 @@ def test_every_row_has_every_column(result):
 
 def test_a_failed_sae_is_one_row_with_its_message(result):
     (row,) = [r for r in result["rows"] if r["status"] == "failed"]
-    assert row["sae"] == "/no/such/sae" and row["error"] and row["value"] is None
+    assert row["sae"] == "/no/such/sae" and row["error"] and row["node"] is row["value"] is None
 
 
 def test_scores_come_with_intervals_or_a_reason(result):

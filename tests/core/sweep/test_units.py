@@ -49,6 +49,14 @@ def test_a_plan_is_plain_data_that_the_settings_decide(config, tmp_path):
     assert {p.fingerprint for p in sweep_plan(other, task_sets).record}.isdisjoint(p.fingerprint for p in found.record)
 
 
+def test_a_plan_measures_once_for_all_tasks(config, monkeypatch):
+    paces = iter([100.0])
+    monkeypatch.setattr("saeeval_core.sweep.plan.measured_pace", lambda *_: next(paces))
+    task_set = task_set_for(config, "toys")
+    found = sweep_plan(config, {"toys": task_set, "again": task_set})
+    assert [p.needs.seconds for p in found.record] == [found.record[0].needs.tokens / 100] * 2
+
+
 def test_shards_and_small_units_give_the_same_rows(config, tmp_path, monkeypatch):
     saes = (*config.saes, "/no/such/sae")
     whole = sweep(replace(config, saes=saes))
