@@ -46,8 +46,8 @@ def main() -> None:
         who.remember()  # in the sidebar, so that they take no room on the page
         keys.leave_present()
         pressing.collect()  # after the name is known, before the view shows what is stored
-    if chosen.url_path != VIEWS["story"]:  # which has a way out of its own
-        keys.way_out()
+    if (here := next(name for name, path in VIEWS.items() if path == chosen.url_path)) != "story":
+        keys.way_out(here, {name: view.TITLE for name, view in found.items()})  # the story has a way out of its own
     chosen.run()
     state.names_no_target()  # a view opened later in this session is not what the link meant
     state.write_url()

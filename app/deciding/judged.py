@@ -24,7 +24,9 @@ def judge_selector(loaded: Loaded, selection: str, rater: str, rule: Rule) -> Ve
 
 
 def judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule) -> list[NamedSet]:
-    """Both judged selections of every judge, whatever the view is ranked by; a reason where nothing is left.
+    """Both judged selections of every judge, "Judge A: related to gender", whatever the view is ranked by.
+
+    A reason where nothing is left. ``about`` names the judge.
 
     ``judge``: of the attribute probe's ranking what is related to the spurious label. ``task-unrelated`` (the original
     SHIFT): of the biased probe's ranking what is related to nothing of the target label.
@@ -35,16 +37,23 @@ def judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule) -> list[N
 @shared(max_entries=256)
 def _judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule, _newest: int) -> list[NamedSet]:
     task = view.board.task
+    related, unrelated = f"related to {task.spurious.column}", f"not related to {task.target.column}"
     kinds = {
-        "judge": f"top {n} related to {task.spurious.column}",
-        "task-unrelated": f"biased probe's top {n} not related to {task.target.column}",
+        "judge": (related, f"top {n} {related}"),
+        "task-unrelated": (unrelated, f"biased probe's top {n} {unrelated}"),
     }
     out = []
-    for rater in judges(loaded):
-        for selection, about in kinds.items():
+    for k, rater in enumerate(judges(loaded)):
+        for selection, (short, about) in kinds.items():
             (chosen,) = judge_selector(loaded, selection, rater, rule).shift(view, [n])
             note = f", {chosen.not_judged} not judged" if chosen.not_judged else ""
             why = "none of them has a verdict" if chosen.state == NOT_JUDGED else f"none of them passes ({rule})"
-            name = f"{selection}, {rater}: {about}{note}" + ("" if chosen.ids else f": {chosen.state}")
-            out.append(NamedSet(name, chosen.ids or None, f"{chosen.state}: {why}"))
+            empty = "" if chosen.ids else f": {chosen.state}"
+            name, whole = f"Judge {_letter(k)}: {short}{empty}", f"{selection}, {rater}: {about}{note}{empty}"
+            out.append(NamedSet(name, chosen.ids or None, f"{chosen.state}: {why}", whole))
     return out
+
+
+def _letter(k: int) -> str:
+    """A to Z, then numbers."""
+    return chr(ord("A") + k) if k < 26 else str(k + 1)

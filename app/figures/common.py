@@ -46,6 +46,7 @@ def finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
         margin={"l": 10, "r": 10, "t": 78, "b": 40},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0},
         hoverlabel={"align": "left"},
+        modebar={"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},  # beside the plot, not on the title
     )
     return figure
 

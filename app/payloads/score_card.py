@@ -85,6 +85,8 @@ class SetRow:
     mine: bool = False
     same: bool = False
     """The difference is not separable from 0."""
+    hint: str = ""
+    """What a short name stands for."""
 
 
 @dataclass(frozen=True)
@@ -270,9 +272,9 @@ def _point(n: int, s: ShiftScore) -> Point:
 def _rival(view: ShiftLatents, mine: ShiftScore, rival: scoring.NamedSet, ablation: str) -> SetRow:
     if rival.ids is None:
         nothing = undefined(rival.reason)
-        return _row(rival.name, "\u2013", nothing, nothing)
+        return _row(rival.name, "\u2013", nothing, nothing, rival.about)
     s = scoring.set_score(view, rival.ids, ablation)
-    return _row(rival.name, len(rival.ids), s.score, difference(s, mine))
+    return _row(rival.name, len(rival.ids), s.score, difference(s, mine), rival.about)
 
 
 def _random(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> SetRow:
@@ -282,8 +284,8 @@ def _random(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation
     return _row(RANDOM, len(ids), drawn.score, difference(drawn, mine))
 
 
-def _row(name: str, n: int | str, score: Estimate, diff: Estimate) -> SetRow:
-    return SetRow(name, n, score, diff, same=diff.value is not None and not separable(diff))
+def _row(name: str, n: int | str, score: Estimate, diff: Estimate, hint: str = "") -> SetRow:
+    return SetRow(name, n, score, diff, same=diff.value is not None and not separable(diff), hint=hint)
 
 
 def _carry(view: ShiftLatents, ids: tuple[int, ...], mine: ShiftScore, ablation: str) -> tuple[Carry, ...]:

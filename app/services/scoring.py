@@ -37,6 +37,13 @@ class NamedSet:
     name: str
     ids: tuple[int, ...] | None
     reason: str = ""
+    about: str = ""
+    """What a short name stands for; for logs and reports too, where nothing explains it."""
+
+    @property
+    def whole_name(self) -> str:
+        """The name that can stand alone."""
+        return self.about or self.name
 
 
 def parts(loaded: Loaded) -> tuple[int, ...]:

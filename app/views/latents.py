@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import state
 from app.components import latent as latent_card
+from app.figures.card_svg import card_rows, card_svg
 from app.payloads.evidence_card import card
 from app.services import scoring
 from app.services.loading import Loaded
@@ -109,9 +110,10 @@ def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided
     at = order.index(current) if current in order else None
     before = order[at - 1] if at else None
     after = order[at + 1] if at is not None and at + 1 < len(order) else (order[0] if at is None and order else None)
+    shown = card(loaded, current, view)
     latent_card.show(
         latent_card.CardPage(
-            card=card(loaded, current, view),
+            card=shown,
             current=current,
             previous=before,
             next=after,
@@ -122,6 +124,11 @@ def _card(loaded: Loaded, direction: Direction | None, order: list[int], decided
         ),
         _go,
     )
+    if not state.presenting():
+        about = f"{loaded.task_set.texts.shown}; shade: activation, in full colour at {shown.max:.2f}"
+        sae = loaded.latents.sae
+        name = export.file_name("latent", str(current), loaded.task_set.texts.name, sae)
+        export.picture_buttons(lambda: card_svg(shown, sae, about), lambda: card_rows(shown), name)
 
 
 def _go() -> None:

@@ -34,11 +34,23 @@ def figure_buttons(figure: Callable[[], go.Figure], rows: Callable[[], Rows], na
     settings, below the picture.
     """
     with st.container(horizontal=True):
-        _file("SVG", lambda: to_svg(figure(), look=LIGHT, caption=caption), f"{name}.svg", "image/svg+xml")
-        if st.button("PNG", key=f"w_png_{name}", icon=":material/image:", help="Twice the size, with its caption."):
-            picture.download(to_svg(figure(), look=LIGHT, caption=caption), f"{name}.png")
+        _pictures(lambda: to_svg(figure(), look=LIGHT, caption=caption), name)
         _file("Figure (HTML)", lambda: to_html(figure()), f"{name}.html", "text/html")
         _file("Numbers (CSV)", lambda: csv_text(rows()), f"{name}_numbers.csv", "text/csv")
+
+
+@st.fragment
+def picture_buttons(svg: Callable[[], str], rows: Callable[[], Rows], name: str) -> None:
+    """The same of a picture that is no plotly figure: SVG, PNG and CSV."""
+    with st.container(horizontal=True):
+        _pictures(svg, name)
+        _file("Numbers (CSV)", lambda: csv_text(rows()), f"{name}_numbers.csv", "text/csv")
+
+
+def _pictures(svg: Callable[[], str], name: str) -> None:
+    _file("SVG", svg, f"{name}.svg", "image/svg+xml")
+    if st.button("PNG", key=f"w_png_{name}", icon=":material/image:", help="Twice the size, with its caption."):
+        picture.download(svg(), f"{name}.png")
 
 
 def _file(label: str, made: Callable[[], str], name: str, kind: str) -> None:

@@ -51,7 +51,7 @@ def _effect(names: Sequence[str]) -> str:
         names,
         names.index(probe),
         key="w_effect",
-        width=260,
+        width=345,
         on_change=state.choose,
         args=("effect", "w_effect"),
     )
@@ -78,7 +78,7 @@ def _place(places: Mapping[str, str]) -> str:
         sets.index(place),
         format_func=places.get,
         key="w_of",
-        width=260,
+        width=345,
         on_change=state.choose,
         args=("of", "w_of"),
         help="Which set the decisions below belong to.",

@@ -31,12 +31,25 @@ PAGE_CSS = """<style>
 [data-testid=stCaptionContainer] {color: inherit !important; opacity: 0.75;}
 [data-testid=stPlotlyChart] :is(:is([class*=tick], .annotation-text-g) text, text[class*=title]) {fill: currentColor !important;}
 [data-testid=stCode] .token {color: inherit !important;}
-@media (max-width: 640px) {[data-testid=stMainBlockContainer] {padding-left: 0.6rem; padding-right: 0.6rem;}}
+@media (max-width: 1250px) {  /* so that fewer views hide behind "more" */
+  [data-testid=stTopNav] {gap: 2px !important;}
+  [data-testid=stTopNavLink] {padding: 2px 4px !important;}
+  [data-testid=stTopNavLink] > span:has([data-testid=stIconMaterial]) {display: none;}
+}
+@media (max-width: 640px) {
+  [data-testid=stMainBlockContainer] {padding-left: 0.6rem; padding-right: 0.6rem;}
+  .modebar {display: none !important;}
+}
 </style>"""
 PRESENT_CSS = """<style>
 [data-testid=stSidebar], [data-testid=stSidebarCollapsedControl], [data-testid=stExpandSidebarButton] {display: none;}
-[data-testid=stMain] {font-size: 1.25rem;}
+html {font-size: 20px !important;}
 [data-testid=stHeader] {background: transparent;}
+@media (max-width: 640px) {html {font-size: 17px !important;}}
+.st-key-present_bar button {white-space: nowrap;}
+:is([data-testid=stSelectbox], [data-testid=stMultiSelect], [data-testid=stNumberInput], [data-testid=stTextInput],
+  [data-testid=stTextArea], [data-testid=stFileUploader], [data-testid=stDownloadButton], [data-testid=stSlider],
+  [data-testid=stCheckbox], [data-testid=stButtonGroup], [class*=st-key-w_png_], [class*=st-key-w_file_]) {display: none;}
 </style>"""
 
 

@@ -187,7 +187,7 @@ def _headline(lab: Lab, mine: ShiftScore, chosen: DecisionSet | None) -> list[tu
 
 def _compared(lab: Lab, mine: ShiftScore) -> list[tuple[str, Estimate, Estimate | None]]:
     """(set, its S, paired difference to this set): this set, the ranking's top N and the judges'."""
-    rivals = [(f"top {lab.n} by attribution", lab.top()), *((r.name, r.ids) for r in lab.judged() if r.ids)]
+    rivals = [(f"top {lab.n} by attribution", lab.top()), *((r.whole_name, r.ids) for r in lab.judged() if r.ids)]
     scores = [(name, scoring.set_score(lab.view, ids, lab.ablation)) for name, ids in rivals]
     return [("this set", mine.score, None), *((name, s.score, difference(s, mine)) for name, s in scores)]
 

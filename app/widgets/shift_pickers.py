@@ -33,7 +33,7 @@ def pair(box: DeltaGenerator, pairs: Sequence[str]) -> str:
             options.index(now),
             key="w_pair",
             on_change=_pair_chosen,
-            width=205,
+            width=275,
             format_func=lambda p: "all pairs (aggregate)" if p == ALL else p,
         )
     return now
@@ -48,7 +48,11 @@ def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) ->
     if not state.presenting():
         boards = [d.boards[scoring.live_part(loaded)] for d in both]
         notes = ["n/a" if b.reason else f"gap {b.gap:.2f}" for b in boards]
-        labels = {c: f"{d.task.direction} ({note})" for c, d, note in zip(columns, both, notes, strict=True)}
+        said = [
+            f"{d.task.target.column}, not {d.task.spurious.column} ({note})"
+            for d, note in zip(both, notes, strict=True)
+        ]
+        labels = dict(zip(columns, said, strict=True))
         key = f"w_target_{both[0].pair}"
         box.selectbox(
             "Direction",
@@ -57,8 +61,9 @@ def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) ->
             key=key,
             on_change=_target_chosen,
             args=(key,),
-            width=215,
+            width=275,
             format_func=labels.get,
+            help="What the probe should read, not what it cheats on; the gap is what S can close.",
         )
     return both[columns.index(now)]
 
@@ -147,7 +152,7 @@ def _choice(box: DeltaGenerator, label: str, name: str, labels: Mapping[str, str
         key=key,
         on_change=state.choose,
         args=(name, key),
-        width=165,
+        width=200,
         format_func=labels.get,
         help=help,
     )

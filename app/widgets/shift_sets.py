@@ -42,7 +42,7 @@ def picker(box: DeltaGenerator, lab: Lab) -> None:
         on_change=state.choose,
         args=("shift_set", key),
         format_func=labels.get,
-        width=132,
+        width=170,
     )
     with box.popover("Sets", icon=":material/edit:"):
         _actions(lab)
@@ -67,7 +67,8 @@ def _labels(loaded: Loaded, direction: Direction, who: str) -> dict[str, str]:
     mine = find_set(store, place, who)
     others = [s for s in store.list_sets(**place.scope) if mine is None or s.id != mine.id]
     own = str(mine.id) if mine is not None and state.get("shift_set") == str(mine.id) else MINE
-    return {own: f"{MINE} ({who})"} | {str(s.id): f"{s.name} ({s.who})" for s in others}
+    yours = "you" if state.is_guest() else who
+    return {own: f"{MINE} ({yours})"} | {str(s.id): f"{s.name} ({s.who})" for s in others}
 
 
 def banner(lab: Lab) -> None:
@@ -98,16 +99,17 @@ def _actions(lab: Lab) -> None:
     )
     _button("Rename this set", "w_rename", lambda press: _open(set_presses.rename(ledger.store(), press, *args, name)))
     resets = [(f"Reset to the top {lab.n} by attribution", "w_top", f"top {lab.n}", lab.top())]
-    resets += [(f"Use {r.name}", f"w_reset_{r.name}", r.name, r.ids) for r in lab.judged() if r.ids is not None]
+    resets += [(f"Use {r.name}", f"w_reset_{r.name}", r.whole_name, r.ids) for r in lab.judged() if r.ids is not None]
     for label, key, what, ids in resets:
-        _button(label, key, partial(_reset, lab, ids, f"{RESET}{what}"), about=(label, lab.place, lab.choice, ids))
+        about = label, what, lab.place, lab.choice, ids
+        _button(label, key, partial(_reset, lab, ids, f"{RESET}{what}"), about=about, help=what)
     st.caption("A reset is one step of the log: Z takes it back.")
 
 
 def _button(
-    label: str, key: str, work: Callable[[PressId], None], about: object = None, width: str = "stretch"
+    label: str, key: str, work: Callable[[PressId], None], about: object = None, width: str = "stretch", help: str = ""
 ) -> None:
-    pressing.button(label, key, "set", work, group=ANSWERS, about=about, width=width)
+    pressing.button(label, key, "set", work, group=ANSWERS, about=about, help=help or None, width=width)
 
 
 def _open(made: DecisionSet | None) -> None:

@@ -15,6 +15,7 @@ from saeeval_core.controls.refits import REFITS, RefitScore
 from saeeval_core.controls.rival_results import Places, paired
 from saeeval_core.errors import SaeEvalError
 from saeeval_core.evaluation.result import Control, Placed
+from saeeval_core.formats import sentences
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import Estimate, difference, difference_words, say
 
@@ -177,7 +178,8 @@ def _warn(lines: Sequence[str]) -> None:
 def _table(names: Sequence[str], columns: Sequence[tuple[str, dict[str, Control]]]) -> None:
     head = "".join(f"<th>{html.escape(label)}</th>" for label, _ in columns)
     body = "".join(
-        f'<tr><td title="{html.escape(next(own[name].about for _, own in columns if name in own))}">{html.escape(name)}</td>'
+        f"<tr><td>{html.escape(sentences.known_as(name))}<div class='how'>"
+        f"{html.escape(next(own[name].about for _, own in columns if name in own))}</div></td>"
         + "".join(f"<td>{html.escape(say(own[name].score)) if name in own else ''}</td>" for _, own in columns)
         + "</tr>"
         for name in names

@@ -12,6 +12,7 @@ from saeeval_core.config import erasure_n, get_protocol, headline_n
 from saeeval_core.controls.attach import rival_lines
 from saeeval_core.evaluation.equal_edit import equal_edit_lines
 from saeeval_core.evaluation.result import Erasure, Placed, RefitResult, RunResult, SaeResult, ShiftResult, TppResult
+from saeeval_core.formats.sentences import known_as
 from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL_WITH_TRAINING, Estimate, difference_words
@@ -201,7 +202,7 @@ def _print_controls(console: Console, sae: SaeResult) -> None:
         by_place = {(p.variant, p.n, p.control.name): p.control for p in own}
         for name in dict.fromkeys(p.control.name for p in own):
             cells = [by_place.get((*place, name)) for place in columns]
-            table.add_row(name, *("" if c is None else _interval(c.score) for c in cells))
+            table.add_row(known_as(name), *("" if c is None else _interval(c.score) for c in cells))
         console.print(table)
     for line in rival_lines(sae):
         console.print(f"  {line}", style="dim", markup=False, highlight=False)

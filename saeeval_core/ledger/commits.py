@@ -4,6 +4,7 @@ A person may look at dev scores as often as they like; a commit scores the set o
 the number of dev scores seen before. Commits of earlier versions lack some settings: those read as "" or None.
 """
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -168,8 +169,8 @@ def commit_shift(
 
     ``whitening``: of the direction's training texts, against which the size of the edit is measured.
 
-    DataError for an empty set, for a set of TPP, and under a protocol without a dev part: there, what was seen while
-    deciding was test already.
+    DataError for an empty set, for one that is committed as it is, for a set of TPP, and under a protocol without a dev
+    part: there, what was seen while deciding was test already.
     """
     _check(chosen, "shift", ids)
     if DEV not in scored_parts(get_protocol(under.protocol)):
@@ -179,6 +180,7 @@ def commit_shift(
     made = _shift(under.settings(view), view.under(under.ablation).score(ids), view)
     read, size = fresh.score(ids), whitening.edit_size(fresh.codes.edits(ids)[1])
     made = replace(made, erasure=erasure_of_set(read, size), fresh=fresh_probes(read))
+    _refuse_again([_same_before(store, chosen, ids, made.to_json())])
     store.commit(chosen.id, who, ids, made.to_json())
     return made
 
@@ -197,7 +199,8 @@ def commit_tpp(
     """Score ``ids``, one set per class, and store the result with each class's set.
 
     ``view``, ``fresh``: all probes on test; ``whitening``: of all training texts. ``chosen`` and ``ids`` follow the order of
-    the task's classes; ``n``: latents taken from each ranking. DataError when nothing is ablated for any class, and for a set of SHIFT.
+    the task's classes; ``n``: latents taken from each ranking. DataError when nothing is ablated for any class, when all is
+    committed as it is, and for a set of SHIFT.
     """
     for stored in chosen:
         _check(stored, "tpp", [i for own in ids for i in own])
@@ -205,7 +208,9 @@ def commit_tpp(
     made = _tpp(under.settings(view), view.under(under.ablation).score(ids), uuid.uuid4().hex, n, looks)
     erasure = erasure_of_classes(fresh.score(ids), fresh, ids, whitening)
     made = replace(made, erasure=erasure, reader=fresh.board.reader)
-    for stored, own in zip(chosen, ids, strict=True):
+    every = list(zip(chosen, ids, strict=True))
+    _refuse_again([_same_before(store, stored, own, made.to_json()) for stored, own in every])
+    for stored, own in every:
         store.commit(stored.id, who, own, made.to_json())
     return made
 
@@ -288,6 +293,28 @@ def _check(chosen: DecisionSet, metric: str, ids: Sequence[int]) -> None:
         raise DataError(f"set '{chosen.name}' is for {chosen.metric.upper()}; commit it with that score")
     if not len(ids):
         raise nothing_ablated()
+
+
+def _same_before(store: Store, chosen: DecisionSet, ids: Sequence[int], test: Json) -> Commit | None:
+    """The commit of this set that holds these latents with this score under these settings already."""
+    now, latents = _told(test), tuple(sorted(int(i) for i in ids))
+    return next((c for c in store.commits(chosen.id) if c.ids == latents and _told(c.test) == now), None)
+
+
+def _told(test: Json) -> Json:
+    """What a commit says of its set, as the store gives it back: without the number of its batch and the looks before."""
+    return json.loads(json.dumps({k: v for k, v in test.items() if k not in ("batch", "dev_looks")}))
+
+
+def _refuse_again(before: Sequence[Commit | None]) -> None:
+    """DataError where every set is committed already as it is: its test score is known, and stands."""
+    found = [c for c in before if c is not None]
+    if len(found) == len(before):
+        last = max(found, key=lambda c: c.id)
+        raise DataError(
+            f"this set was committed as it is by {last.who} on {last.at[:16].replace('T', ' ')} UTC and its test score "
+            "stands; change the set or the settings to commit again"
+        )
 
 
 def nothing_ablated() -> DataError:

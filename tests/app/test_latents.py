@@ -1,12 +1,17 @@
 """Latents view: search, filters, links, and a typed text read without a language model."""
 
+from dataclasses import replace
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from viewing import opened, texts, verdict, view
 
 from app.deciding.class_sets import class_sets
 from app.deciding.desk import shift_place
+from app.figures.card_svg import card_rows, card_svg
 from app.jobs import live_model
+from app.payloads.evidence_card import Context, Group, card
 from app.services import ledger, searched
 from app.views import texts as typed
 from app.widgets import latent_table, shift_pickers
@@ -15,6 +20,7 @@ from saeeval_core.evidence.live_text import TextReading, probe_verdict
 from saeeval_core.ledger.places import find_set
 from saeeval_core.scores.probes import Probe
 
+HOSTILE = Context(("running text " * 20, "<a>\n", " b&b", "after"), (0, 1.0, 2.0, 0), 2, "")
 WIDTH = 100_000
 """More latents than are decided on here."""
 
@@ -44,6 +50,27 @@ def test_links_typed_by_people_never_break_the_view(loaded, url):
 def test_empty_result_says_what_to_do(loaded):
     at = view("latents", {"search": "no latent says this"})
     assert not at.exception and "No latent passes" in texts(at)
+
+
+def test_the_evidence_card_leaves_as_a_picture_and_as_numbers(loaded):
+    shown = card(loaded, 5)
+    hostile = replace(
+        shown, what="<script>x</script> 100 % \0", quadrants=(*shown.quadrants, Group("g", "", (HOSTILE,)))
+    )
+    svg = card_svg(hostile, "sae", "about")
+    root = ElementTree.fromstring(svg)
+    assert "<script" not in svg and "latent 5 of sae" in svg and "100 &#37;" in svg
+    ends = [float(t.get("x")) + float(t.get("textLength")) for t in root.iter() if t.get("textLength")]
+    assert ends and max(ends) <= float(root.get("width")), "no line runs out of the picture"
+    assert card_rows(hostile)[-1] == {
+        "latent": 5,
+        "group": "g",
+        "context": 1,
+        "place": 1,
+        "token": " b&b",
+        "activation": 2.0,
+    }
+    assert {"SVG", "Numbers (CSV)"} <= {b.label for b in view("latents", {"latent": "5"}).get("download_button")}
 
 
 def test_search_by_id_explanation_and_token_and_filters(loaded):

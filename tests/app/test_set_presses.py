@@ -350,7 +350,7 @@ def test_a_file_is_imported_once_and_its_numbers_are_said(loaded):
     page.file_uploader(key="w_import_tpp").set_value(("set.json", export.set_to_json(made).encode(), "text/json"))
     page.button(key="w_import_tpp_go").click().run()
     said = texts(page).replace("\\", "")
-    assert "1 decisions imported as 'x@y (imported)'; 1 decisions left out" in said and "'pilot' (1)" in said
+    assert "1 decision imported as 'x@y (imported)'; 1 decision left out" in said and "'pilot' (1)" in said
     assert "their log before the export: unknown; dev looks before it: 0, as the file says" in said
     assert class_sets(loaded, page.session_state["view"]["tpp_set"], "Ada").name == "x@y (imported)"
     assert class_sets(loaded, MINE, "Ada").decisions[0] == {3: "ablate"}

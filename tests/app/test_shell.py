@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app.jobs import recording as recording_job
 from app.services import access, picked
 from app.services.access import Access
+from app.widgets import keys
 from saeeval_core.config import DTYPES, PRECISION, RunConfig
 from saeeval_core.errors import UnsupportedSAE
 from saeeval_core.ledger.connection import default_path
@@ -242,3 +243,19 @@ def test_half_precision_is_offered_with_the_change_it_makes(planted_app):
     assert precision_box(half).value == "bfloat16" and not half.exception
     assert "w_run" in [b.key for b in half.button], "nothing is recorded in it yet"
     assert precision_box(page(planted_app, dtype="int4")).value == DTYPES[0]
+
+
+def test_a_talk_goes_from_view_to_view_and_has_a_visible_way_out():
+    script = """
+from app import state
+from app.widgets import keys
+state.restore()
+keys.way_out("latents", {name: name.replace("_", " ") for name in keys.TOLD})
+"""
+    test = AppTest.from_string(script)
+    test.query_params["present"] = "1"
+    test.run()
+    assert [b.label for b in test.button] == ["tpp matrix", "compare", "Leave (Esc)"]
+    assert keys._beside("overview", -1) is None and keys._beside("your_data", 1) is None
+    test.button(key="w_leave_present").click().run()
+    assert not test.exception and not test.button

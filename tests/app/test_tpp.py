@@ -160,7 +160,7 @@ def test_commit_stores_the_test_score_and_the_looks(loaded):
     shown.sets.note_look("Ada", shown.ids)
     (done,) = apply(ledger.store(), log, [Press("page", 1, log.sit(shown.desk, loaded, "mean", 5), "commit")])
     (line,) = class_sets(loaded, "mine", "Ada").commits()
-    assert f"{done.committed.score.value:.3f}" in line and "after 1 dev looks" in line
+    assert f"{done.committed.score.value:.3f}" in line and "after 1 dev look;" in line
     assert say(done.committed.erasure.selective_erasure) in line
     view = scoring.tpp_view(loaded, TEST).mean_ablated
     assert done.committed.score == view.score(shown.ids).score and done.committed.settings.seed == 0

@@ -223,6 +223,12 @@ def test_present_has_no_controls_and_escape_leaves(open_page):
     page = lab(open_page("/shift?present=1"))
     expect(page.locator(".queue")).to_be_hidden()
     expect(page.get_by_text("Language model")).to_be_hidden()
+    page.keyboard.press("n")
+    page.wait_for_url(re.compile("/tpp"), timeout=45_000)
+    expect(page.locator(".grid")).to_be_visible(timeout=45_000)
+    page.get_by_role("button", name="SHIFT lab").click()
+    page.wait_for_url(re.compile("/shift"), timeout=45_000)
+    expect(page.locator(".card")).to_be_visible(timeout=45_000)
     page.keyboard.press("Escape")
     expect(page.locator(".queue")).to_be_visible(timeout=45_000)
 

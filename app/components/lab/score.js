@@ -14,6 +14,14 @@ function line(label, e, hint, f) {
   if (hint) tr.title = hint;
   return tr;
 }
+// A short name with what it stands for: on hover, and to a keyboard or a reader of screens as well.
+function hinted(name, hint) {
+  const short = el("abbr", "", name);
+  short.title = hint;
+  short.tabIndex = 0;
+  short.setAttribute("aria-label", `${name} (${hint})`);
+  return short;
+}
 export function drawScore(lab) {
   const s = lab.score,
     record = lab.record,
@@ -82,7 +90,7 @@ export function drawScore(lab) {
   const rows = s.sets.map((r) => ({
     cls: r.mine ? "mine" : "",
     cells: [
-      r.name,
+      r.hint ? hinted(r.name, r.hint) : r.name,
       String(r.n),
       twoLines(r.score, num),
       r.mine ? "" : twoLines(r.diff, signed, r.same ? " \u2248" : ""),

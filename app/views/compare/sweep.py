@@ -13,6 +13,7 @@ from app.views.compare.words import AXES, METRICS, named, narrowed, not_measured
 from app.widgets import chart, export, provenance
 from saeeval_core.config import HEADLINE_N
 from saeeval_core.evaluation.erased import NOT_MEASURED
+from saeeval_core.formats.sentences import known_as
 from saeeval_core.scores.area import AREA, MEAN, TOP_N
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.wording import plural
@@ -122,7 +123,7 @@ def one_line_per_control(rows: Sequence[Stored]) -> list[Stored]:
             groups.setdefault(r.control or r.sae, []).append(r)
     for name, own in groups.items():
         values = [r.value for r in own if r.value is not None]
-        label = f"{name}, mean of {len(own)}" if len(own) > 1 else name
+        label = f"{known_as(name)}, mean of {len(own)}" if len(own) > 1 else known_as(name)
         kept.append(replace(own[0], control=label, value=sum(values) / len(values)))
     return kept
 

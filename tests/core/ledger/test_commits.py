@@ -100,6 +100,24 @@ def test_a_tpp_commit_is_kept_with_every_class(store, tpp_view, tpp_fresh, ablat
     assert np.allclose([[e.value for e in row] for row in made.matrix], [[e.value for e in r] for r in expected.matrix])
 
 
+def test_a_set_that_is_committed_as_it_is_has_its_score_and_is_not_committed_again(
+    store, shift_view, shift_fresh, tpp_view, tpp_fresh
+):
+    chosen, under = new(store, "shift"), Under("zero", "robust", 0)
+    for ids, how in (([1, 2], under), ([1], under), ([1, 2], replace(under, ablation="mean"))):
+        commit_shift(store, chosen, "Ada", shift_view, shift_fresh, WHITENING, ids, how)
+    with pytest.raises(DataError, match="committed as it is by Ada on .* UTC"):
+        commit_shift(store, chosen, "Ada", shift_view, shift_fresh, WHITENING, [2, 1], under)
+    assert len(store.commits(chosen.id)) == 3
+    sets = [new(store, "tpp", c) for c in tpp_view.board.task.classes]
+    ids = [(k,) for k, _ in enumerate(sets)]
+    commit_tpp(store, sets, "Ada", tpp_view, tpp_fresh, WHITENING, ids, 1, under)
+    with pytest.raises(DataError, match="committed as it is"):
+        commit_tpp(store, sets, "Ada", tpp_view, tpp_fresh, WHITENING, ids, 1, under)
+    commit_tpp(store, sets, "Ada", tpp_view, tpp_fresh, WHITENING, [(5,), *ids[1:]], 1, under)
+    assert len(store.commits(sets[0].id)) == 2
+
+
 def test_undefined_scores_come_back_with_their_reason(store, shift_view, shift_fresh):
     board = replace(shift_view.board, reason="no gap")
     chosen = new(store, "shift")

@@ -129,7 +129,7 @@ def test_labels_keep_their_text(tmp_path, kind):
         frame.to_parquet(path)
     found = read_texts(path, "text")
     assert found.columns["label"].tolist() == KEPT and found.texts[:2] == ("NaN", "null")
-    assert any(note == "outer spaces left out of 1 values of 'label'" for note in found.notes)
+    assert any(note == "outer spaces left out of 1 value of 'label'" for note in found.notes)
     chosen = file_task_set(path, "text", classes='label=NA,None,"nurse ",1.00').tpp
     assert chosen == ("label", ("NA", "None", "nurse", "1"))
 
