@@ -37,7 +37,7 @@ def _judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule, _newest:
     task = view.board.task
     kinds = {
         "judge": f"top {n} related to {task.spurious.column}",
-        "task-unrelated": f"biased probe's top {n} not related to {task.target.column}",
+        "task-unrelated": f"biased probe's top {n}, everything but {task.target.column}",
     }
     out = []
     for rater in judges(loaded):
@@ -45,6 +45,6 @@ def _judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule, _newest:
             (chosen,) = judge_selector(loaded, selection, rater, rule).shift(view, [n])
             note = f", {chosen.not_judged} not judged" if chosen.not_judged else ""
             why = "none of them has a verdict" if chosen.state == NOT_JUDGED else f"none of them passes ({rule})"
-            name = f"{selection}, {rater}: {about}{note}" + ("" if chosen.ids else f": {chosen.state}")
+            name = f"judge {rater}: {about}{note}" + ("" if chosen.ids else f": {chosen.state}")
             out.append(NamedSet(name, chosen.ids or None, f"{chosen.state}: {why}"))
     return out

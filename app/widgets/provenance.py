@@ -31,6 +31,8 @@ PAGE_CSS = """<style>
 [data-testid=stCaptionContainer] {color: inherit !important; opacity: 0.75;}
 [data-testid=stPlotlyChart] :is(:is([class*=tick], .annotation-text-g) text, text[class*=title]) {fill: currentColor !important;}
 [data-testid=stCode] .token {color: inherit !important;}
+@media print {[data-testid=stSidebar], [data-testid=stHeader] {display: none !important;}
+  svg, .pic, [data-testid=stPlotlyChart] {break-inside: avoid;}}
 @media (max-width: 640px) {[data-testid=stMainBlockContainer] {padding-left: 0.6rem; padding-right: 0.6rem;}}
 </style>"""
 PRESENT_CSS = """<style>

@@ -59,6 +59,8 @@ def direction(box: DeltaGenerator, loaded: Loaded, both: Sequence[Direction]) ->
             args=(key,),
             width=215,
             format_func=labels.get,
+            help="Gap: how much more accurate a probe trained on balanced texts is than the biased one. n/a: the biased "
+            "probe already follows that label, so there is no gap to close.",
         )
     return both[columns.index(now)]
 

@@ -276,8 +276,8 @@ def test_the_rule_changes_the_judges_set_and_both_judged_selections_are_compared
     view, top = judged_gender(loaded)
     two, one = (judge_sets(loaded, view, 5, Rule(t)) for t in (2, 1))
     assert two[0].ids == tuple(top[:2]) and one[0].ids == tuple(top)
-    assert two[0].name == "judge, judge: top 5 related to gender"
-    assert two[1].name.startswith("task-unrelated, judge: biased probe's top 5 not related to profession")
+    assert two[0].name == "judge judge: top 5 related to gender"
+    assert two[1].name.startswith("judge judge: biased probe's top 5, everything but profession")
     # ablated there: judged, and rated below 2 for both professions
     assert set(two[1].ids) == set(top) & {int(i) for i in view.base_ranking[:5]}
     assert judge_sets(loaded, view, 5, Rule(1, True))[0].ids == tuple(top)  # 1 is their highest rating
@@ -288,7 +288,7 @@ def test_nothing_passed_is_a_state_in_the_comparison(loaded):
     ledger.store().add_verdicts(
         [verdict(loaded, i, "strict", "llm", {"gender": 0, "professor": 0, "teacher": 0}) for i in top]
     )
-    strict = next(s for s in judge_sets(loaded, view, 5, Rule()) if s.name.startswith("judge, strict"))
+    strict = next(s for s in judge_sets(loaded, view, 5, Rule()) if s.name.startswith("judge strict: top 5 related"))
     assert strict.ids is None and strict.name.endswith("nothing passed")
     card = score_card(view, Look((5,), None, "mine", 1, n=5), [strict])
     row = next(r for r in card.sets if r.name == strict.name)
@@ -301,7 +301,7 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     place = shift_place(
         loaded, next(d for d in scoring.shift_directions(loaded) if d.task.target.column == "profession")
     )
-    use = next(b for b in test.button if b.label.startswith(plain("Use judge, judge")))
+    use = next(b for b in test.button if b.label.startswith(plain("Use judge judge")))
     use.click().run()
     assert not test.exception
     mine = find_set(ledger.store(), place, test.session_state["guest"])
@@ -311,7 +311,7 @@ def test_use_the_judges_set_and_another_rule_change_the_score(loaded, planted_ap
     assert test.session_state["view"]["judge_threshold"] == "1" and any(
         "rates it 1 or more" in c.value for c in test.caption
     )
-    next(b for b in test.button if b.label.startswith(plain("Use judge, judge"))).click().run()
+    next(b for b in test.button if b.label.startswith(plain("Use judge judge"))).click().run()
     assert ledger.store().ablated(mine.id, WIDTH) == sorted(top)
 
 
