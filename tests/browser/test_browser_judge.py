@@ -75,7 +75,7 @@ def test_claude_from_the_button_to_the_score_and_a_rule_changes_it(own):
     page.goto(page.url.split("/judge")[0] + "/shift?n=5&target=profession")
     ablated(page)
     before = page.get_by_test_id("score").inner_text()
-    use = page.get_by_role("button", name=re.compile("^Use judge, claude-haiku"))
+    use = page.get_by_role("button", name=re.compile("^Use judge claude-haiku.* related to gender"))
     page.get_by_role("button", name="Sets", exact=True).click()
     use.click()
     expect(page.get_by_test_id("score")).not_to_have_text(before, timeout=WAIT)
