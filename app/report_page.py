@@ -136,7 +136,11 @@ def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: f
         )
         for c in found.contexts[:CONTEXTS]
     ]
-    said = {f"{v.rater} ({v.rater_kind})": _said(v) for v in verdicts.current(loaded) if v.latent == latent}
+    said = {
+        f"{v.rater} \u00b7 {verdicts.GIVEN_BY[v.rater_kind]}": _said(v)
+        for v in verdicts.current(loaded)
+        if v.latent == latent
+    }
     return ReportLatent(
         latent,
         decision,

@@ -37,10 +37,10 @@ def judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule) -> list[N
 @shared(max_entries=256)
 def _judge_sets(loaded: Loaded, view: ShiftLatents, n: int, rule: Rule, _newest: int) -> list[NamedSet]:
     task = view.board.task
-    related, unrelated = f"related to {task.spurious.column}", f"not related to {task.target.column}"
+    related, unrelated = f"related to {task.spurious.column}", f"everything but {task.target.column}"
     kinds = {
         "judge": (related, f"top {n} {related}"),
-        "task-unrelated": (unrelated, f"biased probe's top {n} {unrelated}"),
+        "task-unrelated": (unrelated, f"biased probe's top {n}, {unrelated}"),
     }
     out = []
     for k, rater in enumerate(judges(loaded)):

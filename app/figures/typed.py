@@ -15,10 +15,10 @@ def before_after(names: Sequence[str], before: Sequence[float], after: Sequence[
     figure = go.Figure(
         [
             go.Bar(y=shown, x=list(values), name=name, orientation="h", marker_color=colour)
-            for name, values, colour in (("after ablation", after, BLUE), ("before", before, GREY))
+            for name, values, colour in (("before", before, GREY), ("after ablation", after, BLUE))
         ]
     )
-    figure.update_layout(barmode="group", legend_traceorder="reversed")
+    figure.update_layout(barmode="group")
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title="logit of the probe", zeroline=True, zerolinewidth=2)
     return finish(figure, title, height=130 + 52 * len(names))

@@ -1,5 +1,7 @@
 """My texts: up to ten of one's own, what a probe says of each before and after ablation, and which latents did it."""
 
+from textwrap import shorten
+
 import streamlit as st
 
 from app import state
@@ -19,6 +21,8 @@ from saeeval_core.wording import plural
 TITLE = "My texts"
 ICON = ":material/edit_note:"
 MOST_TEXTS = 10
+SHOWN = 26
+"""Letters of a text or an explanation beside a bar: on a phone the bars need the rest."""
 STEPS = 12
 """Latents that have a step of their own in the waterfall."""
 LISTED = 40
@@ -105,12 +109,14 @@ def _show(
     if any(r.truncated for r in readings):
         st.warning("A text is longer than 127 tokens; the rest of it was not read.")
     left, right = st.columns(2)
-    title = f"{probe.name}: above 0 says {probe.positive}, below says {probe.negative}"
-    figure = before_after(list(names.values()), [v.before for v in found], [v.after for v in found], title=title)
+    labels = [f"{k + 1}: {shorten(r.text, SHOWN, placeholder='…')}" for k, r in enumerate(readings)]
+    figure = before_after(labels, [v.before for v in found], [v.after for v in found], title=probe.name)
     with left:
         chart.with_files(figure, "typed_bars", caption=probe.what)
     changed = sum(v.changed for v in found)
-    left.caption(provenance.plain(f"{changed} of {plural(len(found), 'text')} change prediction. {probe.what}"))
+    sides = f"Above 0 the probe says {probe.positive}, below {probe.negative}."
+    told = f"{sides} {changed} of {plural(len(found), 'text')} change prediction. {probe.what}"
+    left.caption(provenance.plain(told))
     reading = readings[chosen]
     steps = _steps(loaded, reading, probe)
     figure = waterfall(found[chosen].before, steps, title="From the logit before to the one after")
@@ -123,7 +129,7 @@ def _show(
 def _steps(loaded: Loaded, reading: TextReading, probe: TypedProbe) -> list[tuple[str, float]]:
     """(latent and explanation, what ablating it takes from the logit), the smaller ones together."""
     moved = probe.by_contribution(reading, probe.ids)
-    steps = [(f"{i} {_what(loaded, i)[:34]}", v) for i, v in moved[:STEPS]]
+    steps = [(f"{i} {shorten(_what(loaded, i), SHOWN, placeholder='…')}", v) for i, v in moved[:STEPS]]
     if rest := moved[STEPS:]:
         steps.append((plural(len(rest), "other"), sum(v for _, v in rest)))
     return steps
@@ -133,7 +139,7 @@ def _latents(loaded: Loaded, direction: Direction | None, reading: TextReading, 
     """What every active latent adds to the logit; the chosen one is shown, and can be decided on."""
     active = probe.by_contribution(reading, list(dict.fromkeys([*probe.ids, *reading.active(probe.candidates)])))
     rows = [
-        {"latent": i, "ablated": i in probe.ids, "takes from the logit": round(v, 3), "explanation": _what(loaded, i)}
+        {"latent": i, "ablated": i in probe.ids, "takes from the logit": v, "explanation": _what(loaded, i)}
         for i, v in active[:LISTED]
     ]
     left, right = st.columns([0.46, 0.54])
@@ -144,6 +150,7 @@ def _latents(loaded: Loaded, direction: Direction | None, reading: TextReading, 
             hide_index=True,
             on_select="rerun",
             selection_mode="single-row",
+            column_config={"takes from the logit": st.column_config.NumberColumn(format="%.3f")},
             key=f"w_typed_rows_{probe.place}_{len(rows)}",
         )
     picked = [r for r in event["selection"]["rows"] if r < len(rows)]

@@ -31,6 +31,10 @@ PAGE_CSS = """<style>
 [data-testid=stCaptionContainer] {color: inherit !important; opacity: 0.75;}
 [data-testid=stPlotlyChart] :is(:is([class*=tick], .annotation-text-g) text, text[class*=title]) {fill: currentColor !important;}
 [data-testid=stCode] .token {color: inherit !important;}
+@media print {
+  [data-testid=stSidebar], [data-testid=stHeader] {display: none !important;}
+  svg, .pic, [data-testid=stPlotlyChart] {break-inside: avoid;}
+}
 @media (max-width: 1250px) {  /* so that fewer views hide behind "more" */
   [data-testid=stTopNav] {gap: 2px !important;}
   [data-testid=stTopNavLink] {padding: 2px 4px !important;}

@@ -277,8 +277,8 @@ def test_the_rule_changes_the_judges_set_and_both_judged_selections_are_compared
     two, one = (judge_sets(loaded, view, 5, Rule(t)) for t in (2, 1))
     assert two[0].ids == tuple(top[:2]) and one[0].ids == tuple(top)
     assert two[0].name == "Judge A: related to gender" and two[0].about == "judge, judge: top 5 related to gender"
-    assert two[1].name == "Judge A: not related to profession"
-    assert two[1].whole_name.startswith("task-unrelated, judge: biased probe's top 5 not related to profession")
+    assert two[1].name == "Judge A: everything but profession"
+    assert two[1].whole_name.startswith("task-unrelated, judge: biased probe's top 5, everything but profession")
     # ablated there: judged, and rated below 2 for both professions
     assert set(two[1].ids) == set(top) & {int(i) for i in view.base_ranking[:5]}
     assert judge_sets(loaded, view, 5, Rule(1, True))[0].ids == tuple(top)  # 1 is their highest rating

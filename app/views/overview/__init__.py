@@ -16,6 +16,8 @@ _CSS = (
 .st-key-ov [data-testid=stVerticalBlock] {gap: 0.35rem;}
 .st-key-ov .head {font-weight: 650; font-size: 1rem;}
 .st-key-ov .headline {display: flex; gap: 12px; align-items: center; line-height: 1.25; font-size: 0.9rem;}
+.st-key-ov .beside {display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center;}
+.st-key-ov .beside > :last-child {flex: 1 1 230px;}
 .st-key-ov [data-testid=stHtml] {line-height: 1.3;}
 .st-key-ov .facts {display: flex; flex-wrap: wrap; gap: 2px 10px; font-size: 0.85rem; align-items: baseline;}
 .st-key-ov .facts b {overflow-wrap: anywhere;}

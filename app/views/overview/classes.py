@@ -41,6 +41,6 @@ def draw(loaded: Loaded) -> None:
     )
     beside = f"<div class='said'>{html.escape(sentence)}</div><div class='how'>{html.escape(note)}</div>"
     words = f"<div>{number('TPP, average over N = 1 to 20, test', area)}{beside}</div>"
-    markup = f"<div style='display:flex;gap:14px;align-items:center'>{picture}{words}</div>"
+    markup = f"<div class='beside'>{picture}{words}</div>"
     linked("matrix", markup, _OPEN, "tpp_matrix", n=ERASURE_N)
     trust_strip(loaded, "tpp", [Headline(RECOMMENDED, None, area, "TPP, average over N = 1 to 20")], "")
