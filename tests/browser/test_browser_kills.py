@@ -109,7 +109,9 @@ class Person:
 def kills(open_page, server, record_property, times: int, seed: int) -> None:
     """So many kills under two people; every second time they press on before the page has its server back."""
     rng = random.Random(seed)
-    people = [Person(lab(open_page("/shift", who=who)), who, rng) for who in (f"ann{seed}", f"bob{seed}")]
+    people = [
+        Person(lab(open_page("/shift", who=who)), who, rng) for who in (f"ann{times}-{seed}", f"bob{times}-{seed}")
+    ]
     for i in range(times):
         killer = threading.Timer(rng.uniform(0, 1.5), server.kill)
         killer.start()
@@ -132,11 +134,8 @@ def kills(open_page, server, record_property, times: int, seed: int) -> None:
     record_property("presses", presses)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
-def test_four_kills_lose_double_and_misplace_no_press(open_page, server, record_property, seed):
-    kills(open_page, server, record_property, 4, seed)
-
-
-@pytest.mark.soak
-def test_forty_kills_lose_double_and_misplace_no_press(open_page, server, record_property):
-    kills(open_page, server, record_property, 40, 0)
+@pytest.mark.parametrize(
+    ("times", "seed"), [(2, 1), *(pytest.param(n, k, marks=pytest.mark.soak) for n, k in ((4, 1), (4, 2), (40, 0)))]
+)
+def test_kills_lose_double_and_misplace_no_press(open_page, server, record_property, times, seed):
+    kills(open_page, server, record_property, times, seed)

@@ -39,6 +39,8 @@ SENT = """async () => {
 }"""
 NO_MESSAGE = b"\xff\xff\xff"
 VIEWS = ("shift", "tpp?cell=2,2", "latents?strength=top+20", "compare", "judge?tab=blind", "judge?tab=team", "data")
+LONG = ("compare",)
+"""Where nobody decides anything: only in the long form, because every fragment takes a page of its own."""
 MADE = {"desk": "x", "choice": "set:1", "model": "", "sae": "", "task": "", "protocol": "robust", "seed": 0} | {
     "ablation": "mean",
     "n": 5,
@@ -232,7 +234,7 @@ def test_no_link_and_no_upload_changes_anything(wire, locked):
     assert kept(locked) == before
 
 
-@pytest.mark.parametrize("path", VIEWS)
+@pytest.mark.parametrize("path", [pytest.param(v, marks=pytest.mark.soak) if v in LONG else v for v in VIEWS])
 def test_no_websocket_value_changes_anything(wire, locked, path):
     own, before = wire(path), kept(locked)
     for _ in range(2):  # the second with what the first has opened

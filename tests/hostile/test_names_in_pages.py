@@ -40,16 +40,26 @@ NAMES = [
 VIEWS = ["overview", "shift_lab", "tpp_matrix", "latents", "compare", "judge"]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=shown)
-@pytest.mark.parametrize("page", VIEWS)
-def test_a_page_with_a_set_a_rater_and_an_explanation_of_that_name(planted_app, page, name):
+def on_pages() -> list:
+    """(page, names): all of them on every page at once, each alone on one page, in the long form on all."""
+    cases = [pytest.param(page, NAMES, id=f"{page}-all") for page in VIEWS]
+    for i, name in enumerate(NAMES):
+        for j, page in enumerate(VIEWS):
+            marks = [] if j == i % len(VIEWS) else [pytest.mark.soak]
+            cases.append(pytest.param(page, [name], id=f"{page}-{shown(name)}", marks=marks))
+    return cases
+
+
+@pytest.mark.parametrize(("page", "names"), on_pages())
+def test_a_page_with_a_set_a_rater_and_an_explanation_of_that_name(planted_app, page, names):
     loaded = opened(RunConfig())
     store = ledger.store()
     direction = scoring.shift_directions(loaded)[0]
-    made = new_set(store, shift_place(loaded, direction), name[:80], name[:80], {5: "ablate"})
-    new_set(store, tpp_place(loaded, loaded.task_set.tpp[1][0]), name[:80], name[:60], {17: "ablate"})
-    store.add_verdicts([verdict(loaded, 5, name, "imported", {"gender": 3}, explanation=name)])
-    store.add_verdicts([verdict(loaded, 17, "Claude", "llm", {}, status="invalid answer", raw=name)])
+    for name in names:
+        made = new_set(store, shift_place(loaded, direction), name[:80], name[:80], {5: "ablate"})
+        new_set(store, tpp_place(loaded, loaded.task_set.tpp[1][0]), name[:80], name[:60], {17: "ablate"})
+        store.add_verdicts([verdict(loaded, 5, name, "imported", {"gender": 3}, explanation=name)])
+        store.add_verdicts([verdict(loaded, 17, "Claude", "llm", {}, status="invalid answer", raw=name)])
     at = view(page, {"shift_set": str(made.id), "latent": "5"})
     assert not at.exception
 
@@ -107,7 +117,9 @@ def browser_page(tmp_path_factory) -> Iterator[tuple]:
 
 PAGES = [f"/{path}" for path in ("", "shift", "tpp", "latents", "compare", "judge")]
 ADDRESSES = [*PAGES, "/shift?shift_set=1", "/shift?shift_set=2", "/latents?latent=5", "/judge?tab=raters"]
-ADDRESSES += [f"/shift?pair={quote(n)}&search={quote(n)}&task={quote(n[:60])}" for n in NAMES]
+LINKS = [f"/shift?pair={quote(n)}&search={quote(n)}&task={quote(n[:60])}" for n in NAMES]
+ADDRESSES += [pytest.param(link, marks=() if k < 6 else pytest.mark.soak) for k, link in enumerate(LINKS)]
+"""In the short form links with names that a browser would run or fetch."""
 
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=lambda a: ascii(a)[:40])
