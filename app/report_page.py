@@ -30,7 +30,7 @@ from saeeval_core.scores.area import RECOMMENDED, TOP_N
 from saeeval_core.scores.erasure import ERASURE
 from saeeval_core.scores.uncertainty import LEVEL, say
 from saeeval_core.versions import versions
-from saeeval_core.wording import head, tail
+from saeeval_core.wording import head, short_time, tail
 
 EDIT = "edit size: share of whitened variance that ablation removes; compared in words only where both curves reach"
 CONTEXTS = 5
@@ -119,11 +119,6 @@ def view_page(
     return report_html(
         about, parts, title=title, command=command, when=when, headline=headline, latents=decided, log=log, told=told
     )
-
-
-def short_time(at: str) -> str:
-    """A stored UTC time to the minute, as people write it."""
-    return f"{at[:16].replace('T', ' ')} UTC"
 
 
 def evidence(loaded: Loaded, latent: int, decision: str, of: str = "", effect: float = 0.0) -> ReportLatent:

@@ -1,4 +1,4 @@
-"""Words of sentences and tables: counts with their noun, and excerpts that end where a word ends."""
+"""Words of sentences and tables: counts with their noun, excerpts that end where a word ends, times to the minute."""
 
 import re
 
@@ -29,6 +29,11 @@ def tail(text: str, most: int) -> str:
         return text
     kept = text[-most:] if text[-most - 1].isspace() else _FIRST_WORD.sub("", text[-most:]) or text[-most:]
     return f"…{kept.lstrip()}"
+
+
+def short_time(at: str) -> str:
+    """A stored time (UTC, ISO 8601) to the minute, as people write it."""
+    return f"{at[:16].replace('T', ' ')} UTC"
 
 
 def _many(one: str) -> str:

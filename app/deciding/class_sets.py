@@ -17,6 +17,7 @@ from saeeval_core.ledger.places import MINE, looks_words, own_set
 from saeeval_core.ledger.store import Store
 from saeeval_core.scores.selections import SELECTED, Rule
 from saeeval_core.scores.uncertainty import say
+from saeeval_core.wording import short_time
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class ClassSets:
         before = None if any(s.looks_before is None for _, s in self.stored) else 0
         batches = {made.frozen.batch: (made.row, made.frozen) for made in self.committed()}
         return [
-            f"{c.at}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {looks_words(frozen.dev_looks, before)}; "
+            f"{short_time(c.at)}  {c.who}: test {say(frozen.score)}, N = {frozen.n}, after {looks_words(frozen.dev_looks, before)}; "
             f"{frozen.gone}"
             for c, frozen in sorted(batches.values(), key=lambda pair: pair[0].id, reverse=True)
         ]

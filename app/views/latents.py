@@ -84,7 +84,9 @@ def _table(found: pd.DataFrame, probe: str) -> list[int]:
                 "effect", format=f"%.{digits}f", width=75, help=f"attribution, {probe}"
             ),
             "promotes": st.column_config.TextColumn("promotes", width=150),
-            "verdict": st.column_config.TextColumn("verdict", width=70),
+            "verdict": st.column_config.TextColumn(
+                "verdict", width=70, help="the highest rating of any concept by any rater"
+            ),
             "page": st.column_config.LinkColumn("Neuronpedia", display_text="open", width=80),
             "decision": st.column_config.TextColumn("decision", width=75),
         },

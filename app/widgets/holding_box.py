@@ -23,7 +23,7 @@ from saeeval_core.models.identity import model_settings
 from saeeval_core.models.layouts import layer_of
 from saeeval_core.models.shapes import block_count
 from saeeval_core.scores.uncertainty import say
-from saeeval_core.wording import plural
+from saeeval_core.wording import plural, short_time
 
 _QUESTION = "Does it hold at later layers? The committed set, ablated in the running model."
 _COMMIT_FIRST = "Commit this set first, with this protocol and seed: later layers are read on the test texts."
@@ -104,7 +104,7 @@ def _here(loaded: Loaded, own: Settings) -> bool:
 
 
 def _said(n: int, commit: Commit, ablation: str) -> str:
-    return f"{plural(n, 'latent')}, committed {commit.at[:16]} by {commit.who}, {ablation} ablation, test"
+    return f"{plural(n, 'latent')}, committed {short_time(commit.at)} by {commit.who}, {ablation} ablation, test"
 
 
 def _asked(loaded: Loaded, asked: Asked, said: str) -> None:

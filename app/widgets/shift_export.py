@@ -24,6 +24,7 @@ from saeeval_core.ledger.decisions import DecisionSet
 from saeeval_core.ledger.places import MINE
 from saeeval_core.scores.shift import ShiftScore
 from saeeval_core.scores.uncertainty import Estimate, difference, say
+from saeeval_core.wording import short_time
 
 ERASED = "S, E and R against N"
 _FIELDS = {"mean": "mean_ablation", "zero": "score"}
@@ -167,8 +168,7 @@ def _sentences(
 def _headline(lab: Lab, mine: ShiftScore, chosen: DecisionSet | None) -> list[tuple[str, str]]:
     board, commits = lab.view.board, ledger.store().commits(chosen.id) if chosen else []
     read = [
-        (f"committed by {c.who}, {report_page.short_time(c.at)}, after {c.dev_looks} dev looks", read_shift(c))
-        for c in commits
+        (f"committed by {c.who}, {short_time(c.at)}, after {c.dev_looks} dev looks", read_shift(c)) for c in commits
     ]
     return [
         (f"S_SHIFT ({lab.part_name}, {lab.ablation} ablation)", say(mine.score)),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
 
 import streamlit as st
@@ -36,15 +37,15 @@ def every_n(loaded: Loaded) -> None:
     scores, how = _scores(page), f"{page.ablation} ablation ({page.part_name} texts)"
     matrices = [(n, s.matrix) for n, s in scores]
     title = f"TPP matrix at every N, {how}"
-    small = tpp_small_multiples(page.classes, matrices, title=title, dark=provenance.dark())
-    chart.draw(small, "tpp_multiples")
+    small = partial(tpp_small_multiples, page.classes, matrices, title=title)
+    chart.draw(small(dark=provenance.dark()), "tpp_multiples")
     rows = [(n, s.score, s.intended, s.unintended) for n, s in scores]
     curve = tpp_by_n(rows, marked=page.n, title=f"TPP score against N, {how}")
     chart.draw(curve, "tpp_by_n")
     table = [{"N": n, "score": say(a), "diagonal": say(b), "off-diagonal": say(c)} for n, a, b, c in rows]
     st.dataframe(table, hide_index=True, key="tpp_by_n_table")
     about = _caption(page)
-    export.figure_buttons(lambda: small, lambda: _numbers(page), _name(page, "all-n"), about)
+    export.figure_buttons(small, lambda: _numbers(page), _name(page, "all-n"), about)
     export.figure_buttons(lambda: curve, lambda: _by_n(page), _name(page, "by-n"), about)
 
 

@@ -23,6 +23,7 @@ from saeeval_core.scores.shift import ShiftLatents, ShiftScore
 from saeeval_core.scores.tpp import TppLatents, TppScore
 from saeeval_core.scores.uncertainty import Estimate, say
 from saeeval_core.texts.parts import DEV, PART_NAMES, scored_parts
+from saeeval_core.wording import short_time
 
 Json = Mapping[str, object]
 
@@ -312,7 +313,7 @@ def _refuse_again(before: Sequence[Commit | None]) -> None:
     if len(found) == len(before):
         last = max(found, key=lambda c: c.id)
         raise DataError(
-            f"this set was committed as it is by {last.who} on {last.at[:16].replace('T', ' ')} UTC and its test score "
+            f"this set was committed as it is by {last.who} on {short_time(last.at)} and its test score "
             "stands; change the set or the settings to commit again"
         )
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from saeeval_core.wording import head, plural, tail
+from saeeval_core.wording import head, plural, short_time, tail
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,3 +29,7 @@ def test_an_excerpt_ends_where_a_word_ends_and_says_what_is_left_out():
     assert [head(text, n) for n in (40, 23, 13, 12, 9)] == [text, text, "the nurse…", "the nurse…", "the nurse…"]
     assert [tail(text, n) for n in (23, 10, 8, 6)] == [text, "…a doctor", "…a doctor", "…doctor"]
     assert head("x" * 9, 4) == "xxxx…" and tail("x" * 9, 4) == "…xxxx", "a language without spaces"
+
+
+def test_a_time_is_said_to_the_minute():
+    assert short_time("2026-03-04T05:06:07.123456+00:00") == "2026-03-04 05:06 UTC"

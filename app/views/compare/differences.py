@@ -1,6 +1,7 @@
 """Compare, second tab: paired differences of two SAEs, and whether the test can tell them apart."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -43,13 +44,13 @@ def draw(found: Sequence[PairDifference]) -> None:
     not_measured(read)
     told = sum(separable(r.difference) for r in rows)
     st.markdown(provenance.plain(sentences.told_apart(told, len(rows))))
-    figure = difference_map(
+    drawn = partial(
+        difference_map,
         [(r.sae_a, r.sae_b, r.difference) for r in rows],
         title="Paired differences, test texts: row minus column, best first",
         own=state.get("sae"),
-        dark=provenance.dark(),
     )
-    chart.with_files(figure, "cmp_difference_map", part="test", caption=_about(rows), name=rows[0].file)
+    chart.themed(drawn, "cmp_difference_map", part="test", caption=_about(rows), name=rows[0].file)
     table = [
         {
             "pair": f"{r.sae_a} − {r.sae_b}",

@@ -1,6 +1,7 @@
 """Compare, last tab: two choices (SAE, N, set) on one recording, scored on the same resampled texts."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -62,8 +63,8 @@ def draw(loaded: Loaded) -> None:
     chart.with_files(figure, "two_figure", part=PART_NAMES[part], caption=names, name=loaded.task_set.texts.name)
     if found.cells is not None and loaded.task_set.tpp is not None:
         title = "Matrix of A minus matrix of B"
-        cells = tpp_heatmap(loaded.task_set.tpp[1], found.cells, title=title, dark=provenance.dark())
-        chart.with_files(cells, "two_matrix", part=PART_NAMES[part], caption=names, name=loaded.task_set.texts.name)
+        drawn = partial(tpp_heatmap, loaded.task_set.tpp[1], found.cells, title=title)
+        chart.themed(drawn, "two_matrix", part=PART_NAMES[part], caption=names, name=loaded.task_set.texts.name)
 
 
 def _choice(loaded: Loaded, column: DeltaGenerator, side: str) -> Choice | None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 import streamlit as st
 
 from app.figures.sweep import rank_agreement
 from app.results import RankAgreement, choices
 from app.views.compare.words import not_measured, quantity
-from app.widgets import chart, provenance
+from app.widgets import chart
 from saeeval_core.scores.erasure import ERASURE
 
 
@@ -23,13 +24,9 @@ def draw(found: Sequence[RankAgreement]) -> None:
     known = {(r.x, r.y): r.spearman for r in rows}
     values = [[1.0 if a == b else known.get((a, b), known.get((b, a))) for b in names] for a in names]
     ns = sorted({r.n_saes for r in rows})
-    figure = rank_agreement(
-        [quantity(n) for n in names],
-        values,
-        title="Do the metrics rank SAEs alike? Spearman over SAEs",
-        dark=provenance.dark(),
-    )
-    chart.with_files(figure, "cmp_ranks", part="test", name=rows[0].file)
+    title = "Do the metrics rank SAEs alike? Spearman over SAEs"
+    drawn = partial(rank_agreement, [quantity(n) for n in names], values, title=title)
+    chart.themed(drawn, "cmp_ranks", part="test", name=rows[0].file)
     st.caption(f"Over {', '.join(map(str, ns))} SAEs; few SAEs make wide uncertainty, so read signs, not digits.")
     not_measured(any(ERASURE in name for name in names))
     table = [asdict(r) | {"x": quantity(r.x), "y": quantity(r.y)} for r in rows]
