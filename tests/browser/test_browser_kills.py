@@ -135,7 +135,7 @@ def kills(open_page, server, record_property, times: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "seed"), [(2, 1), *(pytest.param(n, k, marks=pytest.mark.soak) for n, k in ((4, 1), (4, 2), (40, 0)))]
+    ("times", "seed"), [(8, 1), *(pytest.param(n, k, marks=pytest.mark.soak) for n, k in ((8, 2), (40, 0)))]
 )
 def test_kills_lose_double_and_misplace_no_press(open_page, server, record_property, times, seed):
     kills(open_page, server, record_property, times, seed)

@@ -45,6 +45,17 @@ def test_a_press_after_a_restart_under_an_idle_page_is_stored_once(open_page, ow
     assert [row[3] for row in stored(own_server, "idle")] == ["keep", "ablate", "unsure"]
 
 
+def test_a_key_pressed_under_the_notice_that_there_is_no_server_is_stored(open_page, own_server):
+    page = lab(open_page("/shift", who="notice"))
+    own_server.kill()
+    expect(page.get_by_role("dialog")).to_contain_text("Connection error", timeout=WAIT)
+    page.keyboard.press("a")
+    expect(page.locator(".lab")).to_have_attribute("data-pending", "1")
+    own_server.start()
+    lab(page)
+    assert [row[3] for row in stored(own_server, "notice")] == ["ablate"]
+
+
 def test_a_toggle_after_a_restart_under_an_idle_tpp_page_is_stored_once(open_page, own_server):
     page = tpp(open_page("/tpp?cell=2,2&n=5&tpp_set=drafts", who="idletpp"))
     expect(first_box(page)).to_be_checked(timeout=WAIT)
