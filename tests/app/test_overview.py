@@ -41,7 +41,7 @@ def test_says_what_is_loaded_and_both_scores_with_intervals(planted_app):
     assert text.count("95 % interval [") >= 8
     assert len(test.latex) == 2
     assert all(f"<th>E, N = {n}</th>" in text for n in (10, 20))  # without a press, as the row below
-    assert text.count('<tr><td title="the same codes, decoder rows shuffled">permuted decoder') == 2
+    assert text.count("<tr><td>permuted decoder<div class='how'>the same codes, decoder rows shuffled") == 2
     said = " ".join(c.value.replace("\\", "") for c in test.caption)
     assert "Against its controls and other dictionaries, E, N = 20: " in said and "random latents" in said
 
@@ -76,7 +76,7 @@ def test_controls_are_scored_once_and_then_shown(planted_app):
     text = text_of(test)
     assert not test.exception and "random decoder" in text and "LEACE" in text and "this SAE" in text
     again = text_of(planted_app("overview"))
-    assert again.count('<tr><td title="the same codes, decoder rows shuffled">permuted decoder') == 2  # SHIFT and TPP
+    assert again.count("<tr><td>permuted decoder<div class='how'>the same codes, decoder rows shuffled") == 2  # SHIFT and TPP
 
 
 def test_first_come_pictures_and_sentences_written_from_their_numbers(planted_app):
