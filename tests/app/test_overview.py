@@ -76,7 +76,7 @@ def test_controls_are_scored_once_and_then_shown(planted_app):
     text = text_of(test)
     assert not test.exception and "random decoder" in text and "LEACE" in text and "this SAE" in text
     again = text_of(planted_app("overview"))
-    assert again.count("<tr><td>permuted decoder<div class='how'>the same codes, decoder rows shuffled") == 2  # SHIFT and TPP
+    assert again.count("<tr><td>permuted decoder<div class='how'>the same codes, decoder rows shuffled") == 2
 
 
 def test_first_come_pictures_and_sentences_written_from_their_numbers(planted_app):
