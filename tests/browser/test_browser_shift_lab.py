@@ -174,7 +174,7 @@ def test_commit_computes_test_once_and_tells_the_dev_looks(open_page):
     commit.click()
     note = page.locator(".score .note")
     expect(note).to_contain_text("test S")
-    expect(note).to_contain_text("dev looks")
+    expect(note).to_contain_text("after 1 dev look")
     press(page, "ArrowDown", "a")
     expect(page.locator(".score .note")).to_contain_text("changed since")
 
