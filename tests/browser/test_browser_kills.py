@@ -56,6 +56,11 @@ class Ledger:
     def ablated(self) -> tuple[int, ...]:
         return tuple(sorted(i for i, d in self.now.items() if d == "ablate"))
 
+    @property
+    def to_commit(self) -> bool:
+        """Whether there is a set that was not committed yet: a committed one has its test score, and keeps it."""
+        return bool(self.ablated) and self.ablated not in self.commits
+
     def _write(self, rows: list[tuple[int, str]]) -> None:
         self.log += rows
         self.now |= dict(rows)
@@ -73,7 +78,7 @@ class Person:
         """So many presses, some as fast as keys repeat and some after a thought."""
         for _ in range(times):
             # The button is there once the page has heard of a decision, and below a notice while there is no server.
-            if self.rng.random() < 0.2 and self.expected().ablated and self.button.is_visible():
+            if self.rng.random() < 0.2 and self.expected().to_commit and self.button.is_visible():
                 with suppress(TimeoutError):
                     self.button.click(timeout=1000)
             else:
