@@ -1,5 +1,7 @@
 """No view says anything on the browser's console that a person would report: no error, no failed request of ours."""
 
+import re
+
 import pytest
 from driving import WAIT, settled
 from playwright.sync_api import ConsoleMessage, expect
@@ -24,3 +26,14 @@ def test_a_view_leaves_the_console_clean(open_page, view):
     expect(page.get_by_test_id("stException")).to_have_count(0, timeout=WAIT)
     page.wait_for_timeout(1_000)
     assert not said
+
+
+def test_back_leads_to_the_view_before_with_one_press(open_page):
+    page = settled(open_page("/shift?target=profession"))
+    page.get_by_test_id("score").wait_for(timeout=WAIT)
+    page.get_by_test_id("stTopNav").get_by_role("link", name="Latents").click()
+    expect(page).to_have_url(re.compile("/latents"), timeout=WAIT)
+    settled(page)
+    page.go_back()
+    expect(page).to_have_url(re.compile("/shift"), timeout=WAIT)
+    page.get_by_test_id("score").wait_for(timeout=WAIT)
